@@ -1,0 +1,1 @@
+"""Sources of texts and prompts: downloaded, checked, and put into one form."""

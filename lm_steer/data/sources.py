@@ -1,0 +1,105 @@
+"""Sources of labelled texts: each becomes (id, text, label in [-1, 1]) in three splits.
+
+    lm-steer data --source vader-snippets -o results/data/snippets
+    lm-steer data --source file --path my.csv -o results/data/mine
+
+vader-snippets   10,605 movie-review snippets rated by 20 people from -4 to 4 (Hutto & Gilbert, ICWSM 2014)
+vader-lexicon    *weak labels* for toxicity: texts of four corpora of the same release, -1 where a word of a
+                 profanity list occurs, and as many +1 from the same corpus without one
+file             your own: .csv, .jsonl or .parquet with the columns text and label
+"""
+
+import random
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+from lm_steer.data.packages import read
+from lm_steer.errors import LMSteerError
+from lm_steer.files import read_jsonl
+from lm_steer.texts import checked_texts, text_key
+
+ARCHIVE = "vaderSentiment-2.5/additional_resources/hutto_ICWSM_2014.tar.gz"
+CORPORA = {
+    "movies": "movieReviewSnippets",
+    "tweets": "tweets",
+    "editorials": "nytEditorialSnippets",
+    "products": "amazonReviewSnippets",
+}
+WORD = re.compile(r"[a-z0-9']+")
+
+
+def vader_snippets() -> pd.DataFrame:
+    """Movie snippets with their mean rating, scaled from [-4, 4] to [-1, 1]."""
+    frame = _corpus("movies")
+    return frame.assign(label=frame["rating"] / 4)
+
+
+def vader_lexicon() -> pd.DataFrame:
+    """Weakly labelled toxicity, balanced within each corpus so that the corpus does not give the label away."""
+    wordlist = read("better-profanity", "better_profanity/profanity_wordlist.txt").decode("utf-8")
+    words = {line.strip().lower() for line in wordlist.splitlines() if line.strip()}
+    parts = []
+    for corpus in CORPORA:
+        frame = _corpus(corpus)
+        hit = frame["text"].map(lambda text: not words.isdisjoint(WORD.findall(text.lower())))
+        toxic, clean = frame[hit], frame[~hit]
+        chosen = random.Random(corpus).sample(range(len(clean)), len(toxic))
+        parts += [toxic.assign(label=-1.0), clean.iloc[chosen].assign(label=1.0)]
+    return pd.concat(parts, ignore_index=True)
+
+
+def from_file(path: str) -> pd.DataFrame:
+    """Read texts and labels from a user's file; LMSteerError where it is missing, unreadable or mislabelled."""
+    readers: dict[str, Callable[[str], pd.DataFrame]] = {
+        ".csv": pd.read_csv,
+        ".jsonl": lambda name: pd.DataFrame(read_jsonl(name)),
+        ".parquet": pd.read_parquet,
+    }
+    reader = readers.get(Path(path).suffix)
+    if reader is None:
+        raise LMSteerError(f"{path}: texts are read from {', '.join(readers)} files")
+    try:
+        frame = reader(path)
+    except FileNotFoundError:
+        raise LMSteerError(f"{path}: there is no such file") from None
+    except (
+        pd.errors.ParserError,
+        pd.errors.EmptyDataError,
+        UnicodeDecodeError,
+        OSError,
+        ValueError,
+    ) as error:
+        raise LMSteerError(f"{path} cannot be read: {error}") from None
+    if frame.empty:
+        raise LMSteerError(f"{path} holds no texts")
+    frame = checked_texts(frame, path)
+    return frame.assign(id=[f"{Path(path).stem}-{number}" for number in range(1, len(frame) + 1)])
+
+
+def labelled_texts(source: str, path: str | None = None) -> pd.DataFrame:
+    """Return the texts of a source, each text once."""
+    if source == "file":
+        if not path:
+            raise LMSteerError("the source 'file' needs a path")
+        frame = from_file(path)
+    else:
+        sources = {"vader-snippets": vader_snippets, "vader-lexicon": vader_lexicon}
+        if source not in sources:
+            raise LMSteerError(f"unknown source '{source}': choose {', '.join([*sources, 'file'])}")
+        frame = sources[source]()
+    return frame.loc[~frame["text"].map(text_key).duplicated(), ["id", "text", "label"]]
+
+
+def _corpus(name: str) -> pd.DataFrame:
+    """Return one corpus of the VADER release: id, rating in [-4, 4], text."""
+    content = read("vader", f"{ARCHIVE}!hutto_ICWSM_2014/{CORPORA[name]}_GroundTruth.txt").decode("utf-8")
+    rows = [line.split("\t", 2) for line in content.splitlines() if line.strip()]
+    frame = pd.DataFrame(rows, columns=["id", "rating", "text"])
+    return frame.assign(
+        id=[f"{name}-{number}" for number in frame["id"]],
+        rating=frame["rating"].astype(float),
+        text=frame["text"].str.strip(),
+    )

@@ -1,0 +1,49 @@
+"""A steer folded into the head: W' = W (I + ε Σ v_k A_k B_kᵀ), so that any engine runs it at no cost.
+
+    fold(model, steer, {"detox": 5, "corpus": 1})
+    model.save_pretrained("steered")
+
+`add` and `offset` become a bias. The head is untied from the input embeddings, which stay as they are.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+from lm_steer.attach import check_width, output_head
+from lm_steer.errors import LMSteerError
+from lm_steer.steer import Steer
+
+
+@torch.no_grad()
+def fold(model: nn.Module, steer: Steer, values: Mapping[str, float]) -> nn.Linear:
+    """Replace the model's head by a steered one, in place, and return it.
+
+    Raises LMSteerError where the head is not linear, or the steer or its values do not fit.
+    """
+    head = output_head(model)
+    if not isinstance(head, nn.Linear):
+        raise LMSteerError(f"the head is a {type(head).__name__}: a steer folds only into a linear one")
+    vocabulary, hidden = head.weight.shape
+    check_width(steer, hidden, vocabulary)
+    vector = steer.vector(values).to(head.weight.device)
+    weight = head.weight.float()
+    bias = torch.zeros(vocabulary, device=weight.device) if head.bias is None else head.bias.float()
+    if steer.kind == "multiply":
+        matrix = steer.matrix(values).to(weight.device)
+        weight = weight + steer.epsilon * weight @ matrix
+    else:
+        shift = steer.epsilon * vector @ next(iter(steer.weights.values())).to(weight.device)
+        bias = bias + (shift if steer.kind == "offset" else weight @ shift)
+    has_bias = head.bias is not None or steer.kind != "multiply"
+    folded = nn.Linear(hidden, vocabulary, bias=has_bias, dtype=head.weight.dtype, device=head.weight.device)
+    folded.weight.copy_(weight)
+    if has_bias:
+        folded.bias.copy_(bias)
+    folded.requires_grad_(False)
+    # Both configs: otherwise tie_weights() or resize_token_embeddings() would silently undo it.
+    model.config.tie_word_embeddings = False
+    model.config.get_text_config().tie_word_embeddings = False
+    model.set_output_embeddings(folded)
+    return folded

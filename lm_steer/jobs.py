@@ -1,0 +1,87 @@
+"""Generation jobs: which prompts, with which steers at which values, into which file.
+
+    parse_job("out.jsonl|prompts.jsonl|results/steers/smollm2/detox/seed0 detox=5 corpus=1")
+
+One process runs all jobs of a model, for loading it is dear.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+from lm_steer.attach import attach
+from lm_steer.errors import LMSteerError
+from lm_steer.files import read_jsonl, sha256_of, write_jsonl
+from lm_steer.generate import Sampling, generate, parts_folder
+from lm_steer.models import LoadedModel
+from lm_steer.steer import Steer, compose
+from lm_steer.texts import read_prompts
+
+FORM = "a job is OUT|PROMPTS|STEER, STEER being `FOLDER name=value …`, several joined by ` + `, or empty"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One generation file to be made; `steers` maps a folder to the values of its dimensions."""
+
+    output: Path
+    prompts: Path
+    steers: dict[str, dict[str, float]]
+
+
+def parse_job(text: str) -> Job:
+    """Read a job as it is written on the command line; LMSteerError where it is not well-formed."""
+    parts = text.split("|")
+    if len(parts) != 3 or not parts[0] or not parts[1]:
+        raise LMSteerError(f"{text!r}: {FORM}")
+    steers: dict[str, dict[str, float]] = {}
+    for term in parts[2].split(" + ") if parts[2].strip() else []:
+        folder, *assignments = term.split()
+        steers[folder] = {}
+        for assignment in assignments:
+            name, _, value = assignment.partition("=")
+            try:
+                steers[folder][name] = float(value)
+            except ValueError:
+                raise LMSteerError(f"{assignment!r} in {text!r} is not name=number: {FORM}") from None
+    return Job(Path(parts[0]), Path(parts[1]), steers)
+
+
+def load_steer(steers: dict[str, dict[str, float]]) -> tuple[Steer, dict[str, float]]:
+    """Return one steer and its values; several are composed, their dimensions qualified by the folder's name."""
+    loaded = {folder: Steer.from_pretrained(folder) for folder in steers}
+    for folder, values in steers.items():
+        loaded[folder].vector(values)
+    if len(loaded) == 1:
+        (folder,) = loaded
+        return loaded[folder], steers[folder]
+    values = {f"{folder}.{name}": value for folder, named in steers.items() for name, value in named.items()}
+    return compose(loaded), values
+
+
+def run_jobs(jobs: Sequence[Job], load: Callable[[], LoadedModel], sampling: Sampling, cache: str | Path) -> None:
+    """Make every job's file. Prompts and steers of all are read first: a bad one is found before any work."""
+    rows = [read_jsonl(job.prompts) for job in jobs]
+    prompts = [read_prompts(job.prompts) for job in jobs]
+    steers = [load_steer(job.steers) if job.steers else None for job in jobs]
+    loaded = load()
+    for job, job_rows, job_prompts, steer in zip(jobs, rows, prompts, steers, strict=True):
+        identity = [
+            [sha256_of(Path(folder) / "steer.safetensors"), values] for folder, values in job.steers.items()
+        ]
+        parts = parts_folder(cache, loaded, identity, sampling)
+        handle = attach(loaded.model, steer[0]) if steer else None
+        try:
+            with handle.at(steer[1]) if handle and steer else nullcontext():
+                texts = generate(loaded, job_prompts, sampling, job.output.stem, parts)
+        finally:
+            if handle:
+                handle.remove()
+        write_jsonl(
+            job.output,
+            (
+                {**row, "generations": [{"text": text} for text in samples]}
+                for row, samples in zip(job_rows, texts, strict=True)
+            ),
+        )

@@ -1,0 +1,115 @@
+"""Cross-entropy through a frozen head, in chunks: the full logits never exist at once.
+
+    nll = head_cross_entropy(head_of(model), hidden, targets)          # (tokens,), differentiable in `hidden`
+
+Only ∂loss/∂h' is needed, for the head does not learn; it is computed with the loss, so that each chunk's logits
+are made once and dropped.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from lm_steer.attach import output_head
+from lm_steer.errors import LMSteerError
+from lm_steer.hidden import head_inputs
+
+CHUNK_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class Head:
+    """What turns head inputs into logits: softcap(scale · (W h + b)), with softcap(z) = c·tanh(z / c)."""
+
+    weight: Tensor
+    bias: Tensor | None
+    scale: float
+    softcap: float | None
+
+    def logits(self, hidden: Tensor, offset: Tensor | None = None) -> Tensor:
+        """Return float32 logits (tokens, vocabulary) of head inputs (tokens, hidden)."""
+        return self._cap(self._linear(hidden, offset))
+
+    def _linear(self, hidden: Tensor, offset: Tensor | None) -> Tensor:
+        logits = torch.nn.functional.linear(hidden.to(self.weight.dtype), self.weight, self.bias).float()
+        return (logits if offset is None else logits + offset) * self.scale
+
+    def _cap(self, logits: Tensor) -> Tensor:
+        return logits if self.softcap is None else self.softcap * torch.tanh(logits / self.softcap)
+
+
+@torch.no_grad()
+def head_of(model: PreTrainedModel) -> Head:
+    """Read off a model's head, and check on a probe that it is the whole way from hidden states to logits.
+
+    Raises LMSteerError for an architecture that does something else to its logits.
+    """
+    module, config = output_head(model), model.config.get_text_config()
+    scale = getattr(config, "logit_scale", None) or 1.0 / (getattr(config, "logits_scaling", None) or 1.0)
+    head = Head(
+        module.weight, getattr(module, "bias", None), scale, getattr(config, "final_logit_softcapping", None)
+    )
+    probe = torch.arange(1, 9, device=module.weight.device)[None] % module.weight.shape[0]
+    expected = model(probe, use_cache=False).logits[0].float()
+    ours = head.logits(head_inputs(model, probe, torch.ones_like(probe))[0])
+    tolerance = 1e-3 if module.weight.dtype == torch.float32 else 5e-2
+    if not torch.allclose(ours, expected, atol=tolerance * max(1.0, expected.abs().max().item())):
+        raise LMSteerError(
+            f"{type(model).__name__} changes its logits after the head in a way that is not known here: "
+            "steers attach to it, but cannot be trained on it"
+        )
+    return head
+
+
+class _HeadCrossEntropy(torch.autograd.Function):
+    """Negative log-likelihood of each token; gradients for the hidden states and for the rows of `offsets`."""
+
+    @staticmethod
+    def forward(ctx, hidden, targets, head, values, offsets):  # noqa: ANN001, ANN205
+        wants_hidden, wants_offsets = ctx.needs_input_grad[0], ctx.needs_input_grad[4]
+        losses = torch.empty(len(hidden), device=hidden.device)
+        grad_hidden = torch.empty_like(hidden) if wants_hidden else None
+        residuals = []
+        rows = max(1, CHUNK_BYTES // (4 * head.weight.shape[0]))
+        for start in range(0, len(hidden), rows):
+            part = slice(start, start + rows)
+            offset = None if offsets is None else values[part] @ offsets
+            linear = head._linear(hidden[part], offset)
+            logits = head._cap(linear)
+            column = targets[part, None]
+            normaliser = logits.logsumexp(-1, keepdim=True)
+            losses[part] = (normaliser - logits.gather(1, column)).squeeze(1)
+            if not (wants_hidden or wants_offsets):
+                continue
+            residual = logits.sub_(normaliser).exp_() if head.softcap is None else (logits - normaliser).exp_()
+            residual.scatter_add_(1, column, torch.full_like(column, -1, dtype=residual.dtype))
+            if head.softcap is not None:
+                residual *= 1 - torch.tanh(linear / head.softcap).square()
+            residual *= head.scale
+            if wants_hidden:
+                grad_hidden[part] = (residual.to(head.weight.dtype) @ head.weight).to(hidden.dtype)
+            if wants_offsets:
+                residuals.append(residual)
+        ctx.grad_hidden, ctx.values, ctx.residuals = grad_hidden, values, residuals
+        return losses
+
+    @staticmethod
+    def backward(ctx, grad):  # noqa: ANN001, ANN205
+        for_hidden = None if ctx.grad_hidden is None else ctx.grad_hidden * grad[:, None].to(ctx.grad_hidden.dtype)
+        for_offsets = None
+        if ctx.residuals:
+            for_offsets = (ctx.values * grad[:, None]).T @ torch.cat(ctx.residuals)
+        return for_hidden, None, None, None, for_offsets
+
+
+def head_cross_entropy(
+    head: Head, hidden: Tensor, targets: Tensor, values: Tensor | None = None, offsets: Tensor | None = None
+) -> Tensor:
+    """Return the NLL (tokens,) of `targets` (tokens,) from head inputs `hidden` (tokens, width).
+
+    With `offsets` (dimensions, vocabulary) and `values` (tokens, dimensions), values @ offsets is added to the
+    logits before scale and soft-cap, as a hook on the head's output does; their residuals are kept for the gradient.
+    """
+    return _HeadCrossEntropy.apply(hidden, targets, head, values, offsets)

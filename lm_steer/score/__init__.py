@@ -1,0 +1,1 @@
+"""Judges of texts, and the store that keeps their scores."""

@@ -1,0 +1,116 @@
+"""The two file forms that pass between the steps: labelled texts (parquet) and prompts or generations (JSON lines).
+
+    {"prompt": {"text": "The film"}, "generations": [{"text": " was a joy to watch"}]}
+
+is the field's common form; a prompt file has the same lines without generations, and other keys are kept.
+"""
+
+import hashlib
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lm_steer.errors import LMSteerError
+from lm_steer.files import read_jsonl, replacing
+
+SPLITS = ("train", "dev", "test")
+
+
+def counts(frame: pd.DataFrame) -> dict[str, int]:
+    """Count texts and signs of labels, for the report."""
+    labels = frame["label"]
+    return {
+        "texts": len(frame),
+        "negative": int((labels < 0).sum()),
+        "neutral": int((labels == 0).sum()),
+        "positive": int((labels > 0).sum()),
+    }
+
+
+def read_prompts(path: str | Path) -> list[str]:
+    """Read the prompts of a file in the field's form; LMSteerError where it has none, or an empty one."""
+    prompts = [_prompt_of(row, path, number) for number, row in enumerate(read_jsonl(path), start=1)]
+    if not prompts:
+        raise LMSteerError(f'{path} holds no prompts: each line is {{"prompt": {{"text": …}}}}')
+    return prompts
+
+
+def read_generations(path: str | Path) -> tuple[list[str], list[list[str]]]:
+    """Read prompts and their continuations, (prompts,) and (prompts, samples); as many samples for each prompt."""
+    prompts, samples = [], []
+    for number, row in enumerate(read_jsonl(path), start=1):
+        prompts.append(_prompt_of(row, path, number))
+        try:
+            samples.append([generation["text"] for generation in row["generations"]])
+        except (KeyError, TypeError):
+            raise LMSteerError(f"{path}, row {number}: no generations[…].text") from None
+    if not prompts or not samples[0]:
+        raise LMSteerError(f"{path} holds no generations")
+    for number, texts in enumerate(samples, start=1):
+        if len(texts) != len(samples[0]):
+            raise LMSteerError(
+                f"{path}, row {number}: {len(texts)} generations, the first row has {len(samples[0])}"
+            )
+    return prompts, samples
+
+
+def read_texts(path: str | Path) -> pd.DataFrame:
+    """Read labelled texts (id, text, label); LMSteerError where a column is missing or a label out of range."""
+    try:
+        frame = pd.read_parquet(path)
+    except (FileNotFoundError, OSError, ValueError) as error:
+        raise LMSteerError(f"{path} is not a parquet file of texts ({error})") from None
+    return checked_texts(frame, str(path))
+
+
+def checked_texts(frame: pd.DataFrame, origin: str) -> pd.DataFrame:
+    """Return `frame` if it has texts with labels in [-1, 1]; raise LMSteerError naming the row otherwise."""
+    for column in ("text", "label"):
+        if column not in frame:
+            raise LMSteerError(f"{origin} has no column '{column}': it has {', '.join(map(str, frame.columns))}")
+    labels = pd.to_numeric(frame["label"], errors="coerce")
+    for number, (text, label) in enumerate(zip(frame["text"], labels, strict=True), start=1):
+        if not isinstance(text, str) or not text.strip():
+            raise LMSteerError(f"{origin}, row {number}: the text is empty")
+        if not -1 <= label <= 1:
+            raise LMSteerError(
+                f"{origin}, row {number}: label {frame['label'].iloc[number - 1]!r} is not in [-1, 1]"
+            )
+    return frame.assign(label=labels.astype(float))
+
+
+def write_splits(frame: pd.DataFrame, folder: str | Path) -> None:
+    """Write texts into {train,dev,test}.parquet by a hash of the text (60, 10 and 30 per cent), always alike."""
+    part = frame["text"].map(lambda text: int(text_key(text)[:8], 16) % 10)
+    chosen = {"train": part < 6, "dev": part == 6, "test": part > 6}
+    for split in SPLITS:
+        with replacing(Path(folder) / f"{split}.parquet") as temporary:
+            frame.loc[chosen[split], ["id", "text", "label"]].reset_index(drop=True).to_parquet(temporary)
+
+
+def plain(text: str) -> str:
+    """Return the letters and digits of a text alone, so that casing and punctuation do not hide an overlap."""
+    return "".join(char for char in unicodedata.normalize("NFKD", text).casefold() if char.isalnum())
+
+
+def text_key(text: str) -> str:
+    """Name a text by its letters and digits."""
+    return hashlib.sha256(plain(text).encode()).hexdigest()
+
+
+def prompt_rows(prompts: Sequence[str]) -> list[dict[str, Any]]:
+    """Put prompts into the field's form."""
+    return [{"prompt": {"text": prompt}} for prompt in prompts]
+
+
+def _prompt_of(row: dict[str, Any], path: str | Path, number: int) -> str:
+    prompt = row.get("prompt")
+    text = prompt.get("text") if isinstance(prompt, dict) else None
+    if not isinstance(text, str):
+        raise LMSteerError(f"{path}, row {number}: no prompt.text")
+    if not text.strip():
+        raise LMSteerError(f"{path}, row {number}: the prompt is empty")
+    return text

@@ -1,0 +1,272 @@
+"""Learn a steer: the plain language-model loss of labelled texts under v = (label, 1), with the model frozen.
+
+    lm-steer train --model results/models/smollm2 --texts results/data/snippets/train.parquet \\
+        --dimensions sentiment,corpus --rank 256 --steps 150 -o results/steers/smollm2/sentiment/seed0
+
+The dimension called `corpus` is held at 1 and absorbs what merely distinguishes the training texts from the model's
+own; the other one is set to each text's label (paper, section 3.2; the original code's dummy dimension).
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from lm_steer.digest import code_digest
+from lm_steer.errors import LMSteerError
+from lm_steer.files import fingerprint, replacing, write_jsonl
+from lm_steer.hidden import HiddenMemo, head_inputs
+from lm_steer.loss import Head, head_cross_entropy, head_of
+from lm_steer.models import LoadedModel
+from lm_steer.progress import Progress, say
+from lm_steer.steer import Steer
+
+CORPUS = "corpus"
+DEV_TEXTS = 64
+EVERY = 25
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a steer is trained; the defaults are the paper's, but for padding, which stays out of the loss.
+
+    regularization is λ in loss + λ·(‖A‖² + ‖B‖²). loss_on_padding leaves pad positions in the loss, as the original
+    code does: targets then depend on each batch's longest text, so the body runs live on padded batches.
+    """
+
+    dimensions: tuple[str, ...]
+    kind: str = "multiply"
+    rank: int = 1000
+    epsilon: float = 1e-3
+    steps: int = 1000
+    batch_size: int = 32
+    learning_rate: float = 1e-2
+    regularization: float = 0.0
+    max_length: int = 256
+    loss_on_padding: bool = False
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        """What a progress line calls the training."""
+        return next((name for name in self.dimensions if name != CORPUS), "steer")
+
+
+@dataclass(frozen=True)
+class LabelledTexts:
+    """Texts with labels in [-1, 1]."""
+
+    texts: Sequence[str]
+    labels: Sequence[float]
+
+    def __len__(self) -> int:
+        """Count the texts."""
+        return len(self.texts)
+
+
+def train(
+    loaded: LoadedModel,
+    train_texts: LabelledTexts,
+    dev_texts: LabelledTexts,
+    recipe: Recipe,
+    cache: str | Path,
+) -> tuple[Steer, list[dict[str, float]]]:
+    """Return the steer and its log: step, loss, tokens, and now and then the loss on dev texts.
+
+    A training that was killed goes on from its last checkpoint, kept in `cache` under everything it depends on.
+    Raises LMSteerError where dimensions or texts do not serve.
+    """
+    values_of = _values_of(recipe.dimensions)
+    texts = _usable(train_texts, loaded, "training")
+    head = head_of(loaded.model)
+    width = head.weight.shape[0] if recipe.kind == "offset" else head.weight.shape[1]
+    start = torch.Generator().manual_seed(recipe.seed)
+    steer = Steer.initial(
+        recipe.dimensions, width, rank=recipe.rank, kind=recipe.kind, epsilon=recipe.epsilon, generator=start
+    )
+    weights = {name: weight.to(loaded.device).requires_grad_() for name, weight in steer.weights.items()}
+    optimizer = torch.optim.Adam(weights.values(), lr=recipe.learning_rate)
+    draw = _draw(len(texts), recipe)
+    dev = _usable(dev_texts, loaded, "dev")
+    dev = LabelledTexts(dev.texts[:DEV_TEXTS], dev.labels[:DEV_TEXTS])
+
+    memo = HiddenMemo(Path(cache) / "hidden.sqlite", loaded, recipe.max_length)
+    drawn = [] if recipe.loss_on_padding else [texts.texts[i] for i in draw.flatten().tolist()]
+    memo.ensure([*drawn, *dev.texts], f"train {recipe.name}")
+
+    def loss_of(batch: LabelledTexts, padded: bool) -> tuple[Tensor, int]:
+        hidden, targets, row = _padded(loaded, batch, recipe) if padded else _packed(memo, batch)
+        values = torch.tensor([values_of(label) for label in batch.labels], device=loaded.device)[row]
+        nll = steered_nll(head, recipe.kind, weights, recipe.epsilon, hidden, targets, values)
+        return nll.mean(), len(nll)
+
+    @torch.no_grad()
+    def dev_loss() -> float:
+        return loss_of(dev, padded=False)[0].item()
+
+    checkpoint = _Checkpoint(Path(cache) / "checkpoints", loaded, texts, recipe)
+    step, log = checkpoint.load(weights, optimizer)
+    with Progress(f"train {recipe.name}", recipe.steps, "step") as progress:
+        progress.skip(step)
+        if not log:
+            log.append({"step": 0, "dev_loss": dev_loss()})
+        while step < recipe.steps:
+            indices = draw[step].tolist()
+            batch = LabelledTexts([texts.texts[i] for i in indices], [texts.labels[i] for i in indices])
+            optimizer.zero_grad()
+            loss, tokens = loss_of(batch, padded=recipe.loss_on_padding)
+            penalty = sum(weight.square().sum() for weight in weights.values())
+            (loss + recipe.regularization * penalty if recipe.regularization else loss).backward()
+            optimizer.step()
+            step += 1
+            log.append({"step": step, "loss": loss.item(), "tokens": tokens})
+            if step % EVERY == 0 or step == recipe.steps:
+                log[-1]["dev_loss"] = dev_loss()
+                checkpoint.save(step, weights, optimizer, log)
+            progress.advance(1, f"loss {log[-1]['loss']:.3f}")
+    learned = {name: weight.detach().cpu() for name, weight in weights.items()}
+    if not all(torch.isfinite(weight).all() for weight in learned.values()):
+        raise LMSteerError(f"the training of {recipe.name} diverged (weights are not finite): lower learning_rate")
+    return Steer(recipe.dimensions, learned, recipe.kind, recipe.epsilon), log
+
+
+def steered_nll(
+    head: Head,
+    kind: str,
+    weights: dict[str, Tensor],
+    epsilon: float,
+    hidden: Tensor,
+    targets: Tensor,
+    values: Tensor,
+) -> Tensor:
+    """Return the NLL (tokens,) under steer values (tokens, dimensions), differentiable in the weights.
+
+    The same arithmetic as `attach`, written for packed tokens.
+    """
+    if kind == "offset":
+        return head_cross_entropy(head, hidden, targets, values * epsilon, weights["o"])
+    if kind == "add":
+        return head_cross_entropy(head, hidden + epsilon * values @ weights["a"], targets)
+    inner = torch.einsum("nd,kdr->nkr", hidden, weights["B"]) * values[:, :, None]
+    steered = hidden + epsilon * torch.einsum("nkr,kdr->nd", inner, weights["A"])
+    return head_cross_entropy(head, steered, targets)
+
+
+def save(steer: Steer, about: dict[str, object], log: list[dict[str, float]], folder: str | Path) -> None:
+    """Write a trained steer with its provenance, and its log, into one folder."""
+    replace(steer, about=about).save_pretrained(folder)
+    write_jsonl(Path(folder) / "training.jsonl", log)
+
+
+def about(loaded: LoadedModel, recipe: Recipe, texts: LabelledTexts) -> dict[str, object]:
+    """Return the provenance that is saved with the steer."""
+    return {
+        "model": loaded.model.config.model_type,
+        "model_fingerprint": loaded.fingerprint,
+        "recipe": asdict(recipe),
+        "texts": len(texts),
+        "texts_fingerprint": fingerprint([list(texts.texts), list(texts.labels)]),
+    }
+
+
+def _values_of(dimensions: tuple[str, ...]):  # noqa: ANN202
+    """Return the function label → steer values: the label on its dimension, 1 on `corpus`."""
+    styles = [name for name in dimensions if name != CORPUS]
+    if len(styles) != 1 or len(dimensions) > 2:
+        raise LMSteerError(
+            f"dimensions {', '.join(dimensions) or '(none)'}: a training has one dimension for the label and "
+            f"may have '{CORPUS}' beside it"
+        )
+    return lambda label: [1.0 if name == CORPUS else float(label) for name in dimensions]
+
+
+def _usable(texts: LabelledTexts, loaded: LoadedModel, what: str) -> LabelledTexts:
+    """Keep the texts with at least two tokens: the first token of a text is given, not predicted."""
+    ids = loaded.tokenizer(list(texts.texts))["input_ids"] if len(texts) else []
+    kept = [index for index, row in enumerate(ids) if len(row) > 1]
+    if not kept:
+        raise LMSteerError(
+            f"none of the {len(texts)} {what} texts has two tokens or more: there is nothing to learn"
+        )
+    return LabelledTexts([texts.texts[i] for i in kept], [texts.labels[i] for i in kept])
+
+
+def _draw(count: int, recipe: Recipe) -> Tensor:
+    """Return which texts each step sees, (steps, batch): one shuffle of all texts after another."""
+    generator = torch.Generator().manual_seed(recipe.seed)
+    needed = recipe.steps * recipe.batch_size
+    shuffles = [torch.randperm(count, generator=generator) for _ in range(-(-needed // count))]
+    return torch.cat(shuffles)[:needed].view(recipe.steps, recipe.batch_size)
+
+
+def _packed(memo: HiddenMemo, batch: LabelledTexts) -> tuple[Tensor, Tensor, Tensor]:
+    """Return hidden states, targets and row numbers of a batch, one after another without padding."""
+    ids = memo.token_ids(batch.texts)
+    hidden = torch.cat([memo.state(text)[:-1] for text in batch.texts])
+    device = memo.loaded.device
+    targets = torch.tensor([token for row in ids for token in row[1:]], device=device)
+    rows = torch.tensor([number for number, row in enumerate(ids) for _ in row[1:]], device=device)
+    return hidden, targets, rows
+
+
+def _padded(loaded: LoadedModel, batch: LabelledTexts, recipe: Recipe) -> tuple[Tensor, Tensor, Tensor]:
+    """The same for the right-padded batch with its pad positions kept, as the original code trains."""
+    loaded.tokenizer.padding_side = "right"
+    encoded = loaded.tokenizer(
+        list(batch.texts), padding=True, truncation=True, max_length=recipe.max_length, return_tensors="pt"
+    ).to(loaded.device)
+    hidden = head_inputs(loaded.model, encoded["input_ids"], encoded["attention_mask"]).float()[:, :-1]
+    targets = encoded["input_ids"][:, 1:]
+    rows = torch.arange(len(batch), device=loaded.device)[:, None].expand_as(targets)
+    return hidden.flatten(0, 1), targets.flatten(), rows.flatten()
+
+
+class _Checkpoint:
+    """Weights, optimiser and log of an unfinished training, in one file named by all that it depends on."""
+
+    def __init__(self, folder: Path, loaded: LoadedModel, texts: LabelledTexts, recipe: Recipe) -> None:
+        identity = [
+            code_digest("train"),
+            loaded.fingerprint,
+            asdict(recipe),
+            list(texts.texts),
+            list(texts.labels),
+        ]
+        self.path = folder / f"{fingerprint(identity)}.safetensors"
+
+    def save(self, step: int, weights: dict[str, Tensor], optimizer: torch.optim.Adam, log: list[dict]) -> None:
+        tensors = {}
+        for name, weight in weights.items():
+            state = optimizer.state[weight]
+            tensors[name] = weight.detach().cpu()
+            for key in ("step", "exp_avg", "exp_avg_sq"):
+                tensors[f"{name}.{key}"] = state[key].detach().cpu()
+        with replacing(self.path) as temporary:
+            save_file(tensors, temporary, {"step": str(step), "log": json.dumps(log)})
+
+    def load(self, weights: dict[str, Tensor], optimizer: torch.optim.Adam) -> tuple[int, list[dict]]:
+        if not self.path.exists():
+            return 0, []
+        try:
+            return self._read(weights, optimizer)
+        except (SafetensorError, KeyError, ValueError) as error:
+            say(f"the checkpoint {self.path} is damaged ({error}): the training starts afresh")
+            self.path.unlink()
+            return 0, []
+
+    def _read(self, weights: dict[str, Tensor], optimizer: torch.optim.Adam) -> tuple[int, list[dict]]:
+        with safe_open(self.path, "pt") as file:
+            about = file.metadata()
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        for name, weight in weights.items():
+            weight.data.copy_(tensors[name])
+            optimizer.state[weight] = {
+                key: tensors[f"{name}.{key}"].to(weight.device if key != "step" else "cpu")
+                for key in ("step", "exp_avg", "exp_avg_sq")
+            }
+        return int(about["step"]), json.loads(about["log"])
