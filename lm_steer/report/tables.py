@@ -1,0 +1,151 @@
+"""One table: for every row, model and set of prompts, each metric with its interval and its difference to unsteered.
+
+    lm-steer table --spec '{"rows": …}' -o results/tables/detoxification.csv
+
+Long form, one line a cell. All rows of a table are scored by the same scorer and version; otherwise it is refused.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lm_steer import metrics
+from lm_steer.errors import LMSteerError
+from lm_steer.files import replacing
+from lm_steer.progress import Progress
+from lm_steer.texts import read_generations
+
+METRICS: dict[str, dict[str, metrics.Metric]] = {
+    "profanity-check": {"avg_max_toxicity": metrics.average_maximum, "toxicity_probability": metrics.probability},
+    "bag-of-words": {"positivity": metrics.positivity},
+    "causal-lm": {
+        "perplexity": metrics.perplexity,
+        "perplexity_unfiltered": metrics.perplexity_unfiltered,
+        "perplexity_median": metrics.perplexity_median,
+        "perplexity_pooled": metrics.perplexity_pooled,
+    },
+}
+KEYS = ["file", "prompt", "sample", "scorer", "version"]
+
+
+def generation_file(results: Path, model: str, seed: int, setting: str) -> Path:
+    """Return where the generations of a setting are."""
+    return results / "generations" / model / f"seed{seed}" / f"{setting}.jsonl"
+
+
+def write_table(spec: str, results: Path, output: Path) -> None:
+    """Compute the table of a spec: rows, settings, scorers, models and seeds, as the study has them."""
+    table = json.loads(spec)
+    cells = [(label, setting) for label, settings in table["rows"].items() for setting in settings]
+    rows: list[dict[str, Any]] = []
+    with Progress(f"table {output.stem}", len(cells) * len(table["models"]), "setting") as progress:
+        for model in table["models"]:
+            reader = _Reader(results, model, table)
+            for label, setting in cells:
+                prompts = table["settings"][setting]["prompts"]
+                start = {"model": model, "row": label, "setting": setting, "prompts": prompts}
+                rows += [{**start, **cell} for cell in _cells(reader, setting)]
+                progress.advance()
+    frame = pd.DataFrame(rows)
+    _same_scorers(frame, output.stem)
+    with replacing(output) as temporary:
+        frame.to_csv(temporary, index=False, float_format="%.6g")
+
+
+def _cells(reader: "_Reader", setting: str) -> Iterator[dict[str, Any]]:
+    """Yield the cells of one setting and model."""
+    against = reader.table["settings"][setting]["against"]
+    for name, metric, read, scorer, version in reader.measures(setting):
+        arrays = read(setting)
+        estimate = metrics.interval(metric, arrays)
+        cell = {"metric": name, "value": estimate.value, "low": estimate.low, "high": estimate.high}
+        if against:
+            difference = metrics.paired_difference(metric, arrays, read(against))
+            cell |= {
+                "difference": difference.value,
+                "difference_low": difference.low,
+                "difference_high": difference.high,
+            }
+        else:
+            cell |= {"difference": np.nan, "difference_low": np.nan, "difference_high": np.nan}
+        count = {"n_prompts": len(arrays[0]), "n_generations": reader.generations(setting), "seeds": len(arrays)}
+        yield {**cell, **count, "left_out": _left_out(name, arrays), "scorer": scorer, "version": version}
+
+
+def _left_out(name: str, arrays: Sequence[metrics.Array]) -> int:
+    """Count the generations that a cell leaves out: those over the perplexity filter, those without a token."""
+    if not name.startswith("perplexity"):
+        return 0
+    over, empty = np.sum([metrics.left_out(array) for array in arrays], axis=0)
+    return int(empty + (over if name == "perplexity" else 0))
+
+
+class _Reader:
+    """The generations and scores of one model, read once."""
+
+    def __init__(self, results: Path, model: str, table: dict[str, Any]) -> None:
+        self.results, self.model, self.table = results, model, table
+        self._scores: dict[str, pd.DataFrame] = {}
+        self._texts: dict[str, list[list[list[str]]]] = {}
+
+    def measures(self, setting: str) -> Iterator[tuple[str, metrics.Metric, Callable, str, str]]:
+        """Yield (metric, function, reader of a setting's arrays, scorer, version) of a setting."""
+        for scorer in self.table["settings"][setting]["scorers"]:
+            frame = self._frame(scorer)
+            attributes = [column for column in frame.columns if column not in KEYS]
+            for name, metric in METRICS[self.table["scorers"][scorer]["kind"]].items():
+
+                def read(which: str, scorer: str = scorer, columns: list[str] = attributes) -> list[metrics.Array]:
+                    return [self._array(scorer, columns, which, seed) for seed in self.table["seeds"]]
+
+                yield name, metric, read, frame["scorer"].iloc[0], frame["version"].iloc[0]
+        for n in (1, 2, 3):
+
+            def distinct(which: str, n: int = n) -> list[metrics.Array]:
+                return [
+                    np.array([metrics.distinct(samples, n) for samples in prompts])
+                    for prompts in self._samples(which)
+                ]
+
+            yield f"dist_{n}", metrics.mean, distinct, "dist-n", "1"
+
+    def generations(self, setting: str) -> int:
+        """Count the generations of a setting, over all seeds."""
+        return sum(len(samples) for prompts in self._samples(setting) for samples in prompts)
+
+    def _frame(self, scorer: str) -> pd.DataFrame:
+        if scorer not in self._scores:
+            self._scores[scorer] = pd.read_parquet(self.results / "scores" / self.model / f"{scorer}.parquet")
+        return self._scores[scorer]
+
+    def _array(self, scorer: str, columns: list[str], setting: str, seed: int) -> metrics.Array:
+        path = generation_file(self.results, self.model, seed, setting)
+        frame = self._frame(scorer)
+        rows = frame[frame["file"] == str(path)].sort_values(["prompt", "sample"])
+        if rows.empty:
+            raise LMSteerError(f"{path} has no scores by {scorer}: score it first")
+        values = rows[columns].to_numpy(dtype=float).reshape(rows["prompt"].nunique(), -1, len(columns))
+        return values[..., 0] if len(columns) == 1 else values
+
+    def _samples(self, setting: str) -> list[list[list[str]]]:
+        if setting not in self._texts:
+            self._texts[setting] = [
+                read_generations(generation_file(self.results, self.model, seed, setting))[1]
+                for seed in self.table["seeds"]
+            ]
+        return self._texts[setting]
+
+
+def _same_scorers(frame: pd.DataFrame, name: str) -> None:
+    for metric, cells in frame.groupby("metric"):
+        versions = cells[["scorer", "version"]].drop_duplicates()
+        if len(versions) > 1:
+            listed = "; ".join(f"{row.scorer} {row.version}" for row in versions.itertuples())
+            raise LMSteerError(
+                f"table {name}: {metric} would stand side by side from different scorers ({listed}): "
+                "score every row with the same one"
+            )

@@ -1,0 +1,26 @@
+# Continuations: one process makes every setting of a model and seed, for loading a model is dear. What an earlier run
+# has made under the same steer, values, prompts and sampling is found again, so that one edited setting costs itself.
+rule generate:
+    input:
+        model="results/models/{model}",
+        steers=steers_used,
+        prompts=prompts_used,
+    output:
+        expand("results/generations/{{model}}/seed{{seed}}/{setting}.jsonl", setting=SETTINGS),
+    log:
+        "results/logs/generate/{model}.seed{seed}.log",
+    benchmark:
+        "results/benchmarks/generate/{model}.seed{seed}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: workflow.cores
+    resources:
+        mem_mb=4000,
+        runtime=240,
+    params:
+        jobs=generation_jobs,
+        sampling=options(STUDY["sampling"], ["samples", "new_tokens", "top_p", "top_k"]),
+        code=code_digest("generate"),
+    shell:
+        "lm-steer generate --model {input.model:q} {params.sampling:q} --seed {wildcards.seed} {params.jobs:q}"
+        " 2>&1 | tee {log:q}"
