@@ -26,6 +26,8 @@ Value = float | Sequence[float]
 class Handle:
     """A steer that sits on a model's head; made by `attach`."""
 
+    # Tensors made in inference mode could not be changed outside of it, so none of the handle's are.
+    @torch.inference_mode(False)
     def __init__(self, head: nn.Module, steer: Steer) -> None:
         self.steer, self.head = steer, head
         weight = head.weight
@@ -92,12 +94,13 @@ class Handle:
             ]
         )
 
+    @torch.inference_mode(False)
     def _set(self, values: Tensor) -> None:
         if values.shape == self.values.shape:
             self.values.copy_(values)
         else:
             # Another number of rows: a compiled model compiles once more, as for any new batch size.
-            self.values = values.to(self.values.device)
+            self.values = values.to(self.values.device, copy=True)
 
     def remove(self) -> None:
         """Take the steer off the model."""

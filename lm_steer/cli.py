@@ -21,9 +21,7 @@ app = typer.Typer(
 )
 
 Output = Annotated[Path, typer.Option("--output", "-o", help="Where the result goes.")]
-Cache = Annotated[
-    Path, typer.Option(help="Folder for what can be computed again: hidden states, checkpoints, scores.")
-]
+Cache = Annotated[Path, typer.Option(help="Folder for what can be computed again: hidden states, checkpoints, scores.")]
 Model = Annotated[Path, typer.Option(help="A model folder made by `lm-steer model`.")]
 CACHE = Path("results/.cache")
 
@@ -205,9 +203,7 @@ def main() -> None:
         sys.exit(f"error: {error}")
     except OSError as error:
         if error.errno == errno.ENOSPC:
-            sys.exit(
-                f"error: the disk is full ({error.filename or 'while writing'}): free some space and run again"
-            )
+            sys.exit(f"error: the disk is full ({error.filename or 'while writing'}): free some space and run again")
         if error.filename is None:
             raise
         sys.exit(f"error: {error.filename}: {error.strerror}")

@@ -20,9 +20,7 @@ def code_digest(command: str) -> str:
     """Return the digest of one command of the command line, `lm-steer COMMAND`."""
     source = (PACKAGE / "cli.py").read_text(encoding="utf-8")
     name = command.replace("-", "_")
-    function = next(
-        node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef) and node.name == name
-    )
+    function = next(node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef) and node.name == name)
     digest = hashlib.sha256(ast.unparse(function).encode())
     for path in sorted(_reachable(function)):
         digest.update(path.read_bytes())
@@ -37,7 +35,7 @@ def _reachable(tree: ast.AST) -> set[Path]:
         if path not in found:
             found.add(path)
             waiting.extend(_imports(_parsed(path)))
-            if path.parent.name == "report":
+            if path == PACKAGE / "report/page.py":
                 found.update((path.parent / "templates").glob("*"))
     return found
 

@@ -24,7 +24,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     temporary = path.parent / f".{path.name}.{os.getpid()}.part"
     try:
         yield temporary
-        if path.is_dir() and not path.is_symlink():
+        if temporary.exists() and path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         temporary.replace(path)
     finally:
@@ -80,13 +80,21 @@ def read_jsonl(path: str | Path) -> list[dict[str, Any]]:
         try:
             row = json.loads(line)
         except json.JSONDecodeError as error:
-            raise LMSteerError(
-                f"{path}, line {number}: not valid JSON ({error.msg} at column {error.colno})"
-            ) from None
+            raise LMSteerError(f"{path}, line {number}: not valid JSON ({error.msg} at column {error.colno})") from None
+        if "\\u" in line and not _is_encodable(row):
+            raise LMSteerError(f"{path}, line {number}: holds one half of a surrogate pair, which is not text")
         if not isinstance(row, dict):
             raise LMSteerError(f"{path}, line {number}: expected a JSON object, found {line[:40]!r}")
         rows.append(row)
     return rows
+
+
+def _is_encodable(row: Any) -> bool:
+    try:
+        json.dumps(row, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def read_json(path: str | Path) -> Any:

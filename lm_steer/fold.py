@@ -3,7 +3,9 @@
     fold(model, steer, {"detox": 5, "corpus": 1})
     model.save_pretrained("steered")
 
-`add` and `offset` become a bias. The head is untied from the input embeddings, which stay as they are.
+`add` and `offset` become a bias; an architecture whose head has none (all but GPT-J of those tried) drops it when the
+model is saved and loaded again, so fold those two for use in memory. The head is untied from the input embeddings,
+which stay as they are.
 """
 
 from collections.abc import Mapping

@@ -1,16 +1,16 @@
 """Sample continuations: batched, left-padded, exactly as long as asked, each one reproducible by itself.
 
     lm-steer generate --model results/models/smollm2 --seed 0 \\
-        --job out.jsonl results/prompts/neutral.jsonl "results/steers/smollm2/sentiment/seed0 sentiment=5 corpus=1"
+        --job "out.jsonl|results/prompts/neutral.jsonl|results/steers/smollm2/sentiment/seed0 sentiment=5"
 
 A continuation depends on (seed, prompt, sample, step) alone: its random numbers are keyed by them, and it is computed
 in a block of fixed shape, so that neither the other prompts nor their order nor the number of jobs shows in it
 (exactly on a CPU in fp32; up to kernel rounding on a GPU).
 """
 
-import copy
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +18,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from transformers import Cache, StaticCache
+from transformers.cache_utils import DynamicLayer
 
 from lm_steer.digest import code_digest
 from lm_steer.errors import LMSteerError
@@ -26,7 +28,7 @@ from lm_steer.hidden import blocks_of
 from lm_steer.models import LoadedModel
 from lm_steer.progress import Progress
 
-ROWS = {"cpu": 80, "cuda": 2000}
+ROWS = {"cpu": 160, "cuda": 2000}
 TRIES = 16
 SHORTEST = 16
 
@@ -55,15 +57,18 @@ def generate(
     for prompt, row in zip(prompts, ids, strict=True):
         if not row:
             raise LMSteerError(f"the tokenizer makes no token of the prompt {prompt!r}: leave it out")
-        if context and _bucket(len(row)) + sampling.new_tokens > context:
+        if context and len(row) + sampling.new_tokens > context:
             raise LMSteerError(
                 f"a prompt of {len(row)} tokens and {sampling.new_tokens} more do not fit the model's context of "
                 f"{context}: {prompt[:60]!r}"
             )
+    # Padding must not push a prompt that fits out of the context.
+    longest = context - sampling.new_tokens if context else math.inf
     per_block = max(1, ROWS[loaded.device.type] // sampling.samples)
     texts: list[list[str]] = [[] for _ in prompts]
     with Progress(f"generate {what}", len(prompts), "prompt") as progress:
-        for length, _, indices in blocks_of([len(row) for row in ids], _bucket, lambda _: per_block):
+        lengths = [min(_bucket(len(row)), longest) for row in ids]
+        for length, _, indices in blocks_of(lengths, lambda _: per_block):
             block = [prompts[index] for index in indices]
             part = parts and parts / f"{fingerprint(block)}.json"
             if part and part.exists():
@@ -90,32 +95,51 @@ def parts_folder(cache: str | Path, loaded: LoadedModel, steer: object, sampling
 def sample_tokens(logits: Tensor, uniforms: Tensor, top_p: float = 1.0, top_k: int = 0) -> Tensor:
     """Draw one token a row, exactly from the top-k, then top-p part of softmax(logits).
 
-    logits (rows, vocabulary) in float32; uniforms (rows, tries) in [0, 1), of which each row uses as many as it needs.
+    logits (rows, vocabulary) in float32; uniforms (rows, tries) in [0, 1), of which a row uses as many as it needs.
     The nucleus is the smallest set of most probable tokens whose mass reaches top_p; tokens as probable as its last
     one belong to it. Instead of sorting the vocabulary, a token is drawn from the whole and kept if it lies in the
-    nucleus, that is if more probable tokens hold less than top_p; else the next uniform is used.
+    nucleus, that is if more probable tokens hold less than top_p; else the next uniform is used. Rows that have
+    found none before the last uniform (a small nucleus) are sorted after all.
     """
     ids = None
     if 0 < top_k < logits.shape[1]:
         logits, ids = logits.topk(top_k, dim=-1)
     probabilities = logits.softmax(-1)
     cumulative = probabilities.cumsum(-1)
-    total = cumulative[:, -1:]
-    chosen = probabilities.argmax(-1, keepdim=True)
-    pending = torch.ones_like(chosen, dtype=torch.bool)
-    for column in range(uniforms.shape[1]):
-        drawn = torch.searchsorted(cumulative, uniforms[:, column, None].float() * total, right=True)
-        drawn.clamp_(max=probabilities.shape[1] - 1)
-        inside = pending
-        if top_p < 1:
-            own = probabilities.gather(1, drawn)
-            above = torch.where(probabilities > own, probabilities, 0.0).sum(-1, keepdim=True)
-            inside = pending & (above < top_p * total)
-        chosen = torch.where(inside, drawn, chosen)
-        pending = pending & ~inside
-        if not pending.any():
+    chosen = torch.empty(len(logits), dtype=torch.long, device=logits.device)
+    pending = torch.arange(len(logits), device=logits.device)
+    for column in range(uniforms.shape[1] - 1):
+        drawn = _inverse(cumulative, uniforms[pending, column, None])
+        chosen[pending] = drawn.squeeze(1)
+        if top_p == 1:
             break
-    return (chosen if ids is None else ids.gather(1, chosen)).squeeze(1)
+        own = probabilities.gather(1, drawn)
+        above = torch.where(probabilities > own, probabilities, 0.0).sum(-1, keepdim=True)
+        outside = (above >= top_p * cumulative[:, -1:]).squeeze(1)
+        if not outside.any():
+            break
+        # The few rows that drew from outside the nucleus try again.
+        pending, probabilities, cumulative = pending[outside], probabilities[outside], cumulative[outside]
+    else:
+        chosen[pending] = _from_sorted(probabilities, uniforms[pending, -1:], top_p).squeeze(1)
+    return chosen if ids is None else ids.gather(1, chosen[:, None]).squeeze(1)
+
+
+def _from_sorted(probabilities: Tensor, uniforms: Tensor, top_p: float) -> Tensor:
+    """Draw one token a row from the nucleus, found by sorting: as many rows of `uniforms` (rows, 1)."""
+    ordered = probabilities.sort(dim=-1, descending=True).values
+    cumulative = ordered.cumsum(-1)
+    size = (cumulative - ordered < top_p * cumulative[:, -1:]).sum(-1, keepdim=True)
+    lowest = ordered.gather(1, size - 1)
+    return _inverse(torch.where(probabilities >= lowest, probabilities, 0.0).cumsum(-1), uniforms)
+
+
+def _inverse(cumulative: Tensor, uniforms: Tensor) -> Tensor:
+    """Return the token (rows, 1) at each uniform (rows, 1) of a cumulative distribution (rows, vocabulary)."""
+    total = cumulative[:, -1:]
+    # In float32 a uniform may round to 1, which would take the last token even where its probability is 0.
+    points = torch.minimum(uniforms.float() * total, torch.nextafter(total, torch.zeros_like(total)))
+    return torch.searchsorted(cumulative, points, right=True).clamp_(max=cumulative.shape[1] - 1)
 
 
 @torch.no_grad()
@@ -141,8 +165,7 @@ def _sample_block(
 
     positions = (mask.cumsum(-1) - 1).clamp_min(0)
     out = model(tokens, attention_mask=mask, position_ids=positions, use_cache=True, logits_to_keep=1)
-    cache = copy.deepcopy(out.past_key_values)
-    cache.batch_repeat_interleave(sampling.samples)
+    cache = _cache_for_samples(loaded, out.past_key_values, sampling)
     mask = mask.repeat_interleave(sampling.samples, 0)
     position = positions[:, -1:].repeat_interleave(sampling.samples, 0)
     logits = out.logits[:, -1].repeat_interleave(sampling.samples, 0)
@@ -166,13 +189,28 @@ def _sample_block(
     return new[: len(ids)]
 
 
+def _cache_for_samples(loaded: LoadedModel, prompts: Cache, sampling: Sampling) -> Cache:
+    """Return the prompts' cache, repeated for their samples and with room for the new tokens.
+
+    A static cache spares the copying of all keys and values at each step; caches of other kinds (sliding windows,
+    states) grow as the model lets them.
+    """
+    if any(type(layer) is not DynamicLayer for layer in prompts.layers):
+        prompts.batch_repeat_interleave(sampling.samples)
+        return prompts
+    length = prompts.get_seq_length()
+    cache = StaticCache(config=loaded.model.config, max_cache_len=length + sampling.new_tokens)
+    for index, layer in enumerate(prompts.layers):
+        keys, values = (part.repeat_interleave(sampling.samples, 0) for part in (layer.keys, layer.values))
+        cache.update(keys, values, index)
+    return cache
+
+
 def _forbidden(loaded: LoadedModel) -> Tensor:
     """Return ids that are never drawn: end of text and other special tokens, and padding of the vocabulary."""
     vocabulary = loaded.model.get_output_embeddings().weight.shape[0]
     ids = {*loaded.tokenizer.all_special_ids, *range(len(loaded.tokenizer), vocabulary)}
-    return torch.tensor(
-        sorted(index for index in ids if index < vocabulary), dtype=torch.long, device=loaded.device
-    )
+    return torch.tensor(sorted(index for index in ids if index < vocabulary), dtype=torch.long, device=loaded.device)
 
 
 def _decode(loaded: LoadedModel, ids: list[list[int]], tokens: Tensor) -> list[list[str]]:

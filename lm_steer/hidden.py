@@ -12,6 +12,7 @@ import hashlib
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -26,14 +27,19 @@ from lm_steer.progress import Progress
 ROWS = 16
 MEMO_BYTES = 8 << 30
 
+Key = TypeVar("Key", int, tuple[int, int])
+
 
 class _HeadReached(Exception):
     """Raised by the hook to leave the forward pass before the logits are made."""
 
 
 @torch.no_grad()
-def head_inputs(model: PreTrainedModel, ids: Tensor, mask: Tensor) -> Tensor:
-    """Return what reaches the head, (rows, positions, hidden), for token ids and attention mask of that shape."""
+def head_inputs(model: PreTrainedModel, ids: Tensor, mask: Tensor, **options: Any) -> Tensor:
+    """Return what reaches the head, (rows, positions, hidden), for token ids and their attention mask.
+
+    Other options of the model's forward pass go through, such as a cache to read and to fill.
+    """
     caught: list[Tensor] = []
 
     def catch(_module: torch.nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -43,7 +49,7 @@ def head_inputs(model: PreTrainedModel, ids: Tensor, mask: Tensor) -> Tensor:
     # Before any steer's hook, so that the states are those of the plain model.
     hook = output_head(model).register_forward_pre_hook(catch, prepend=True)
     try:
-        model(input_ids=ids, attention_mask=mask, use_cache=False)
+        model(input_ids=ids, attention_mask=mask, **{"use_cache": False, **options})
     except _HeadReached:
         return caught[0]
     finally:
@@ -51,19 +57,19 @@ def head_inputs(model: PreTrainedModel, ids: Tensor, mask: Tensor) -> Tensor:
     raise AssertionError("the model ran without its head")
 
 
-def blocks_of(
-    lengths: Sequence[int], bucket: Callable[[int], int], rows: Callable[[int], int]
-) -> Iterator[tuple[int, int, list[int]]]:
-    """Group indices by the bucket of their length, longest first: (bucket, rows of a full block, indices).
+def blocks_of(keys: Sequence[Key], rows: Callable[[Key], int]) -> Iterator[tuple[Key, int, list[int]]]:
+    """Group indices by key, the largest key first: (key, rows of a full block, indices of this block).
 
-    A block that is filled up to its rows has a shape that depends on its bucket alone.
+    A key is the padded length of an item, or several; filled up to its rows, a block has a shape that depends on
+    its key alone.
     """
-    groups: dict[int, list[int]] = {}
-    for index, length in enumerate(lengths):
-        groups.setdefault(bucket(length), []).append(index)
-    for size in sorted(groups, reverse=True):
-        for start in range(0, len(groups[size]), rows(size)):
-            yield size, rows(size), groups[size][start : start + rows(size)]
+    groups: dict[Key, list[int]] = {}
+    for index, key in enumerate(keys):
+        groups.setdefault(key, []).append(index)
+    for key in sorted(groups, reverse=True):
+        full = rows(key)
+        for start in range(0, len(groups[key]), full):
+            yield key, full, groups[key][start : start + full]
 
 
 def round_up(length: int, step: int = 8) -> int:
@@ -85,6 +91,9 @@ class HiddenMemo:
 
     def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Tokenise texts as the training sees them, cut to `max_length`."""
+        if not texts:
+            # The tokenizer cannot take an empty list.
+            return []
         return self.loaded.tokenizer(list(texts), truncation=True, max_length=self.max_length)["input_ids"]
 
     def ensure(self, texts: Sequence[str], what: str) -> None:
@@ -94,7 +103,7 @@ class HiddenMemo:
         with Progress(f"{what}: hidden states", len(texts), "text") as progress:
             progress.skip(len(texts) - len(missing))
             ids = self.token_ids(missing)
-            for length, _, indices in blocks_of([len(row) for row in ids], round_up, lambda _: ROWS):
+            for length, _, indices in blocks_of([round_up(len(row)) for row in ids], lambda _: ROWS):
                 states = self._block([ids[index] for index in indices], length)
                 rows = [(self._key(missing[i]), state.tobytes()) for i, state in zip(indices, states, strict=True)]
                 self.database.executemany("INSERT OR REPLACE INTO states VALUES (?, ?)", rows)
@@ -120,9 +129,7 @@ class HiddenMemo:
         return [state[: len(row)] for state, row in zip(states, ids, strict=False)]
 
     def _key(self, text: str) -> bytes:
-        return hashlib.sha256(
-            f"{self.code}\0{self.loaded.fingerprint}\0{self.max_length}\0{text}".encode()
-        ).digest()
+        return hashlib.sha256(f"{self.code}\0{self.loaded.fingerprint}\0{self.max_length}\0{text}".encode()).digest()
 
     def _has(self, key: bytes) -> bool:
         return self.database.execute("SELECT 1 FROM states WHERE key = ?", (key,)).fetchone() is not None
@@ -131,6 +138,4 @@ class HiddenMemo:
         """Drop the oldest states where the memo has outgrown its bound."""
         size = self.database.execute("SELECT coalesce(sum(length(state)), 0) FROM states").fetchone()[0]
         if size > MEMO_BYTES:
-            self.database.execute(
-                "DELETE FROM states WHERE rowid <= (SELECT max(rowid) - count(*) / 2 FROM states)"
-            )
+            self.database.execute("DELETE FROM states WHERE rowid <= (SELECT max(rowid) - count(*) / 2 FROM states)")

@@ -38,6 +38,8 @@ def parse_job(text: str) -> Job:
     steers: dict[str, dict[str, float]] = {}
     for term in parts[2].split(" + ") if parts[2].strip() else []:
         folder, *assignments = term.split()
+        if folder in steers:
+            raise LMSteerError(f"{folder} stands twice in {text!r}: give all its values in one term")
         steers[folder] = {}
         for assignment in assignments:
             name, _, value = assignment.partition("=")
@@ -68,7 +70,8 @@ def run_jobs(jobs: Sequence[Job], load: Callable[[], LoadedModel], sampling: Sam
     loaded = load()
     for job, job_rows, job_prompts, steer in zip(jobs, rows, prompts, steers, strict=True):
         identity = [
-            [sha256_of(Path(folder) / "steer.safetensors"), values] for folder, values in job.steers.items()
+            [*(sha256_of(Path(folder) / file) for file in ("steer.safetensors", "steer_config.json")), values]
+            for folder, values in job.steers.items()
         ]
         parts = parts_folder(cache, loaded, identity, sampling)
         handle = attach(loaded.model, steer[0]) if steer else None

@@ -48,9 +48,7 @@ def head_of(model: PreTrainedModel) -> Head:
     """
     module, config = output_head(model), model.config.get_text_config()
     scale = getattr(config, "logit_scale", None) or 1.0 / (getattr(config, "logits_scaling", None) or 1.0)
-    head = Head(
-        module.weight, getattr(module, "bias", None), scale, getattr(config, "final_logit_softcapping", None)
-    )
+    head = Head(module.weight, getattr(module, "bias", None), scale, getattr(config, "final_logit_softcapping", None))
     probe = torch.arange(1, 9, device=module.weight.device)[None] % module.weight.shape[0]
     expected = model(probe, use_cache=False).logits[0].float()
     ours = head.logits(head_inputs(model, probe, torch.ones_like(probe))[0])
@@ -110,6 +108,6 @@ def head_cross_entropy(
     """Return the NLL (tokens,) of `targets` (tokens,) from head inputs `hidden` (tokens, width).
 
     With `offsets` (dimensions, vocabulary) and `values` (tokens, dimensions), values @ offsets is added to the
-    logits before scale and soft-cap, as a hook on the head's output does; their residuals are kept for the gradient.
+    logits before scale and soft-cap, as a hook on the head's output does; residuals are kept for the gradient.
     """
     return _HeadCrossEntropy.apply(hidden, targets, head, values, offsets)

@@ -54,8 +54,9 @@ def perplexity_median(nll: Array) -> float:
 
 
 def perplexity_pooled(nll: Array) -> float:
-    """exp(ΣNLL / Σtokens) over all generations."""
-    return float(np.exp(nll[..., 0].sum() / nll[..., 1].sum()))
+    """exp(ΣNLL / Σtokens) over all generations that have a token."""
+    counted = nll[nll[..., 1] > 0]
+    return float(np.exp(counted[:, 0].sum() / counted[:, 1].sum()))
 
 
 def perplexities(nll: Array) -> Array:
@@ -105,9 +106,7 @@ def interval(metric: Metric, seeds: Sequence[Array], draws: int = DRAWS) -> Esti
     return _estimate(value, [_resampled(metric, seeds, draw) for draw in range(draws)])
 
 
-def paired_difference(
-    metric: Metric, seeds: Sequence[Array], against: Sequence[Array], draws: int = DRAWS
-) -> Estimate:
+def paired_difference(metric: Metric, seeds: Sequence[Array], against: Sequence[Array], draws: int = DRAWS) -> Estimate:
     """Return metric(seeds) - metric(against) with its interval, the same prompts resampled on both sides."""
     value = float(np.mean([metric(scores) for scores in seeds]) - np.mean([metric(scores) for scores in against]))
     differences = [_resampled(metric, seeds, draw) - _resampled(metric, against, draw) for draw in range(draws)]

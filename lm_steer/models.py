@@ -61,16 +61,14 @@ def obtain(source: str, identifier: str, folder: str | Path, revision: str | Non
             _from_hub(identifier, revision, temporary)
         else:
             _from_folder(Path(identifier), temporary)
-        weights = sorted(temporary.glob("*.safetensors"))
-        if not weights:
-            raise LMSteerError(
-                f"{identifier} has no weights as safetensors: convert it, or choose another revision"
-            )
+        if not any(temporary.glob("*.safetensors")):
+            raise LMSteerError(f"{identifier} has no weights as safetensors: convert it, or choose another revision")
+        files = sorted(path for path in temporary.rglob("*") if path.is_file())
         record = {
             "source": source,
             "id": identifier,
             "revision": revision or "",
-            "weights": {path.name: sha256_of(path) for path in weights},
+            "files": {str(path.relative_to(temporary)): sha256_of(path) for path in files},
         }
         write_json(temporary / RECORD, record)
 
@@ -90,7 +88,7 @@ def load_model(folder: str | Path, dtype: torch.dtype = torch.float32, device: s
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     model.requires_grad_(False).eval().to(device)
-    name = fingerprint([record["weights"], str(dtype)])
+    name = fingerprint([record["files"], str(dtype)])
     return LoadedModel(model, tokenizer, name)
 
 

@@ -14,15 +14,18 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from lm_steer.errors import LMSteerError
 from lm_steer.files import read_json, replacing
+
+if TYPE_CHECKING:
+    from lm_steer.attach import Handle
 
 FORMAT = 1
 WEIGHTS_OF = {"multiply": ("A", "B"), "add": ("a",), "offset": ("o",)}
@@ -112,6 +115,12 @@ class Steer:
         if self.kind != "multiply":
             raise LMSteerError(f"a steer of kind {self.kind} has no matrix")
         return torch.einsum("k,kdr,ker->de", self.vector(values), self.weights["A"], self.weights["B"])
+
+    def attach(self, model: nn.Module) -> "Handle":
+        """Put the steer on a causal LM and return its handle; see `lm_steer.attach`."""
+        from lm_steer.attach import attach
+
+        return attach(model, self)
 
     # --- algebra -----------------------------------------------------------------------------------------
 

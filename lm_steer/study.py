@@ -101,7 +101,7 @@ def _setting_contradictions(place: str, setting: Study, study: Study) -> Iterato
             other = study["settings"][setting["against"]]
             if other["prompts"] != setting["prompts"]:
                 yield (
-                    f"{place}.against: '{setting['against']}' has the prompts '{other['prompts']}', this setting has "
+                    f"{place}.against: '{setting['against']}' has the prompts '{other['prompts']}', this setting "
                     f"'{setting['prompts']}': differences are taken on the same prompts"
                 )
             lacking = [scorer for scorer in setting["scorers"] if scorer not in other["scorers"]]

@@ -51,9 +51,7 @@ def read_generations(path: str | Path) -> tuple[list[str], list[list[str]]]:
         raise LMSteerError(f"{path} holds no generations")
     for number, texts in enumerate(samples, start=1):
         if len(texts) != len(samples[0]):
-            raise LMSteerError(
-                f"{path}, row {number}: {len(texts)} generations, the first row has {len(samples[0])}"
-            )
+            raise LMSteerError(f"{path}, row {number}: {len(texts)} generations, the first row has {len(samples[0])}")
     return prompts, samples
 
 
@@ -76,9 +74,7 @@ def checked_texts(frame: pd.DataFrame, origin: str) -> pd.DataFrame:
         if not isinstance(text, str) or not text.strip():
             raise LMSteerError(f"{origin}, row {number}: the text is empty")
         if not -1 <= label <= 1:
-            raise LMSteerError(
-                f"{origin}, row {number}: label {frame['label'].iloc[number - 1]!r} is not in [-1, 1]"
-            )
+            raise LMSteerError(f"{origin}, row {number}: label {frame['label'].iloc[number - 1]!r} is not in [-1, 1]")
     return frame.assign(label=labels.astype(float))
 
 

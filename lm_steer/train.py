@@ -190,9 +190,7 @@ def _usable(texts: LabelledTexts, loaded: LoadedModel, what: str) -> LabelledTex
     ids = loaded.tokenizer(list(texts.texts))["input_ids"] if len(texts) else []
     kept = [index for index, row in enumerate(ids) if len(row) > 1]
     if not kept:
-        raise LMSteerError(
-            f"none of the {len(texts)} {what} texts has two tokens or more: there is nothing to learn"
-        )
+        raise LMSteerError(f"none of the {len(texts)} {what} texts has two tokens or more: there is nothing to learn")
     return LabelledTexts([texts.texts[i] for i in kept], [texts.labels[i] for i in kept])
 
 
@@ -261,12 +259,17 @@ class _Checkpoint:
 
     def _read(self, weights: dict[str, Tensor], optimizer: torch.optim.Adam) -> tuple[int, list[dict]]:
         with safe_open(self.path, "pt") as file:
-            about = file.metadata()
+            about = file.metadata() or {}
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        # All is read before any is set: a checkpoint that turns out damaged half-way must not leave its weights.
+        step, log = int(about["step"]), json.loads(about["log"])
+        states = {
+            name: {key: tensors[f"{name}.{key}"] for key in ("step", "exp_avg", "exp_avg_sq")} for name in weights
+        }
+        learned = {name: tensors[name] for name in weights}
         for name, weight in weights.items():
-            weight.data.copy_(tensors[name])
+            weight.data.copy_(learned[name])
             optimizer.state[weight] = {
-                key: tensors[f"{name}.{key}"].to(weight.device if key != "step" else "cpu")
-                for key in ("step", "exp_avg", "exp_avg_sq")
+                key: value.to(weight.device if key != "step" else "cpu") for key, value in states[name].items()
             }
-        return int(about["step"]), json.loads(about["log"])
+        return step, log

@@ -47,7 +47,11 @@ def openings(frame: pd.DataFrame, labels: tuple[float, float], words: int, count
     low, high = labels
     chosen = frame[frame["label"].between(low, high) & (frame["text"].str.split().str.len() > words)]
     prompts = dict.fromkeys(" ".join(text.split()[:words]) for text in chosen["text"])
-    return _enough(sorted(prompts, key=text_key), count, f"texts with a label from {low} to {high}")
+    return _enough(
+        sorted(prompts, key=lambda prompt: (text_key(prompt), prompt)),
+        count,
+        f"texts with a label from {low} to {high}",
+    )
 
 
 def _enough(prompts: list, count: int, origin: str) -> list:

@@ -1,4 +1,4 @@
-"""One table: for every row, model and set of prompts, each metric with its interval and its difference to unsteered.
+"""One table: for each row, model and set of prompts, every metric, its interval, its difference to unsteered.
 
     lm-steer table --spec '{"rows": …}' -o results/tables/detoxification.csv
 
@@ -107,8 +107,7 @@ class _Reader:
 
             def distinct(which: str, n: int = n) -> list[metrics.Array]:
                 return [
-                    np.array([metrics.distinct(samples, n) for samples in prompts])
-                    for prompts in self._samples(which)
+                    np.array([metrics.distinct(samples, n) for samples in prompts]) for prompts in self._samples(which)
                 ]
 
             yield f"dist_{n}", metrics.mean, distinct, "dist-n", "1"

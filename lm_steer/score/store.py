@@ -5,6 +5,7 @@ kept in a table of its own and never counts as a score. A scoring that was kille
 """
 
 import hashlib
+import math
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -90,6 +91,8 @@ class ScoreStore:
         return tuple(rows[attribute] for attribute in scorer.attributes)
 
     def _write(self, scorer: Scorer, key: bytes, answer: tuple[float, ...] | str) -> None:
+        if not isinstance(answer, str) and any(math.isnan(value) for value in answer):
+            answer = "the scorer's answer is not a number"
         if isinstance(answer, str):
             self.database.execute(
                 "INSERT INTO errors (scorer, version, text, message) VALUES (?, ?, ?, ?)",

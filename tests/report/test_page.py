@@ -1,0 +1,230 @@
+import base64
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from lm_steer.errors import LMSteerError
+from lm_steer.report import measures
+from lm_steer.report.page import steer_label, write_page
+from lm_steer.report.tables import METRICS
+
+VOID = {"meta", "link", "br", "colgroup"}
+
+
+class Page(HTMLParser):
+    """The page as tags and texts, each with the tags around it."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.html, self.open, self.tags, self.texts = html, [], [], []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if tag not in VOID:
+            assert self.open and self.open[-1] == tag, f"</{tag}> closes {self.open[-3:]}"
+            self.open.pop()
+
+    def handle_data(self, data):
+        self.texts.append((data, tuple(self.open)))
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(data for data, around in self.texts if "style" not in around).split())
+
+
+@pytest.fixture
+def page_of(make_results, tmp_path):
+    def make(study: dict) -> Page:
+        results = make_results(study)
+        write_page(json.dumps(study), results, tmp_path / "index.html")
+        return Page((tmp_path / "index.html").read_text(encoding="utf-8"))
+
+    return make
+
+
+@pytest.fixture
+def page(page_of, study_of) -> Page:
+    return page_of(study_of())
+
+
+def test_no_request_leaves_the_page(page):
+    for tag, attributes in page.tags:
+        for name in ("src", "href", "xlink:href", "action", "data"):
+            assert attributes.get(name, "#").startswith(("#", "data:")), (tag, attributes)
+    assert "script" not in {tag for tag, _ in page.tags}
+    assert not re.search(r"url\((?!#)|@import", page.html)
+
+
+def test_texts_are_escaped(page):
+    assert "<script>" not in page.html
+    assert "…\xa0<script>" not in page.text
+    assert "<script>glad-neutral 0</script> & more" in page.text
+    assert "A <small> study" in page.text
+    assert "{{ 7 * 7 }}" in page.text
+
+
+def test_toxic_samples_are_folded_and_the_others_open(page):
+    for data, around in page.texts:
+        if "mild-rude" in data or "plain-rude" in data:
+            assert "details" in around
+        if "glad-neutral" in data:
+            assert "details" not in around
+    assert any("glad-neutral" in data for data, _ in page.texts)
+    assert "Content warning." in page.text
+    assert not any("open" in attributes for tag, attributes in page.tags if tag == "details")
+
+
+def test_what_changed_is_said_and_what_cannot_be_told(page):
+    assert "On rude prompts average maximum toxicity fell by 0.400 (0.400 to 0.400)" in page.text
+    assert "On neutral prompts the difference in the share judged positive cannot be told from 0" in page.text
+
+
+def test_weak_labels_are_marked_where_their_steer_is_named(page):
+    def marked(name: str) -> bool:
+        return bool(re.search(rf"{re.escape(name)}\s*weak labels", page.text))
+
+    assert all(marked(name) for name in ("Mild", "learned from listed", "detox 5, corpus 1", "4.20", "detox"))
+    assert not any(marked(name) for name in ("Glad", "learned from mine", "Unsteered", "mood"))
+    assert "Mild, rude prompts †" in page.text
+
+
+def test_the_table_can_be_downloaded(page, tmp_path):
+    links = {attributes["download"]: attributes["href"] for _, attributes in page.tags if "download" in attributes}
+    assert set(links) == {"manners.csv", "mood.csv"}
+    content = base64.b64decode(links["mood.csv"].split("base64,")[1])
+    assert content == (tmp_path / "results/tables/mood.csv").read_bytes()
+
+
+def test_ids_are_unique_and_links_lead_somewhere(page_of, study_of):
+    page = page_of(study_of(("tiny", "small")))
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    targets = [attributes.get("href") or attributes.get("xlink:href", "") for _, attributes in page.tags]
+    assert {target[1:] for target in targets if target.startswith("#")} <= set(ids)
+    clips = re.findall(r"url\(#([^)]*)\)", page.html)
+    assert set(clips) <= set(ids)
+
+
+def test_a_screen_reader_finds_its_way(page):
+    tags = [tag for tag, _ in page.tags]
+    assert {"header", "nav", "main", "footer"} <= set(tags)
+    assert tags.count("caption") == tags.count("table")
+    assert all("scope" in attributes for tag, attributes in page.tags if tag == "th")
+    pictures = [attributes for tag, attributes in page.tags if tag == "svg"]
+    assert pictures and all(one["role"] == "img" and one["aria-label"] for one in pictures)
+
+
+def test_two_models_and_two_seeds(page_of, study_of):
+    page = page_of(study_of(("tiny", "small"), (0, 1)))
+    assert "8 prompts, 48 texts" in page.text
+    assert "models tiny, small were steered" in page.text
+    assert "and over 2 seeds" in page.text
+    assert sum(tag == "svg" for tag, _ in page.tags) == 8  # models × (two headline metrics, two steers)
+
+
+def test_a_study_without_steers(page_of, study_of):
+    page = page_of(study_of(steered=False))
+    assert "No steer is trained in this study" in page.text
+    assert "What changed" not in page.text
+    assert "Texts side by side" not in page.text
+    assert not any(tag == "svg" for tag, _ in page.tags)
+    assert "Manners & <i>" in page.text
+
+
+def test_settings_without_scorers_have_dist_alone(page_of, study_of):
+    study = study_of()
+    for setting in study["settings"].values():
+        setting["scorers"] = []
+    page = page_of(study)
+    assert "Dist-3" in page.text
+    assert "Toxicity prob." not in page.text
+
+
+def test_the_same_results_give_the_same_page(page_of, study_of):
+    assert page_of(study_of()).html == page_of(study_of()).html
+
+
+def test_a_missing_table_is_named(page_of, study_of, tmp_path):
+    study = study_of()
+    page_of(study)
+    (tmp_path / "results/tables/mood.csv").unlink()
+    with pytest.raises(LMSteerError, match=r"mood\.csv: there is no such file"):
+        write_page(json.dumps(study), tmp_path / "results", tmp_path / "other.html")
+    assert not (tmp_path / "other.html").exists()
+
+
+def test_benchmarks_and_the_judge_are_shown_where_they_are_there(make_results, study_of, tmp_path):
+    study = study_of()
+    results = make_results(study)
+    write(results / "benchmarks/train/tiny.tsv", "s\th:m:s\tmax_rss\n90.0\t0:01:30\t1234.5\n")
+    write(results / "benchmarks/data/mine.tsv", "s\th:m:s\tmax_rss\n30.0\t0:00:30\tNA\n")
+    note = {"trained_on": "reviews", "texts": 50, "left_out_as_overlapping": 2}
+    note |= {"held_out_texts": 1000, "held_out_accuracy": 0.7981}
+    write(results / "judges/sentiment/judge.json", json.dumps(note))
+    write_page(json.dumps(study), results, tmp_path / "index.html")
+    text = Page((tmp_path / "index.html").read_text(encoding="utf-8")).text
+    assert "2.0 minutes over 2 measured steps; at most 1,234 MB of memory" in text
+    assert "right on 79.8 % of 1,000 held-out texts of mine" in text
+
+
+def write(path: Path, content: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content, encoding="utf-8")
+
+
+def test_every_metric_of_a_table_has_a_name():
+    computed = {name for kind in METRICS.values() for name in kind} | {"dist_1", "dist_2", "dist_3"}
+    assert computed == set(measures.MEASURES) | set(measures.VARIANTS)
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "text"),
+    [
+        (0.4137, 3, "0.414"),
+        (-0.0712, 3, "−0.071"),
+        (-0.0001, 3, "0.000"),
+        (12345.6, 1, "12,346"),
+        (float("nan"), 1, "–"),
+        (float("inf"), 1, "∞"),
+    ],
+)
+def test_numbers_are_written_as_people_read_them(value, digits, text):
+    assert measures.number(value, digits) == text
+
+
+@pytest.mark.parametrize(
+    ("metric", "low", "value", "high", "text", "verdict"),
+    [
+        ("positivity", 27, 31, 36, "the share judged positive rose by 31.0 points (27.0 to 36.0)", "other"),
+        ("perplexity", -9, -5, -1, "perplexity fell by 5.0 (1.0 to 9.0)", "better"),
+        ("dist_1", -0.3, -0.2, -0.1, "dist-1 fell by 0.200 (0.100 to 0.300)", "worse"),
+        (
+            "dist_1",
+            -0.1,
+            0,
+            0.1,
+            "the difference in dist-1 cannot be told from 0 (0.000; −0.100 to +0.100)",
+            "none",
+        ),
+    ],
+)
+def test_a_difference_is_said_both_ways(metric, low, value, high, text, verdict):
+    cell = {"metric": metric, "difference": value, "difference_low": low, "difference_high": high}
+    assert measures.change(cell) == text
+    assert measures.verdict(cell) == verdict
+
+
+def test_a_setting_is_called_by_its_values(study_of):
+    study = study_of()
+    assert steer_label({}, study) == "unsteered"
+    assert steer_label({"detox": {"detox": -5}}, study) == "detox −5, corpus 0"
+    both = {"detox": {"detox": 0.5, "corpus": 1}, "mood": {"mood": 2}}
+    assert steer_label(both, study) == "detox.detox 0.5, detox.corpus 1, mood.mood 2"

@@ -1,0 +1,134 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lm_steer.errors import LMSteerError
+from lm_steer.files import write_jsonl
+from lm_steer.report.tables import generation_file, write_table
+
+TEXTS = {
+    "plain": [["a b", "a b"], ["c d", "e f"]],
+    "steered": [["a b", "a c"], ["c d", "e f"]],
+}
+TOXICITY = {
+    "plain": [[0.2, 0.6], [0.9, 0.1]],
+    "steered": [[0.1, 0.4], [0.5, 0.1]],
+}
+NLL = {  # summed NLL and tokens: perplexities 10, 100 and 1,000; the last one has no token, or is over the filter
+    "plain": [[[2 * np.log(10), 2], [np.log(100), 1]], [[np.log(1000), 1], [0, 0]]],
+    "steered": [[[np.log(10), 1], [np.log(10), 1]], [[np.log(10), 1], [2 * np.log(1e6), 2]]],
+}
+SCORERS = {"tox": ("profanity-check", ["toxicity"], TOXICITY), "ppl": ("causal-lm", ["nll", "tokens"], NLL)}
+
+
+@pytest.fixture
+def results(tmp_path: Path, few_draws: None) -> Path:
+    write(tmp_path)
+    return tmp_path
+
+
+def write(results: Path) -> None:
+    for setting, texts in TEXTS.items():
+        rows = [
+            {"prompt": {"text": f"prompt {number}"}, "generations": [{"text": text} for text in samples]}
+            for number, samples in enumerate(texts)
+        ]
+        write_jsonl(generation_file(results, "tiny", 0, setting), rows)
+    for scorer, (kind, attributes, scores) in SCORERS.items():
+        rows = [
+            [str(generation_file(results, "tiny", 0, setting)), prompt, sample, *np.atleast_1d(score)]
+            for setting, prompts in scores.items()
+            for prompt, samples in enumerate(prompts)
+            for sample, score in enumerate(samples)
+        ]
+        frame = pd.DataFrame(rows, columns=["file", "prompt", "sample", *attributes]).assign(scorer=kind)
+        path = results / f"scores/tiny/{scorer}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        frame.assign(version="1").to_parquet(path)
+
+
+def table(results: Path, **changes: object) -> pd.DataFrame:
+    settings = {
+        "plain": {"prompts": "some", "scorers": ["tox", "ppl"], "against": ""},
+        "steered": {"prompts": "some", "scorers": ["tox", "ppl"], "against": "plain"},
+    }
+    spec = {
+        "rows": {"Unsteered": ["plain"], "Steered": ["steered"]},
+        "settings": settings,
+        "scorers": {name: {"kind": kind} for name, (kind, _, _) in SCORERS.items()},
+        "models": ["tiny"],
+        "seeds": [0],
+        **changes,
+    }
+    write_table(json.dumps(spec), results, results / "tables/one.csv")
+    return pd.read_csv(results / "tables/one.csv").set_index(["row", "metric"])
+
+
+BY_HAND = {
+    "avg_max_toxicity": (0.75, 0.45),
+    "toxicity_probability": (1.0, 0.5),
+    "perplexity": (370.0, 10.0),
+    "perplexity_unfiltered": (370.0, 250_007.5),
+    "perplexity_median": (100.0, 10.0),
+    "perplexity_pooled": (10**1.75, 10**3),
+    "dist_1": (0.75, 0.875),
+    "dist_2": (0.375, 0.5),
+    "dist_3": (0.0, 0.0),
+}
+
+
+def test_every_value_and_difference_is_the_one_computed_by_hand(results):
+    frame = table(results)
+    assert set(frame.index.get_level_values("metric")) == set(BY_HAND)
+    for metric, (plain, steered) in BY_HAND.items():
+        assert frame.loc[("Unsteered", metric), "value"] == pytest.approx(plain, rel=1e-5), metric
+        assert np.isnan(frame.loc[("Unsteered", metric), "difference"])
+        cell = frame.loc[("Steered", metric)]
+        assert cell["value"] == pytest.approx(steered, rel=1e-5), metric
+        assert cell["difference"] == pytest.approx(steered - plain, rel=1e-5), metric
+        assert cell["low"] <= cell["value"] <= cell["high"] or metric.startswith("perplexity")
+
+
+def test_counts_say_how_much_stands_behind_a_cell(results):
+    frame = table(results)
+    cell = frame.loc[("Steered", "perplexity")]
+    assert (cell["n_prompts"], cell["n_generations"], cell["seeds"]) == (2, 4, 1)
+    left_out = frame["left_out"].to_dict()
+    assert left_out["Unsteered", "perplexity"] == 1  # no token
+    assert left_out["Steered", "perplexity"] == 1  # over the filter
+    assert left_out["Steered", "perplexity_unfiltered"] == 0
+    assert left_out["Steered", "avg_max_toxicity"] == 0
+
+
+def test_the_same_results_give_the_same_bytes(results):
+    table(results)
+    first = (results / "tables/one.csv").read_bytes()
+    table(results)
+    assert (results / "tables/one.csv").read_bytes() == first
+
+
+def test_rows_scored_by_different_versions_are_refused(results):
+    other = results / "scores/other/tox.parquet"
+    other.parent.mkdir()
+    for scorer in SCORERS:
+        frame = pd.read_parquet(results / f"scores/tiny/{scorer}.parquet")
+        frame["file"] = frame["file"].str.replace("tiny", "other")
+        frame.assign(version="2").to_parquet(other.with_stem(scorer))
+    for setting in TEXTS:
+        target = generation_file(results, "other", 0, setting)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(generation_file(results, "tiny", 0, setting).read_bytes())
+    with pytest.raises(LMSteerError, match=r"one: .* different scorers \(.* 1; .* 2\)"):
+        table(results, models=["tiny", "other"])
+    assert not (results / "tables/one.csv").exists()
+
+
+def test_a_setting_without_scores_is_named(results):
+    path = results / "scores/tiny/tox.parquet"
+    frame = pd.read_parquet(path)
+    frame[~frame["file"].str.contains("steered")].to_parquet(path)
+    with pytest.raises(LMSteerError, match=r"steered\.jsonl has no scores by tox"):
+        table(results)

@@ -1,0 +1,102 @@
+from collections.abc import Sequence
+
+import pytest
+
+from lm_steer import LMSteerError
+from lm_steer.score.store import Item, Scorer, ScoreStore
+
+ITEMS = [Item("a", " good"), Item("b", " bad"), Item("c", " good"), Item("d", " fine")]
+
+
+class Judge:
+    """Scores a continuation by its length; remembers what it was asked, and fails on what it is told to."""
+
+    def __init__(self, fails_on: Sequence[str] = (), stops_after: int | None = None) -> None:
+        self.asked: list[str] = []
+        self.fails_on, self.stops_after = fails_on, stops_after
+
+    def scorer(self, version: str = "1", name: str = "length") -> Scorer:
+        return Scorer(name, version, ("characters", "words"), lambda item: item.continuation, self.judge)
+
+    def judge(self, items: Sequence[Item]):
+        # The last first, as a judge that sorts by length would answer.
+        for index in reversed(range(len(items))):
+            if len(self.asked) == self.stops_after:
+                raise KeyboardInterrupt
+            text = items[index].continuation
+            self.asked.append(text)
+            yield (
+                index,
+                f"cannot score{text}" if text in self.fails_on else (float(len(text)), float(len(text.split()))),
+            )
+
+
+@pytest.fixture
+def store(tmp_path) -> ScoreStore:
+    return ScoreStore(tmp_path / "scores.sqlite")
+
+
+def test_scores_come_in_the_order_of_the_items(store):
+    assert store.scores(Judge().scorer(), ITEMS) == [(5, 1), (4, 1), (5, 1), (5, 1)]
+
+
+def test_identical_texts_are_asked_once(store):
+    judge = Judge()
+    store.scores(judge.scorer(), ITEMS)
+    assert sorted(judge.asked) == [" bad", " fine", " good"]
+
+
+def test_a_text_is_asked_once_for_all_time(store, tmp_path):
+    store.scores(Judge().scorer(), ITEMS)
+    judge = Judge()
+    again = ScoreStore(tmp_path / "scores.sqlite")
+    assert again.scores(judge.scorer(), [*ITEMS, Item("e", " new text")])[-1] == (9, 2)
+    assert judge.asked == [" new text"]
+
+
+@pytest.mark.parametrize("other", [{"version": "2"}, {"name": "breadth"}])
+def test_versions_and_scorers_are_kept_apart(store, other):
+    store.scores(Judge().scorer(), ITEMS)
+    judge = Judge()
+    store.scores(judge.scorer(**other), ITEMS)
+    assert len(judge.asked) == 3
+
+
+def test_texts_are_told_apart_to_the_byte(store):
+    judge = Judge()
+    store.scores(judge.scorer(), [Item("a", text) for text in ("x", "x ", "X", "x\n", "é", "e\u0301")])
+    assert len(judge.asked) == 6
+
+
+def test_an_error_is_no_score_and_fails_the_call_with_a_count(store):
+    with pytest.raises(LMSteerError, match=r"2 of 3 texts have no score by length .*cannot score good"):
+        store.scores(Judge(fails_on=(" good", " bad")).scorer(), ITEMS)
+
+
+def test_a_second_call_goes_on_with_what_failed(store):
+    with pytest.raises(LMSteerError):
+        store.scores(Judge(fails_on=(" good",)).scorer(), ITEMS)
+    judge = Judge()
+    assert store.scores(judge.scorer(), ITEMS) == [(5, 1), (4, 1), (5, 1), (5, 1)]
+    assert judge.asked == [" good"]
+
+
+def test_a_killed_scoring_goes_on_from_its_last_answer(store, tmp_path):
+    first = Judge(stops_after=2)
+    with pytest.raises(KeyboardInterrupt):
+        store.scores(first.scorer(), ITEMS)
+    second = Judge()
+    ScoreStore(tmp_path / "scores.sqlite").scores(second.scorer(), ITEMS)
+    assert sorted(first.asked + second.asked) == [" bad", " fine", " good"]
+
+
+def test_a_score_is_never_asked_of_a_judge_that_gives_none(store):
+    silent = Scorer("silent", "1", ("value",), lambda item: item.continuation, lambda items: [])
+    with pytest.raises(LMSteerError, match=r"3 of 3 texts have no score by silent .*none was recorded"):
+        store.scores(silent, ITEMS)
+
+
+def test_a_value_that_is_not_a_number_is_an_error(store):
+    broken = Scorer("broken", "1", ("value",), lambda item: item.continuation, lambda items: [(0, (float("nan"),))])
+    with pytest.raises(LMSteerError, match="3 of 3 texts have no score by broken"):
+        store.scores(broken, ITEMS)

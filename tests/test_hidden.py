@@ -1,0 +1,125 @@
+import pytest
+import tiny
+import torch
+
+from lm_steer.attach import attach
+from lm_steer.hidden import ROWS, HiddenMemo, blocks_of, head_inputs
+
+TEXTS = [*tiny.SENTENCES, "The movie", "Fine.", "\u00e9t\u00e9", " ".join(tiny.SENTENCES[:2])]
+MAX_LENGTH = 40
+
+
+@pytest.fixture
+def memo(tmp_path, loaded) -> HiddenMemo:
+    return HiddenMemo(tmp_path / "hidden.sqlite", loaded, MAX_LENGTH)
+
+
+@pytest.fixture
+def runs(loaded) -> list[int]:
+    """Grows by one with each pass through the model's body."""
+    passes: list[int] = []
+    loaded.model.get_input_embeddings().register_forward_hook(lambda *_: passes.append(1))
+    return passes
+
+
+@torch.no_grad()
+def own_states(loaded, text: str) -> torch.Tensor:
+    ids = loaded.tokenizer(text, return_tensors="pt")["input_ids"][:, :MAX_LENGTH]
+    return loaded.model.model(ids).last_hidden_state[0]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_states_are_the_models_own(memo, loaded, text):
+    memo.ensure(TEXTS, "test")
+    torch.testing.assert_close(memo.state(text), own_states(loaded, text), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", tiny.CONFIGS)
+def test_states_are_what_the_head_receives_under_padding(make_loaded, name, tmp_path):
+    loaded = make_loaded(name)
+    memo = HiddenMemo(tmp_path / "hidden.sqlite", loaded, MAX_LENGTH)
+    memo.ensure(TEXTS, "test")
+    received = []
+    loaded.model.get_output_embeddings().register_forward_pre_hook(lambda _, inputs: received.append(inputs[0][0]))
+    tiny.logits_of(loaded.model, loaded.tokenizer(TEXTS[0], return_tensors="pt")["input_ids"])
+    torch.testing.assert_close(memo.state(TEXTS[0]), received[0][:MAX_LENGTH], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("others", [[], TEXTS[1:3], TEXTS[::-1], TEXTS + [f"{text}!" for text in TEXTS * 2]])
+def test_states_do_not_depend_on_the_other_texts(memo, tmp_path, loaded, others):
+    memo.ensure(TEXTS, "test")
+    other = HiddenMemo(tmp_path / "other.sqlite", loaded, MAX_LENGTH)
+    other.ensure([*others, TEXTS[0]], "test")
+    assert torch.equal(other.state(TEXTS[0]), memo.state(TEXTS[0]))
+
+
+def test_states_do_not_depend_on_what_was_there_before(memo, tmp_path, loaded):
+    memo.ensure(TEXTS, "test")
+    grown = HiddenMemo(tmp_path / "grown.sqlite", loaded, MAX_LENGTH)
+    for text in reversed(TEXTS):
+        grown.ensure([text], "test")
+    assert all(torch.equal(grown.state(text), memo.state(text)) for text in TEXTS)
+
+
+@pytest.mark.parametrize("texts", [TEXTS[:1], TEXTS, [f"{text}!" for text in TEXTS * 2]])
+def test_a_pass_has_a_shape_that_depends_on_the_padded_length_alone(memo, loaded, texts):
+    """Kernels of larger models choose their order of summation by shape, which tiny ones do not show."""
+    shapes: set[tuple[int, ...]] = set()
+    embeddings = loaded.model.get_input_embeddings()
+    embeddings.register_forward_hook(lambda _, inputs, output: shapes.add(tuple(inputs[0].shape)))
+    memo.ensure(texts, "test")
+    assert {rows for rows, _ in shapes} == {ROWS}
+    assert all(length % 8 == 0 for _, length in shapes)
+
+
+def test_a_text_is_run_once(memo, tmp_path, loaded, runs):
+    memo.ensure(TEXTS[:4] * 2, "test")
+    first = len(runs)
+    again = HiddenMemo(tmp_path / "hidden.sqlite", loaded, MAX_LENGTH)
+    again.ensure(TEXTS[:4], "test")
+    again.state(TEXTS[0])
+    assert first > 0 and len(runs) == first
+
+
+def test_a_text_that_was_never_seen_is_run_when_it_is_asked_for(memo, loaded):
+    torch.testing.assert_close(memo.state(TEXTS[2]), own_states(loaded, TEXTS[2]), atol=1e-5, rtol=1e-5)
+
+
+def test_another_max_length_is_another_state(memo, tmp_path, loaded):
+    memo.ensure(TEXTS, "test")
+    short = HiddenMemo(tmp_path / "hidden.sqlite", loaded, 5)
+    assert len(short.state(TEXTS[0])) == 5 < len(memo.state(TEXTS[0]))
+
+
+def test_another_model_does_not_find_the_states(memo, tmp_path, make_loaded):
+    memo.ensure(TEXTS, "test")
+    other = HiddenMemo(tmp_path / "hidden.sqlite", make_loaded("llama"), MAX_LENGTH)
+    assert not torch.equal(other.state(TEXTS[0]), memo.state(TEXTS[0]))
+
+
+def test_an_attached_steer_does_not_show(memo, loaded):
+    with attach(loaded.model, tiny.make_steer(loaded.model)).at(style=50):
+        torch.testing.assert_close(memo.state(TEXTS[0]), own_states(loaded, TEXTS[0]), atol=1e-5, rtol=1e-5)
+
+
+def test_a_memo_over_its_bound_drops_the_oldest_and_still_answers(memo, loaded, monkeypatch):
+    monkeypatch.setattr("lm_steer.hidden.MEMO_BYTES", 20_000)
+    for text in TEXTS:
+        memo.ensure([text], "test")
+    size = memo.database.execute("SELECT sum(length(state)) FROM states").fetchone()[0]
+    assert size <= 20_000
+    torch.testing.assert_close(memo.state(TEXTS[0]), own_states(loaded, TEXTS[0]), atol=1e-5, rtol=1e-5)
+
+
+def test_reading_the_head_inputs_leaves_no_hook(loaded, ids):
+    expected = tiny.logits_of(loaded.model, ids)
+    head_inputs(loaded.model, ids, torch.ones_like(ids))
+    assert torch.equal(tiny.logits_of(loaded.model, ids), expected)
+
+
+def test_blocks_hold_every_index_once_and_one_key_each():
+    keys = [8, 16, 8, 24, 8, 8, 8, 16, 8]
+    blocks = list(blocks_of(keys, lambda key: key // 4))
+    assert sorted(index for _, _, indices in blocks for index in indices) == list(range(len(keys)))
+    assert all(keys[index] == key for key, _, indices in blocks for index in indices)
+    assert all(len(indices) <= full == key // 4 for key, full, indices in blocks)

@@ -1,0 +1,41 @@
+"""Bad input: one clear message, a non-zero exit, no traceback, and no half-written file."""
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("sampling={sample: 3}", "sampling: unknown key 'sample' (did you mean 'samples'?)"),
+        ("sampling={samples: many}", "sampling.samples: expected a whole number, found 'many'"),
+        ("scorers={perplexity: {model: tyni}}", "there is no model 'tyni' (did you mean 'tiny'?)"),
+        ("settings={styled: {steer: {stile: {style: 5}}}}", "there is no steer 'stile' (did you mean 'style'?)"),
+        ("settings={styled: {steer: {style: {tone: 5}}}}", "there is no dimension of the steer 'style' 'tone'"),
+        ("settings={styled: {prompts: lots}}", "there is no set of prompts 'lots'"),
+        ("settings={styled: {scorers: [taste]}}", "there is no scorer 'taste'"),
+    ],
+)
+def test_a_wrong_key_is_named_before_any_job(project, snakemake, key, message):
+    result = snakemake("--config", key, succeeds=False)
+    assert message in result.stdout
+    assert "Traceback" not in result.stdout
+    assert not (project / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "prompts.jsonl holds no prompts"),
+        (b'{"prompt": {"text": "a b"}}\n{"prompt": \n', "prompts.jsonl, line 2: not valid JSON"),
+        (b'{"prompt": {"text": "a b"}}\n\xff\xfe\n', "prompts.jsonl, line 2: byte 0xff is not UTF-8"),
+        (b'{"prompt": {"text": " "}}\n', "prompts.jsonl, row 1: the prompt is empty"),
+        (b'{"prompt": {"text": "a b"}}\n', "7 prompts asked, 1 there"),
+    ],
+)
+def test_a_bad_prompt_file_is_named(project, snakemake, content, message):
+    (project / "prompts.jsonl").write_bytes(content)
+    block = "prompts={few: {source: file, path: prompts.jsonl, count: 7}}"
+    result = snakemake("texts", "--config", block, succeeds=False)
+    assert message in result.stdout
+    assert "Traceback" not in result.stdout
+    assert not list((project / "results").glob("prompts/*"))
