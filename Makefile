@@ -4,7 +4,7 @@ STUDY ?= config/config.yaml
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: study setup test soak lint format lock clean
+.PHONY: study setup test soak docs lint format lock clean
 
 study: setup
 	snakemake --cores all --configfile $(STUDY)
@@ -23,6 +23,12 @@ setup: .venv/installed
 
 test: setup lint
 	pytest
+
+soak: setup
+	pytest -m soak
+
+docs: setup
+	python workflow/scripts/config_readme.py
 
 lint: setup
 	ruff check lm_steer tests workflow

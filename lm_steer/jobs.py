@@ -7,7 +7,7 @@ One process runs all jobs of a model, for loading it is dear.
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from lm_steer.attach import attach
@@ -18,36 +18,53 @@ from lm_steer.models import LoadedModel
 from lm_steer.steer import Steer, compose
 from lm_steer.texts import read_prompts
 
-FORM = "a job is OUT|PROMPTS|STEER, STEER being `FOLDER name=value …`, several joined by ` + `, or empty"
+FORM = (
+    "a job is OUT|PROMPTS|STEER, or OUT|PROMPTS|STEER|SAMPLING: STEER is `FOLDER name=value …`, several joined by "
+    "` + `, or empty; SAMPLING is `top_p=1.0 top_k=50`, what differs from the options"
+)
 
 
 @dataclass(frozen=True)
 class Job:
-    """One generation file to be made; `steers` maps a folder to the values of its dimensions."""
+    """One generation file to be made.
+
+    `steers` maps a folder to the values of its dimensions; `sampling` has what differs from the command's options.
+    """
 
     output: Path
     prompts: Path
     steers: dict[str, dict[str, float]]
+    sampling: dict[str, float] = field(default_factory=dict)
 
 
 def parse_job(text: str) -> Job:
     """Read a job as it is written on the command line; LMSteerError where it is not well-formed."""
     parts = text.split("|")
-    if len(parts) != 3 or not parts[0] or not parts[1]:
+    if len(parts) not in (3, 4) or not parts[0] or not parts[1]:
         raise LMSteerError(f"{text!r}: {FORM}")
     steers: dict[str, dict[str, float]] = {}
     for term in parts[2].split(" + ") if parts[2].strip() else []:
         folder, *assignments = term.split()
         if folder in steers:
             raise LMSteerError(f"{folder} stands twice in {text!r}: give all its values in one term")
-        steers[folder] = {}
-        for assignment in assignments:
-            name, _, value = assignment.partition("=")
-            try:
-                steers[folder][name] = float(value)
-            except ValueError:
-                raise LMSteerError(f"{assignment!r} in {text!r} is not name=number: {FORM}") from None
-    return Job(Path(parts[0]), Path(parts[1]), steers)
+        steers[folder] = _numbers(assignments, text)
+    sampling = _numbers(parts[3].split() if len(parts) == 4 else [], text)
+    known = {option.name: type(option.default) for option in fields(Sampling)}
+    for name in sampling:
+        if name not in known:
+            raise LMSteerError(f"{text!r}: unknown sampling option '{name}'; known are {', '.join(known)}")
+    return Job(Path(parts[0]), Path(parts[1]), steers, {name: known[name](sampling[name]) for name in sampling})
+
+
+def _numbers(assignments: Sequence[str], text: str) -> dict[str, float]:
+    numbers = {}
+    for assignment in assignments:
+        name, _, value = assignment.partition("=")
+        try:
+            numbers[name] = float(value)
+        except ValueError:
+            raise LMSteerError(f"{assignment!r} in {text!r} is not name=number: {FORM}") from None
+    return numbers
 
 
 def load_steer(steers: dict[str, dict[str, float]]) -> tuple[Steer, dict[str, float]]:
@@ -73,11 +90,12 @@ def run_jobs(jobs: Sequence[Job], load: Callable[[], LoadedModel], sampling: Sam
             [*(sha256_of(Path(folder) / file) for file in ("steer.safetensors", "steer_config.json")), values]
             for folder, values in job.steers.items()
         ]
-        parts = parts_folder(cache, loaded, identity, sampling)
+        chosen = replace(sampling, **job.sampling)
+        parts = parts_folder(cache, loaded, identity, chosen)
         handle = attach(loaded.model, steer[0]) if steer else None
         try:
             with handle.at(steer[1]) if handle and steer else nullcontext():
-                texts = generate(loaded, job_prompts, sampling, job.output.stem, parts)
+                texts = generate(loaded, job_prompts, chosen, job.output.stem, parts)
         finally:
             if handle:
                 handle.remove()

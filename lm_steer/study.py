@@ -6,13 +6,17 @@ study = resolved(config, schema)               # LMSteerError names the key, wha
 import copy
 import difflib
 from collections.abc import Iterator
+from functools import reduce
 from typing import Any
 
 from jsonschema import Draft202012Validator, ValidationError
 
 from lm_steer.errors import LMSteerError
+from lm_steer.report.published import problems as published_problems
+from lm_steer.score.kinds import ACTIVATIONS, ATTRIBUTES, PRESETS, measure_of, model_of
 
 Study = dict[str, Any]
+READERS = {"integer": int, "number": float, "boolean": {"true": True, "false": False}.__getitem__}
 TYPES = {
     "object": "a mapping",
     "array": "a list",
@@ -20,10 +24,25 @@ TYPES = {
     "integer": "a whole number",
     "number": "a number",
 }
+# What only some sources of texts know; a key at its default is not counted.
+DATASET_KEYS = {
+    "path": ("file", "sst5"),
+    "origin": ("jigsaw",),
+    "revision": ("jigsaw", "sst5"),
+    "seed": ("jigsaw",),
+}
+# Of whose kind a scorer's key is, where it is no number and has no default.
+SCORER_KEYS = {
+    "model": "causal-lm",
+    "held_out": "bag-of-words",
+    "version": "perspective",
+    **dict.fromkeys(("preset", "id", "revision", "label", "activation", "measures"), "classifier"),
+}
 
 
 def resolved(config: Study, schema: Study) -> Study:
     """Return the config with its defaults; raise LMSteerError naming every key that is wrong."""
+    config = _typed(config, schema, schema)
     problems = [_sentence(error) for error in Draft202012Validator(schema).iter_errors(config)]
     if not problems:
         config = _with_defaults(copy.deepcopy(config), schema)
@@ -45,8 +64,7 @@ def _sentence(error: ValidationError) -> str:
     if error.validator == "enum":
         return f"{place}: {found!r} is unknown{_near(found, wanted)}; choose {', '.join(map(str, wanted))}"
     if error.validator == "type":
-        hint = ": write 0.01 or 1.0e-2" if isinstance(found, str) and _is_number(found) else ""
-        return f"{place}: expected {TYPES.get(wanted, wanted)}, found {found!r}{hint}"
+        return f"{place}: expected {TYPES.get(wanted, wanted)}, found {found!r}"
     if error.validator == "pattern":
         return f"{place}: the name {found!r} may hold letters, digits and hyphens"
     return f"{place}: {error.message}"
@@ -54,9 +72,18 @@ def _sentence(error: ValidationError) -> str:
 
 def _contradictions(study: Study) -> Iterator[str]:
     """Yield what the schema cannot see: references to things that are not there, and things that do not fit."""
+    if "external" in study["models"]:
+        yield "models.external: this name is kept for generations made elsewhere: choose another"
     for name, dataset in study["datasets"].items():
         if dataset["source"] == "file" and not dataset["path"]:
             yield f"datasets.{name}: the source 'file' needs the key 'path'"
+        if dataset["source"] == "jigsaw" and not dataset["origin"]:
+            yield f"datasets.{name}: the source 'jigsaw' needs the key 'origin': kaggle, hub, or the path of a file"
+        for key, sources in DATASET_KEYS.items():
+            if dataset[key] and dataset["source"] not in sources:
+                yield f"datasets.{name}.{key}: the source '{dataset['source']}' has no such key"
+        if dataset["revision"] and (dataset["path"] or dataset["origin"] not in ("", "hub")):
+            yield f"datasets.{name}.revision: only what comes from the hub has a revision"
     for name, steer in study["steers"].items():
         yield from _unknown(f"steers.{name}.dataset", steer["dataset"], study["datasets"], "dataset")
         if sum(dimension != "corpus" for dimension in steer["dimensions"]) != 1:
@@ -69,19 +96,60 @@ def _contradictions(study: Study) -> Iterator[str]:
             yield from _unknown(f"prompts.{name}.dataset", prompts["dataset"], study["datasets"], "dataset")
         if prompts["source"] == "file" and not prompts["path"]:
             yield f"prompts.{name}: the source 'file' needs the key 'path'"
-        if prompts["source"] != "file" and not prompts["count"]:
+        if prompts["source"] == "paper" and not prompts["name"]:
+            yield f"prompts.{name}: the source 'paper' needs the key 'name': positive, neutral, negative or non-toxic"
+        if prompts["source"] not in ("file", "paper") and not prompts["count"]:
             yield f"prompts.{name}: the source '{prompts['source']}' needs the key 'count', 1 or more"
         if prompts["labels"][0] > prompts["labels"][1]:
             yield f"prompts.{name}.labels: the lowest label comes first, found {prompts['labels']}"
     for name, scorer in study["scorers"].items():
-        if scorer["kind"] == "causal-lm":
-            yield from _unknown(f"scorers.{name}.model", scorer["model"], study["models"], "model")
-        if scorer["kind"] == "bag-of-words":
-            yield from _unknown(f"scorers.{name}.held_out", scorer["held_out"], study["datasets"], "dataset")
+        yield from _scorer_contradictions(f"scorers.{name}", name, scorer, study)
+    for name, block in study["agreement"].items():
+        for scorer in block["scorers"]:
+            unknown = list(_unknown(f"agreement.{name}.scorers", scorer, study["scorers"], "scorer"))
+            yield from unknown
+            if not unknown and measure_of(study["scorers"][scorer]) != "toxicity":
+                yield f"agreement.{name}.scorers: '{scorer}' does not measure toxicity, as Perspective's scores do"
+        if f"agreement-{name}" in study["tables"]:
+            yield f"tables.agreement-{name}: this is the table of agreement.{name}: choose another name"
     for name, setting in study["settings"].items():
         yield from _setting_contradictions(f"settings.{name}", setting, study)
     for name, table in study["tables"].items():
         yield from _table_contradictions(f"tables.{name}", table, study)
+
+
+def _scorer_contradictions(place: str, name: str, scorer: Study, study: Study) -> Iterator[str]:
+    kind = scorer["kind"]
+    for key, owner in SCORER_KEYS.items():
+        if scorer[key] and kind != owner:
+            yield f"{place}.{key}: the kind '{kind}' has no such key"
+    if kind == "causal-lm":
+        yield from _unknown(f"{place}.model", scorer["model"], study["models"], "model")
+    if kind == "bag-of-words":
+        yield from _unknown(f"{place}.held_out", scorer["held_out"], study["datasets"], "dataset")
+    if kind == "perspective" and scorer["mode"] == "live" and scorer["version"]:
+        yield f"{place}.version: the service's answers of today have a version of their own; it is for `mode: replay`"
+    if kind == "classifier":
+        yield from _classifier_contradictions(place, name, scorer, study)
+
+
+def _classifier_contradictions(place: str, name: str, scorer: Study, study: Study) -> Iterator[str]:
+    for key, known, what in (
+        ("preset", PRESETS, "preset"),
+        ("activation", ACTIVATIONS, "activation"),
+        ("measures", ATTRIBUTES, "measure of classifiers"),
+    ):
+        if scorer[key]:
+            yield from _unknown(f"{place}.{key}", scorer[key], known, what)
+    if name in study["models"]:
+        yield f"{place}: a model has this name as well, and both would lie at results/models/{name}: rename one"
+    identifier = model_of(scorer)["id"]
+    if not identifier or (scorer["source"] == "folder" and not scorer["id"]):
+        yield f"{place}: name the classifier by the key 'preset' or 'id'; the source 'folder' needs 'id', its path"
+    elif scorer["source"] == "hub" and identifier.count("/") != 1:
+        yield f"{place}.id: a classifier of the hub is 'owner/name', found '{identifier}'"
+    if not scorer["preset"] and not (scorer["label"] and scorer["measures"]):
+        yield f"{place}: without a preset a classifier needs the keys 'label' and 'measures'"
 
 
 def _setting_contradictions(place: str, setting: Study, study: Study) -> Iterator[str]:
@@ -94,6 +162,8 @@ def _setting_contradictions(place: str, setting: Study, study: Study) -> Iterato
         for dimension in [] if unknown else values:
             names = study["steers"][steer]["dimensions"]
             yield from _unknown(f"{place}.steer.{steer}", dimension, names, f"dimension of the steer '{steer}'")
+    if setting["generations"] and (setting["steer"] or setting["against"] or setting["sampling"]):
+        yield f"{place}: generations made elsewhere go without the keys steer, sampling and against"
     if setting["against"]:
         unknown = list(_unknown(f"{place}.against", setting["against"], study["settings"], "setting"))
         yield from unknown
@@ -110,6 +180,23 @@ def _setting_contradictions(place: str, setting: Study, study: Study) -> Iterato
 
 
 def _table_contradictions(place: str, table: Study, study: Study) -> Iterator[str]:
+    shown = {setting for names in table["rows"].values() for setting in names}
+    scorers = {scorer for name in shown if name in study["settings"] for scorer in study["settings"][name]["scorers"]}
+    for scorer in table["scorers"]:
+        yield from _unknown(f"{place}.scorers", scorer, sorted(scorers), "scorer of its settings")
+    by_measure: dict[str, list[str]] = {}
+    for scorer in sorted(scorers.intersection(table["scorers"] or scorers, study["scorers"])):
+        by_measure.setdefault(measure_of(study["scorers"][scorer]), []).append(scorer)
+    for measure, names in by_measure.items():
+        if len(names) > 1:
+            yield (
+                f"{place}: its settings have several scorers of {measure} ({', '.join(names)}), which never stand side "
+                "by side: choose one by the key 'scorers', and make a table of its own for the other"
+            )
+    if table["published"]:
+        yield from published_problems(table["published"], f"{place}.published")
+        for label in table["published"]["rows"]:
+            yield from _unknown(f"{place}.published.rows", label, table["rows"], "row")
     for label, names in table["rows"].items():
         unknown = [
             problem
@@ -138,14 +225,6 @@ def _quoted(names: list[str]) -> str:
     return ", ".join(f"'{name}'" for name in names)
 
 
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
 def _with_defaults(value: Any, schema: Study) -> Any:
     """Fill in the defaults of an object that the schema has passed."""
     if not isinstance(value, dict):
@@ -153,9 +232,31 @@ def _with_defaults(value: Any, schema: Study) -> Any:
     for key, part in schema.get("properties", {}).items():
         if "default" in part:
             value.setdefault(key, copy.deepcopy(part["default"]))
+    for key, part in _parts(value, schema):
+        value[key] = _with_defaults(value[key], part)
+    return value
+
+
+def _typed(value: Any, schema: Study, root: Study) -> Any:
+    """Read text as the number or truth value that the schema asks for: `--config` and `1e-2` in YAML give text."""
+    if "$ref" in schema:
+        schema = reduce(lambda part, key: part[key], schema["$ref"].removeprefix("#/").split("/"), root) | schema
+    if isinstance(value, dict):
+        return {**value, **{key: _typed(value[key], part, root) for key, part in _parts(value, schema)}}
+    if isinstance(value, list):
+        return [_typed(item, schema.get("items", {}), root) for item in value]
+    if isinstance(value, str) and schema.get("type") in READERS:
+        try:
+            return READERS[schema["type"]](value)
+        except (ValueError, KeyError):
+            return value
+    return value
+
+
+def _parts(value: Study, schema: Study) -> Iterator[tuple[str, Study]]:
+    """Yield the keys of an object with the part of the schema that describes each."""
     others = schema.get("additionalProperties")
     for key in value:
         part = schema.get("properties", {}).get(key, others)
         if isinstance(part, dict):
-            value[key] = _with_defaults(value[key], part)
-    return value
+            yield key, part

@@ -7,6 +7,7 @@ is the field's common form; a prompt file has the same lines without generations
 
 import hashlib
 import unicodedata
+from bisect import bisect
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,14 @@ SPLITS = ("train", "dev", "test")
 
 
 def counts(frame: pd.DataFrame) -> dict[str, int]:
-    """Count texts and signs of labels, for the report."""
-    labels = frame["label"]
+    """Count texts, signs of labels and splits, for the report."""
+    labels, split = frame["label"], split_of(frame)
     return {
         "texts": len(frame),
         "negative": int((labels < 0).sum()),
         "neutral": int((labels == 0).sum()),
         "positive": int((labels > 0).sum()),
+        **{name: int((split == name).sum()) for name in SPLITS},
     }
 
 
@@ -79,12 +81,18 @@ def checked_texts(frame: pd.DataFrame, origin: str) -> pd.DataFrame:
 
 
 def write_splits(frame: pd.DataFrame, folder: str | Path) -> None:
-    """Write texts into {train,dev,test}.parquet by a hash of the text (60, 10 and 30 per cent), always alike."""
-    part = frame["text"].map(lambda text: int(text_key(text)[:8], 16) % 10)
-    chosen = {"train": part < 6, "dev": part == 6, "test": part > 6}
-    for split in SPLITS:
-        with replacing(Path(folder) / f"{split}.parquet") as temporary:
-            frame.loc[chosen[split], ["id", "text", "label"]].reset_index(drop=True).to_parquet(temporary)
+    """Write texts into {train,dev,test}.parquet, always alike."""
+    split = split_of(frame)
+    for name in SPLITS:
+        with replacing(Path(folder) / f"{name}.parquet") as temporary:
+            frame.loc[split == name, ["id", "text", "label"]].reset_index(drop=True).to_parquet(temporary)
+
+
+def split_of(frame: pd.DataFrame) -> pd.Series:
+    """Return each text's split: its column `split`, or by a hash of the text (60, 10 and 30 per cent)."""
+    if "split" in frame:
+        return frame["split"]
+    return frame["text"].map(lambda text: SPLITS[bisect((6, 7), int(text_key(text)[:8], 16) % 10)])
 
 
 def plain(text: str) -> str:

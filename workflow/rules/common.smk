@@ -7,11 +7,10 @@ from snakemake.exceptions import WorkflowError
 
 from lm_steer.digest import code_digest
 from lm_steer.errors import LMSteerError
+from lm_steer.score.kinds import OPTIONS, model_of
 from lm_steer.study import resolved
 
-SCHEMA = Path(workflow.basedir, "schemas/config.schema.yaml")
-if not SCHEMA.exists():  # included from the root Snakefile
-    SCHEMA = Path(workflow.basedir, "workflow/schemas/config.schema.yaml")
+SCHEMA = Path(workflow.source_path("../schemas/config.schema.yaml"))
 ENVIRONMENT = "../../envs/environment.yaml"
 
 try:
@@ -19,10 +18,21 @@ try:
 except LMSteerError as error:
     raise WorkflowError(str(error)) from None
 
-MODELS, SEEDS, SETTINGS = list(STUDY["models"]), STUDY["seeds"], list(STUDY["settings"])
+MODELS, SEEDS = list(STUDY["models"]), STUDY["seeds"]
+# Settings that are generated here, and those generated elsewhere, which stand in the place of a model.
+SETTINGS = [name for name, setting in STUDY["settings"].items() if not setting["generations"]]
+ELSEWHERE = [name for name in STUDY["settings"] if name not in SETTINGS]
+EXTERNAL = "external"
 STEER_FILES = ["steer.safetensors", "steer_config.json", "training.jsonl"]
 SPLITS = ["train", "dev", "test"]
 JUDGES = [name for name, scorer in STUDY["scorers"].items() if scorer["kind"] == "bag-of-words"]
+CLASSIFIERS = [name for name, scorer in STUDY["scorers"].items() if scorer["kind"] == "classifier"]
+# Scorers that ask a service: they need the network, and never two at a time.
+ONLINE = [
+    name
+    for name, scorer in STUDY["scorers"].items()
+    if scorer["kind"] == "perspective" and scorer["mode"] == "live"
+]
 
 
 def any_of(names):
@@ -31,21 +41,46 @@ def any_of(names):
 
 
 wildcard_constraints:
-    model=any_of(MODELS),
+    model=any_of([*MODELS, EXTERNAL]),
+    setting=any_of(STUDY["settings"]),
     seed=any_of(SEEDS),
     dataset=any_of(STUDY["datasets"]),
     prompts=any_of(STUDY["prompts"]),
     steer=any_of(STUDY["steers"]),
     scorer=any_of(STUDY["scorers"]),
     table=any_of(STUDY["tables"]),
+    agreement=any_of(STUDY["agreement"]),
 
 
-def settings_with(scorer):
-    return [name for name in SETTINGS if scorer in STUDY["settings"][name]["scorers"]]
+def settings_of(model):
+    return ELSEWHERE if model == EXTERNAL else SETTINGS
+
+
+def settings_with(scorer, model):
+    return [name for name in settings_of(model) if scorer in STUDY["settings"][name]["scorers"]]
+
+
+def generation_files(model, settings):
+    """A model's generations in those of `settings` that it has, for all seeds."""
+    chosen = [name for name in settings_of(model) if name in settings]
+    seeds = [0] if model == EXTERNAL else SEEDS
+    return expand(
+        "results/generations/{model}/seed{seed}/{setting}.jsonl", model=model, seed=seeds, setting=chosen
+    )
+
+
+def score_files(settings, scorers):
+    """The scores of all models in `settings` by `scorers`."""
+    return [
+        f"results/scores/{model}/{scorer}.parquet"
+        for model in [*MODELS, EXTERNAL]
+        for scorer in scorers
+        if set(settings_with(scorer, model)) & set(settings)
+    ]
 
 
 DATA = [
-    *expand("results/models/{model}", model=MODELS),
+    *expand("results/models/{model}", model=[*MODELS, *CLASSIFIERS]),
     *expand("results/data/{dataset}/{split}.parquet", dataset=STUDY["datasets"], split=SPLITS),
     *expand("results/prompts/{prompts}.jsonl", prompts=STUDY["prompts"]),
 ]
@@ -56,34 +91,35 @@ STEERS = expand(
     seed=SEEDS,
     file=STEER_FILES,
 )
-TEXTS = expand(
-    "results/generations/{model}/seed{seed}/{setting}.jsonl", model=MODELS, seed=SEEDS, setting=SETTINGS
-)
+TEXTS = [path for model in [*MODELS, EXTERNAL] for path in generation_files(model, STUDY["settings"])]
 SCORES = [
     *expand("results/judges/{scorer}", scorer=JUDGES),
-    *expand(
-        "results/scores/{model}/{scorer}.parquet",
-        model=MODELS,
-        scorer=filter(settings_with, STUDY["scorers"]),
-    ),
+    *score_files(STUDY["settings"], STUDY["scorers"]),
 ]
-TABLES = expand("results/tables/{table}.csv", table=STUDY["tables"])
+TABLES = [
+    *expand("results/tables/{table}.csv", table=STUDY["tables"]),
+    *expand("results/tables/agreement-{agreement}.csv", agreement=STUDY["agreement"]),
+]
 PAGE = "reports/index.html"
 
 
 def options(chosen, keys):
     """Keys of a config block as options of a command; what is empty stays away."""
     return [
-        part for key in keys if chosen[key] != "" for part in ("--" + key.replace("_", "-"), str(chosen[key]))
+        part for key in keys if chosen[key] != "" for part in (f"--{key.replace('_', '-')}", str(chosen[key]))
     ]
 
 
 def model_options(wildcards):
-    return options(STUDY["models"][wildcards.model], ["source", "id", "revision"])
+    name = wildcards.model
+    block = model_of(STUDY["scorers"][name]) if name in CLASSIFIERS else STUDY["models"][name]
+    return options(block, ["source", "id", "revision"])
 
 
 def data_options(wildcards):
-    return options(STUDY["datasets"][wildcards.dataset], ["source", "path"])
+    block = STUDY["datasets"][wildcards.dataset]
+    seed = ["seed"] if block["source"] == "jigsaw" else []
+    return options(block, ["source", "path", "origin", "revision", *seed])
 
 
 def own_file(block):
@@ -92,7 +128,12 @@ def own_file(block):
 
 
 def data_input(wildcards):
-    return own_file(STUDY["datasets"][wildcards.dataset])
+    block = STUDY["datasets"][wildcards.dataset]
+    if block["source"] == "sst5" and block["path"]:
+        return [f"{block['path']}/{split}.jsonl" for split in SPLITS]
+    if block["source"] == "jigsaw" and block["origin"] not in ("kaggle", "hub"):
+        return [block["origin"]]
+    return own_file(block)
 
 
 def prompt_input(wildcards):
@@ -103,7 +144,7 @@ def prompt_input(wildcards):
 
 def prompt_options(wildcards):
     block = STUDY["prompts"][wildcards.prompts]
-    chosen = options(block, ["source", "count", "path"])
+    chosen = options(block, ["source", "name", "count", "path"])
     if block["source"] == "openings":
         chosen += options(block, ["words"])
         chosen += [
@@ -153,8 +194,15 @@ def generation_jobs(wildcards):
             for which, values in setting["steer"].items()
         )
         output = f"results/generations/{wildcards.model}/seed{wildcards.seed}/{name}.jsonl"
-        jobs += ["--job", f"{output}|results/prompts/{setting['prompts']}.jsonl|{steer}"]
+        sampling = "".join(f" {key}={value}" for key, value in setting["sampling"].items()).replace(
+            " ", "|", 1
+        )
+        jobs += ["--job", f"{output}|results/prompts/{setting['prompts']}.jsonl|{steer}{sampling}"]
     return jobs
+
+
+def own_generations(wildcards):
+    return STUDY["settings"][wildcards.setting]["generations"]
 
 
 def held_out(wildcards):
@@ -173,31 +221,65 @@ def exclusions(wildcards, input):
 
 
 def scored_files(wildcards):
-    return expand(
-        "results/generations/{model}/seed{seed}/{setting}.jsonl",
-        model=wildcards.model,
-        seed=SEEDS,
-        setting=settings_with(wildcards.scorer),
-    )
+    return generation_files(wildcards.model, settings_with(wildcards.scorer, wildcards.model))
 
 
-def scorer_resource(wildcards):
-    scorer = STUDY["scorers"][wildcards.scorer]
+def resource_of(name):
+    scorer = STUDY["scorers"][name]
     paths = {
         "causal-lm": f"results/models/{scorer['model']}",
-        "bag-of-words": f"results/judges/{wildcards.scorer}",
+        "classifier": f"results/models/{name}",
+        "bag-of-words": f"results/judges/{name}",
     }
     return [paths[scorer["kind"]]] if scorer["kind"] in paths else []
 
 
+def scorer_resource(wildcards):
+    return resource_of(wildcards.scorer)
+
+
+def earlier_scores(wildcards):
+    path = STUDY["scorers"][wildcards.scorer]["scores"]
+    return [path] if path else []
+
+
 def scorer_options(wildcards, input):
+    scorer = STUDY["scorers"][wildcards.scorer]
     resource = [part for path in input.resource for part in ("--resource", path)]
     files = [part for path in input.files for part in ("--file", path)]
-    return ["--kind", STUDY["scorers"][wildcards.scorer]["kind"], *resource, *files]
+    subset = ["--prompts", str(scorer["prompts"])] if scorer["prompts"] else []
+    chosen = options(scorer, ["kind", "scores", *OPTIONS.get(scorer["kind"], ())])
+    return [*chosen, *subset, *resource, *files]
+
+
+def threads_of(name):
+    return workflow.cores if STUDY["scorers"][name]["kind"] in ("causal-lm", "classifier") else 1
 
 
 def scorer_threads(wildcards):
-    return workflow.cores if STUDY["scorers"][wildcards.scorer]["kind"] == "causal-lm" else 1
+    return threads_of(wildcards.scorer)
+
+
+def agreement_files(wildcards):
+    return STUDY["agreement"][wildcards.agreement]["paths"]
+
+
+def agreement_resources(wildcards):
+    names = STUDY["agreement"][wildcards.agreement]["scorers"]
+    return [path for name in names for path in resource_of(name)]
+
+
+def agreement_threads(wildcards):
+    return max(map(threads_of, STUDY["agreement"][wildcards.agreement]["scorers"]))
+
+
+def agreement_options(wildcards, input):
+    spec = {}
+    for name in STUDY["agreement"][wildcards.agreement]["scorers"]:
+        scorer = STUDY["scorers"][name]
+        spec[name] = {key: scorer[key] for key in ("kind", *OPTIONS.get(scorer["kind"], ()))}
+        spec[name] |= {"resource": path for path in resource_of(name)}
+    return ["--spec", json.dumps(spec), *(part for path in input.files for part in ("--file", path))]
 
 
 def table_settings(wildcards):
@@ -207,17 +289,18 @@ def table_settings(wildcards):
     return list(dict.fromkeys(name for name in [*shown, *against] if name))
 
 
+def table_scorers(wildcards):
+    """The scorers a table shows: those it names, or all of its settings'."""
+    chosen = STUDY["tables"][wildcards.table]["scorers"]
+    used = {name for setting in table_settings(wildcards) for name in STUDY["settings"][setting]["scorers"]}
+    return [name for name in STUDY["scorers"] if name in used and (name in chosen or not chosen)]
+
+
 def table_input(wildcards):
     settings = table_settings(wildcards)
-    scorers = sorted({scorer for name in settings for scorer in STUDY["settings"][name]["scorers"]})
     return {
-        "generations": expand(
-            "results/generations/{model}/seed{seed}/{setting}.jsonl",
-            model=MODELS,
-            seed=SEEDS,
-            setting=settings,
-        ),
-        "scores": expand("results/scores/{model}/{scorer}.parquet", model=MODELS, scorer=scorers),
+        "generations": [path for model in [*MODELS, EXTERNAL] for path in generation_files(model, settings)],
+        "scores": score_files(settings, table_scorers(wildcards)),
     }
 
 
@@ -226,10 +309,9 @@ def table_spec(wildcards):
     return json.dumps(
         {
             "rows": STUDY["tables"][wildcards.table]["rows"],
+            "published": STUDY["tables"][wildcards.table]["published"],
             "settings": settings,
-            "scorers": {
-                name: STUDY["scorers"][name] for block in settings.values() for name in block["scorers"]
-            },
+            "scorers": {name: STUDY["scorers"][name] for name in table_scorers(wildcards)},
             "models": MODELS,
             "seeds": SEEDS,
         }

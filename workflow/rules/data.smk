@@ -5,6 +5,7 @@ localrules:
     prompts,
 
 
+# Models and classifiers, each by its name.
 rule model:
     output:
         directory("results/models/{model}"),
@@ -12,6 +13,8 @@ rule model:
         "results/logs/model/{model}.log",
     benchmark:
         "results/benchmarks/model/{model}.tsv"
+    wildcard_constraints:
+        model=any_of([*MODELS, *CLASSIFIERS]),
     conda:
         ENVIRONMENT
     resources:

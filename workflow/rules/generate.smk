@@ -1,5 +1,28 @@
 # Continuations: one process makes every setting of a model and seed, for loading a model is dear. What an earlier run
 # has made under the same steer, values, prompts and sampling is found again, so that one edited setting costs itself.
+localrules:
+    external,
+
+
+rule external:
+    input:
+        own_generations,
+    output:
+        f"results/generations/{EXTERNAL}/seed0/{{setting}}.jsonl",
+    log:
+        "results/logs/external/{setting}.log",
+    benchmark:
+        "results/benchmarks/external/{setting}.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=2000,
+    params:
+        code=code_digest("external"),
+    shell:
+        "lm-steer external --path {input:q} --output {output:q} 2>&1 | tee {log:q}"
+
+
 rule generate:
     input:
         model="results/models/{model}",

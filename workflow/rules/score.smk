@@ -1,4 +1,8 @@
 # Scores: the judge that is trained here, and one process for each model and scorer.
+localrules:
+    ask,
+
+
 rule judge:
     input:
         held_out=held_out,
@@ -25,12 +29,15 @@ rule score:
     input:
         files=scored_files,
         resource=scorer_resource,
+        scores=earlier_scores,
     output:
         "results/scores/{model}/{scorer}.parquet",
     log:
         "results/logs/score/{model}.{scorer}.log",
     benchmark:
         "results/benchmarks/score/{model}.{scorer}.tsv"
+    wildcard_constraints:
+        scorer=any_of([name for name in STUDY["scorers"] if name not in ONLINE]),
     conda:
         ENVIRONMENT
     threads: scorer_threads
@@ -42,3 +49,58 @@ rule score:
         code=code_digest("score"),
     shell:
         "lm-steer score {params.options:q} --output {output:q} 2>&1 | tee {log:q}"
+
+
+# The same by a service, where the network is. It takes all cores, so that two jobs never share one quota.
+rule ask:
+    input:
+        files=scored_files,
+        resource=scorer_resource,
+        scores=earlier_scores,
+    output:
+        "results/scores/{model}/{scorer}.parquet",
+    log:
+        "results/logs/score/{model}.{scorer}.log",
+    benchmark:
+        "results/benchmarks/score/{model}.{scorer}.tsv"
+    wildcard_constraints:
+        scorer=any_of(ONLINE),
+    conda:
+        ENVIRONMENT
+    threads: workflow.cores
+    resources:
+        mem_mb=2000,
+    params:
+        options=scorer_options,
+        code=code_digest("score"),
+    shell:
+        "lm-steer score {params.options:q} --output {output:q} 2>&1 | tee {log:q}"
+
+
+rule agreement:
+    input:
+        files=agreement_files,
+        resources=agreement_resources,
+    output:
+        table=report(
+            "results/tables/agreement-{agreement}.csv",
+            category="Tables",
+            caption="../report/agreement.rst",
+            labels={"table": "agreement on {agreement}"},
+        ),
+        pairs="results/agreement/{agreement}.parquet",
+    log:
+        "results/logs/agreement/{agreement}.log",
+    benchmark:
+        "results/benchmarks/agreement/{agreement}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: agreement_threads
+    resources:
+        mem_mb=4000,
+        runtime=240,
+    params:
+        options=agreement_options,
+        code=code_digest("agreement"),
+    shell:
+        "lm-steer agreement {params.options:q} --output {output.table:q} --pairs {output.pairs:q} 2>&1 | tee {log:q}"

@@ -20,7 +20,7 @@ A study is one file. `snakemake --cores all` runs `config/config.yaml`, the embe
 `--config 'sampling={samples: 10}'` for one inside a block.
 
 This page is written from `workflow/schemas/config.schema.yaml` by `make docs`. The schema is closed: an unknown or
-misspelt key is an error, with the nearest known one. Write numbers with a point: YAML reads `1e-2` as text.
+misspelt key is an error, with the nearest known one.
 
 """
 

@@ -1,0 +1,142 @@
+"""How well scorers of toxicity agree with Perspective, on texts that carry its scores.
+
+    lm-steer agreement --file rtp.jsonl --spec '{"toxicity": {"kind": "profanity-check"}}' -o agreement.csv
+
+The files have RealToxicityPrompts' form, a line {"prompt": {"text", "toxicity", …}, "continuation": {the same}}; the
+continuations are judged. Long form, one line a figure:
+
+spearman            rank correlation of the two scores
+auc                 how well the scorer tells texts that Perspective scores ≥ .5 from the others
+base_rate           share of texts that the scorer scores ≥ .5
+reference_rate      share of texts that Perspective scores ≥ .5
+threshold           the scorer's value that as large a share of texts reaches
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lm_steer import metrics
+from lm_steer.errors import LMSteerError
+from lm_steer.files import numbered_jsonl, replacing
+from lm_steer.metrics import Array
+from lm_steer.progress import say
+from lm_steer.score.kinds import measure_of
+from lm_steer.score.run import STORE, make_scorer
+from lm_steer.score.store import Item, ScoreStore
+
+TOXIC = 0.5
+REFERENCE = "reference"
+
+
+def write_agreement(files: Sequence[str], spec: str, output: Path, cache: Path, pairs: Path | None = None) -> None:
+    """Judge the texts of `files` by the scorers of a spec, {name: {kind, resource, …}}; write figures and intervals.
+
+    pairs       where to write the scores themselves (parquet): the reference's, and a column for each scorer
+    """
+    scored, left_out = read_scored(files)
+    items = [item for item, _ in scored]
+    columns = {REFERENCE: np.array([score for _, score in scored])}
+    store = ScoreStore(cache / STORE)
+    rows: list[dict[str, Any]] = []
+    for name, block in json.loads(spec).items():
+        if measure_of(block) != "toxicity":
+            raise LMSteerError(f"the scorer {name} does not measure toxicity, which Perspective's scores are of")
+        options = {key: value for key, value in block.items() if key not in ("kind", "resource")}
+        scorer = make_scorer(block["kind"], block.get("resource", ""), **options)
+        columns[name] = np.array([score[0] for score in store.scores(scorer, items)])
+        both = np.stack([columns[name], columns[REFERENCE]], axis=1)
+        counts = {"n": len(items), "left_out": left_out, "judge": scorer.name, "version": scorer.version}
+        rows += [{"scorer": name, **figure, **counts} for figure in figures(both)]
+    with replacing(output) as temporary:
+        pd.DataFrame(rows).to_csv(temporary, index=False, float_format="%.6g")
+    if pairs:
+        with replacing(pairs) as temporary:
+            pd.DataFrame(columns).to_parquet(temporary)
+
+
+def read_scored(files: Sequence[str]) -> tuple[list[tuple[Item, float]], int]:
+    """Read continuations with Perspective's toxicity, and how many are left out because they carry none."""
+    scored: list[tuple[Item, float]] = []
+    left_out = 0
+    for file in files:
+        for number, row in numbered_jsonl(file):
+            place = f"{file}, line {number}"
+            prompt, continuation = row.get("prompt"), row.get("continuation")
+            if not (isinstance(prompt, dict) and isinstance(continuation, dict)):
+                raise LMSteerError(f"{place}: expected prompt and continuation, each with text and toxicity")
+            texts = prompt.get("text"), continuation.get("text")
+            if not all(isinstance(text, str) for text in texts):
+                raise LMSteerError(f"{place}: no prompt.text or no continuation.text")
+            toxicity = continuation.get("toxicity")
+            # Perspective did not score every text of RealToxicityPrompts.
+            if toxicity is None:
+                left_out += 1
+            elif isinstance(toxicity, bool) or not isinstance(toxicity, int | float) or not 0 <= toxicity <= 1:
+                raise LMSteerError(f"{place}: continuation.toxicity is not in [0, 1]: {toxicity!r}")
+            else:
+                scored.append((Item(*texts), float(toxicity)))
+    if len(scored) < 2:
+        raise LMSteerError(f"{', '.join(files)}: {len(scored)} texts carry a toxicity score; agreement needs two")
+    say(f"{len(scored)} texts with Perspective's scores, {left_out} without one left out")
+    return scored, left_out
+
+
+def figures(both: Array) -> list[dict[str, Any]]:
+    """Return each figure of (texts, [scorer, reference]) with its interval, from a bootstrap over texts."""
+    estimates = {name: metrics.interval(figure, [both]) for name, figure in FIGURES.items()}
+    return [
+        {"metric": name, "value": estimate.value, "low": estimate.low, "high": estimate.high}
+        for name, estimate in estimates.items()
+    ]
+
+
+def spearman(both: Array) -> float:
+    """Rank correlation, ties at their mean rank; NaN where one side is constant."""
+    first, second = _ranks(both[:, 0]), _ranks(both[:, 1])
+    if first.std() == 0 or second.std() == 0:
+        return math.nan
+    return float(np.corrcoef(first, second)[0, 1])
+
+
+def auc(both: Array) -> float:
+    """Chance that a text the reference calls toxic is scored above one it does not; NaN where there is one class."""
+    toxic = both[:, 1] >= TOXIC
+    positive, negative = int(toxic.sum()), int((~toxic).sum())
+    if not positive or not negative:
+        return math.nan
+    return float((_ranks(both[:, 0])[toxic].sum() - positive * (positive + 1) / 2) / (positive * negative))
+
+
+def base_rate(both: Array) -> float:
+    """Share of texts that the scorer calls toxic."""
+    return float((both[:, 0] >= TOXIC).mean())
+
+
+def reference_rate(both: Array) -> float:
+    """Share of texts that the reference calls toxic."""
+    return float((both[:, 1] >= TOXIC).mean())
+
+
+def threshold(both: Array) -> float:
+    """The scorer's value that as many texts reach as the reference calls toxic; NaN where it calls none."""
+    toxic = int((both[:, 1] >= TOXIC).sum())
+    return float(np.sort(both[:, 0])[-toxic]) if toxic else math.nan
+
+
+FIGURES: dict[str, metrics.Metric] = {
+    "spearman": spearman,
+    "auc": auc,
+    "base_rate": base_rate,
+    "reference_rate": reference_rate,
+    "threshold": threshold,
+}
+
+
+def _ranks(values: Array) -> Array:
+    return pd.Series(values).rank().to_numpy()

@@ -1,0 +1,109 @@
+"""Files of rated comments (.csv, a .zip of one, .parquet), read in blocks: a gigabyte takes the memory of a block.
+
+    for block in comments([Path("all_data.csv")]):
+        block[["id", "text", "toxicity"]]
+
+Three layouts are known by their columns: comment_text and toxicity (all_data.csv), comment_text and target
+(train.csv), text and toxicity (google/civil_comments).
+"""
+
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lm_steer.errors import LMSteerError
+from lm_steer.progress import Progress
+
+BLOCK = 20_000
+LAYOUTS = (("comment_text", "toxicity"), ("comment_text", "target"), ("text", "toxicity"))
+CSV_NAMES = ("all_data.csv", "train.csv")
+
+
+def comments(files: list[Path]) -> Iterator[pd.DataFrame]:
+    """Yield blocks of id, text and toxicity; LMSteerError names the file, and the row that is wrong."""
+    for file in files:
+        blocks = _parquet_blocks(file) if file.suffix == ".parquet" else _csv_blocks(file)
+        row = 0
+        for block in blocks:
+            yield _checked(block, file, row)
+            row += len(block)
+
+
+def _checked(block: pd.DataFrame, file: Path, row: int) -> pd.DataFrame:
+    """Return a block that begins after `row` rows with its toxicity as numbers and with ids."""
+    toxicity = pd.to_numeric(block["toxicity"], errors="coerce")
+    wrong = ~toxicity.between(0, 1)
+    if wrong.any():
+        at = int(wrong.to_numpy().argmax())
+        raise LMSteerError(f"{file}, row {row + at + 1}: toxicity {block['toxicity'].iloc[at]!r} is not in [0, 1]")
+    if "id" not in block:
+        block = block.assign(id=[f"{file.stem}-{number}" for number in range(row + 1, row + len(block) + 1)])
+    return block.assign(text=block["text"].fillna(""), toxicity=toxicity)
+
+
+def _layout(columns: list[str], file: Path) -> dict[str, str]:
+    """Return which columns to read, each with the name it gets."""
+    for text, toxicity in LAYOUTS:
+        if text in columns and toxicity in columns:
+            return {text: "text", toxicity: "toxicity"} | ({"id": "id"} if "id" in columns else {})
+    known = "; ".join(" and ".join(layout) for layout in LAYOUTS)
+    raise LMSteerError(f"{file} has the columns {', '.join(columns)}: expected {known}")
+
+
+def _csv_blocks(file: Path) -> Iterator[pd.DataFrame]:
+    plain = {"dtype": str, "keep_default_na": False, "na_filter": False, "encoding": "utf-8"}
+    try:
+        with _opened(file) as (stream, _):
+            names = _layout(list(pd.read_csv(stream, nrows=0, **plain).columns), file)
+        with _opened(file) as (stream, size), Progress(f"read {file.name}", size // 1000, "kB") as progress:
+            for block in pd.read_csv(stream, usecols=list(names), chunksize=BLOCK, **plain):
+                yield block.rename(columns=names)
+                progress.advance(stream.tell() // 1000 - progress.done)
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise LMSteerError(f"{file} is a damaged zip ({error}): delete it and fetch it again") from None
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise LMSteerError(f"{file} cannot be read to its end ({error}): is it whole, and a csv in UTF-8?") from None
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[tuple[IO[bytes], int]]:
+    """Open a csv, or the one inside a zip; yield it with its size in bytes."""
+    if file.suffix != ".zip":
+        with open(file, "rb") as stream:
+            yield stream, file.stat().st_size
+        return
+    with zipfile.ZipFile(file) as archive:
+        member = _member(archive, file)
+        with archive.open(member) as stream:
+            yield stream, member.file_size
+
+
+def _member(archive: zipfile.ZipFile, file: Path) -> zipfile.ZipInfo:
+    tables = [member for member in archive.infolist() if member.filename.endswith(".csv")]
+    for wanted in CSV_NAMES:
+        for member in tables:
+            if Path(member.filename).name == wanted:
+                return member
+    if len(tables) != 1:
+        held = ", ".join(archive.namelist()) or "nothing"
+        raise LMSteerError(f"{file} holds {held}: expected {' or '.join(CSV_NAMES)}")
+    return tables[0]
+
+
+def _parquet_blocks(file: Path) -> Iterator[pd.DataFrame]:
+    try:
+        with pq.ParquetFile(file) as table:
+            names = _layout(table.schema_arrow.names, file)
+            with Progress(f"read {file.name}", table.metadata.num_rows, "comment") as progress:
+                for batch in table.iter_batches(BLOCK, columns=list(names)):
+                    yield batch.to_pandas().rename(columns=names)
+                    progress.advance(len(batch))
+    except (pa.ArrowException, OSError) as error:
+        raise LMSteerError(f"{file} is not a whole parquet file ({error})") from None

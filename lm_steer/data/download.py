@@ -1,0 +1,126 @@
+"""Files of the internet, fetched once: checked by digest, resumed where a transfer stopped, kept in `downloads()`.
+
+    path = fetched("small-1.2.whl", "sha256:9f86…", lambda: "https://…/small-1.2.whl")
+
+Where the network does not reach, put the file into `downloads()` by hand: it is checked and found there.
+"""
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import requests
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
+
+from lm_steer.errors import LMSteerError
+from lm_steer.files import replacing, require_space, sha256_of
+from lm_steer.progress import Progress, say
+
+TRIES = 5
+
+
+class Interrupted(Exception):
+    """A transfer that may go through on another try."""
+
+
+class Refused(Exception):
+    """A transfer that another try will not change."""
+
+
+def downloads() -> Path:
+    """Return the folder that keeps downloads: $LM_STEER_DOWNLOADS, or one in the user's cache."""
+    return Path(os.environ.get("LM_STEER_DOWNLOADS") or Path.home() / ".cache" / "lm-steer" / "downloads")
+
+
+def patiently(what: str, *passing: type[BaseException]) -> Retrying:
+    """Return a caller `patiently(…)(function, *arguments)` that tries five times where one of `passing` is raised."""
+    return Retrying(
+        retry=retry_if_exception_type(passing),
+        stop=stop_after_attempt(TRIES),
+        wait=wait_exponential(multiplier=float(os.environ.get("LM_STEER_RETRY_SECONDS", "1")), max=30),
+        before_sleep=lambda state: say(f"{what}: {state.outcome.exception()}; trying again"),
+        reraise=True,
+    )
+
+
+def fetched(name: str, digest: str, address: Callable[[], str]) -> Path:
+    """Return the checked local file `name`, downloading it from `address()` if it is not there.
+
+    `digest` is `sha256:…`, or `git:…` for the id of a git blob. Raises LMSteerError where the transfer fails five
+    times, or the file is not the one expected.
+    """
+    folder = downloads()
+    path = folder / name
+    if path.exists():
+        _check(path, digest)
+        return path
+    passing = (Interrupted, requests.RequestException)
+    with replacing(path) as temporary:
+        try:
+            patiently(name, *passing)(_download, name, address, temporary)
+        except passing as error:
+            kind, wanted = _kind_of(digest)
+            raise LMSteerError(
+                f"{name} could not be downloaded ({error}): check the network and run again, "
+                f"or place {name} ({kind} {wanted}) in {folder} by hand"
+            ) from None
+        _check(temporary, digest)
+    return path
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold `folder` against other processes of this machine, waiting for one that has it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"waiting for another process that downloads to {folder}")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _check(path: Path, digest: str) -> None:
+    kind, wanted = _kind_of(digest)
+    found = sha256_of(path) if kind == "sha256" else _git_blob_id(path)
+    if found != wanted:
+        raise LMSteerError(
+            f"{path} has {kind} {found}, expected {wanted}: it is damaged or another file; delete it and run again"
+        )
+
+
+def _kind_of(digest: str) -> tuple[str, str]:
+    kind, wanted = digest.split(":")
+    return {"sha256": "sha256", "git": "git blob id"}[kind], wanted
+
+
+def _git_blob_id(path: Path) -> str:
+    content = path.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+
+
+def _download(name: str, address: Callable[[], str], path: Path) -> None:
+    """Download to `path`, going on where an earlier try stopped."""
+    url = address()
+    have = path.stat().st_size if path.exists() else 0
+    with requests.get(url, headers={"Range": f"bytes={have}-"} if have else {}, stream=True, timeout=30) as answer:
+        if answer.status_code == 416:
+            path.unlink()
+            raise Interrupted("the partial file was longer than the whole")
+        answer.raise_for_status()
+        if answer.status_code != 206:
+            have = 0
+        size = have + int(answer.headers.get("Content-Length", 0))
+        require_space(path.parent, size - have, name)
+        with Progress(f"download {name}", size // 1000, "kB") as progress, open(path, "ab") as file:
+            file.truncate(have)
+            progress.skip(have // 1000)
+            for chunk in answer.iter_content(1 << 20):
+                file.write(chunk)
+                progress.advance(len(chunk) // 1000)
+    if path.stat().st_size < size:
+        raise Interrupted(f"the transfer stopped after {path.stat().st_size} of {size} bytes")

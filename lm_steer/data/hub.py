@@ -1,0 +1,60 @@
+"""The Hugging Face hub: whatever its client raises becomes one sentence that says what to do.
+
+    path = hub_file("SetFit/sst5", "train.jsonl", revision, "or …")          # in the hub's own cache
+
+The client is patient by itself: it asks again for half a minute, and takes up a transfer that was cut. Its own
+variables act: HF_ENDPOINT (a mirror), HF_HUB_CACHE, HF_TOKEN, HF_HUB_OFFLINE.
+"""
+
+from collections.abc import Callable
+from errno import ENOSPC
+from pathlib import Path
+
+from lm_steer.errors import LMSteerError
+
+
+def hub_file(repo: str, file: str, revision: str, by_hand: str) -> Path:
+    """Return a file of a dataset's repository, from the hub's cache or downloaded to it."""
+    from huggingface_hub import hf_hub_download
+
+    def fetch() -> str:
+        return hf_hub_download(repo, file, repo_type="dataset", revision=revision)
+
+    return Path(from_hub(f"{file} of {repo}", revision, by_hand, fetch))
+
+
+def from_hub(what: str, revision: str, by_hand: str, fetch: Callable[[], str]) -> str:
+    """Return fetch(), a call of the hub's client; LMSteerError names `what`, the revision and the way by hand."""
+    try:
+        return fetch()
+    # The transport below the client (httpx, httpx2, xet) has errors of its own, which differ between its versions.
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno == ENOSPC:
+            raise
+        reason, advice = _explained(error)
+    raise LMSteerError(
+        f"{what} at revision {revision} could not be fetched from the hub ({reason}): {advice}, {by_hand}"
+    )
+
+
+def _explained(error: Exception) -> tuple[str, str]:
+    """Return what the client's error means, and what to do."""
+    from huggingface_hub import errors
+
+    if isinstance(error, errors.LocalEntryNotFoundError) and isinstance(error.__cause__, Exception):
+        error = error.__cause__
+    login = "log in with `hf auth login` or HF_TOKEN"
+    # In this order: the first is a kind of the second.
+    known = {
+        errors.GatedRepoError: ("its terms are not accepted", f"accept them on its page there and {login}"),
+        errors.RepositoryNotFoundError: ("no such repository for this login", f"check the id, or {login}"),
+        errors.RevisionNotFoundError: ("no such revision", "check the key revision"),
+        errors.RemoteEntryNotFoundError: ("no such file in this revision", "check id and revision"),
+        errors.HFValidationError: ("no such name can be", "check id and revision"),
+        errors.OfflineModeIsEnabled: ("HF_HUB_OFFLINE is set", "unset it"),
+    }
+    for kind, reason_and_advice in known.items():
+        if isinstance(error, kind):
+            return reason_and_advice
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__, "check the network and run again"

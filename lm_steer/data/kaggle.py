@@ -1,0 +1,106 @@
+"""Files of a Kaggle competition, by Kaggle's own client: it knows the logins, and resumes a transfer that was cut.
+
+    path = kaggle_file("jigsaw-unintended-bias-in-toxicity-classification", "all_data.csv")
+
+The client runs as a process of its own: at its import alone it may call the service, and it ends with exit code 1
+whatever went wrong, so that its words are all there is to tell one failure from another.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+from lm_steer.data.download import Interrupted, Refused, alone, downloads, patiently
+from lm_steer.errors import LMSteerError
+from lm_steer.progress import SECONDS_BETWEEN_LINES, say
+
+LOGINS = ("KAGGLE_API_TOKEN", "KAGGLE_USERNAME", "KAGGLE_KEY")
+# The client's words, and what they mean to do. Kaggle's own message stands for the status where it sends one.
+REFUSALS = {
+    r"\b401\b|authentication required|unauthenticated": (
+        "Kaggle takes no login from here ({logins}): set KAGGLE_API_TOKEN, or KAGGLE_USERNAME and KAGGLE_KEY, to those "
+        "of https://www.kaggle.com/settings/api, or run `kaggle auth login`"
+    ),
+    r"\b403\b|accept this competition's rules|permission '": (
+        "Kaggle refuses {file} to this account: join the competition and accept its rules on "
+        "https://www.kaggle.com/competitions/{competition}/rules, then run again"
+    ),
+    r"\b404\b|not found": (
+        "Kaggle has no {file} in the competition {competition}: see "
+        "https://www.kaggle.com/competitions/{competition}/data for what it has"
+    ),
+}
+
+
+def kaggle_file(competition: str, file: str) -> Path:
+    """Return a file of a competition, as it is or as a zip, downloading it if it is not there.
+
+    Raises LMSteerError where Kaggle refuses it, or five tries fail; what has come so far is kept for the next run.
+    """
+    folder = downloads() / competition
+    by_hand = f"or place {file} or {file}.zip in {folder} by hand"
+    with alone(folder):
+        for kept in (folder / file, folder / f"{file}.zip"):
+            if kept.exists():
+                return kept
+        say(f"download {file} of {competition} with the kaggle client")
+        try:
+            part = patiently(file, Interrupted)(_download, competition, file, folder / "partial")
+        except Interrupted as error:
+            raise LMSteerError(
+                f"{file} could not be downloaded from Kaggle ({error}): wait some minutes and run again, {by_hand}"
+            ) from None
+        except Refused as error:
+            raise LMSteerError(f"{error}; {by_hand}") from None
+        return part.replace(folder / part.name)
+
+
+def _download(competition: str, file: str, folder: Path) -> Path:
+    """Run the client once; return the file it made in `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    code, words = _run(["-c", competition, "-f", file, "-p", str(folder)], folder)
+    if code:
+        last = words.strip().split("\n")[-1] or f"the kaggle client ended with exit code {code}"
+        # The lines above the last of a traceback hold numbers of their own.
+        said = last if "Traceback" in words else words
+        for pattern, sentence in REFUSALS.items():
+            if re.search(pattern, said, re.IGNORECASE):
+                raise Refused(sentence.format(competition=competition, file=file, logins=_logins()))
+        raise Interrupted(last)
+    path = next((folder / name for name in (f"{file}.zip", file) if (folder / name).exists()), None)
+    if path is None:
+        raise Interrupted(f"the kaggle client left no {file}")
+    if path.suffix == ".zip" and not zipfile.is_zipfile(path):
+        path.unlink()
+        raise Interrupted(f"{path.name} came as a zip that is cut short")
+    return path
+
+
+def _run(arguments: list[str], folder: Path) -> tuple[int, str]:
+    """Run `kaggle competitions download` to its end, with a line now and then; return exit code and output."""
+    command = [sys.executable, "-m", "kaggle", "-W", "competitions", "download", "-q", *arguments]
+    with (
+        tempfile.TemporaryFile("w+", errors="replace") as output,
+        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT) as process,
+    ):
+        while True:
+            try:
+                code = process.wait(SECONDS_BETWEEN_LINES)
+            except subprocess.TimeoutExpired:
+                size = sum(path.stat().st_size for path in folder.iterdir())
+                say(f"download from Kaggle: {size / 1e6:.0f} MB so far")
+                continue
+            output.seek(0)
+            return code, output.read()
+
+
+def _logins() -> str:
+    """Say which logins the client could have found."""
+    found = [name for name in LOGINS if os.environ.get(name)]
+    folder = Path(os.environ.get("KAGGLE_CONFIG_DIR") or Path.home() / ".kaggle")
+    found += [str(folder / name) for name in ("kaggle.json", "access_token") if (folder / name).exists()]
+    return f"found {', '.join(found)}" if found else "found none"

@@ -1,0 +1,117 @@
+"""Toxicity or sentiment by any sequence classifier in the layout of the Hugging Face hub.
+
+    lm-steer model --source hub --id s-nlp/roberta_toxicity_classifier -o results/models/toxicity
+    lm-steer score --kind classifier --preset roberta-toxicity --resource results/models/toxicity --file … -o …
+
+kinds.py holds the presets; any other classifier is described by its label, activation and measure. It runs in single
+precision, in blocks of fixed shape, so that a score does not depend on what else is scored (exactly on a CPU).
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from lm_steer.errors import LMSteerError
+from lm_steer.files import read_json
+from lm_steer.hidden import blocks_of, round_up
+from lm_steer.models import RECORD, LoadedModel, load_classifier
+from lm_steer.progress import say
+from lm_steer.score.kinds import ACTIVATIONS, ATTRIBUTES, PRESETS
+from lm_steer.score.store import Scorer, continuation, whole
+
+TOKENS_A_BLOCK = 2048
+FUNCTIONS = {"softmax": partial(torch.softmax, dim=-1), "sigmoid": torch.sigmoid, "none": lambda logits: logits}
+
+
+def classifier(
+    folder: str | Path, preset: str = "", label: str = "", activation: str = "", measures: str = ""
+) -> Scorer:
+    """Load a classifier that `lm-steer model` has obtained; what is named goes before the preset."""
+    if preset and preset not in PRESETS:
+        raise LMSteerError(f"there is no preset '{preset}': choose {', '.join(PRESETS)}, or name label and measures")
+    known = PRESETS.get(preset)
+    label = label or (known.label if known else "")
+    activation = activation or (known.activation if known else "softmax")
+    measures = measures or (known.measures if known else "")
+    if activation not in ACTIVATIONS:
+        raise LMSteerError(f"there is no activation '{activation}': choose {', '.join(ACTIVATIONS)}")
+    if measures not in ATTRIBUTES:
+        raise LMSteerError(f"{folder}: say what it measures by the key `measures`: {' or '.join(ATTRIBUTES)}")
+    loaded = load_classifier(folder)
+    record = read_json(Path(folder) / RECORD)
+    index = _index_of(loaded, label, activation, record["id"])
+    # A local folder's name alone: where it lay is nobody's business, and the fingerprint tells it apart.
+    name = record["id"] if record["source"] == "hub" else Path(record["id"]).name
+    text = continuation if measures == "toxicity" else whole
+    return Scorer(
+        name="classifier",
+        version=f"{name} {_labels(loaded)[index]} {activation} {loaded.fingerprint[:8]}",
+        attributes=(ATTRIBUTES[measures],),
+        text=text,
+        judge=lambda items: _judge(loaded, [text(item) for item in items], index, activation),
+    )
+
+
+def _labels(loaded: LoadedModel) -> list[str]:
+    names = loaded.model.config.id2label
+    return [names[index] for index in sorted(names)]
+
+
+def _index_of(loaded: LoadedModel, label: str, activation: str, identifier: str) -> int:
+    """Find the class whose probability is the score; LMSteerError names the labels that there are."""
+    labels = _labels(loaded)
+    found = [index for index, name in enumerate(labels) if name.lower() == label.lower()]
+    listed = ", ".join(labels)
+    if len(found) != 1:
+        raise LMSteerError(f"{identifier} has no label '{label}': name one by the key `label`; it has {listed}")
+    regression = loaded.model.config.problem_type == "regression"
+    if activation == "softmax" and (len(labels) == 1 or regression):
+        what = "is a regression" if regression else "has one label"
+        raise LMSteerError(
+            f"{identifier} {what} ({listed}), of which softmax makes no probability: set `activation` to sigmoid, or "
+            "to none where its number is the score"
+        )
+    return found[0]
+
+
+@torch.no_grad()
+def _judge(
+    loaded: LoadedModel, texts: Sequence[str], index: int, activation: str
+) -> Iterator[tuple[int, tuple[float, ...]]]:
+    if not texts:
+        return
+    limit = longest(loaded)
+    whole_ids = loaded.tokenizer(list(texts), add_special_tokens=True)["input_ids"]
+    ids = loaded.tokenizer(list(texts), truncation=True, max_length=limit)["input_ids"]
+    cut = sum(len(before) > len(after) for before, after in zip(whole_ids, ids, strict=True))
+    if cut:
+        say(f"{cut} of {len(texts)} texts are longer than the classifier's {limit} tokens: the rest of them is cut off")
+    keys = [min(limit, round_up(len(row))) for row in ids]
+    for length, full, numbers in blocks_of(keys, lambda length: max(1, TOKENS_A_BLOCK // length)):
+        rows = [ids[number] for number in numbers]
+        probabilities = _block(loaded, [*rows, *[rows[-1]] * (full - len(rows))], length, activation)
+        for number, values in zip(numbers, probabilities.tolist(), strict=False):
+            yield number, (values[index],)
+
+
+def _block(loaded: LoadedModel, rows: list[list[int]], length: int, activation: str) -> torch.Tensor:
+    """Return the classes' values, (rows, classes), of token ids that are filled up to `length`."""
+    padding = loaded.tokenizer.pad_token_id
+    tokens = torch.tensor([row + [padding] * (length - len(row)) for row in rows], device=loaded.device)
+    mask = torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in rows], device=loaded.device)
+    logits = loaded.model(input_ids=tokens, attention_mask=mask).logits.float()
+    return FUNCTIONS[activation](logits).cpu()
+
+
+def longest(loaded: LoadedModel) -> int:
+    """Return how many tokens the classifier takes: the tokenizer's limit, or that of the model's positions."""
+    limits = [loaded.tokenizer.model_max_length]
+    positions = getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None)
+    if positions:
+        # RoBERTa's positions begin after that of its padding.
+        tables = [module for name, module in loaded.model.named_modules() if name.endswith("position_embeddings")]
+        before = [table.padding_idx + 1 for table in tables if getattr(table, "padding_idx", None) is not None]
+        limits.append(positions - max(before, default=0))
+    return min(limits)

@@ -1,0 +1,145 @@
+"""Scores passed on as JSON lines, so that what a service once said can be replayed when the service is gone.
+
+    lm-steer store export --scorer perspective -o perspective.jsonl
+    lm-steer store import perspective.jsonl
+
+One line a score: {"scorer", "version", "sha256" (of the exact text), "attribute", "value", "scored_at" (UTC)}, and
+"text" where it is known. A score that is there already is never changed.
+"""
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from lm_steer.errors import LMSteerError
+from lm_steer.files import numbered_jsonl, write_jsonl
+from lm_steer.progress import say
+from lm_steer.score.store import Item, ScoreStore, continuation, exact_key, whole
+from lm_steer.texts import read_generations
+
+Row = tuple[str, str, bytes, str, float, str]
+
+TIME = "%Y-%m-%d %H:%M:%S"
+
+
+def export_scores(
+    store: ScoreStore,
+    path: str | Path,
+    scorer: str | None = None,
+    version: str | None = None,
+    files: Sequence[str] = (),
+) -> int:
+    """Write scores as JSON lines, in an order of their own, and return how many.
+
+    The store knows texts by their sha256 alone: those of the generation files `files` are written out beside it.
+    """
+    texts = dict(_texts(files))
+    held = store.holdings(scorer, version)
+    if not held:
+        raise LMSteerError(f"the store has no scores of {scorer or 'any scorer'} {version or ''}: {_listed(store)}")
+    rows = store.database.execute(
+        "SELECT scorer, version, text, attribute, value, scored_at FROM scores "
+        "WHERE scorer = coalesce(?, scorer) AND version = coalesce(?, version) ORDER BY 1, 2, 3, 4",
+        (scorer, version),
+    ).fetchall()
+    write_jsonl(path, (_line(row, texts) for row in rows))
+    for one in held:
+        say(f"{one.scorer} {one.version}: {one.texts} texts, scored {one.first[:10]} to {one.last[:10]}")
+    return len(rows)
+
+
+def import_scores(store: ScoreStore, path: str | Path) -> int:
+    """Take the scores of a JSON lines file into the store, all or none, and return how many are new.
+
+    Raises LMSteerError naming the line of a score that is not one, or that the store has with another value.
+    """
+    new = 0
+    database = store.database
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        for number, line in numbered_jsonl(path):
+            row = _row(line, f"{path}, line {number}")
+            kept = database.execute(
+                "SELECT value FROM scores WHERE scorer = ? AND version = ? AND text = ? AND attribute = ?", row[:4]
+            ).fetchone()
+            if kept and kept[0] != row[4]:
+                raise LMSteerError(
+                    f"{path}, line {number}: {row[0]} {row[1]} has {row[3]} {row[4]} for the text "
+                    f"{row[2].hex()[:12]}…, the store {kept[0]}: nothing was imported; give the scores a version of "
+                    "their own, or take another store (--cache)"
+                )
+            if not kept:
+                database.execute("INSERT INTO scores VALUES (?, ?, ?, ?, ?, ?)", row)
+                new += 1
+        database.execute("COMMIT")
+    finally:
+        if database.in_transaction:
+            database.execute("ROLLBACK")
+    say(f"{new} new scores of {path}")
+    return new
+
+
+def _listed(store: ScoreStore) -> str:
+    return "it has " + ("; ".join(f"{one.scorer} {one.version}" for one in store.holdings()) or "nothing yet")
+
+
+def _line(row: Row, texts: dict[bytes, str]) -> dict[str, Any]:
+    scorer, version, key, attribute, value, scored_at = row
+    text = {"text": texts[key]} if key in texts else {}
+    return {
+        "scorer": scorer,
+        "version": version,
+        "sha256": key.hex(),
+        **text,
+        "attribute": attribute,
+        "value": value,
+        "scored_at": scored_at,
+    }
+
+
+def _texts(files: Sequence[str]) -> Iterator[tuple[bytes, str]]:
+    """Yield what toxicity and sentiment are judged on in generation files, by the key it is kept under."""
+    for file in files:
+        for prompt, samples in zip(*read_generations(file), strict=True):
+            for sample in samples:
+                for form in (continuation, whole):
+                    text = form(Item(prompt, sample))
+                    yield exact_key(text), text
+
+
+def _row(line: dict[str, Any], place: str) -> Row:
+    """Check one line and return it as the store has it."""
+    for name in ("scorer", "version", "attribute", "scored_at"):
+        if not isinstance(line.get(name), str) or not line[name]:
+            raise LMSteerError(f"{place}: '{name}' is missing or no text")
+    value = line.get("value")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise LMSteerError(f"{place}: 'value' is no number: {value!r}")
+    row = line["scorer"], line["version"], _key(line, place), line["attribute"], float(value)
+    return *row, _time(line["scored_at"], place)
+
+
+def _key(line: dict[str, Any], place: str) -> bytes:
+    """Return the key of a line's text, given by its sha256, by itself, or by both."""
+    text, digest = line.get("text"), line.get("sha256")
+    if digest is not None and not (isinstance(digest, str) and re.fullmatch("[0-9a-f]{64}", digest)):
+        raise LMSteerError(f"{place}: 'sha256' is not 64 hexadecimal digits: {digest!r}")
+    if text is None and digest is None:
+        raise LMSteerError(f"{place}: neither 'sha256' nor 'text' is given")
+    if text is not None and not isinstance(text, str):
+        raise LMSteerError(f"{place}: 'text' is no text: {text!r}")
+    if text is not None and digest is not None and exact_key(text).hex() != digest:
+        raise LMSteerError(f"{place}: 'sha256' is not that of 'text': the file was changed")
+    return bytes.fromhex(digest) if digest else exact_key(str(text))
+
+
+def _time(written: str, place: str) -> str:
+    """Return a time as sqlite writes it, in UTC."""
+    try:
+        moment = datetime.fromisoformat(written)
+    except ValueError:
+        raise LMSteerError(f"{place}: 'scored_at' is no time such as 2026-11-23 09:30:00: {written!r}") from None
+    return (moment.astimezone(UTC) if moment.tzinfo else moment).strftime(TIME)

@@ -1,0 +1,58 @@
+import pytest
+
+from lm_steer.report.published import beside, problems
+
+SPEC = {
+    "table": "detoxification",
+    "rows": {"LM-Steer": "LM-Steer {model}", "Copied": "DAPT"},
+    "metrics": {"non-toxic": {name: name for name in ("avg_max_toxicity", "perplexity", "dist_1")}},
+}
+
+
+def cell(metric: str, low: float, high: float, **changes: str) -> dict:
+    own = {
+        "model": "gpt2-large",
+        "row": "LM-Steer",
+        "prompts": "non-toxic",
+        "scorer": "causal-lm",
+        "version": "gpt2-xl",
+    }
+    return {**own, "metric": metric, "low": low, "high": high, **changes}
+
+
+@pytest.mark.parametrize(
+    ("ours", "verdict"),
+    [
+        (cell("perplexity", 27, 29), "reproduced"),
+        (cell("perplexity", 29, 31), "differs"),
+        (cell("perplexity", 27, 29, version="gpt2-large"), "not comparable"),
+        (cell("perplexity", 27, 29, row="Copied"), "not comparable"),
+        (cell("dist_1", 0.54, 0.56, scorer="dist-n", version="1"), "reproduced"),
+        (cell("avg_max_toxicity", 0.24, 0.25, scorer="profanity-check", version="1"), "not comparable"),
+        # Published as .249 ± .007: the interval ends .006 below it.
+        (cell("avg_max_toxicity", 0.23, 0.243, scorer="perspective", version="replayed 2023"), "reproduced"),
+        (cell("avg_max_toxicity", 0.23, 0.241, scorer="perspective", version="replayed 2023"), "differs"),
+        (cell("avg_max_toxicity", 0.24, 0.25, scorer="perspective", version="v1alpha1"), "not comparable"),
+    ],
+)
+def test_the_verdict_follows_the_protocol(ours, verdict):
+    found = beside(SPEC, ours)
+    assert found["verdict"] == verdict and found["reason"]
+
+
+def test_a_cell_the_paper_lacks_has_nothing_beside_it():
+    assert beside(SPEC, cell("positivity", 1, 2))["verdict"] == ""
+    assert beside(SPEC, cell("perplexity", 1, 2, model="smollm2"))["published"] == ""
+
+
+def test_dist_n_of_the_sentiment_table_belongs_to_one_target():
+    metrics = {"neutral": {"dist_1": "dist_1_positive"}, "positive": {"dist_1": "dist_1_negative"}}
+    spec = {"table": "sentiment", "rows": {"LM-Steer": "LM-Steer {model}"}, "metrics": metrics}
+    values = [beside(spec, cell("dist_1", 0, 1, prompts=prompts))["published"] for prompts in metrics]
+    assert values == [0.46, 0.48]
+
+
+def test_what_the_paper_lacks_is_named():
+    assert "has no table 'toxicity'" in problems({**SPEC, "table": "toxicity"}, "tables.x.published")[0]
+    wrong = {**SPEC, "metrics": {"non-toxic": {"dist_1": "dist-1"}}}
+    assert "has no 'dist-1'" in problems(wrong, "tables.x.published")[0]

