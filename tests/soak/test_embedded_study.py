@@ -6,7 +6,6 @@ import pandas as pd
 import pytest
 from running import ROOT, run_study
 
-
 pytestmark = pytest.mark.soak
 
 
