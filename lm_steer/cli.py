@@ -303,9 +303,15 @@ def main() -> None:
         app()
     except LMSteerError as error:
         sys.exit(f"error: {error}")
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            sys.exit(f"error: the disk is full ({error.filename or 'while writing'}): free some space and run again")
-        if error.filename is None:
-            raise
-        sys.exit(f"error: {error.filename}: {error.strerror}")
+    except Exception as error:
+        if _is_full(error):
+            sys.exit(f"error: the disk is full ({str(error).splitlines()[0]}): free some space and run again")
+        if isinstance(error, OSError) and error.filename is not None:
+            sys.exit(f"error: {error.filename}: {error.strerror}")
+        raise
+
+
+def _is_full(error: Exception) -> bool:
+    """Whether a disk is full: sqlite and safetensors say so in words of their own."""
+    words = ("No space left on device", "database or disk is full")
+    return getattr(error, "errno", None) == errno.ENOSPC or any(said in str(error) for said in words)

@@ -1,0 +1,60 @@
+"""A full disk, for real: a small tmpfs in a mount namespace of the command's own."""
+
+import random
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tiny
+
+from lm_steer.files import write_jsonl
+from lm_steer.models import obtain
+
+COMMAND = Path(sys.executable).parent / "lm-steer"
+NAMESPACE = ["unshare", "--map-root-user", "--mount", "sh", "-c"]
+
+
+def can_mount(folder: Path) -> bool:
+    script = f"mount -t tmpfs -o size=64k none {folder}"
+    return bool(shutil.which("unshare")) and subprocess.run([*NAMESPACE, script], capture_output=True).returncode == 0
+
+
+@pytest.fixture
+def study(tmp_path) -> Path:
+    tiny.make_model("llama").save_pretrained(tmp_path / "origin")
+    tiny.make_tokenizer().save_pretrained(tmp_path / "origin")
+    obtain("folder", str(tmp_path / "origin"), tmp_path / "model")
+    numbers = random.Random(0)
+    rows = [{"text": f"{numbers.getrandbits(300):x} {numbers.getrandbits(300):x}", "label": 0.5} for _ in range(2000)]
+    write_jsonl(tmp_path / "texts.jsonl", rows)
+    write_jsonl(tmp_path / "prompts.jsonl", [{"prompt": {"text": text}} for text in tiny.SENTENCES])
+    (tmp_path / "small").mkdir()
+    if not can_mount(tmp_path / "small"):
+        pytest.skip("this machine does not let an ordinary command mount a tmpfs in a namespace of its own")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "data --source file --path texts.jsonl -o small/data",
+        "model --source folder --id origin -o small/model",
+        "train --model model --texts texts/train.parquet --dev texts/dev.parquet --dimensions mood --rank 2000 --steps 2"
+        " --cache cache -o small/steer",
+        "train --model model --texts texts/train.parquet --dev texts/dev.parquet --dimensions mood --rank 4 --steps 2"
+        " --cache small/cache -o steer",
+        "generate --model model --samples 300 --new-tokens 20 --cache cache --job small/out.jsonl|prompts.jsonl|",
+    ],
+)
+def test_one_message_and_no_half_written_file(study, command):
+    subprocess.run([COMMAND, "data", "--source", "file", "--path", "texts.jsonl", "-o", "texts"], cwd=study, check=True)
+    quoted = " ".join(f"'{part}'" for part in [str(COMMAND), *command.split()])
+    listing = "find small -name '*.part*' -o -name '*.parquet' -o -name '*.jsonl' -o -name '*.safetensors'"
+    script = f"mount -t tmpfs -o size=64k none small && {quoted}; code=$?; {listing}; exit $code"
+    run = subprocess.run([*NAMESPACE, script], cwd=study, capture_output=True, text=True)
+    assert run.returncode == 1, run.stderr
+    assert "error: " in run.stderr and ("disk is full" in run.stderr or "MB are free" in run.stderr)
+    assert "Traceback" not in run.stderr
+    assert run.stdout.strip() in ("", "small/data/train.parquet")
