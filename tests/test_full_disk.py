@@ -41,8 +41,8 @@ def study(tmp_path) -> Path:
     [
         "data --source file --path texts.jsonl -o small/data",
         "model --source folder --id origin -o small/model",
-        "train --model model --texts texts/train.parquet --dev texts/dev.parquet --dimensions mood --rank 2000 --steps 2"
-        " --cache cache -o small/steer",
+        "train --model model --texts texts/train.parquet --dev texts/dev.parquet --dimensions mood --rank 2000"
+        " --steps 2 --cache cache -o small/steer",
         "train --model model --texts texts/train.parquet --dev texts/dev.parquet --dimensions mood --rank 4 --steps 2"
         " --cache small/cache -o steer",
         "generate --model model --samples 300 --new-tokens 20 --cache cache --job small/out.jsonl|prompts.jsonl|",
