@@ -8,7 +8,7 @@ import pytest
     [
         ("sampling={sample: 3}", "sampling: unknown key 'sample' (did you mean 'samples'?)"),
         ("sampling={samples: many}", "sampling.samples: expected a whole number, found 'many'"),
-        ("scorers={perplexity: {model: tyni}}", "there is no model 'tyni' (did you mean 'tiny'?)"),
+        ("scorers={perplexity: {model: tinny}}", "there is no model 'tinny' (did you mean 'tiny'?)"),
         ("settings={styled: {steer: {stile: {style: 5}}}}", "there is no steer 'stile' (did you mean 'style'?)"),
         ("settings={styled: {steer: {style: {tone: 5}}}}", "there is no dimension of the steer 'style' 'tone'"),
         ("settings={styled: {prompts: lots}}", "there is no set of prompts 'lots'"),

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import yaml
+from running import run_snakemake
 
 
 def jobs(result) -> set[str]:
@@ -32,6 +33,11 @@ def test_a_study_runs_once_and_again_only_where_it_was_edited(project, snakemake
     assert b"perplexity" in before and b"avg_max_toxicity" in before
 
     assert "Nothing to be done" in snakemake().stdout
+    for arguments in (["--report", "reports/report.zip"], ["--rulegraph"]):
+        # Neither asks for cores.
+        run = run_snakemake(project, *arguments, PYTHONPATH=str(project), XDG_CACHE_HOME=str(project / ".xdg"))
+        assert run.returncode == 0, run.stdout
+    assert (project / "reports/report.zip").stat().st_size > 10_000
 
     steps = snakemake("-n", "--config", "steers={style: {steps: 7}}")
     assert jobs(steps) == {"train", "generate", "score", "table", "page"}

@@ -11,6 +11,8 @@ from lm_steer.score.kinds import OPTIONS, model_of
 from lm_steer.study import resolved
 
 SCHEMA = Path(workflow.source_path("../schemas/config.schema.yaml"))
+# None where nothing is run: `--report`, `--rulegraph`.
+CORES = workflow.resource_settings.cores or 1
 ENVIRONMENT = "../../envs/environment.yaml"
 
 try:
@@ -253,7 +255,7 @@ def scorer_options(wildcards, input):
 
 
 def threads_of(name):
-    return workflow.cores if STUDY["scorers"][name]["kind"] in ("causal-lm", "classifier") else 1
+    return CORES if STUDY["scorers"][name]["kind"] in ("causal-lm", "classifier") else 1
 
 
 def scorer_threads(wildcards):

@@ -36,7 +36,7 @@ rule generate:
         "results/benchmarks/generate/{model}.seed{seed}.tsv"
     conda:
         ENVIRONMENT
-    threads: workflow.cores
+    threads: CORES
     resources:
         mem_mb=4000,
         runtime=240,

@@ -67,7 +67,7 @@ rule ask:
         scorer=any_of(ONLINE),
     conda:
         ENVIRONMENT
-    threads: workflow.cores
+    threads: CORES
     resources:
         mem_mb=2000,
     params:

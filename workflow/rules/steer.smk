@@ -11,7 +11,7 @@ rule train:
         "results/benchmarks/train/{model}.{steer}.seed{seed}.tsv"
     conda:
         ENVIRONMENT
-    threads: workflow.cores
+    threads: CORES
     resources:
         mem_mb=4000,
         runtime=120,
