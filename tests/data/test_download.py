@@ -34,5 +34,6 @@ def test_a_folder_is_held_by_one_process_at_a_time(tmp_path):
     with alone(tmp_path):
         process = subprocess.Popen([sys.executable, "-c", other, tmp_path], stdout=-1, stderr=-1, text=True)
         assert "waiting for another process" in process.stderr.readline()
-        assert process.poll() is None
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.5)
     assert process.communicate(timeout=30)[0] == "in\n"

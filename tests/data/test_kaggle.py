@@ -146,6 +146,14 @@ def test_a_zip_that_is_short_at_its_origin_is_refused_and_not_kept(kaggle, tmp_p
     assert not list((tmp_path / "downloads").rglob("*.zip"))
 
 
+def test_a_line_number_of_a_traceback_is_no_status(monkeypatch, tmp_path):
+    words = 'Traceback (most recent call last):\n  File "a.py", line 404, in b\nCut: short'
+    monkeypatch.setattr(download, "TRIES", 1)
+    monkeypatch.setenv("LM_STEER_DOWNLOADS", str(tmp_path))
+    monkeypatch.setattr("lm_steer.data.kaggle._run", lambda arguments, folder: (1, words))
+    assert "could not be downloaded from Kaggle (Cut: short)" in refusal()
+
+
 def test_a_service_that_is_down_is_told(kaggle, monkeypatch):
     monkeypatch.setattr(download, "TRIES", 1)
     # The discard port: nobody listens there.
