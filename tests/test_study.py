@@ -74,6 +74,38 @@ def test_a_study_may_have_no_steers_and_no_datasets():
         ("prompts/toxic", {"source": "paper", "name": "toxic"}, "prompts.toxic.name: 'toxic' is unknown"),
         ("prompts/neutral/labels", [0.5, -0.5], "the lowest label comes first"),
         ("scorers/perplexity", {"kind": "causal-lm"}, "scorers.perplexity.model: there is no model ''"),
+        ("scorers/toxicity", {"kind": "profanity-check", "preset": "x"}, "the kind 'profanity-check' has no such key"),
+        ("scorers/live", {"kind": "perspective", "version": "2023"}, "scorers.live.version: the service's answers of"),
+        ("scorers/judge", {"kind": "classifier", "preset": "roberta"}, "there is no preset 'roberta'"),
+        ("scorers/judge", {"kind": "classifier"}, "scorers.judge: name the classifier by the key 'preset' or 'id'"),
+        ("scorers/judge", {"kind": "classifier", "id": "a/b"}, "needs the keys 'label' and 'measures'"),
+        (
+            "scorers/judge",
+            {"kind": "classifier", "preset": "sst2-distilbert", "source": "folder"},
+            "the source 'folder' needs 'id', its path",
+        ),
+        (
+            "scorers/judge",
+            {"kind": "classifier", "id": "gpt2", "label": "toxic", "measures": "toxicity"},
+            "scorers.judge.id: a classifier of the hub is 'owner/name', found 'gpt2'",
+        ),
+        (
+            "scorers/judge",
+            {"kind": "classifier", "preset": "sst2-distilbert", "measures": "perplexity"},
+            "there is no measure of classifiers 'perplexity'",
+        ),
+        (
+            "scorers/smollm2",
+            {"kind": "classifier", "preset": "sst2-distilbert"},
+            "a model has this name as well",
+        ),
+        ("agreement", {"rtp": {"paths": ["a.jsonl"], "scorers": ["toxicty"]}}, "did you mean 'toxicity'?"),
+        (
+            "agreement",
+            {"rtp": {"paths": ["a.jsonl"], "scorers": ["sentiment"]}},
+            "'sentiment' does not measure toxicity",
+        ),
+        ("tables/detoxification/scorers", ["sentiment"], "there is no scorer of its settings 'sentiment'"),
         ("settings/positive-on-neutral/against", "unsteered-on-toxic", "differences are taken on the same prompts"),
         ("settings/unsteered-on-neutral/scorers", ["perplexity"], "lacks the scorer 'sentiment'"),
         ("tables/detoxification/rows/x", ["nothing"], "tables.detoxification.rows.x: there is no setting 'nothing'"),
@@ -88,3 +120,27 @@ def test_what_is_wrong_is_named(path, value, message):
     with pytest.raises(LMSteerError) as caught:
         resolved(changed(path, value), SCHEMA)
     assert message in str(caught.value)
+
+
+def two_judges() -> dict:
+    study = changed("scorers/perspective", {"kind": "perspective", "prompts": 10})
+    for setting in study["settings"].values():
+        if "toxicity" in setting["scorers"]:
+            setting["scorers"] = [*setting["scorers"], "perspective"]
+    return study
+
+
+def test_a_table_with_two_scorers_of_one_measure_is_refused_before_any_work():
+    with pytest.raises(
+        LMSteerError, match=r"tables\.detoxification: .* several scorers of toxicity \(perspective, toxi"
+    ):
+        resolved(two_judges(), SCHEMA)
+
+
+def test_each_of_two_scorers_of_one_measure_may_have_a_table():
+    study = two_judges()
+    about = [name for name, table in study["tables"].items() if "detox" in str(table["rows"])]
+    for name in about:
+        study["tables"][name]["scorers"] = ["toxicity", "perplexity"]
+    study["tables"]["by-perspective"] = {**study["tables"]["detoxification"], "scorers": ["perspective"]}
+    assert resolved(study, SCHEMA)["tables"]["by-perspective"]["scorers"] == ["perspective"]

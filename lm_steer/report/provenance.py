@@ -17,6 +17,7 @@ import lm_steer
 from lm_steer.data.packages import PACKAGES, Package
 from lm_steer.files import read_json
 from lm_steer.report.measures import Cell
+from lm_steer.score.kinds import note_of
 from lm_steer.study import Study
 
 # What of the registry a source or a kind of scorer reads.
@@ -113,16 +114,25 @@ def _plain(value: Any) -> str:
 def _scorer(name: str, study: Study, results: Path, cells: Iterable[Cell]) -> dict[str, Any]:
     """A scorer, the versions of it in the tables, and what is known of its judge."""
     scorer = study["scorers"][name]
-    versions = dict.fromkeys(cell["version"] for cell in cells if cell["scorer"] == scorer["kind"])
+    used = _versions(name, results)
+    versions = dict.fromkeys(cell["version"] for cell in cells if (cell["scorer"], cell["version"]) in used)
     note = results / "judges" / name / "judge.json"
     return {
         "name": name,
         "kind": scorer["kind"],
         "versions": list(versions),
         "judge": read_json(note) if note.exists() else None,
+        "note": note_of(scorer),
+        "prompts": scorer["prompts"],
         "held_out": scorer["held_out"],
         "own_model": scorer["kind"] == "causal-lm" and scorer["model"] in study["models"],
     }
+
+
+def _versions(name: str, results: Path) -> set[tuple[str, str]]:
+    """Return what the scores of a study's scorer were made by: two of its scorers may be of one kind."""
+    frames = [pd.read_parquet(path, columns=["scorer", "version"]) for path in results.glob(f"scores/*/{name}.parquet")]
+    return {tuple(row) for frame in frames for row in frame.drop_duplicates().to_numpy()}
 
 
 def _steps(folder: Path) -> Iterator[dict[str, Any]]:

@@ -133,3 +133,45 @@ def test_a_setting_without_scores_is_named(results):
     frame[~frame["file"].str.contains("steered")].to_parquet(path)
     with pytest.raises(LMSteerError, match=r"steered\.jsonl has no scores by tox"):
         table(results)
+
+
+def score_first_prompt_alone(results: Path, setting: str = "") -> None:
+    path = results / "scores/tiny/tox.parquet"
+    frame = pd.read_parquet(path)
+    frame[(frame["prompt"] == 0) | ~frame["file"].str.contains(f"{setting}.jsonl")].to_parquet(path)
+
+
+def test_a_subset_of_prompts_is_what_its_cells_are_about_and_no_other(results):
+    score_first_prompt_alone(results)
+    frame = table(results)
+    cell = frame.loc[("Steered", "avg_max_toxicity")]
+    assert (cell["n_prompts"], cell["n_generations"]) == (1, 2)
+    assert cell["value"] == pytest.approx(0.4) and cell["difference"] == pytest.approx(0.4 - 0.6)
+    assert frame.loc[("Steered", "perplexity"), "n_prompts"] == 2
+    assert frame.loc[("Steered", "dist_1"), "n_generations"] == 4
+
+
+def test_a_difference_between_other_numbers_of_prompts_is_refused(results):
+    score_first_prompt_alone(results, "steered")
+    with pytest.raises(LMSteerError, match="steered was scored on 1 prompts and plain on 2"):
+        table(results)
+
+
+def test_a_difference_between_other_prompts_is_refused(results):
+    path = generation_file(results, "tiny", 0, "steered")
+    path.write_text(path.read_text(encoding="utf-8").replace("prompt 1", "prompt 9"), encoding="utf-8")
+    with pytest.raises(LMSteerError, match="differences are taken on the same prompts"):
+        table(results)
+
+
+def test_a_table_shows_the_scorers_it_names(results):
+    frame = table(results, scorers={"ppl": {"kind": "causal-lm"}})
+    assert set(frame.index.get_level_values("metric")) == {name for name in BY_HAND if "toxicity" not in name}
+
+
+def test_what_a_scorer_measures_decides_its_metrics(results):
+    block = {"kind": "classifier", "preset": "sst2-distilbert"}
+    frame = table(results, scorers={"tox": block})
+    assert frame.loc[("Steered", "positivity"), "value"] == 25
+    frame = table(results, scorers={"tox": {**block, "measures": "toxicity"}})
+    assert ("Steered", "avg_max_toxicity") in frame.index

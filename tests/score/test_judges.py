@@ -132,3 +132,12 @@ def test_a_scoring_run_again_gives_the_same_bytes(tmp_path):
 def test_an_unknown_scorer_is_refused():
     with pytest.raises(LMSteerError, match="unknown kind of scorer 'oracle'"):
         make_scorer("oracle", "")
+
+
+def test_a_stated_subset_is_the_first_prompts_of_each_file(tmp_path):
+    one = generations(tmp_path, "one.jsonl", {"p": [" a", " b"], "q": [" c", " d"], "r": [" e", " f"]})
+    two = generations(tmp_path, "two.jsonl", {"s": [" g"]})
+    score_files("profanity-check", "", [one, two], tmp_path / "scores.parquet", tmp_path / "cache", prompts=2)
+    frame = pd.read_parquet(tmp_path / "scores.parquet")
+    rows = list(zip(frame["file"], frame["prompt"], frame["sample"], strict=True))
+    assert rows == [(one, 0, 0), (one, 0, 1), (one, 1, 0), (one, 1, 1), (two, 0, 0)]
