@@ -1,4 +1,4 @@
-"""Which code stands behind a command: a digest of its function in cli.py and of all modules that it imports.
+"""Which code stands behind a command: a digest of its function in cli/ and of all modules that it imports.
 
     code_digest("train")          # sixteen hexadecimal digits; an edit to lm_steer/steer.py changes it
 
@@ -18,9 +18,9 @@ PACKAGE = Path(__file__).parent
 @cache
 def code_digest(command: str) -> str:
     """Return the digest of one command of the command line, `lm-steer COMMAND`."""
-    source = (PACKAGE / "cli.py").read_text(encoding="utf-8")
     name = command.replace("-", "_")
-    function = next(node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef) and node.name == name)
+    parts = (node for path in sorted(PACKAGE.glob("cli/*.py")) for node in _parsed(path).body)
+    function = next(node for node in parts if isinstance(node, ast.FunctionDef) and node.name == name)
     digest = hashlib.sha256(ast.unparse(function).encode())
     for path in sorted(_reachable(function)):
         digest.update(path.read_bytes())

@@ -1,0 +1,34 @@
+"""`lm-steer`: each step of a study as a command. The workflow's rules are these commands, ready to be pasted.
+
+lm-steer --help
+lm-steer generate --help
+"""
+
+import errno
+import sys
+
+from lm_steer.cli import data, report, scores, steers, store, texts
+from lm_steer.cli.app import app
+from lm_steer.errors import LMSteerError
+
+__all__ = ["app", "data", "main", "report", "scores", "steers", "store", "texts"]
+
+
+def main() -> None:
+    """Run the command line; errors for people are one line on standard error, and exit code 1."""
+    try:
+        app()
+    except LMSteerError as error:
+        sys.exit(f"error: {error}")
+    except Exception as error:
+        if _is_full(error):
+            sys.exit(f"error: the disk is full ({str(error).splitlines()[0]}): free some space and run again")
+        if isinstance(error, OSError) and error.filename is not None:
+            sys.exit(f"error: {error.filename}: {error.strerror}")
+        raise
+
+
+def _is_full(error: Exception) -> bool:
+    """Whether a disk is full: sqlite and safetensors say so in words of their own."""
+    words = ("No space left on device", "database or disk is full")
+    return getattr(error, "errno", None) == errno.ENOSPC or any(said in str(error) for said in words)

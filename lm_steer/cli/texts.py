@@ -1,0 +1,48 @@
+"""Continuations: sampled here, or taken in from elsewhere."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lm_steer.cli.app import CACHE, Cache, Model, Output, app
+
+
+@app.command()
+def generate(
+    model: Model,
+    job: Annotated[
+        list[str],
+        typer.Option(
+            help="OUT|PROMPTS|STEER, repeated: the file to write, the prompt file, and the steer with its values "
+            "(`FOLDER name=5 corpus=1`, several folders joined by ` + `, or nothing). A fourth part, `top_p=1.0 "
+            "top_k=50`, is sampling of this file's own."
+        ),
+    ],
+    samples: int = 25,
+    new_tokens: int = 20,
+    top_p: float = 0.9,
+    top_k: int = 0,
+    seed: int = 0,
+    cache: Cache = CACHE,
+) -> None:
+    """Sample continuations of prompts, with and without steers."""
+    from lm_steer.generate import Sampling
+    from lm_steer.jobs import parse_job, run_jobs
+    from lm_steer.models import load_model
+
+    sampling = Sampling(samples=samples, new_tokens=new_tokens, top_p=top_p, top_k=top_k, seed=seed)
+    run_jobs([parse_job(text) for text in job], lambda: load_model(model), sampling, cache)
+
+
+@app.command()
+def external(
+    output: Output,
+    path: Annotated[Path, typer.Option(help="Generations made elsewhere, JSON lines in the field's form.")],
+) -> None:
+    """Take in generations of another method, to be scored beside one's own."""
+    from lm_steer.files import read_jsonl, write_jsonl
+    from lm_steer.texts import read_generations
+
+    read_generations(path)
+    write_jsonl(output, read_jsonl(path))
