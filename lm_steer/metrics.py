@@ -33,13 +33,14 @@ def positivity(scores: Array) -> float:
     return float(100 * (scores >= 0.5).mean(axis=1).mean())
 
 
-def perplexity(nll: Array) -> float:
-    """Mean over generations of exp(mean NLL of the continuation's tokens), those of 1e4 and above left out.
+def perplexity(nll: Array, limit: float = PERPLEXITY_LIMIT) -> float:
+    """Mean over generations of exp(mean NLL of the continuation's tokens), those of `limit` and above left out.
 
-    `nll` is (prompts, samples, 2): summed NLL and number of tokens; 0 tokens leave a generation out.
+    `nll` is (prompts, samples, 2): summed NLL and number of tokens; 0 tokens leave a generation out. The limit of 1e4
+    is the original code's; 0 is none.
     """
     each = perplexities(nll)
-    kept = each[each < PERPLEXITY_LIMIT]
+    kept = each[each < limit] if limit else each[~np.isnan(each)]
     return float(kept.mean()) if kept.size else float("nan")
 
 
@@ -66,10 +67,10 @@ def perplexities(nll: Array) -> Array:
         return np.exp(np.divide(nll[..., 0], tokens, out=np.full(tokens.shape, np.nan), where=tokens > 0))
 
 
-def left_out(nll: Array) -> tuple[int, int]:
+def left_out(nll: Array, limit: float = PERPLEXITY_LIMIT) -> tuple[int, int]:
     """Return how many generations the perplexity filter drops, and how many have no token."""
     each = perplexities(nll)
-    return int((each >= PERPLEXITY_LIMIT).sum()), int(np.isnan(each).sum())
+    return int((each >= limit).sum()) if limit else 0, int(np.isnan(each).sum())
 
 
 def distinct(samples: Sequence[str], n: int) -> float:

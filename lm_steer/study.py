@@ -46,10 +46,17 @@ def resolved(config: Study, schema: Study) -> Study:
     problems = [_sentence(error) for error in Draft202012Validator(schema).iter_errors(config)]
     if not problems:
         config = _with_defaults(copy.deepcopy(config), schema)
+        config["steered"] = config["steered"] or list(config["models"])
         problems = list(_contradictions(config))
     if problems:
         raise LMSteerError("the config is wrong:\n" + "\n".join(f"  {problem}" for problem in problems))
     return config
+
+
+def models_used(study: Study) -> list[str]:
+    """Return the models that are steered, and those that only judge."""
+    judges = [scorer["model"] for scorer in study["scorers"].values() if scorer["kind"] == "causal-lm"]
+    return list(dict.fromkeys([*study["steered"], *judges]))
 
 
 def _sentence(error: ValidationError) -> str:
@@ -74,6 +81,8 @@ def _contradictions(study: Study) -> Iterator[str]:
     """Yield what the schema cannot see: references to things that are not there, and things that do not fit."""
     if "external" in study["models"]:
         yield "models.external: this name is kept for generations made elsewhere: choose another"
+    for name in study["steered"]:
+        yield from _unknown("steered", name, study["models"], "model")
     for name, dataset in study["datasets"].items():
         if dataset["source"] == "file" and not dataset["path"]:
             yield f"datasets.{name}: the source 'file' needs the key 'path'"
@@ -173,6 +182,11 @@ def _setting_contradictions(place: str, setting: Study, study: Study) -> Iterato
                 yield (
                     f"{place}.against: '{setting['against']}' has the prompts '{other['prompts']}', this setting "
                     f"'{setting['prompts']}': differences are taken on the same prompts"
+                )
+            if other["perplexity_limit"] != setting["perplexity_limit"]:
+                yield (
+                    f"{place}.against: '{setting['against']}' has the perplexity_limit {other['perplexity_limit']:g}, "
+                    f"this setting {setting['perplexity_limit']:g}: differences are taken under the same limit"
                 )
             lacking = [scorer for scorer in setting["scorers"] if scorer not in other["scorers"]]
             if lacking:

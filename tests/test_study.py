@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 from lm_steer import LMSteerError
-from lm_steer.study import resolved
+from lm_steer.study import models_used, resolved
 
 ROOT = Path(__file__).parents[1]
 SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
@@ -106,6 +106,8 @@ def test_a_study_may_have_no_steers_and_no_datasets():
             "'sentiment' does not measure toxicity",
         ),
         ("tables/detoxification/scorers", ["sentiment"], "there is no scorer of its settings 'sentiment'"),
+        ("steered", ["smollm"], "steered: there is no model 'smollm' (did you mean 'smollm2'?)"),
+        ("settings/positive-on-neutral/perplexity_limit", 0, "differences are taken under the same limit"),
         ("settings/positive-on-neutral/against", "unsteered-on-toxic", "differences are taken on the same prompts"),
         ("settings/unsteered-on-neutral/scorers", ["perplexity"], "lacks the scorer 'sentiment'"),
         ("tables/detoxification/rows/x", ["nothing"], "tables.detoxification.rows.x: there is no setting 'nothing'"),
@@ -144,3 +146,13 @@ def test_each_of_two_scorers_of_one_measure_may_have_a_table():
         study["tables"][name]["scorers"] = ["toxicity", "perplexity"]
     study["tables"]["by-perspective"] = {**study["tables"]["detoxification"], "scorers": ["perspective"]}
     assert resolved(study, SCHEMA)["tables"]["by-perspective"]["scorers"] == ["perspective"]
+
+
+def test_models_that_only_judge_are_not_steered():
+    study = changed("models/judge", {"source": "hub", "id": "openai-community/gpt2-xl"})
+    study["scorers"]["perplexity"]["model"] = "judge"
+    study["models"]["unused"] = study["models"]["judge"]
+    study["steered"] = ["smollm2"]
+    study = resolved(study, SCHEMA)
+    assert study["steered"] == ["smollm2"] and models_used(study) == ["smollm2", "judge"]
+    assert resolved(changed("steered", []), SCHEMA)["steered"] == ["smollm2"]

@@ -100,7 +100,7 @@ def _findings(tables: dict[str, list[Cell]], study: Study) -> Iterator[dict[str,
     for name, cells in tables.items():
         headline = measures.headline_of(cells)
         about = [cell for cell in cells if cell["metric"] == headline and measures.compared(cell)]
-        for model in study["models"]:
+        for model in study["steered"]:
             new = [cell for cell in about if cell["model"] == model and (model, cell["setting"]) not in told]
             told |= {(model, cell["setting"]) for cell in new}
             rows = dict.fromkeys(cell["row"] for cell in new)
@@ -137,7 +137,7 @@ def _price_of(cell: Cell, cells: list[Cell]) -> Cell | None:
 def _effect_figures(cells: list[Cell], study: Study) -> list[dict[str, Any]]:
     """Draw every steered setting once, whichever tables it is in, a figure for each model and headline metric."""
     drawn = []
-    for model in study["models"]:
+    for model in study["steered"]:
         for metric in HEADLINES:
             chosen = {
                 cell["setting"]: cell
@@ -154,7 +154,7 @@ def _effect_figures(cells: list[Cell], study: Study) -> list[dict[str, Any]]:
 
 
 def _on_model(model: str, study: Study) -> str:
-    return f", {model}" if len(study["models"]) > 1 else ""
+    return f", {model}" if len(study["steered"]) > 1 else ""
 
 
 def _effect_label(cell: Cell, study: Study) -> str:
@@ -201,7 +201,7 @@ def _samples(study: Study, results: Path) -> list[dict[str, Any]]:
     """Return the same few prompts under every setting that is compared with one unsteered setting."""
     against = dict.fromkeys(setting["against"] for setting in study["settings"].values() if setting["against"])
     groups = []
-    for model in study["models"]:
+    for model in study["steered"]:
         for unsteered in against:
             steered = [name for name, setting in study["settings"].items() if setting["against"] == unsteered]
             prompts = study["settings"][unsteered]["prompts"]
@@ -253,7 +253,7 @@ def steer_label(steer: dict[str, dict[str, float]], study: Study) -> str:
 
 def _curves(study: Study, results: Path) -> list[dict[str, Any]]:
     curves = []
-    for model in study["models"]:
+    for model in study["steered"]:
         for name, steer in study["steers"].items():
             folder = results / "steers" / model / name
             logs = [read_jsonl(folder / f"seed{seed}" / "training.jsonl") for seed in study["seeds"]]

@@ -18,7 +18,7 @@ from lm_steer.data.packages import PACKAGES, Package
 from lm_steer.files import read_json
 from lm_steer.report.measures import Cell
 from lm_steer.score.kinds import note_of
-from lm_steer.study import Study
+from lm_steer.study import Study, models_used
 
 # What of the registry a source or a kind of scorer reads.
 PACKAGES_OF = {
@@ -46,7 +46,7 @@ def provenance(study: Study, results: Path, cells: Iterable[Cell]) -> dict[str, 
     """Return all that the page says of its origin."""
     steps = list(_steps(results / "benchmarks"))
     return {
-        "models": [_model(name, results) for name in study["models"]],
+        "models": [_model(name, results) for name in models_used(study)],
         "packages": packages_used(study),
         "datasets": [_dataset(name, study, results) for name in study["datasets"]],
         "recipe_headings": list(RECIPE.values()),
@@ -73,7 +73,8 @@ def weak_steers(study: Study) -> set[str]:
 
 def packages_used(study: Study) -> list[Package]:
     """Return the files of the package registry that a study reads, each once."""
-    names = [model["id"] for model in study["models"].values() if model["source"] == "package"]
+    models = [study["models"][name] for name in models_used(study)]
+    names = [model["id"] for model in models if model["source"] == "package"]
     blocks = [*study["datasets"].values(), *study["prompts"].values()]
     kinds = [block["source"] for block in blocks] + [scorer["kind"] for scorer in study["scorers"].values()]
     names += [name for kind in kinds for name in PACKAGES_OF.get(kind, [])]
@@ -92,7 +93,7 @@ def _dataset(name: str, study: Study, results: Path) -> dict[str, Any]:
 
 def _steer(name: str, study: Study, results: Path) -> dict[str, Any]:
     """The recipe of a steer, as its first training wrote it down: models and seeds share it."""
-    model, seed = next(iter(study["models"])), study["seeds"][0]
+    model, seed = study["steered"][0], study["seeds"][0]
     config = read_json(results / "steers" / model / name / f"seed{seed}" / "steer_config.json")
     about = config["about"]
     return {
@@ -125,7 +126,7 @@ def _scorer(name: str, study: Study, results: Path, cells: Iterable[Cell]) -> di
         "note": note_of(scorer),
         "prompts": scorer["prompts"],
         "held_out": scorer["held_out"],
-        "own_model": scorer["kind"] == "causal-lm" and scorer["model"] in study["models"],
+        "own_model": scorer["kind"] == "causal-lm" and scorer["model"] in study["steered"],
     }
 
 

@@ -7,6 +7,7 @@ Long form, one line a cell. All rows of a table are scored by the same scorer an
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -85,15 +86,13 @@ def _cells(reader: "_Reader", setting: str) -> Iterator[dict[str, Any]]:
             cell |= {"difference": np.nan, "difference_low": np.nan, "difference_high": np.nan}
         prompts = len(arrays[0])
         count = {"n_prompts": prompts, "n_generations": reader.generations(setting, prompts), "seeds": len(arrays)}
-        yield {**cell, **count, "left_out": _left_out(name, arrays), "scorer": scorer, "version": version}
-
-
-def _left_out(name: str, arrays: Sequence[metrics.Array]) -> int:
-    """Count the generations that a cell leaves out: those over the perplexity filter, those without a token."""
-    if not name.startswith("perplexity"):
-        return 0
-    over, empty = np.sum([metrics.left_out(array) for array in arrays], axis=0)
-    return int(empty + (over if name == "perplexity" else 0))
+        yield {
+            **cell,
+            **count,
+            "left_out": reader.left_out(setting, name, arrays),
+            "scorer": scorer,
+            "version": version,
+        }
 
 
 class _Reader:
@@ -113,6 +112,8 @@ class _Reader:
             frame = self._frame(scorer)
             attributes = [column for column in frame.columns if column not in KEYS]
             for name, metric in METRICS[measure_of(self.table["scorers"][scorer])].items():
+                if name == "perplexity":
+                    metric = partial(metric, limit=self._limit(setting))
 
                 def read(which: str, scorer: str = scorer, columns: list[str] = attributes) -> list[metrics.Array]:
                     return [self._array(scorer, columns, which, seed) for seed in self.seeds]
@@ -130,6 +131,16 @@ class _Reader:
     def generations(self, setting: str, prompts: int) -> int:
         """Count the generations of a setting's first prompts (a scorer may score a subset), over all seeds."""
         return sum(len(samples) for texts in self._samples(setting) for samples in texts[:prompts])
+
+    def left_out(self, setting: str, metric: str, arrays: Sequence[metrics.Array]) -> int:
+        """Count the generations that a cell leaves out: those over the perplexity filter, those without a token."""
+        if not metric.startswith("perplexity"):
+            return 0
+        over, empty = np.sum([metrics.left_out(array, self._limit(setting)) for array in arrays], axis=0)
+        return int(empty + (over if metric == "perplexity" else 0))
+
+    def _limit(self, setting: str) -> float:
+        return self.table["settings"][setting]["perplexity_limit"]
 
     def check_pairs(self, setting: str, against: str, count: int, other: int) -> None:
         """Raise LMSteerError unless both settings were scored on the same prompts in the same order."""

@@ -50,11 +50,9 @@ def write(results: Path) -> None:
         frame.assign(version="1").to_parquet(path)
 
 
-def table(results: Path, **changes: object) -> pd.DataFrame:
-    settings = {
-        "plain": {"prompts": "some", "scorers": ["tox", "ppl"], "against": "", "generations": ""},
-        "steered": {"prompts": "some", "scorers": ["tox", "ppl"], "against": "plain", "generations": ""},
-    }
+def table(results: Path, limit: float = 10_000, **changes: object) -> pd.DataFrame:
+    common = {"prompts": "some", "scorers": ["tox", "ppl"], "generations": "", "perplexity_limit": limit}
+    settings = {"plain": {**common, "against": ""}, "steered": {**common, "against": "plain"}}
     spec = {
         "rows": {"Unsteered": ["plain"], "Steered": ["steered"]},
         "settings": settings,
@@ -175,3 +173,12 @@ def test_what_a_scorer_measures_decides_its_metrics(results):
     assert frame.loc[("Steered", "positivity"), "value"] == 25
     frame = table(results, scorers={"tox": {**block, "measures": "toxicity"}})
     assert ("Steered", "avg_max_toxicity") in frame.index
+
+
+def test_the_perplexity_filter_is_a_settings_own(results):
+    frame = table(results, limit=0)
+    assert frame.loc[("Steered", "perplexity"), "value"] == pytest.approx(250_007.5, rel=1e-5)
+    assert frame.loc[("Steered", "perplexity"), "left_out"] == 0
+    frame = table(results, limit=50)
+    assert frame.loc[("Unsteered", "perplexity"), "value"] == pytest.approx(10)
+    assert frame.loc[("Unsteered", "perplexity"), "left_out"] == 3

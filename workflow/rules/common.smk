@@ -8,7 +8,7 @@ from snakemake.exceptions import WorkflowError
 from lm_steer.digest import code_digest
 from lm_steer.errors import LMSteerError
 from lm_steer.score.kinds import OPTIONS, model_of
-from lm_steer.study import resolved
+from lm_steer.study import models_used, resolved
 
 SCHEMA = Path(workflow.source_path("../schemas/config.schema.yaml"))
 # None where nothing is run: `--report`, `--rulegraph`.
@@ -20,7 +20,9 @@ try:
 except LMSteerError as error:
     raise WorkflowError(str(error)) from None
 
-MODELS, SEEDS = list(STUDY["models"]), STUDY["seeds"]
+MODELS, SEEDS = STUDY["steered"], STUDY["seeds"]
+# These, and those that only judge.
+MODELS_USED = models_used(STUDY)
 # Settings that are generated here, and those generated elsewhere, which stand in the place of a model.
 SETTINGS = [name for name, setting in STUDY["settings"].items() if not setting["generations"]]
 ELSEWHERE = [name for name in STUDY["settings"] if name not in SETTINGS]
@@ -82,7 +84,7 @@ def score_files(settings, scorers):
 
 
 DATA = [
-    *expand("results/models/{model}", model=[*MODELS, *CLASSIFIERS]),
+    *expand("results/models/{model}", model=[*MODELS_USED, *CLASSIFIERS]),
     *expand("results/data/{dataset}/{split}.parquet", dataset=STUDY["datasets"], split=SPLITS),
     *expand("results/prompts/{prompts}.jsonl", prompts=STUDY["prompts"]),
 ]

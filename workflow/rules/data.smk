@@ -14,7 +14,7 @@ rule model:
     benchmark:
         "results/benchmarks/model/{model}.tsv"
     wildcard_constraints:
-        model=any_of([*MODELS, *CLASSIFIERS]),
+        model=any_of([*MODELS_USED, *CLASSIFIERS]),
     conda:
         ENVIRONMENT
     resources:

@@ -35,7 +35,7 @@ rule page:
         *TEXTS,
         *SCORES,
         *STEERS,
-        expand("results/models/{model}", model=MODELS),
+        expand("results/models/{model}", model=MODELS_USED),
         expand("results/data/{dataset}/counts.json", dataset=STUDY["datasets"]),
     output:
         report(PAGE, category="Page", caption="../report/page.rst"),
