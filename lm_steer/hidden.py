@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -72,6 +71,11 @@ def blocks_of(keys: Sequence[Key], rows: Callable[[Key], int]) -> Iterator[tuple
             yield key, full, groups[key][start : start + full]
 
 
+def _bytes(state: Tensor) -> bytes:
+    """Return a tensor's bytes; numpy has no bfloat16."""
+    return state.contiguous().view(torch.uint8).cpu().numpy().tobytes()
+
+
 def round_up(length: int, step: int = 8) -> int:
     """Return the smallest positive multiple of `step` that holds `length`."""
     return max(1, -(-length // step)) * step
@@ -105,7 +109,7 @@ class HiddenMemo:
             ids = self.token_ids(missing)
             for length, _, indices in blocks_of([round_up(len(row)) for row in ids], lambda _: ROWS):
                 states = self._block([ids[index] for index in indices], length)
-                rows = [(self._key(missing[i]), state.tobytes()) for i, state in zip(indices, states, strict=True)]
+                rows = [(self._key(missing[i]), _bytes(state)) for i, state in zip(indices, states, strict=True)]
                 self.database.executemany("INSERT OR REPLACE INTO states VALUES (?, ?)", rows)
                 progress.advance(len(indices))
         self._shrink()
@@ -116,16 +120,15 @@ class HiddenMemo:
         if row is None:
             self.ensure([text], "again")
             return self.state(text)
-        width = output_head(self.loaded.model).weight.shape[1]
-        array = np.frombuffer(bytearray(row[0]), dtype=np.float32).reshape(-1, width)
-        return torch.from_numpy(array).to(self.loaded.device)
+        weight = output_head(self.loaded.model).weight
+        return torch.frombuffer(bytearray(row[0]), dtype=weight.dtype).view(-1, weight.shape[1]).to(weight.device)
 
-    def _block(self, ids: list[list[int]], length: int) -> list[np.ndarray]:
+    def _block(self, ids: list[list[int]], length: int) -> list[Tensor]:
         rows = ids + [ids[-1]] * (ROWS - len(ids))
         padding = self.loaded.tokenizer.pad_token_id
         tokens = torch.tensor([row + [padding] * (length - len(row)) for row in rows], device=self.loaded.device)
         mask = torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in rows], device=self.loaded.device)
-        states = head_inputs(self.loaded.model, tokens, mask).float().cpu().numpy()
+        states = head_inputs(self.loaded.model, tokens, mask).to(output_head(self.loaded.model).weight.dtype)
         return [state[: len(row)] for state, row in zip(states, ids, strict=False)]
 
     def _key(self, text: str) -> bytes:

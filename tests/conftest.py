@@ -17,18 +17,18 @@ torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
-def make_loaded(tmp_path_factory) -> Callable[[str], LoadedModel]:
-    """Return a function name of a tiny model → that model, frozen and loaded from disk as any other is."""
+def make_loaded(tmp_path_factory) -> Callable[..., LoadedModel]:
+    """Return a function (name of a tiny model, dtype) → that model, frozen and loaded from disk as any other is."""
     folders: dict[str, Path] = {}
 
-    def make(name: str) -> LoadedModel:
+    def make(name: str, dtype: str = "float32") -> LoadedModel:
         if name not in folders:
             origin, folder = tmp_path_factory.mktemp("origin"), tmp_path_factory.mktemp("models") / name
             tiny.make_model(name).save_pretrained(origin)
             tiny.make_tokenizer().save_pretrained(origin)
             obtain("folder", str(origin), folder)
             folders[name] = folder
-        return load_model(folders[name], device="cpu")
+        return load_model(folders[name], dtype, device="cpu")
 
     return make
 

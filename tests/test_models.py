@@ -32,7 +32,7 @@ def test_the_fingerprint_is_that_of_the_weights(origin, tmp_path):
         obtain("folder", str(origin), tmp_path / "model")
         names.append(load_model(tmp_path / "model", device="cpu").fingerprint)
     assert names[0] == names[1] != names[2]
-    assert load_model(tmp_path / "model", torch.bfloat16, "cpu").fingerprint not in names
+    assert load_model(tmp_path / "model", "bfloat16", "cpu").fingerprint not in names
 
 
 @pytest.mark.parametrize("file, message", [("config.json", "no config.json"), ("model.safetensors", "no weights")])
@@ -85,3 +85,8 @@ def test_nothing_in_a_pickle_is_executed(origin, tmp_path):
     with pytest.raises(LMSteerError, match=r"pytorch_model\.bin holds no weights"):
         obtain("folder", str(origin), tmp_path / "model")
     assert not (tmp_path / "mark").exists() and not (tmp_path / "model").exists()
+
+
+def test_an_unknown_dtype_is_refused_with_those_there_are(tmp_path):
+    with pytest.raises(LMSteerError, match="float32, bfloat16, float16"):
+        load_model(tmp_path, "int3")

@@ -1,7 +1,7 @@
 """The application that every command joins, and the options that several of them have."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -15,4 +15,8 @@ app = typer.Typer(
 Output = Annotated[Path, typer.Option("--output", "-o", help="Where the result goes.")]
 Cache = Annotated[Path, typer.Option(help="Folder for what can be computed again: hidden states, checkpoints, scores.")]
 Model = Annotated[Path, typer.Option(help="A model folder made by `lm-steer model`.")]
+Dtype = Annotated[
+    Literal["float32", "bfloat16", "float16"],
+    typer.Option(help="What the model's weights are held in; half precision halves its memory."),
+]
 CACHE = Path("results/.cache")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from lm_steer.cli.app import CACHE, Cache, Output, app
+from lm_steer.cli.app import CACHE, Cache, Dtype, Output, app
 
 
 @app.command()
@@ -36,12 +36,14 @@ def score(
     label: Annotated[str, typer.Option(help="classifier: the class whose probability is the score.")] = "",
     activation: Annotated[str, typer.Option(help="classifier: softmax, sigmoid or none.")] = "",
     measures: Annotated[str, typer.Option(help="classifier: toxicity or sentiment.")] = "",
+    dtype: Dtype = "float32",
     cache: Cache = CACHE,
 ) -> None:
     """Score generation files: one row a generation."""
     from lm_steer.score.run import score_files
 
     options = {
+        "causal-lm": {"dtype": dtype},
         "perspective": {"mode": mode, "score": score, "queries_per_second": queries_per_second, "version": version},
         "classifier": {"preset": preset, "label": label, "activation": activation, "measures": measures},
     }

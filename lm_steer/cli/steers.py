@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from lm_steer.cli.app import CACHE, Cache, Model, Output, app
+from lm_steer.cli.app import CACHE, Cache, Dtype, Model, Output, app
 
 
 @app.command()
@@ -25,6 +25,7 @@ def train(
     max_length: int = 256,
     loss_on_padding: bool = False,
     seed: int = 0,
+    dtype: Dtype = "float32",
     cache: Cache = CACHE,
 ) -> None:
     """Train a steer on labelled texts."""
@@ -48,7 +49,7 @@ def train(
     )
     frames = [read_texts(path) for path in (texts, dev)]
     train_texts, dev_texts = (LabelledTexts(list(frame["text"]), list(frame["label"])) for frame in frames)
-    loaded = load_model(model)
+    loaded = load_model(model, dtype)
     steer, log = learn(loaded, train_texts, dev_texts, recipe, cache)
     save(steer, about(loaded, recipe, train_texts), log, output)
 

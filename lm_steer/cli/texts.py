@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from lm_steer.cli.app import CACHE, Cache, Model, Output, app
+from lm_steer.cli.app import CACHE, Cache, Dtype, Model, Output, app
 
 
 @app.command()
@@ -24,6 +24,7 @@ def generate(
     top_p: float = 0.9,
     top_k: int = 0,
     seed: int = 0,
+    dtype: Dtype = "float32",
     cache: Cache = CACHE,
 ) -> None:
     """Sample continuations of prompts, with and without steers."""
@@ -32,7 +33,7 @@ def generate(
     from lm_steer.models import load_model
 
     sampling = Sampling(samples=samples, new_tokens=new_tokens, top_p=top_p, top_k=top_k, seed=seed)
-    run_jobs([parse_job(text) for text in job], lambda: load_model(model), sampling, cache)
+    run_jobs([parse_job(text) for text in job], lambda: load_model(model, dtype), sampling, cache)
 
 
 @app.command()

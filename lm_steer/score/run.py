@@ -60,8 +60,8 @@ def score_files(
 def make_scorer(kind: str, resource: str = "", **options: Any) -> Scorer:
     """Return the scorer of a kind; `resource` is the folder of its judge or model, where it has one.
 
-    Options are taken by two kinds: mode, score, queries_per_second and version by `perspective`; preset, label,
-    activation and measures by `classifier`.
+    Options are taken by three kinds: dtype by `causal-lm`; mode, score, queries_per_second and version by
+    `perspective`; preset, label, activation and measures by `classifier`.
     """
     if kind == "profanity-check":
         return profanity_check()
@@ -70,7 +70,7 @@ def make_scorer(kind: str, resource: str = "", **options: Any) -> Scorer:
     if kind == "causal-lm":
         from lm_steer.models import load_model
 
-        return causal_lm(load_model(resource), Path(resource).name)
+        return causal_lm(load_model(resource, **options), Path(resource).name)
     if kind == "perspective":
         from lm_steer.score.perspective import perspective
 

@@ -169,7 +169,8 @@ def training_options(wildcards):
     steer = STUDY["steers"][wildcards.steer]
     numbers = ["rank", "epsilon", "steps", "batch_size", "learning_rate", "regularization", "max_length"]
     padding = ["--loss-on-padding"] if steer["loss_on_padding"] else []
-    return ["--dimensions", ",".join(steer["dimensions"]), *options(steer, ["kind", *numbers]), *padding]
+    dtype = options(STUDY["models"][wildcards.model], ["dtype"])
+    return [*dtype, "--dimensions", ",".join(steer["dimensions"]), *options(steer, ["kind", *numbers]), *padding]
 
 
 def steers_used(wildcards):
@@ -186,8 +187,8 @@ def prompts_used(wildcards):
 
 
 def generation_jobs(wildcards):
-    """One --job OUT|PROMPTS|STEER for each setting."""
-    jobs = []
+    """The model's dtype, and one --job OUT|PROMPTS|STEER for each setting."""
+    jobs = options(STUDY["models"][wildcards.model], ["dtype"])
     for name in SETTINGS:
         setting = STUDY["settings"][name]
         steer = " + ".join(
@@ -253,6 +254,8 @@ def scorer_options(wildcards, input):
     files = [part for path in input.files for part in ("--file", path)]
     subset = ["--prompts", str(scorer["prompts"])] if scorer["prompts"] else []
     chosen = options(scorer, ["kind", "scores", *OPTIONS.get(scorer["kind"], ())])
+    if scorer["kind"] == "causal-lm":
+        chosen += options(STUDY["models"][scorer["model"]], ["dtype"])
     return [*chosen, *subset, *resource, *files]
 
 

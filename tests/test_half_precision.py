@@ -1,0 +1,117 @@
+"""Models in half precision: everything stays right to the rounding of their dtype, and steers are float32 throughout."""
+
+from dataclasses import replace
+
+import pytest
+import tiny
+import torch
+
+from lm_steer.attach import attach
+from lm_steer.fold import fold
+from lm_steer.generate import Sampling, generate
+from lm_steer.hidden import HiddenMemo
+from lm_steer.models import LoadedModel
+from lm_steer.score.perplexity import causal_lm
+from lm_steer.score.store import Item
+from lm_steer.train import LabelledTexts, Recipe, steered_nll, train
+
+TEXTS = LabelledTexts(tiny.SENTENCES, [1.0, -1.0, 1.0, -1.0, 1.0, -1.0])
+RECIPE = Recipe(("style", "corpus"), rank=4, steps=30, batch_size=6, epsilon=0.01, learning_rate=0.02)
+# How far results may be from those in single precision: some roundings of 8 or 11 bits.
+TOLERANCE = {"bfloat16": 3e-2, "float16": 4e-3}
+
+
+@pytest.fixture(params=TOLERANCE)
+def dtype(request) -> str:
+    return request.param
+
+
+@pytest.fixture(params=["llama-padded-vocabulary", "gpt2", "gemma2"])
+def pair(request, make_loaded, dtype) -> tuple[LoadedModel, LoadedModel]:
+    """The same model in half precision, and in single precision with the same rounded weights."""
+    half, single = make_loaded(request.param, dtype), make_loaded(request.param)
+    single.model.load_state_dict({name: weight.float() for name, weight in half.model.state_dict().items()})
+    return half, single
+
+
+def close(found: torch.Tensor, expected: torch.Tensor, dtype: str) -> bool:
+    found, expected = found.detach().float(), expected.detach().float()
+    return (found - expected).norm() <= TOLERANCE[dtype] * expected.norm()
+
+
+@pytest.mark.parametrize("kind", tiny.KINDS)
+def test_an_attached_steer_and_its_fold_act_as_in_single_precision(pair, dtype, kind, ids):
+    half, single = pair
+    values = {"style": 2.0, "corpus": 1.0}
+    logits = []
+    for loaded in pair:
+        with attach(loaded.model, tiny.make_steer(loaded.model, kind)).at(values):
+            logits.append(tiny.logits_of(loaded.model, ids))
+    assert logits[0].dtype == getattr(torch, dtype) and close(logits[0], logits[1], dtype)
+    half.model.get_output_embeddings().lm_steer_handle.remove()
+    fold(half.model, tiny.make_steer(single.model, kind), values)
+    assert close(tiny.logits_of(half.model, ids), logits[1], dtype)
+
+
+def test_kept_states_are_the_models_own_and_take_half_the_room(make_loaded, dtype, tmp_path):
+    loaded = make_loaded("llama-padded-vocabulary", dtype)
+    memo = HiddenMemo(tmp_path / "hidden.sqlite", loaded, 64)
+    memo.ensure(tiny.SENTENCES, "test")
+    ids = loaded.tokenizer(tiny.SENTENCES[0], return_tensors="pt")["input_ids"]
+    state = memo.state(tiny.SENTENCES[0])
+    assert state.dtype == getattr(torch, dtype)
+    assert close(state, loaded.model.model(ids).last_hidden_state[0], dtype)
+    (size,) = memo.database.execute("SELECT max(length(state)) FROM states").fetchone()
+    assert size <= 2 * state.shape[1] * 64
+
+
+@pytest.mark.parametrize("kind", tiny.KINDS)
+def test_loss_and_gradients_are_those_of_single_precision(make_loaded, dtype, kind):
+    from lm_steer.loss import head_of
+
+    head = head_of(make_loaded("llama-padded-vocabulary", dtype).model)
+    exact = replace(head, weight=head.weight.float())
+    vocabulary, width = head.weight.shape
+    steer = tiny.make_steer(make_loaded("llama-padded-vocabulary").model, kind)
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randn(20, width, generator=generator).to(head.weight.dtype)
+    targets = torch.randint(vocabulary, (20,), generator=generator)
+    values = torch.randn(20, 2, generator=generator)
+    results = []
+    for one, states in ((head, hidden), (exact, hidden.float())):
+        weights = {name: weight.clone().requires_grad_() for name, weight in steer.weights.items()}
+        nll = steered_nll(one, kind, weights, steer.epsilon, states, targets, values)
+        nll.sum().backward()
+        assert nll.dtype == torch.float32
+        results.append((nll, [weight.grad for weight in weights.values()]))
+    (nll, grads), (expected, expected_grads) = results
+    assert close(nll, expected, dtype)
+    for grad, wanted in zip(grads, expected_grads, strict=True):
+        assert grad.dtype == torch.float32 and close(grad, wanted, dtype)
+
+
+@pytest.mark.parametrize("loss_on_padding", [False, True])
+def test_a_training_follows_the_one_in_single_precision(make_loaded, dtype, tmp_path, loss_on_padding):
+    recipe = replace(RECIPE, loss_on_padding=loss_on_padding)
+    logs = []
+    for loaded in (make_loaded("gpt2", dtype), make_loaded("gpt2")):
+        steer, log = train(loaded, TEXTS, TEXTS, recipe, tmp_path)
+        assert all(weight.dtype == torch.float32 for weight in steer.weights.values())
+        logs.append(log)
+    found, expected = ([row["loss"] for row in log[1:]] for log in logs)
+    assert expected[-1] < expected[0] - 0.3
+    assert found == pytest.approx(expected, rel=2 * TOLERANCE[dtype])
+
+
+def test_perplexity_and_continuations(pair, dtype):
+    half, single = pair
+    items = [Item("The movie", " was a joy to watch."), Item("What a waste", " of time; the plot makes no sense.")]
+    found, expected = (dict(causal_lm(loaded, "tiny").judge(items)) for loaded in pair)
+    for index in range(len(items)):
+        assert found[index] == (pytest.approx(expected[index][0], rel=TOLERANCE[dtype]), expected[index][1])
+    sampling = Sampling(samples=2, new_tokens=4, top_p=0.9)
+    made = [generate(loaded, ["The movie", "A warm and funny"], sampling, "test") for loaded in (half, half, single)]
+    assert made[0] == made[1] and all(len(samples) == 2 for samples in made[0])
+    # Random numbers are the same, so that only a rounding at the edge of a token's interval changes it.
+    same = sum(a == b for one, other in zip(made[0], made[2], strict=True) for a, b in zip(one, other, strict=True))
+    assert same >= 2
