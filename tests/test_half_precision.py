@@ -1,4 +1,4 @@
-"""Models in half precision: everything stays right to the rounding of their dtype, and steers are float32 throughout."""
+"""Models in half precision: all stays right to the rounding of their dtype, and steers are float32 throughout."""
 
 from dataclasses import replace
 
