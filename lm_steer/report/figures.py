@@ -116,6 +116,20 @@ def loss_curves(logs: Sequence[list[dict[str, Any]]], name: str) -> Markup:
         return _svg(figure, name)
 
 
+def scatter(first: Sequence[float], second: Sequence[float], labels: tuple[str, str], name: str) -> Markup:
+    """Draw two scores in [0, 1] of the same texts against each other, with lines at .5 and where both are equal."""
+    with rc_context(STYLE):
+        figure = _figure(WIDTH)
+        axes = figure.add_axes((0.12, 0.12, 0.85, 0.85))
+        axes.plot([0, 1], [0, 1], color=COLOURS["line"][0], linewidth=0.9, zorder=0)
+        for draw in (axes.axvline, axes.axhline):
+            draw(0.5, color=COLOURS["line"][0], linewidth=0.9, linestyle=(0, (3, 3)), zorder=0)
+        axes.plot(first, second, "o", color=COLOURS["better"][0], alpha=0.35, markersize=3, markeredgewidth=0)
+        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel=labels[0], ylabel=labels[1])
+        _bare(axes, "left", "bottom")
+        return _svg(figure, name)
+
+
 def _intervals(axes: Axes, cells: Sequence[Cell | None], places: Sequence[float]) -> None:
     for cell, y in zip(cells, places, strict=True):
         if cell is None or not compared(cell):

@@ -17,6 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from lm_steer.files import read_jsonl, replacing
 from lm_steer.report import figures, measures
+from lm_steer.report.agreement import agreements
 from lm_steer.report.measures import HEADLINES, MEASURES, PRICE, VARIANTS, Cell
 from lm_steer.report.provenance import provenance, weak_steers
 from lm_steer.report.tables import generation_file
@@ -47,6 +48,7 @@ def write_page(study: str, results: Path, output: Path) -> None:
             samples=_samples(plan, results),
             sample_count=SAMPLE_PROMPTS,
             curves=_curves(plan, results),
+            agreements=agreements(plan, results),
             origin=provenance(plan, results, cells),
         )
     )

@@ -15,6 +15,12 @@ from typing import Any
 SPREAD = {"avg_max_toxicity": 0.015, "toxicity_probability": 0.02, "positivity": 6.0}
 # The judges behind the paper's figures, as they stand in the version of a scorer of ours.
 JUDGES = {"perplexity": "gpt2-xl", "positivity": "distilbert-base-uncased-finetuned-sst-2-english"}
+# Figures of the sentiment table that are over two sets of prompts at once.
+BOTH = {
+    f"{metric}_{target}"
+    for metric in ("perplexity", "dist_1", "dist_2", "dist_3")
+    for target in ("positive", "negative")
+}
 
 
 @cache
@@ -29,9 +35,10 @@ def beside(spec: dict[str, Any], cell: dict[str, Any]) -> dict[str, Any]:
     """Return what the paper says of a cell, and the verdict, as columns to stand beside it.
 
     `spec` is a table's key `published`: the paper's table, its row for each of our rows (`{model}` stands for the
-    model's name), and for each set of prompts its name for our metrics.
+    model's name; a mapping gives the row of each model), and for each set of prompts its name for our metrics.
     """
-    row = spec["rows"].get(cell["row"], "").format(model=cell["model"])
+    row = spec["rows"].get(cell["row"], "")
+    row = row.get(cell["model"], "") if isinstance(row, dict) else row.format(model=cell["model"])
     metric = spec["metrics"].get(cell["prompts"], {}).get(cell["metric"], "")
     found = published().get((spec["table"], row, metric)) if row and metric else None
     if found is None:
@@ -56,6 +63,8 @@ def judged(cell: dict[str, Any], found: dict[str, str]) -> tuple[str, str]:
             return "not comparable", f"ours by {cell['version']}, the paper's by {found['scorer']}"
         if "2023" not in cell["version"]:
             return "not comparable", f"{found['scorer']} and today's scores of the same texts differ"
+    if found["metric"] in BOTH:
+        return "not comparable", "the paper gives one figure for both sets of prompts"
     judge = JUDGES.get(metric)
     if judge and judge not in cell["version"]:
         return "not comparable", f"ours by {cell['version']}, the paper's by {judge}"

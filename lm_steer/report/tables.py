@@ -7,7 +7,6 @@ Long form, one line a cell. All rows of a table are scored by the same scorer an
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +99,7 @@ class _Reader:
 
     def __init__(self, results: Path, model: str, seeds: list[int], table: dict[str, Any]) -> None:
         self.results, self.model, self.seeds, self.table = results, model, seeds, table
-        self._scores: dict[str, pd.DataFrame] = {}
+        self._scores: dict[str, dict[str, pd.DataFrame]] = {}
         self._texts: dict[str, list[list[list[str]]]] = {}
         self._given: dict[str, list[str]] = {}
 
@@ -109,11 +108,11 @@ class _Reader:
         for scorer in self.table["settings"][setting]["scorers"]:
             if scorer not in self.table["scorers"]:
                 continue
-            frame = self._frame(scorer)
+            frame = next(iter(self._files(scorer).values()))
             attributes = [column for column in frame.columns if column not in KEYS]
             for name, metric in METRICS[measure_of(self.table["scorers"][scorer])].items():
                 if name == "perplexity":
-                    metric = partial(metric, limit=self._limit(setting))
+                    metric = metrics.perplexity_below(self._limit(setting))
 
                 def read(which: str, scorer: str = scorer, columns: list[str] = attributes) -> list[metrics.Array]:
                     return [self._array(scorer, columns, which, seed) for seed in self.seeds]
@@ -157,17 +156,19 @@ class _Reader:
             self._given[setting] = read_generations(path)[0]
         return self._given[setting]
 
-    def _frame(self, scorer: str) -> pd.DataFrame:
+    def _files(self, scorer: str) -> dict[str, pd.DataFrame]:
+        """Return a scorer's scores by the file they are of."""
         if scorer not in self._scores:
-            self._scores[scorer] = pd.read_parquet(self.results / "scores" / self.model / f"{scorer}.parquet")
+            frame = pd.read_parquet(self.results / "scores" / self.model / f"{scorer}.parquet")
+            self._scores[scorer] = dict(iter(frame.groupby("file")))
         return self._scores[scorer]
 
     def _array(self, scorer: str, columns: list[str], setting: str, seed: int) -> metrics.Array:
         path = generation_file(self.results, self.model, seed, setting)
-        frame = self._frame(scorer)
-        rows = frame[frame["file"] == str(path)].sort_values(["prompt", "sample"])
-        if rows.empty:
+        rows = self._files(scorer).get(str(path))
+        if rows is None:
             raise LMSteerError(f"{path} has no scores by {scorer}: score it first")
+        rows = rows.sort_values(["prompt", "sample"])
         values = rows[columns].to_numpy(dtype=float).reshape(rows["prompt"].nunique(), -1, len(columns))
         return values[..., 0] if len(columns) == 1 else values
 

@@ -32,6 +32,7 @@ class Preset:
     label           the class whose probability is the score, as the model's config names it
     activation      softmax over the classes, sigmoid for each by itself, or none (the model's number is the score)
     note            what a reader of its numbers must know
+    revision        the commit; empty where none could be verified
     """
 
     id: str
@@ -39,6 +40,7 @@ class Preset:
     activation: str
     measures: str
     note: str = ""
+    revision: str = ""
 
 
 PRESETS = {
@@ -55,6 +57,7 @@ PRESETS = {
         "softmax",
         "toxicity",
         "Trained on the Jigsaw data of 2018 to 2020, those of the paper's toxicity steer among them.",
+        "048c25bb1e199b98802784f96325f4840f22145d",
     ),
     "deberta-perspective": Preset(
         "cooperleong00/deberta-v3-large_toxicity-scorer",
@@ -69,6 +72,7 @@ PRESETS = {
         "softmax",
         "sentiment",
         "The paper's judge of sentiment, trained on SST-2, whose sentences are those of SST-5.",
+        "714eb0fa89d2f80546fda750413ed43d93601a13",
     ),
 }
 
@@ -83,7 +87,8 @@ def model_of(scorer: Mapping[str, Any]) -> dict[str, str]:
     """Return source, id and revision of a classifier, as a model's config block has them."""
     preset = PRESETS.get(scorer["preset"])
     identifier = scorer["id"] or (preset.id if preset else "")
-    return {"source": scorer["source"], "id": identifier, "revision": scorer["revision"]}
+    pinned = preset.revision if preset and identifier == preset.id and scorer["source"] == "hub" else ""
+    return {"source": scorer["source"], "id": identifier, "revision": scorer["revision"] or pinned}
 
 
 def note_of(scorer: Mapping[str, Any]) -> str:

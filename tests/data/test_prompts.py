@@ -129,3 +129,16 @@ def test_another_file_than_the_paper_s_is_refused(registry):
 def test_prompts_that_the_paper_lacks_are_told():
     with pytest.raises(LMSteerError, match="no prompts 'happy': choose positive, neutral, negative, non-toxic"):
         from_paper(name="happy")
+
+
+def test_real_toxicity_prompts_come_from_the_hub_with_their_scores(hub):
+    rows = [{"prompt": {"text": f"p {n}"}, "continuation": {"text": " c", "toxicity": n / 10}} for n in range(5)]
+    folder = hub.folder / "datasets/allenai/real-toxicity-prompts"
+    folder.mkdir(parents=True)
+    write_jsonl(folder / "prompts.jsonl", rows)
+    assert make_prompts("real-toxicity-prompts", 3, "", (-1, 1), 5, "") == rows[:3]
+    assert make_prompts("real-toxicity-prompts", 0, "", (-1, 1), 5, "") == rows
+    with pytest.raises(LMSteerError, match="6 prompts asked, 5 there"):
+        make_prompts("real-toxicity-prompts", 6, "", (-1, 1), 5, "")
+    with pytest.raises(LMSteerError, match=r"no such revision.*source: file"):
+        make_prompts("real-toxicity-prompts", 3, "", (-1, 1), 5, "", revision="b" * 40)

@@ -56,3 +56,21 @@ def test_what_the_paper_lacks_is_named():
     assert "has no table 'toxicity'" in problems({**SPEC, "table": "toxicity"}, "tables.x.published")[0]
     wrong = {**SPEC, "metrics": {"non-toxic": {"dist_1": "dist-1"}}}
     assert "has no 'dist-1'" in problems(wrong, "tables.x.published")[0]
+
+
+def test_a_row_may_be_of_one_model_alone():
+    spec = {**SPEC, "rows": {"Unsteered": {"gpt2-large": "GPT-2 (original)"}}}
+    assert beside(spec, cell("perplexity", 1, 2, row="Unsteered"))["published"] == 25.45
+    assert beside(spec, cell("perplexity", 1, 2, row="Unsteered", model="gpt2"))["published"] == ""
+
+
+def test_one_figure_for_two_sets_of_prompts_compares_with_neither():
+    spec = {
+        "table": "sentiment",
+        "rows": {"LM-Steer": "LM-Steer {model}"},
+        "metrics": {"neutral": {"perplexity": "perplexity_positive", "positivity": "positive_on_neutral"}},
+    }
+    found = beside(spec, cell("perplexity", 41, 42, prompts="neutral"))
+    assert (found["published"], found["verdict"]) == (41.2, "not comparable") and "both sets" in found["reason"]
+    judge = "distilbert/distilbert-base-uncased-finetuned-sst-2-english POSITIVE"
+    assert beside(spec, cell("positivity", 90, 91, prompts="neutral", version=judge))["verdict"] == "reproduced"

@@ -17,7 +17,7 @@ from lm_steer import LMSteerError
 from lm_steer.models import load_classifier, obtain
 from lm_steer.score import classifier as module
 from lm_steer.score.classifier import classifier, longest
-from lm_steer.score.kinds import PRESETS
+from lm_steer.score.kinds import PRESETS, model_of
 from lm_steer.score.store import Item, ScoreStore
 
 _SIZES = {
@@ -181,3 +181,11 @@ def test_a_language_model_is_no_classifier(tmp_path):
 
 def test_nothing_to_judge_is_no_error(make):
     assert judged(classifier(make(), label="toxic", measures="toxicity"), []) == []
+
+
+def test_a_preset_is_pinned_and_another_model_is_not():
+    block = {"preset": "roberta-toxicity", "source": "hub", "id": "", "revision": ""}
+    assert len(model_of(block)["revision"]) == 40
+    assert model_of({**block, "revision": "main"})["revision"] == "main"
+    assert model_of({**block, "id": "other/judge"})["revision"] == ""
+    assert model_of({**block, "source": "folder", "id": "here"})["revision"] == ""

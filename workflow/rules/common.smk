@@ -148,7 +148,7 @@ def prompt_input(wildcards):
 
 def prompt_options(wildcards):
     block = STUDY["prompts"][wildcards.prompts]
-    chosen = options(block, ["source", "name", "count", "path"])
+    chosen = options(block, ["source", "name", "count", "path", "revision"])
     if block["source"] == "openings":
         chosen += options(block, ["words"])
         chosen += [
@@ -323,3 +323,8 @@ def table_spec(wildcards):
             "seeds": SEEDS,
         }
     )
+
+
+def whole_study(wildcards):
+    """A function, for a study may hold braces (`LM-Steer {model}`), which are no wildcards."""
+    return json.dumps(STUDY)

@@ -37,6 +37,7 @@ rule page:
         *STEERS,
         expand("results/models/{model}", model=MODELS_USED),
         expand("results/data/{dataset}/counts.json", dataset=STUDY["datasets"]),
+        expand("results/agreement/{agreement}.parquet", agreement=STUDY["agreement"]),
     output:
         report(PAGE, category="Page", caption="../report/page.rst"),
     log:
@@ -46,7 +47,7 @@ rule page:
     resources:
         mem_mb=2000,
     params:
-        study=json.dumps(STUDY),
+        study=whole_study,
         code=code_digest("page"),
     shell:
         "lm-steer page --study {params.study:q} --output {output:q} 2>&1 | tee {log:q}"

@@ -1,0 +1,54 @@
+"""The page's section on agreement: how local scorers of toxicity stand to Perspective, as a table and a scatter plot.
+
+agreements(study, results)              # what agreement.html shows; nothing where the study has no such block
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lm_steer.report.figures import scatter
+from lm_steer.study import Study
+
+POINTS = 800
+HEADINGS = {
+    "spearman": "Spearman",
+    "auc": "AUC at .5",
+    "base_rate": "Share ≥ .5",
+    "reference_rate": "Perspective's share ≥ .5",
+    "threshold": "Matching threshold",
+}
+
+
+def agreements(study: Study, results: Path) -> list[dict[str, Any]]:
+    """Return, for each set of texts, its figures by scorer, and a plot for each of its scorers."""
+    return [_agreement(name, block["scorers"], results) for name, block in study["agreement"].items()]
+
+
+def _agreement(name: str, scorers: list[str], results: Path) -> dict[str, Any]:
+    frame = pd.read_csv(results / "tables" / f"agreement-{name}.csv")
+    pairs = pd.read_parquet(results / "agreement" / f"{name}.parquet")
+    rows = [
+        {
+            "scorer": scorer,
+            "version": group["version"].iloc[0],
+            "figures": group.set_index("metric").loc[list(HEADINGS)].to_dict("records"),
+        }
+        for scorer, group in frame.groupby("scorer", sort=False)
+    ]
+    shown = pairs.head(POINTS)
+    plots = [
+        {
+            "caption": f"{scorer} against Perspective" + (f", the first {POINTS} texts" if len(pairs) > POINTS else ""),
+            "svg": scatter(
+                shown["reference"],
+                shown[scorer],
+                ("Perspective", scorer),
+                f"{name}: the score by {scorer} against Perspective's. The figures are in the table.",
+            ),
+        }
+        for scorer in scorers
+    ]
+    counts = {"n": int(frame["n"].iloc[0]), "left_out": int(frame["left_out"].iloc[0])}
+    return {"name": name, "headings": list(HEADINGS.values()), "rows": rows, "plots": plots, **counts}
