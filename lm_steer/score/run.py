@@ -3,11 +3,15 @@
 lm-steer score --kind profanity-check --file results/generations/smollm2/seed0/unsteered.jsonl -o scores.parquet
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from lm_steer.errors import LMSteerError
 from lm_steer.files import replacing
@@ -20,6 +24,7 @@ from lm_steer.score.toxicity import profanity_check
 from lm_steer.texts import read_generations
 
 STORE = "scores.sqlite"
+AT_ONCE = 250_000
 
 
 def score_files(
@@ -38,23 +43,48 @@ def score_files(
     scores      earlier scores as JSON lines, taken into the store first
     options     those of the kind, see make_scorer
     """
-    contents = [list(zip(*read_generations(file), strict=True))[: prompts or None] for file in files]
-    rows = [
-        (file, prompt_number, sample_number, Item(prompt, text))
-        for file, content in zip(files, contents, strict=True)
-        for prompt_number, (prompt, samples) in enumerate(content)
-        for sample_number, text in enumerate(samples)
-    ]
+    # Every file is read once before the judge is loaded: a bad one is found before any work.
+    sizes = [sum(map(len, read_generations(file)[1][: prompts or None])) for file in files]
     scorer = make_scorer(kind, resource, **options)
     store = ScoreStore(cache / STORE)
     if scores:
         import_scores(store, scores)
+    with replacing(output) as temporary, ExitStack() as stack:
+        writer = None
+        for group in _groups(files, sizes):
+            table = pa.Table.from_pandas(_scored(scorer, store, group, prompts), preserve_index=False)
+            writer = writer or stack.enter_context(pq.ParquetWriter(temporary, table.schema))
+            writer.write_table(table)
+
+
+def _groups(files: Sequence[str], sizes: Sequence[int]) -> Iterator[list[str]]:
+    """Yield files in their order, some AT_ONCE generations at a time: memory does not grow with their number."""
+    group: list[str] = []
+    total = 0
+    for file, size in zip(files, sizes, strict=True):
+        if group and total + size > AT_ONCE:
+            yield group
+            group, total = [], 0
+        group.append(file)
+        total += size
+    yield group
+
+
+def _scored(scorer: Scorer, store: ScoreStore, files: Sequence[str], prompts: int) -> pd.DataFrame:
+    """Return the scores of some files: (file, prompt, sample, one column an attribute, scorer, version)."""
+    rows = [
+        (file, prompt_number, sample_number, Item(prompt, text))
+        for file in files
+        for prompt_number, (prompt, samples) in enumerate(
+            islice(zip(*read_generations(file), strict=True), prompts or None)
+        )
+        for sample_number, text in enumerate(samples)
+    ]
     judged = store.scores(scorer, [row[3] for row in rows])
     frame = pd.DataFrame([row[:3] for row in rows], columns=["file", "prompt", "sample"])
     for number, attribute in enumerate(scorer.attributes):
         frame[attribute] = [score[number] for score in judged]
-    with replacing(output) as temporary:
-        frame.assign(scorer=scorer.name, version=scorer.version).to_parquet(temporary)
+    return frame.assign(scorer=scorer.name, version=scorer.version)
 
 
 def make_scorer(kind: str, resource: str = "", **options: Any) -> Scorer:

@@ -7,6 +7,7 @@ import pytest
 
 from lm_steer import LMSteerError
 from lm_steer.files import read_json, write_jsonl
+from lm_steer.score import run
 from lm_steer.score.run import make_scorer, score_files
 from lm_steer.score.sentiment import bag_of_words, train_judge
 from lm_steer.score.store import Item
@@ -141,3 +142,13 @@ def test_a_stated_subset_is_the_first_prompts_of_each_file(tmp_path):
     frame = pd.read_parquet(tmp_path / "scores.parquet")
     rows = list(zip(frame["file"], frame["prompt"], frame["sample"], strict=True))
     assert rows == [(one, 0, 0), (one, 0, 1), (one, 1, 0), (one, 1, 1), (two, 0, 0)]
+
+
+def test_many_files_are_scored_in_groups_and_give_the_same_rows(tmp_path, monkeypatch):
+    files = [generations(tmp_path, f"{n}.jsonl", {f"p {n}": [f" a {n}", " b"], "q": [" c", " d"]}) for n in range(5)]
+    score_files("profanity-check", "", files, tmp_path / "whole.parquet", tmp_path / "cache")
+    monkeypatch.setattr(run, "AT_ONCE", 9)
+    score_files("profanity-check", "", files, tmp_path / "grouped.parquet", tmp_path / "cache")
+    whole, grouped = (pd.read_parquet(tmp_path / name) for name in ("whole.parquet", "grouped.parquet"))
+    pd.testing.assert_frame_equal(whole, grouped)
+    assert list(dict.fromkeys(grouped["file"])) == files and len(grouped) == 20
