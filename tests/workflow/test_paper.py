@@ -75,7 +75,7 @@ def check_tables(folder: Path) -> None:
     recomputed(folder, detox)
 
     mood = cells(folder, "sentiment-negative")
-    key = ("gpt2-large", "LM-Steer, as run", "positive", "positivity")
+    key = ("gpt2-large", "LM-Steer -5, as run", "positive", "positivity")
     assert mood.loc[key, "published"] == "54.84" and mood.loc[key, "verdict"] in ("reproduced", "differs")
     for table, scorer in (("perspective-as-run", "span"), ("perspective-as-written", "summary")):
         versions = set(cells(folder, table).xs("avg_max_toxicity", level="metric")["version"])
