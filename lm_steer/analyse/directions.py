@@ -1,0 +1,130 @@
+"""What a steer has learned, as words: its singular directions against the vocabulary (paper, section 4.4).
+
+    found = directions(steer, loaded, "detox")
+    found[0].raised, found[0].lowered         # words that a positive value makes likelier, and less likely
+
+A Bᵀ = Σ σᵢ uᵢ vᵢᵀ, so a value v adds ε v Σ σᵢ (e_w·uᵢ)(vᵢ·h) to the logit of word w: the word lists come of the uᵢ,
+and the vᵢ say in which contexts they act. Each pair is turned so that the mean of vᵢ·h over hidden states is positive.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from lm_steer.analyse.grid import text_memo
+from lm_steer.analyse.vocabulary import whole_words
+from lm_steer.attach import check_width, output_head
+from lm_steer.errors import LMSteerError
+from lm_steer.models import LoadedModel
+from lm_steer.steer import Steer
+
+CONTEXTS = 256
+
+Judge = Callable[[list[str]], list[float]]
+
+
+@dataclass(frozen=True)
+class Direction:
+    """One singular direction: words with their e_w·u, the strongest first.
+
+    share       of Σσ² that this direction holds
+    context     the mean of v·h and its standard deviation, over the contexts that oriented it
+    scores      the judge's mean over `raised` and over `lowered`, where there is a judge
+    """
+
+    singular_value: float
+    share: float
+    context: tuple[float, float]
+    raised: list[tuple[str, float]]
+    lowered: list[tuple[str, float]]
+    scores: tuple[float, float] | None = None
+
+
+def directions(
+    steer: Steer,
+    loaded: LoadedModel,
+    dimension: str,
+    *,
+    count: int = 8,
+    words: int = 12,
+    texts: Sequence[str] | None = None,
+    judge: Judge | None = None,
+    cache: str | Path = ":memory:",
+) -> list[Direction]:
+    """Return the first `count` directions of a dimension, by singular value.
+
+    texts       their hidden states orient the directions; without any, those of the vocabulary's first words
+    judge       scores words, say their toxicity
+
+    Raises LMSteerError where the steer has no such dimension or no map, or does not fit the model.
+    """
+    left, values, right = singular(steer, dimension)
+    head = output_head(loaded.model)
+    check_width(steer, head.weight.shape[1], head.weight.shape[0])
+    vocabulary = whole_words(loaded.tokenizer)
+    names = list(vocabulary.values())
+    contexts = list(texts) if texts else names[:CONTEXTS]
+    acting = torch.cat(_states(loaded, contexts, cache)).cpu() @ right
+    sign = torch.where(acting.mean(0) < 0, -1.0, 1.0)
+    left, acting = left * sign, acting * sign
+    embeddings = head.weight[torch.tensor(list(vocabulary), device=head.weight.device)].float().cpu()
+    shares = values.square() / values.square().sum().clamp_min(torch.finfo(values.dtype).tiny)
+    found = []
+    for index in range(min(count, len(values))):
+        weight = embeddings @ left[:, index]
+        raised, lowered = _extremes(names, weight, words)
+        scores = None
+        if judge:
+            each = judge([word for word, _ in [*raised, *lowered]])
+            scores = (_mean(each[: len(raised)]), _mean(each[len(raised) :]))
+        context = (acting[:, index].mean().item(), acting[:, index].std(correction=0).item())
+        found.append(Direction(values[index].item(), shares[index].item(), context, raised, lowered, scores))
+    return found
+
+
+def singular(steer: Steer, dimension: str) -> tuple[Tensor, Tensor, Tensor]:
+    """Return u (hidden, n), σ (n,) and v (hidden, n) of A Bᵀ, n = min(hidden, rank), without forming it.
+
+    A = Qa Ra and B = Qb Rb, and the SVD is that of the small Ra Rbᵀ.
+    """
+    if steer.kind != "multiply":
+        raise LMSteerError(f"a steer of kind {steer.kind} has no map, and so no singular directions")
+    if dimension not in steer.dimensions:
+        raise LMSteerError(f"the steer has no dimension '{dimension}': it has {', '.join(steer.dimensions)}")
+    index = steer.dimensions.index(dimension)
+    (qa, ra), (qb, rb) = (torch.linalg.qr(steer.weights[name][index].float()) for name in "AB")
+    u, values, vt = torch.linalg.svd(ra @ rb.T)
+    return qa @ u, values, qb @ vt.T
+
+
+def effective_rank(values: Tensor) -> float:
+    """Return exp(entropy of σ²/Σσ²): n for n equal singular values, 1 for a single one (Roy & Vetterli, 2007)."""
+    shares = values.square() / values.square().sum()
+    return math.exp(-torch.special.xlogy(shares, shares).sum().item())
+
+
+def holding(values: Tensor, share: float) -> int:
+    """Return how many of the first directions hold `share` of Σσ²."""
+    cumulative = values.square().cumsum(0) / values.square().sum()
+    return min(len(values), int((cumulative < share).sum()) + 1)
+
+
+def _states(loaded: LoadedModel, texts: Sequence[str], cache: str | Path) -> list[Tensor]:
+    memo = text_memo(loaded, cache)
+    memo.ensure(texts, "contexts of the directions")
+    return [memo.state(text) for text in texts]
+
+
+def _extremes(names: list[str], weight: Tensor, words: int) -> tuple[list[tuple[str, float]], list[tuple[str, float]]]:
+    """Return the words of highest and of lowest weight; of equal ones the lower id comes first."""
+    order = torch.sort(weight, descending=True, stable=True).indices.tolist()
+    reverse = torch.sort(weight, stable=True).indices.tolist()
+    return tuple([(names[i], weight[i].item()) for i in indices[:words]] for indices in (order, reverse))
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

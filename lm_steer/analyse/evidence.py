@@ -1,0 +1,154 @@
+"""Where in a text a style shows, and how much of it: the paper's section 4.5, from log-likelihoods.
+
+    found = evidence(steer, loaded, "What a warm and funny film.", {"sentiment": 5})
+    found.spans                                    # [Span(start=2, stop=5, score=1.3)]
+    reading(steer, loaded, text, "sentiment", [-5, 0, 5]).value
+
+A token argues for the style by log P_v(token) - log P_0(token): how much likelier the steered model finds it.
+The style reading of a text is the steer value under which it is likeliest.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lm_steer.analyse.grid import grid_nll
+from lm_steer.errors import LMSteerError
+from lm_steer.models import LoadedModel
+from lm_steer.steer import Steer
+
+# So that two touching spans never replace one by the rounding of a sum.
+ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class Span:
+    """Tokens start … stop - 1 of a text and the sum of their scores, in nats."""
+
+    start: int
+    stop: int
+    score: float
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A text's tokens as character ranges of it, their scores in nats (the first, which is given, has 0), its spans."""
+
+    text: str
+    offsets: list[tuple[int, int]]
+    scores: list[float]
+    spans: list[Span]
+
+    def piece(self, span: Span) -> str:
+        """Return the part of the text that a span covers."""
+        return self.text[self.offsets[span.start][0] : self.offsets[span.stop - 1][1]]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The log-likelihood of a text in nats under each value, and the value where it is highest.
+
+    `inside` is False where that is the first or the last value: the maximum may then lie beyond.
+    """
+
+    values: list[float]
+    log_likelihoods: list[float]
+    value: float
+    inside: bool
+
+
+def evidence(
+    steer: Steer,
+    loaded: LoadedModel,
+    text: str,
+    values: Mapping[str, float],
+    *,
+    against: Mapping[str, float] | None = None,
+    count: int = 4,
+    length: int = 10,
+    cache: str | Path = ":memory:",
+) -> Evidence:
+    """Score the tokens of a text by log P under `values` less log P `against` others, and find the best spans.
+
+    against     the values of the other side; without it the unsteered model, or the opposite values for +v against -v
+    count       at most so many spans, each of at most `length` tokens (the original code's limits)
+
+    Raises LMSteerError for a text of one token or values that the steer does not have.
+    """
+    (nll,) = grid_nll(loaded, steer, [text], [values, against or {}], cache)
+    encoded = loaded.tokenizer(text, return_offsets_mapping=True)
+    scores = [0.0, *(nll[1] - nll[0]).tolist()]
+    return Evidence(
+        text, [tuple(pair) for pair in encoded["offset_mapping"]], scores, best_spans(scores, count, length)
+    )
+
+
+def best_spans(scores: Sequence[float], count: int = 4, length: int = 10) -> list[Span]:
+    """Return the spans that hold the highest sum of scores: at most `count`, apart, each of at most `length` tokens.
+
+    By dynamic programming over (spans used, tokens seen); a span is there only where it adds something.
+    """
+    if count < 1 or length < 1:
+        raise LMSteerError(f"{count} spans of {length} tokens: give at least one span of one token")
+    sums = [0.0]
+    for score in scores:
+        sums.append(sums[-1] + score)
+    # best[k][i]: the highest sum of at most k spans within the first i tokens, and where its last span began.
+    best = [[0.0] * len(sums)]
+    begun: list[list[int | None]] = []
+    for used in range(1, count + 1):
+        row, starts = [0.0], [None]
+        for stop in range(1, len(sums)):
+            top, start = row[-1], None
+            for begin in range(stop - 1, max(0, stop - length) - 1, -1):
+                total = best[used - 1][begin] + sums[stop] - sums[begin]
+                if total > top + ROUNDING:
+                    top, start = total, begin
+            row.append(top)
+            starts.append(start)
+        best.append(row)
+        begun.append(starts)
+    spans, stop, used = [], len(sums) - 1, count
+    while stop > 0 and used > 0:
+        start = begun[used - 1][stop]
+        if start is None:
+            stop -= 1
+            continue
+        spans.append(Span(start, stop, sums[stop] - sums[start]))
+        stop, used = start, used - 1
+    return spans[::-1]
+
+
+def reading(
+    steer: Steer,
+    loaded: LoadedModel,
+    text: str,
+    dimension: str,
+    values: Sequence[float],
+    *,
+    held: Mapping[str, float] | None = None,
+    cache: str | Path = ":memory:",
+) -> Reading:
+    """Return the log-likelihood of a text under values of one dimension, the others `held`, and its maximum.
+
+    Without soft-capping the log-likelihood is concave in the value, so the curve has one top; between the values it is
+    taken from the parabola through the three nearest. Raises LMSteerError where there are fewer than three values.
+    """
+    ordered = sorted(set(values))
+    if len(ordered) < 3:
+        raise LMSteerError(f"a style reading needs three values of '{dimension}' or more, found {len(ordered)}")
+    grid = [{**(held or {}), dimension: value} for value in ordered]
+    (nll,) = grid_nll(loaded, steer, [text], grid, cache)
+    curve = (-nll.double().sum(1)).tolist()
+    top = max(range(len(curve)), key=curve.__getitem__)
+    inside = 0 < top < len(curve) - 1
+    value = _vertex(ordered[top - 1 : top + 2], curve[top - 1 : top + 2]) if inside else ordered[top]
+    return Reading(ordered, curve, value, inside)
+
+
+def _vertex(x: Sequence[float], y: Sequence[float]) -> float:
+    """The top of the parabola through three points, of which the middle one is the highest."""
+    left, right = (y[1] - y[0]) / (x[1] - x[0]), (y[2] - y[1]) / (x[2] - x[1])
+    if left == right:
+        return x[1]
+    return (x[0] + x[1]) / 2 + left * (x[2] - x[0]) / (2 * (left - right))

@@ -1,0 +1,101 @@
+"""Given texts under a whole grid of steer values, from one pass through the body.
+
+    grid_nll(loaded, steer, ["A fine film."], [{"sentiment": 0}, {"sentiment": 5}])      # [(2, tokens - 1)]
+
+Before any soft-capping the head is linear in the values: logits(v) = z₀ + Σ_k v_k z_k. So a grid costs the states of
+each text once, one product with the head a dimension, and a sum a value. (Sampling does not: each value makes texts
+of its own.)
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from lm_steer.attach import check_width
+from lm_steer.errors import LMSteerError
+from lm_steer.hidden import HiddenMemo
+from lm_steer.loss import CHUNK_BYTES, Head, head_of
+from lm_steer.models import LoadedModel
+from lm_steer.steer import Steer
+
+
+@torch.no_grad()
+def grid_nll(
+    loaded: LoadedModel,
+    steer: Steer,
+    texts: Sequence[str],
+    grid: Sequence[Mapping[str, float]],
+    cache: str | Path = ":memory:",
+) -> list[Tensor]:
+    """Return for each text the NLL in nats of its tokens under each entry of the grid, (entries, tokens - 1).
+
+    The first token is given, not predicted. `cache` is a file for hidden states (hidden.py).
+    Raises LMSteerError for a text of one token, one that exceeds the model's context, an empty grid.
+    """
+    if not grid:
+        raise LMSteerError("the grid has no steer values: give at least one")
+    head = head_of(loaded.model)
+    check_width(steer, head.weight.shape[1], head.weight.shape[0])
+    values = torch.stack([steer.vector(entry) for entry in grid]).to(loaded.device)
+    memo = text_memo(loaded, cache)
+    memo.ensure(texts, "texts under a grid")
+    ids = memo.token_ids(texts)
+    for text, row in zip(texts, ids, strict=True):
+        if len(row) < 2:
+            raise LMSteerError(f"a text of {len(row)} tokens has none to predict: {text!r}: give a longer one")
+    return [
+        _text_nll(head, steer, memo.state(text)[:-1], torch.tensor(row[1:], device=loaded.device), values)
+        for text, row in zip(texts, ids, strict=True)
+    ]
+
+
+def text_memo(loaded: LoadedModel, cache: str | Path = ":memory:") -> HiddenMemo:
+    """Return a memo of hidden states that cuts no text: one that exceeds the model's context is an error."""
+    return _WholeTexts(cache, loaded, 1 << 30)
+
+
+class _WholeTexts(HiddenMemo):
+    def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        ids = self.loaded.tokenizer(list(texts))["input_ids"] if texts else []
+        context = getattr(self.loaded.model.config.get_text_config(), "max_position_embeddings", None)
+        for text, row in zip(texts, ids, strict=True):
+            if context and len(row) > context:
+                raise LMSteerError(
+                    f"a text of {len(row)} tokens does not fit the model's context of {context}: {text[:60]!r}"
+                )
+        return ids
+
+
+def _text_nll(head: Head, steer: Steer, hidden: Tensor, targets: Tensor, values: Tensor) -> Tensor:
+    """Return the NLL (entries, tokens) of one text, in chunks of tokens: the full logits never exist at once."""
+    weights = {name: weight.to(hidden.device) for name, weight in steer.weights.items()}
+    rows = max(1, CHUNK_BYTES // (4 * head.weight.shape[0] * (len(steer.dimensions) + 1)))
+    parts = []
+    for start in range(0, len(hidden), rows):
+        part = slice(start, start + rows)
+        base = torch.nn.functional.linear(hidden[part].to(head.weight.dtype), head.weight, head.bias).float()
+        each = [_moved(head, steer, weights, index, hidden[part]) for index in range(len(steer.dimensions))]
+        column = targets[part, None]
+        parts.append(torch.stack([_nll(head, base, each, entry, column) for entry in values]))
+    return torch.cat(parts, dim=1)
+
+
+def _moved(head: Head, steer: Steer, weights: dict[str, Tensor], index: int, hidden: Tensor) -> Tensor:
+    """Return z_k, what a value of 1 on one dimension adds to the logits before scale and soft-cap."""
+    if steer.kind == "offset":
+        return steer.epsilon * weights["o"][index]
+    shift = weights["a"][index] if steer.kind == "add" else hidden @ weights["B"][index] @ weights["A"][index].T
+    return steer.epsilon * torch.nn.functional.linear(shift.to(head.weight.dtype), head.weight).float()
+
+
+def _nll(head: Head, base: Tensor, each: list[Tensor], entry: Tensor, column: Tensor) -> Tensor:
+    logits = base
+    for value, moved in zip(entry.tolist(), each, strict=True):
+        if value:
+            logits = logits + value * moved
+    logits = logits * head.scale
+    if head.softcap is not None:
+        logits = head.softcap * torch.tanh(logits / head.softcap)
+    return (logits.logsumexp(-1, keepdim=True) - logits.gather(1, column)).squeeze(1)

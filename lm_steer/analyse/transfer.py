@@ -1,0 +1,124 @@
+"""A steer of one model carried over to another by the tokens that both vocabularies share (paper, section 4.3).
+
+    transferred = transfer(steer, source, target)
+
+H (target hidden, source hidden) is fitted so that E_target H ≈ E_source on the shared tokens (anchors). Then
+
+method          A'      B'          H
+least-squares   H A     H B         by least squares: the paper's map
+as-published    H A     H B         by Adam (lr .01, 5,000 steps, from N(0, 1)), its rows normalised: the original code
+inverse         H A     (H⁺)ᵀ B     by least squares; hidden states move by the inverse, for h·e must be preserved
+
+The paper cuts the steer value to a tenth for a transferred steer: `0.1 * transferred`.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lm_steer.analyse.vocabulary import token_bytes
+from lm_steer.attach import check_width, output_head
+from lm_steer.errors import LMSteerError
+from lm_steer.models import LoadedModel
+from lm_steer.steer import Steer
+
+METHODS = ("least-squares", "as-published", "inverse")
+ANCHORS = 4000
+ADAM_STEPS = 5000
+ADAM_LEARNING_RATE = 1e-2
+
+
+@torch.no_grad()
+def transfer(
+    steer: Steer,
+    source: LoadedModel,
+    target: LoadedModel,
+    method: str = "least-squares",
+    *,
+    anchors: int = ANCHORS,
+    seed: int = 0,
+) -> Steer:
+    """Return the steer for `target`; what was fitted and how well is in its `about`.
+
+    anchors     at most so many shared tokens, the first by the source's ids
+    seed        where Adam starts, for `as-published`
+
+    Raises LMSteerError where the steer is none of `source`, has no hidden width (offset), or the vocabularies share
+    fewer tokens than the target has hidden units.
+    """
+    if method not in METHODS:
+        raise LMSteerError(f"unknown method of transfer '{method}': choose {', '.join(METHODS)}")
+    if steer.kind == "offset":
+        raise LMSteerError("a steer of kind offset is a bias on one vocabulary: it cannot be transferred")
+    weight = output_head(source.model).weight
+    check_width(steer, weight.shape[1], weight.shape[0])
+    pairs = shared_tokens(source, target)[:anchors]
+    first, second = (
+        output_head(loaded.model).weight.float().cpu()[torch.tensor([pair[side] for pair in pairs], dtype=torch.long)]
+        for side, loaded in enumerate((source, target))
+    )
+    if len(pairs) < second.shape[1]:
+        raise LMSteerError(
+            f"the two vocabularies share {len(pairs)} tokens, and a map into {second.shape[1]} hidden units needs as "
+            "many or more: transfer between models whose tokenizers are more alike"
+        )
+    fitted = fit_by_adam(second, first, seed) if method == "as-published" else least_squares(second, first)
+    about = {
+        **steer.about,
+        "transfer": {
+            "method": method,
+            "anchors": len(pairs),
+            "residual": residual(second, first, fitted),
+            "source_fingerprint": source.fingerprint,
+            "target_fingerprint": target.fingerprint,
+        },
+    }
+    return replace(steer, weights=_mapped(steer, fitted, method), about=about)
+
+
+def shared_tokens(source: LoadedModel, target: LoadedModel) -> list[tuple[int, int]]:
+    """Return (source id, target id) of the tokens that both have, compared as bytes, by the source's ids."""
+    where: dict[bytes, int] = {}
+    for number, content in enumerate(token_bytes(target.tokenizer)):
+        if content is not None:
+            where.setdefault(content, number)
+    pairs, seen = [], set()
+    for number, content in enumerate(token_bytes(source.tokenizer)):
+        if content in where and content not in seen:
+            seen.add(content)
+            pairs.append((number, where[content]))
+    return pairs
+
+
+def least_squares(inputs: Tensor, outputs: Tensor) -> Tensor:
+    """Return H that minimises ‖inputs H - outputs‖², in double precision."""
+    return torch.linalg.lstsq(inputs.double(), outputs.double(), driver="gelsd").solution.float()
+
+
+def fit_by_adam(inputs: Tensor, outputs: Tensor, seed: int = 0, steps: int = ADAM_STEPS) -> Tensor:
+    """Return H as the original code fits it: Adam on the mean squared error, from N(0, 1), its rows normalised.
+
+    The gradient 2 (GᵀG H - Gᵀ outputs) needs two small products alone, not the anchors at each step.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    fitted = torch.randn(inputs.shape[1], outputs.shape[1], generator=generator).requires_grad_()
+    gram, cross = inputs.T @ inputs, inputs.T @ outputs
+    optimizer = torch.optim.Adam([fitted], lr=ADAM_LEARNING_RATE)
+    for _ in range(steps):
+        fitted.grad = 2 * (gram @ fitted.detach() - cross) / outputs.numel()
+        optimizer.step()
+    return torch.nn.functional.normalize(fitted.detach(), dim=1)
+
+
+def residual(inputs: Tensor, outputs: Tensor, fitted: Tensor) -> float:
+    """Return ‖inputs H - outputs‖² / ‖outputs‖²: 0 where H maps the anchors exactly, 1 for H = 0."""
+    return ((inputs @ fitted - outputs).square().sum() / outputs.square().sum()).item()
+
+
+def _mapped(steer: Steer, fitted: Tensor, method: str) -> dict[str, Any]:
+    if steer.kind == "add":
+        return {"a": steer.weights["a"] @ fitted.T}
+    back = torch.linalg.pinv(fitted.double()).float().T if method == "inverse" else fitted
+    return {"A": fitted @ steer.weights["A"], "B": back @ steer.weights["B"]}

@@ -1,0 +1,64 @@
+"""The real tokens of a vocabulary, in id order, as the bytes that they stand for.
+
+    token_bytes(tokenizer)[262]        # b" the", whether the tokenizer writes it Ġthe or ▁the
+    whole_words(tokenizer)             # {262: "the", …}
+
+Heads are often padded beyond the tokenizer, and its special tokens are no text: neither has bytes here.
+"""
+
+import re
+
+from transformers import PreTrainedTokenizerBase
+
+from lm_steer.errors import LMSteerError
+
+BYTE = re.compile(r"<0x([0-9A-F]{2})>")
+
+
+def token_bytes(tokenizer: PreTrainedTokenizerBase) -> list[bytes | None]:
+    """Return for each id below len(tokenizer) what it adds to a text; None for special tokens."""
+    tokens = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
+    special = set(tokenizer.all_special_ids)
+    # Byte-level vocabularies write each byte as one printable character, the others a space as ▁.
+    byte_level = sum("Ġ" in token for token in tokens) > sum("▁" in token for token in tokens)
+    read = _byte_level if byte_level else _plain
+    return [None if number in special else read(token) for number, token in enumerate(tokens)]
+
+
+def whole_words(tokenizer: PreTrainedTokenizerBase) -> dict[int, str]:
+    """Return the tokens that are a word by themselves, by id: a space and two letters or more.
+
+    Raises LMSteerError for a vocabulary without any.
+    """
+    words = {}
+    for number, content in enumerate(token_bytes(tokenizer)):
+        text = content.decode("utf-8", errors="replace") if content else ""
+        if len(text) > 2 and text[0] == " " and text[1:].isalpha():
+            words[number] = text[1:]
+    if not words:
+        raise LMSteerError("the tokenizer has no whole words (a space and letters in one token): no word lists")
+    return words
+
+
+def _byte_level(token: str) -> bytes:
+    try:
+        return bytes(_BYTES[char] for char in token)
+    except KeyError:
+        # A token that was added later is written as it is.
+        return token.encode()
+
+
+def _plain(token: str) -> bytes:
+    if match := BYTE.fullmatch(token):
+        return bytes([int(match[1], 16)])
+    return token.replace("▁", " ").encode()
+
+
+def _byte_characters() -> dict[str, int]:
+    """The characters that GPT-2's byte-level BPE writes bytes as: printable ones stand for themselves."""
+    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {chr(byte): byte for byte in printable} | {chr(256 + n): byte for n, byte in enumerate(others)}
+
+
+_BYTES = _byte_characters()
