@@ -19,6 +19,7 @@ from lm_steer.steer import Steer
 
 # So that two touching spans never replace one by the rounding of a sum.
 ROUNDING = 1e-9
+SKIPPED, FEWER = -1, -2
 
 
 @dataclass(frozen=True)
@@ -93,13 +94,14 @@ def best_spans(scores: Sequence[float], count: int = 4, length: int = 10) -> lis
     sums = [0.0]
     for score in scores:
         sums.append(sums[-1] + score)
-    # best[k][i]: the highest sum of at most k spans within the first i tokens, and where its last span began.
-    best = [[0.0] * len(sums)]
-    begun: list[list[int | None]] = []
+    # best[k][i] is the highest sum of at most k spans within the first i tokens; begun[k][i] is where a span that stops
+    # at i began, SKIPPED where none stops there, FEWER where k - 1 spans do as well.
+    best, begun = [[0.0] * len(sums)], [[FEWER] * len(sums)]
     for used in range(1, count + 1):
-        row, starts = [0.0], [None]
+        row, starts = [0.0], [SKIPPED]
         for stop in range(1, len(sums)):
-            top, start = row[-1], None
+            fewer = best[used - 1][stop]
+            top, start = (fewer, FEWER) if fewer >= row[-1] else (row[-1], SKIPPED)
             for begin in range(stop - 1, max(0, stop - length) - 1, -1):
                 total = best[used - 1][begin] + sums[stop] - sums[begin]
                 if total > top + ROUNDING:
@@ -108,14 +110,16 @@ def best_spans(scores: Sequence[float], count: int = 4, length: int = 10) -> lis
             starts.append(start)
         best.append(row)
         begun.append(starts)
-    spans, stop, used = [], len(sums) - 1, count
-    while stop > 0 and used > 0:
-        start = begun[used - 1][stop]
-        if start is None:
+    spans, used, stop = [], count, len(sums) - 1
+    while used and stop:
+        start = begun[used][stop]
+        if start == SKIPPED:
             stop -= 1
-            continue
-        spans.append(Span(start, stop, sums[stop] - sums[start]))
-        stop, used = start, used - 1
+        elif start == FEWER:
+            used -= 1
+        else:
+            spans.append(Span(start, stop, sums[stop] - sums[start]))
+            used, stop = used - 1, start
     return spans[::-1]
 
 
