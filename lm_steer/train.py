@@ -171,7 +171,8 @@ def save(steer: Steer, about: dict[str, object], log: list[dict[str, float]], fo
 def about(loaded: LoadedModel, recipe: Recipe, texts: LabelledTexts) -> dict[str, object]:
     """Return the provenance that is saved with the steer."""
     return {
-        "model": loaded.model.config.model_type,
+        "model": loaded.name,
+        "model_type": loaded.model.config.model_type,
         "model_fingerprint": loaded.fingerprint,
         "recipe": asdict(recipe),
         "texts": len(texts),

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import tiny
 import torch
@@ -151,15 +153,42 @@ def test_a_steer_of_another_width_is_refused(model, kind):
         attach(model, tiny.make_steer(other, kind))
 
 
-def test_a_second_steer_is_refused_until_the_first_is_removed(model, ids):
+def test_the_same_steer_keeps_its_handle(model):
+    steer = tiny.make_steer(model)
+    assert steer.attach(model) is steer.attach(model)
+
+
+def test_one_steer_after_another_in_a_line_each(model, ids):
     expected = tiny.logits_of(model, ids)
-    handle = attach(model, tiny.make_steer(model))
-    with pytest.raises(LMSteerError, match="carries a steer already"):
-        attach(model, tiny.make_steer(model, seed=1))
-    with handle.at(style=5):
+    one, other = tiny.make_steer(model), tiny.make_steer(model, seed=1)
+    seen = []
+    for steer in (one, other, one):
+        with steer.attach(model).at(style=5):
+            seen.append(tiny.logits_of(model, ids))
+        assert torch.equal(tiny.logits_of(model, ids), expected)
+    assert torch.equal(seen[0], seen[2])
+    assert not torch.allclose(seen[0], seen[1])
+
+
+def test_another_steer_is_refused_while_one_acts(model):
+    one, other = tiny.make_steer(model), tiny.make_steer(model, seed=1)
+    with one.attach(model).at(style=5), pytest.raises(LMSteerError, match="being steered by another steer"):
+        other.attach(model)
+
+
+def test_a_steer_that_was_taken_off_says_so(model, ids):
+    expected = tiny.logits_of(model, ids)
+    with tiny.make_steer(model).attach(model) as handle, handle.at(style=5):
         handle.remove()
         assert torch.equal(tiny.logits_of(model, ids), expected)
-    attach(model, tiny.make_steer(model, seed=1))
+    with pytest.raises(LMSteerError, match="attach it again"), handle.at(style=5):
+        pass
+
+
+def test_a_steer_for_a_model_of_another_type_is_refused(model):
+    steer = replace(tiny.make_steer(model), about={"model": "openai-community/gpt2", "model_type": "gpt2"})
+    with pytest.raises(LMSteerError, match=r"type gpt2 \(made for openai-community/gpt2\), this one is a llama: train"):
+        steer.attach(model)
 
 
 def test_a_model_without_a_head_is_refused(model):

@@ -13,17 +13,17 @@ from pathlib import Path
 from lm_steer.errors import LMSteerError
 
 
-def hub_file(repo: str, file: str, revision: str, by_hand: str) -> Path:
-    """Return a file of a dataset's repository, from the hub's cache or downloaded to it."""
+def hub_file(repo: str, file: str, revision: str, by_hand: str, repo_type: str = "dataset") -> Path:
+    """Return a file of a repository (dataset or model), from the hub's cache or downloaded to it."""
     from huggingface_hub import hf_hub_download
 
     def fetch() -> str:
-        return hf_hub_download(repo, file, repo_type="dataset", revision=revision)
+        return hf_hub_download(repo, file, repo_type=repo_type, revision=revision)
 
     return Path(from_hub(f"{file} of {repo}", revision, by_hand, fetch))
 
 
-def from_hub(what: str, revision: str, by_hand: str, fetch: Callable[[], str]) -> str:
+def from_hub(what: str, revision: str, by_hand: str, fetch: Callable[[], str], done: str = "fetched from") -> str:
     """Return fetch(), a call of the hub's client; LMSteerError names `what`, the revision and the way by hand."""
     try:
         return fetch()
@@ -32,9 +32,7 @@ def from_hub(what: str, revision: str, by_hand: str, fetch: Callable[[], str]) -
         if isinstance(error, OSError) and error.errno == ENOSPC:
             raise
         reason, advice = _explained(error)
-    raise LMSteerError(
-        f"{what} at revision {revision} could not be fetched from the hub ({reason}): {advice}, {by_hand}"
-    )
+    raise LMSteerError(f"{what} at revision {revision} could not be {done} the hub ({reason}): {advice}, {by_hand}")
 
 
 def _explained(error: Exception) -> tuple[str, str]:
@@ -56,5 +54,7 @@ def _explained(error: Exception) -> tuple[str, str]:
     for kind, reason_and_advice in known.items():
         if isinstance(error, kind):
             return reason_and_advice
+    if isinstance(error, errors.HfHubHTTPError) and error.response.status_code in (401, 403):
+        return "not allowed for this login", login
     lines = [line for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__, "check the network and run again"

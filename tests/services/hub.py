@@ -1,11 +1,16 @@
-"""A stand-in of the Hugging Face hub that the real `huggingface_hub` client downloads from.
+"""A stand-in of the Hugging Face hub that the real `huggingface_hub` client downloads from and uploads to.
 
 HEAD, GET /[datasets/]OWNER/NAME/resolve/REVISION/FILE
 GET       /api/{models,datasets}/OWNER/NAME/{revision,tree}/REVISION
+POST      /api/repos/create, /api/validate-yaml
+POST      /api/models/OWNER/NAME/{preupload,commit}/main, /OWNER/NAME.git/info/lfs/objects/batch
+PUT       /lfs/SHA256
 
-It serves FOLDER/[datasets/]OWNER/NAME/FILE. Give its `address` as HF_ENDPOINT before the client is imported.
+It serves FOLDER/[datasets/]OWNER/NAME/FILE; what is written needs a login, any will do. Weights go by LFS, other files
+with the commit; the newer protocol (xet) is not spoken here: set HF_HUB_DISABLE_XET. Give its `address` as HF_ENDPOINT before the client is imported.
 """
 
+import base64
 import hashlib
 import json
 import re
@@ -20,6 +25,8 @@ FILE = re.compile(r"/(?P<repo>(?:datasets/)?[^/]+/[^/]+)/resolve/(?P<revision>[^
 LISTING = re.compile(
     r"/api/(?P<kind>models|datasets)/(?P<repo>[^/]+/[^/]+)/(?P<what>revision|tree)/(?P<revision>[^/]+)"
 )
+WRITING = re.compile(r"/api/models/(?P<repo>[^/]+/[^/]+)/(?P<what>preupload|commit)/main")
+BATCH = re.compile(r"/[^/]+/[^/]+\.git/info/lfs/objects/batch")
 
 
 class Hub(Service):
@@ -40,6 +47,7 @@ class Hub(Service):
         self.statuses: list[int] = []
         self.cuts: list[int] = []
         self.requests: list[tuple[str, str]] = []
+        self.uploads: dict[str, bytes] = {}
 
     @property
     def transfers(self) -> int:
@@ -49,14 +57,58 @@ class Hub(Service):
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         path = unquote(urlsplit(handler.path).path)
         self.requests.append((handler.command, path))
+        body = handler.rfile.read(int(handler.headers.get("Content-Length", 0)))
         if self.statuses:
             reply(handler, self.statuses.pop(0))
+        elif handler.command == "PUT":
+            self.uploads[path.removeprefix("/lfs/")] = body
+            reply(handler, 200)
+        elif handler.command == "POST" and "Authorization" not in handler.headers:
+            reply(handler, 401)
+        elif handler.command == "POST":
+            self._write(handler, path, body)
         elif match := FILE.fullmatch(path):
             self._file(handler, **match.groupdict())
         elif match := LISTING.fullmatch(path):
             self._listing(handler, **match.groupdict())
         else:
             self._fail(handler, 404, "RepoNotFound")
+
+    def _write(self, handler: BaseHTTPRequestHandler, path: str, body: bytes) -> None:
+        """Answer one step of an upload."""
+        answer: dict[str, object] = {}
+        match = WRITING.fullmatch(path)
+        if path == "/api/repos/create":
+            asked = json.loads(body)
+            repo = f"{asked['organization']}/{asked['name']}"
+            (self.folder / repo).mkdir(parents=True, exist_ok=True)
+            answer = {"url": f"{self.address}/{repo}", "name": repo}
+        elif BATCH.fullmatch(path):
+            answer["objects"] = [
+                {**asked, "actions": {"upload": {"href": f"{self.address}/lfs/{asked['oid']}"}}}
+                for asked in json.loads(body)["objects"]
+            ]
+        elif match and match["what"] == "preupload":
+            answer["files"] = [
+                {
+                    "path": file["path"],
+                    "uploadMode": "lfs" if file["path"].endswith(".safetensors") else "regular",
+                    "shouldIgnore": False,
+                }
+                for file in json.loads(body)["files"]
+            ]
+        elif match:
+            self._commit_files(self.folder / match["repo"], [json.loads(line) for line in body.splitlines()])
+            answer = {"commitUrl": f"{self.address}/{match['repo']}/commit/{COMMIT}", "commitOid": COMMIT}
+        reply(handler, 200, json.dumps(answer).encode(), {"Content-Type": "application/json"})
+
+    def _commit_files(self, folder: Path, operations: list[dict]) -> None:
+        for operation in operations:
+            key, value = operation["key"], operation["value"]
+            if key == "file":
+                (folder / value["path"]).write_bytes(base64.b64decode(value["content"]))
+            elif key == "lfsFile":
+                (folder / value["path"]).write_bytes(self.uploads.pop(value["oid"]))
 
     def _missing(self, handler: BaseHTTPRequestHandler, repo: str, revision: str) -> bool:
         """Answer for a repository that is not there for this client; return whether that was so."""

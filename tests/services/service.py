@@ -12,7 +12,7 @@ class Server(ThreadingHTTPServer):
 
 
 class Service:
-    """Answers by `self.answer(handler)` for each GET, HEAD and POST, until the `with` ends."""
+    """Answers by `self.answer(handler)` for each GET, HEAD, POST and PUT, until the `with` ends."""
 
     def __init__(self, port: int = 0) -> None:
         service = self
@@ -21,7 +21,7 @@ class Service:
             def do_GET(self) -> None:
                 service.answer(self)
 
-            do_HEAD = do_POST = do_GET
+            do_HEAD = do_POST = do_PUT = do_GET
 
             def log_message(self, format: str, *args: object) -> None:
                 pass

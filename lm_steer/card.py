@@ -1,0 +1,79 @@
+"""The model card of a steer: what it is, what it was trained on, what it does in numbers, and what it is for.
+
+text = card(steer, "me/detox-smollm2", ["results/tables/detoxification.csv"], intended_use="…")
+
+Numbers come from tables that `lm-steer table` made: rows that are compared with an unsteered one.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+from huggingface_hub import ModelCardData
+
+from lm_steer.errors import LMSteerError
+from lm_steer.steer import Steer
+
+TEMPLATE = Path(__file__).parent / "card.md"
+INTENDED_USE = (
+    "Research on controlled generation. A steer shifts what a model tends to say; it gives no guarantee about any "
+    "single text, and a negative value makes the opposite more likely."
+)
+COLUMNS = ["model", "row", "prompts", "metric", "value", "low", "high", "difference", "difference_low"]
+COLUMNS += ["difference_high", "n_prompts", "n_generations", "scorer", "version"]
+
+
+def card(
+    steer: Steer,
+    repo: str,
+    tables: Sequence[str | Path] = (),
+    rows: Sequence[str] = (),
+    intended_use: str = "",
+) -> str:
+    """Return the card as markdown with the hub's metadata; `rows` keeps these labels of the tables alone.
+
+    Raises LMSteerError where a table is not one of `lm-steer table`, or has no such row.
+    """
+    about = steer.about
+    # The hub's own ids alone: it links them.
+    base = about.get("model", "")
+    metadata = ModelCardData(
+        library_name="lm-steer",
+        tags=["lm-steer", "controlled-generation"],
+        pipeline_tag="text-generation",
+        **({"base_model": base} if base.count("/") == 1 else {}),
+    )
+    template = jinja2.Template(TEMPLATE.read_text(encoding="utf-8"), trim_blocks=True, lstrip_blocks=True)
+    styles = [name for name in steer.dimensions if name != "corpus"]
+    return template.render(
+        metadata=metadata.to_yaml(),
+        steer=steer,
+        size=sum(weight.numel() for weight in steer.weights.values()),
+        repo=repo,
+        name=repo.split("/")[-1],
+        about=about,
+        recipe=about.get("recipe", {}),
+        values=", ".join(
+            [*(f"{name}=5" for name in styles[:1]), *(["corpus=1"] if "corpus" in steer.dimensions else [])]
+        ),
+        cells=[cell for table in tables for cell in _cells(Path(table), rows)],
+        intended_use=intended_use or INTENDED_USE,
+    )
+
+
+def _cells(table: Path, rows: Sequence[str]) -> list[dict[str, Any]]:
+    """Return a table's cells that have a difference to an unsteered row."""
+    try:
+        frame = pd.read_csv(table)
+    except (FileNotFoundError, pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise LMSteerError(f"{table} is no table ({error})") from None
+    missing = [column for column in COLUMNS if column not in frame]
+    if missing:
+        raise LMSteerError(f"{table} is no table of `lm-steer table`: it has no column '{missing[0]}'")
+    unknown = [row for row in rows if row not in set(frame["row"])]
+    if unknown:
+        raise LMSteerError(f"{table} has no row '{unknown[0]}': it has {', '.join(frame['row'].unique())}")
+    kept = frame[frame["difference"].notna() & (frame["row"].isin(rows) if rows else True)]
+    return kept[COLUMNS].to_dict("records")

@@ -1,0 +1,49 @@
+"""Steers on the Hugging Face hub: fetched by id and revision, pushed with a model card.
+
+lm-steer push results/steers/smollm2/detox/seed0 me/detox-smollm2 --table results/tables/detoxification.csv
+
+steer = Steer.from_pretrained("me/detox-smollm2", revision="…")
+steer.push_to_hub("me/detox-smollm2")
+"""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from lm_steer.card import card
+from lm_steer.data.hub import from_hub, hub_file
+from lm_steer.steer import FILES, Steer
+
+
+def fetch(repo: str, revision: str | None) -> Path:
+    """Return the folder, in the hub's cache, of a steer's two files; LMSteerError where there is no such steer."""
+    by_hand = "or give the folder of a steer"
+    return [hub_file(repo, file, revision or "main", by_hand, "model") for file in FILES][-1].parent
+
+
+def push(
+    steer: Steer,
+    repo: str,
+    tables: Sequence[str | Path] = (),
+    rows: Sequence[str] = (),
+    intended_use: str = "",
+    private: bool = False,
+    message: str = "Upload steer",
+) -> str:
+    """Commit a steer and its card to a model repository, made if need be; return the commit's address.
+
+    tables, rows and intended_use are for the card; see `lm_steer.card`. The login is the hub client's own.
+    """
+    from huggingface_hub import HfApi
+
+    text = card(steer, repo, tables, rows, intended_use)
+    with tempfile.TemporaryDirectory() as folder:
+        steer.save_pretrained(folder)
+        (Path(folder) / "README.md").write_text(text, encoding="utf-8")
+
+        def upload() -> str:
+            hub = HfApi()
+            hub.create_repo(repo, private=private, exist_ok=True)
+            return hub.upload_folder(repo_id=repo, folder_path=folder, commit_message=message).commit_url
+
+        return from_hub(repo, "main", "or pass the folder on", upload, "pushed to")
