@@ -8,7 +8,7 @@ is the field's common form; a prompt file has the same lines without generations
 import hashlib
 import unicodedata
 from bisect import bisect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,16 +66,63 @@ def read_texts(path: str | Path) -> pd.DataFrame:
     return checked_texts(frame, str(path))
 
 
-def checked_texts(frame: pd.DataFrame, origin: str) -> pd.DataFrame:
-    """Return `frame` if it has texts with labels in [-1, 1]; raise LMSteerError naming the row otherwise."""
-    for column in ("text", "label"):
+def read_table(path: str | Path, text: str = "text", label: str = "label") -> pd.DataFrame:
+    """Read a user's .csv, .jsonl or .parquet and return it with the columns text and label, taken from those named.
+
+    Raises LMSteerError where the file is missing or unreadable, lacks a column, or a label is out of range.
+    """
+    readers: dict[str, Callable[[str | Path], pd.DataFrame]] = {
+        ".csv": pd.read_csv,
+        ".jsonl": lambda name: pd.DataFrame(read_jsonl(name)),
+        ".parquet": pd.read_parquet,
+    }
+    reader = readers.get(Path(path).suffix)
+    if reader is None:
+        raise LMSteerError(f"{path}: texts are read from {', '.join(readers)} files")
+    try:
+        frame = reader(path)
+    except FileNotFoundError:
+        raise LMSteerError(f"{path}: there is no such file") from None
+    except (
+        pd.errors.ParserError,
+        pd.errors.EmptyDataError,
+        UnicodeDecodeError,
+        OSError,
+        ValueError,
+    ) as error:
+        raise LMSteerError(f"{path} cannot be read: {error}") from None
+    if frame.empty:
+        raise LMSteerError(f"{path} holds no texts")
+    return checked_texts(frame, str(path), text, label)
+
+
+def hold_out(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Split texts in nine tenths and one (at least one text), by their letters alone: the same texts, the same split.
+
+    Copies of a text fall on the same side. Raises LMSteerError where there are not two different texts.
+    """
+    keys = frame["text"].map(text_key)
+    ordered = sorted(set(keys))
+    if len(ordered) < 2:
+        raise LMSteerError("a training needs two different texts at least, one of them for the dev loss: add texts")
+    held = keys.isin(ordered[: max(1, len(ordered) // 10)])
+    return frame[~held], frame[held]
+
+
+def checked_texts(frame: pd.DataFrame, origin: str, text: str = "text", label: str = "label") -> pd.DataFrame:
+    """Return `frame` if it has texts with labels in [-1, 1], in the columns named, as the columns text and label.
+
+    Raises LMSteerError naming the column or the row otherwise.
+    """
+    for column in (text, label):
         if column not in frame:
             raise LMSteerError(f"{origin} has no column '{column}': it has {', '.join(map(str, frame.columns))}")
+    frame = frame.assign(text=frame[text], label=frame[label])
     labels = pd.to_numeric(frame["label"], errors="coerce")
-    for number, (text, label) in enumerate(zip(frame["text"], labels, strict=True), start=1):
-        if not isinstance(text, str) or not text.strip():
+    for number, (words, value) in enumerate(zip(frame["text"], labels, strict=True), start=1):
+        if not isinstance(words, str) or not words.strip():
             raise LMSteerError(f"{origin}, row {number}: the text is empty")
-        if not -1 <= label <= 1:
+        if not -1 <= value <= 1:
             raise LMSteerError(f"{origin}, row {number}: label {frame['label'].iloc[number - 1]!r} is not in [-1, 1]")
     return frame.assign(label=labels.astype(float))
 

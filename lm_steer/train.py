@@ -180,6 +180,11 @@ def about(loaded: LoadedModel, recipe: Recipe, texts: LabelledTexts) -> dict[str
     }
 
 
+def name_of(texts: Path) -> str:
+    """Name a file of texts for people: a dataset of the workflow by its folder, one's own by its file."""
+    return texts.parent.name if texts.name == "train.parquet" else texts.name
+
+
 def _values_of(dimensions: tuple[str, ...]):  # noqa: ANN202
     """Return the function label → steer values: the label on its dimension, 1 on `corpus`."""
     styles = [name for name in dimensions if name != CORPUS]

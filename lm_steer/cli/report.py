@@ -14,7 +14,10 @@ def table(
     spec: Annotated[str, typer.Option(help="The table as JSON: rows, settings, scorers, models, seeds.")],
     results: Annotated[Path, typer.Option(help="The folder of results.")] = Path("results"),
 ) -> None:
-    """Compute one table: every metric with its interval and its difference to the unsteered row."""
+    """Compute one table: every metric with its interval and its difference to the unsteered row.
+
+    lm-steer table --spec '{"rows": …}' -o results/tables/detoxification.csv
+    """
     from lm_steer.report.tables import write_table
 
     write_table(spec, results, output)
@@ -26,7 +29,10 @@ def page(
     study: Annotated[str, typer.Option(help="The whole study as JSON.")],
     results: Annotated[Path, typer.Option(help="The folder of results.")] = Path("results"),
 ) -> None:
-    """Make the report: one self-contained HTML page."""
+    """Make the report: one self-contained HTML page.
+
+    lm-steer page --study '{"tables": …}' -o reports/index.html
+    """
     from lm_steer.report.page import write_page
 
     write_page(study, results, output)

@@ -14,7 +14,10 @@ def judge(
     held_out: Annotated[str, typer.Option(help="Labelled texts for its accuracy (parquet); not trained on.")],
     exclude: Annotated[list[str], typer.Option(help="Texts or prompts it must not have seen; repeated.")],
 ) -> None:
-    """Train the embedded sentiment judge."""
+    """Train the embedded sentiment judge.
+
+    lm-steer judge --held-out results/data/snippets/test.parquet --exclude results/prompts/neutral.jsonl -o judge
+    """
     from lm_steer.score.sentiment import train_judge
 
     train_judge(exclude, held_out, output)
@@ -39,7 +42,10 @@ def score(
     dtype: Dtype = "float32",
     cache: Cache = CACHE,
 ) -> None:
-    """Score generation files: one row a generation."""
+    """Score generation files: one row a generation.
+
+    lm-steer score --kind profanity-check --file out.jsonl -o out.parquet
+    """
     from lm_steer.score.run import score_files
 
     options = {
@@ -58,7 +64,10 @@ def agreement(
     pairs: Annotated[Path | None, typer.Option(help="Where the scores themselves go (parquet).")] = None,
     cache: Cache = CACHE,
 ) -> None:
-    """Measure how well scorers of toxicity agree with Perspective, with intervals."""
+    """Measure how well scorers of toxicity agree with Perspective, with intervals.
+
+    lm-steer agreement --file prompts.jsonl --spec '{"local": {"kind": "profanity-check"}}' -o agreement.csv
+    """
     from lm_steer.analyse.agreement import write_agreement
 
     write_agreement(file, spec, output, cache, pairs)

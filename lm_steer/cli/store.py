@@ -1,5 +1,7 @@
 """Scores that are kept: listed, passed on, taken in."""
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -19,7 +21,10 @@ def store_export(
     file: Annotated[list[str] | None, typer.Option(help="A generation file whose texts are written out.")] = None,
     cache: Cache = CACHE,
 ) -> None:
-    """Write kept scores as JSON lines, to be imported elsewhere."""
+    """Write kept scores as JSON lines, to be imported elsewhere.
+
+    lm-steer store export --scorer perspective -o scores.jsonl
+    """
     from lm_steer.score.exchange import export_scores
     from lm_steer.score.run import STORE
     from lm_steer.score.store import ScoreStore
@@ -31,7 +36,10 @@ def store_export(
 def store_import(
     path: Annotated[list[Path], typer.Argument(help="Files of `lm-steer store export`.")], cache: Cache = CACHE
 ) -> None:
-    """Take in scores of JSON lines; one that is there with another value is refused."""
+    """Take in scores of JSON lines; one that is there with another value is refused.
+
+    lm-steer store import scores.jsonl
+    """
     from lm_steer.score.exchange import import_scores
     from lm_steer.score.run import STORE
     from lm_steer.score.store import ScoreStore
@@ -41,10 +49,18 @@ def store_import(
 
 
 @store.command("list")
-def store_list(cache: Cache = CACHE) -> None:
-    """Say which scorers and versions have scores, of how many texts, and when they were made (UTC)."""
+def store_list(
+    cache: Cache = CACHE, as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False
+) -> None:
+    """Say which scorers and versions have scores, of how many texts, and when they were made (UTC).
+
+    lm-steer store list --json
+    """
     from lm_steer.score.run import STORE
     from lm_steer.score.store import ScoreStore
 
     for held in ScoreStore(cache / STORE).holdings():
+        if as_json:
+            print(json.dumps(asdict(held)))
+            continue
         print(f"{held.scorer}\t{held.version}\t{held.texts} texts\t{held.first} to {held.last}")

@@ -27,13 +27,16 @@ def generate(
     dtype: Dtype = "float32",
     cache: Cache = CACHE,
 ) -> None:
-    """Sample continuations of prompts, with and without steers."""
+    """Sample continuations of prompts, with and without steers.
+
+    lm-steer generate --model results/models/smollm2 --job "out.jsonl|prompts.jsonl|my-steer style=5"
+    """
     from lm_steer.generate import Sampling
     from lm_steer.jobs import parse_job, run_jobs
-    from lm_steer.models import load_model
+    from lm_steer.models import folder_of, load_model
 
     sampling = Sampling(samples=samples, new_tokens=new_tokens, top_p=top_p, top_k=top_k, seed=seed)
-    run_jobs([parse_job(text) for text in job], lambda: load_model(model, dtype), sampling, cache)
+    run_jobs([parse_job(text) for text in job], lambda: load_model(folder_of(model, cache), dtype), sampling, cache)
 
 
 @app.command()
@@ -41,7 +44,10 @@ def external(
     output: Output,
     path: Annotated[Path, typer.Option(help="Generations made elsewhere, JSON lines in the field's form.")],
 ) -> None:
-    """Take in generations of another method, to be scored beside one's own."""
+    """Take in generations of another method, to be scored beside one's own.
+
+    lm-steer external --path dexperts.jsonl -o results/generations/dexperts.jsonl
+    """
     from lm_steer.files import read_jsonl, write_jsonl
     from lm_steer.texts import read_generations
 

@@ -13,7 +13,6 @@ file             your own: .csv, .jsonl or .parquet with the columns text and la
 
 import random
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -22,8 +21,7 @@ from lm_steer.data.jigsaw import jigsaw
 from lm_steer.data.packages import read
 from lm_steer.data.sst5 import sst5
 from lm_steer.errors import LMSteerError
-from lm_steer.files import read_jsonl
-from lm_steer.texts import checked_texts, text_key
+from lm_steer.texts import read_table, text_key
 
 ARCHIVE = "vaderSentiment-2.5/additional_resources/hutto_ICWSM_2014.tar.gz"
 CORPORA = {
@@ -57,29 +55,7 @@ def vader_lexicon() -> pd.DataFrame:
 
 def from_file(path: str) -> pd.DataFrame:
     """Read texts and labels from a user's file; LMSteerError where it is missing, unreadable or mislabelled."""
-    readers: dict[str, Callable[[str], pd.DataFrame]] = {
-        ".csv": pd.read_csv,
-        ".jsonl": lambda name: pd.DataFrame(read_jsonl(name)),
-        ".parquet": pd.read_parquet,
-    }
-    reader = readers.get(Path(path).suffix)
-    if reader is None:
-        raise LMSteerError(f"{path}: texts are read from {', '.join(readers)} files")
-    try:
-        frame = reader(path)
-    except FileNotFoundError:
-        raise LMSteerError(f"{path}: there is no such file") from None
-    except (
-        pd.errors.ParserError,
-        pd.errors.EmptyDataError,
-        UnicodeDecodeError,
-        OSError,
-        ValueError,
-    ) as error:
-        raise LMSteerError(f"{path} cannot be read: {error}") from None
-    if frame.empty:
-        raise LMSteerError(f"{path} holds no texts")
-    frame = checked_texts(frame, path)
+    frame = read_table(path)
     return frame.assign(id=[f"{Path(path).stem}-{number}" for number in range(1, len(frame) + 1)])
 
 

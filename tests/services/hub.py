@@ -7,7 +7,8 @@ POST      /api/models/OWNER/NAME/{preupload,commit}/main, /OWNER/NAME.git/info/l
 PUT       /lfs/SHA256
 
 It serves FOLDER/[datasets/]OWNER/NAME/FILE; what is written needs a login, any will do. Weights go by LFS, other files
-with the commit; the newer protocol (xet) is not spoken here: set HF_HUB_DISABLE_XET. Give its `address` as HF_ENDPOINT before the client is imported.
+with the commit; the newer protocol (xet) is not spoken here: set HF_HUB_DISABLE_XET. Give its `address` as
+HF_ENDPOINT before the client is imported.
 """
 
 import base64

@@ -1,0 +1,161 @@
+"""The command line as people and programs meet it: help, exit codes, errors, training on one's own texts."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import tiny
+import typer
+
+from lm_steer import Steer
+from lm_steer.cli import app, main
+from lm_steer.models import RECORD
+from lm_steer.texts import hold_out
+
+REVIEWS = [(sentence, 1 - 2 * (number % 2)) for number, sentence in enumerate(tiny.SENTENCES * 2)]
+SHORT = ["--rank", "2", "--steps", "2", "--batch-size", "2"]
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch) -> Callable[..., tuple[int, str]]:
+    """Return a function that runs `lm-steer` in a folder of its own: (exit code, the error for people)."""
+    monkeypatch.chdir(tmp_path)
+
+    def command(*arguments: object) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["lm-steer", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        told = end.value.code
+        return (1, told) if isinstance(told, str) else (told or 0, "")
+
+    return command
+
+
+@pytest.fixture
+def model(tmp_path) -> Path:
+    """A user's own model, as transformers saves it."""
+    tiny.make_model("llama-padded-vocabulary").save_pretrained(tmp_path / "model")
+    tiny.make_tokenizer().save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+@pytest.fixture
+def reviews(tmp_path) -> Path:
+    frame = pd.DataFrame({"review": [text for text, _ in REVIEWS], "stars": [label for _, label in REVIEWS]})
+    frame.to_csv(tmp_path / "reviews.csv", index=False)
+    return tmp_path / "reviews.csv"
+
+
+def commands() -> dict[str, typer.core.TyperCommand]:
+    found = {}
+    waiting = [("lm-steer", typer.main.get_command(app))]
+    while waiting:
+        name, command = waiting.pop()
+        inner = getattr(command, "commands", {})
+        waiting += [(f"{name} {part}", inner[part]) for part in inner]
+        if not inner:
+            found[name] = command
+    return found
+
+
+@pytest.mark.parametrize("name", commands())
+def test_every_command_says_what_it_does_and_shows_an_example(name):
+    help_text = commands()[name].help or ""
+    first, *rest = help_text.split("\n")
+    assert 0 < len(first) <= 100 and first.endswith(".")
+    assert any(line.strip().startswith(f"{name} ") for line in rest), f"no example in the help of `{name}`"
+
+
+def test_completion_of_a_shell_is_there():
+    code = "from lm_steer.cli import main; main()"
+    variables = {"_LM_STEER_COMPLETE": "complete_bash", "COMP_WORDS": "lm-steer tra", "COMP_CWORD": "1"}
+    script = f"import sys; sys.argv = ['lm-steer']; {code}"
+    done = subprocess.run([sys.executable, "-c", script], env=os.environ | variables, capture_output=True, text=True)
+    assert done.stdout.split() == ["train"]
+
+
+def test_a_wrong_option_ends_with_2_and_a_wrong_file_with_1(run, tmp_path):
+    assert run("train", "--no-such-option")[0] == 2
+    code, error = run("prompts", "--source", "file", "--path", tmp_path / "none.jsonl", "-o", "out.jsonl")
+    assert code == 1 and "none.jsonl: there is no such file" in error
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_a_steer_is_trained_on_ones_own_texts(run, model, reviews, suffix):
+    frame, texts = pd.read_csv(reviews), reviews.with_suffix(suffix)
+    if suffix == ".jsonl":
+        frame.to_json(texts, orient="records", lines=True)
+    elif suffix == ".parquet":
+        frame.to_parquet(texts)
+    columns = ["--text-column", "review", "--label-column", "stars"]
+    assert run("train", "--model", model, "--texts", texts, *columns, *SHORT, "-o", "steer") == (0, "")
+    steer = Steer.from_pretrained("steer")
+    assert steer.dimensions == ("style", "corpus")
+    assert steer.about["data"] == texts.name and steer.about["model"] == "model"
+    assert steer.about["model_type"] == "llama"
+    # One of the six different texts is left for the dev loss, with its copy.
+    assert steer.about["texts"] == 10
+    log = [json.loads(line) for line in Path("steer/training.jsonl").read_text().splitlines()]
+    assert "dev_loss" in log[0] and "dev_loss" in log[-1]
+
+
+def test_a_model_of_the_hub_is_fetched_once(run, hub, model, reviews):
+    shutil.copytree(model, hub.folder / "owner/tiny")
+    columns = ["--text-column", "review", "--label-column", "stars"]
+    for output in ("one", "two"):
+        assert run("train", "--model", "owner/tiny", "--texts", reviews, *columns, *SHORT, "-o", output) == (0, "")
+    assert Path("one/steer.safetensors").read_bytes() == Path("two/steer.safetensors").read_bytes()
+    assert hub.transfers == len(list((hub.folder / "owner/tiny").iterdir()))
+    assert Steer.from_pretrained("one").about["model"] == "owner/tiny"
+    assert Path("results/.cache/models/owner--tiny", RECORD).exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "reviews.csv has no column 'text': it has review, stars"),
+        (["--text-column", "review", "--label-column", "mood"], "no column 'mood': it has review, stars"),
+        (["--text-column", "review", "--label-column", "review"], "row 1: label 'The movie was a joy"),
+        (["--text-column", "review", "--label-column", "stars", "--model", "gpt-17"], "no model 'gpt-17'"),
+        (["--text-column", "review", "--label-column", "stars", "--dimensions", "a,b"], "one dimension for the label"),
+    ],
+)
+def test_a_training_that_cannot_be_leaves_nothing(run, model, reviews, options, message):
+    code, error = run("train", "--model", model, "--texts", reviews, "-o", "steer", *SHORT, *options)
+    assert code == 1 and message in error
+    assert not Path("steer").exists()
+
+
+def test_a_steer_is_pushed_from_the_command_line(run, hub, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HF_TOKEN", "hf_someone")
+    tiny.make_steer(tiny.make_model("llama")).save_pretrained(tmp_path / "steer")
+    assert run("push", "steer", "someone/steer", "--intended-use", "To test with.") == (0, "")
+    assert capsys.readouterr().out.strip().startswith(f"{hub.address}/someone/steer/commit/")
+    assert "To test with." in (hub.folder / "someone/steer/README.md").read_text()
+
+
+def test_kept_scores_are_listed_for_programs(run, capsys):
+    score = {"scorer": "s", "version": "1", "text": "a", "attribute": "toxicity", "value": 0.5}
+    Path("scores.jsonl").write_text(json.dumps({**score, "scored_at": "2026-01-01 00:00:00"}))
+    assert run("store", "import", "scores.jsonl") == (0, "")
+    capsys.readouterr()
+    assert run("store", "list", "--json") == (0, "")
+    (line,) = capsys.readouterr().out.splitlines()
+    held = json.loads(line)
+    assert (held["scorer"], held["version"], held["texts"]) == ("s", "1", 1)
+
+
+def test_a_tenth_is_held_out_with_its_copies():
+    frame = pd.DataFrame({"text": [f"text number {i % 50}" for i in range(100)], "label": 0.0})
+    rest, held = hold_out(frame)
+    assert len(held) == 10 and held["text"].nunique() == 5
+    assert not set(held["text"]) & set(rest["text"])
+    again = hold_out(frame.sample(frac=1, random_state=0))[1]
+    assert set(again["text"]) == set(held["text"])
