@@ -7,10 +7,11 @@ import torch
 from scipy.stats import chisquare
 from transformers import TopKLogitsWarper, TopPLogitsWarper
 
-from lm_steer import LMSteerError
+from lm_steer import LMSteerError, decode
 from lm_steer import generate as generate_module
 from lm_steer.attach import attach
-from lm_steer.generate import Sampling, generate, parts_folder, sample_tokens
+from lm_steer.generate import Sampling, generate, parts_folder
+from lm_steer.sample import sample_tokens, tries
 
 PROMPTS = [
     "The movie",
@@ -28,7 +29,7 @@ DRAWS = 40_000
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch) -> None:
     """Two prompts a block, so that a handful of prompts fills several blocks, and one in part."""
-    monkeypatch.setitem(generate_module.ROWS, "cpu", 2 * SAMPLING.samples)
+    monkeypatch.setattr(generate_module, "ROWS", 2 * SAMPLING.samples)
 
 
 def reference(logits: torch.Tensor, top_p: float, top_k: int) -> torch.Tensor:
@@ -42,7 +43,7 @@ def reference(logits: torch.Tensor, top_p: float, top_k: int) -> torch.Tensor:
 
 
 def frequencies(logits: torch.Tensor, top_p: float, top_k: int, seed: int = 0) -> torch.Tensor:
-    uniforms = torch.from_numpy(np.random.default_rng(seed).random((DRAWS, generate_module.TRIES)))
+    uniforms = torch.from_numpy(np.random.default_rng(seed).random((DRAWS, tries(top_p))))
     tokens = sample_tokens(logits.expand(DRAWS, -1), uniforms, top_p, top_k)
     return torch.bincount(tokens, minlength=logits.shape[-1])
 
@@ -140,7 +141,7 @@ def drawn(monkeypatch) -> list[torch.Tensor]:
         tokens.append(sample_tokens(*args, **kwargs))
         return tokens[-1]
 
-    monkeypatch.setattr(generate_module, "sample_tokens", record)
+    monkeypatch.setattr(decode, "sample_tokens", record)
     return tokens
 
 
@@ -199,11 +200,11 @@ def test_finished_blocks_are_found_again_after_a_kill(loaded, tmp_path, monkeypa
         blocks.append(1)
         if len(blocks) == 3:
             raise KeyboardInterrupt
-        return sample_block(*args)
+        return run_block(*args)
 
-    sample_block = generate_module._sample_block
+    run_block = decode.Decoder.run
     with monkeypatch.context() as patch:
-        patch.setattr(generate_module, "_sample_block", killed)
+        patch.setattr(decode.Decoder, "run", killed)
         with pytest.raises(KeyboardInterrupt):
             run(loaded, parts=tmp_path)
     passes.clear()

@@ -1,0 +1,228 @@
+"""One block of prompts, run through the model: each prompt once, then its samples token by token in fixed shapes.
+
+    decoder = Decoder(loaded, prompts=32, length=32, sampling=sampling)
+    tokens = decoder.run(ids, uniforms)                          # (prompts, samples, new_tokens)
+
+The prompts' keys and values go into a static cache, repeated for their samples, and a step reads and writes buffers
+that stay where they are. So on a GPU a step is captured as a CUDA graph, compiled where that pays; what a graph
+computes is compared with the plain step first, and where a model cannot be captured the plain step goes on. Models
+with other caches (sliding windows, states) are run by transformers' own, batched all the same.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from transformers import Cache, StaticCache
+from transformers.cache_utils import DynamicCache, DynamicLayer
+
+from lm_steer.hidden import blocks_of, round_up
+from lm_steer.models import LoadedModel
+from lm_steer.progress import say
+from lm_steer.sample import Sampling, sample_tokens, tries
+
+PREFILL_ROWS = 8
+PREFILL_STEP = 4
+# Compiling a model's step takes about a minute, which half the time of so many tokens makes up for.
+TOKENS_WORTH_COMPILING = 3_000_000
+
+
+class Decoder:
+    """Buffers for blocks of `prompts` prompts, padded on the left to `length`; fewer prompts are filled up."""
+
+    def __init__(self, loaded: LoadedModel, prompts: int, length: int, sampling: Sampling, tokens: int = 0) -> None:
+        """`tokens` is about how many will be made, by which it is decided whether to compile."""
+        self.loaded, self.prompts, self.length, self.sampling = loaded, prompts, length, sampling
+        self.worth_compiling = tokens >= TOKENS_WORTH_COMPILING
+        rows, total, device = prompts * sampling.samples, length + sampling.new_tokens, loaded.device
+        self.tokens = torch.zeros(rows, 1, dtype=torch.long, device=device)
+        self.positions = torch.zeros_like(self.tokens)
+        self.mask = torch.zeros(rows, total, dtype=torch.long, device=device)
+        self.uniforms = torch.zeros(rows, sampling.new_tokens, tries(sampling.top_p), device=device)
+        self.made = torch.zeros(rows, sampling.new_tokens, dtype=torch.long, device=device)
+        self.drawn = torch.zeros(1, dtype=torch.long, device=device)
+        self.forbidden = _forbidden(loaded)
+        self.cache = StaticCache(config=loaded.model.config, max_cache_len=total) if has_plain_cache(loaded) else None
+        self.forward: Callable = loaded.model
+        self.sample: Callable = sample_tokens
+        self.replay: Callable[[], None] | None = None
+
+    @torch.no_grad()
+    def run(self, ids: list[list[int]], uniforms: Tensor) -> Tensor:
+        """Return new tokens (prompts, samples, new_tokens), on the device.
+
+        ids are the prompts' tokens; uniforms (prompts · samples, new_tokens, tries(top_p)) are in [0, 1).
+        """
+        filled = [*ids, *[ids[-1]] * (self.prompts - len(ids))]
+        self.uniforms[: len(uniforms)].copy_(uniforms)
+        if self.cache is None:
+            self._run_growing(filled)
+        else:
+            prompt = self._prefill(filled)
+            if self.replay is None:
+                self.replay = self._captured(filled, prompt) if self.loaded.device.type == "cuda" else self.step
+            self._start(filled, *prompt)
+            for _ in range(self.sampling.new_tokens - 1):
+                self.replay()
+        made = self.made.view(self.prompts, self.sampling.samples, self.sampling.new_tokens)
+        return made[: len(ids)].clone()
+
+    def step(self) -> None:
+        """Run the last token of every row through the model and draw the next."""
+        self.mask.index_fill_(1, self.drawn + (self.length - 1), 1)
+        self.positions.add_(1)
+        out = self.forward(
+            input_ids=self.tokens,
+            attention_mask=self.mask,
+            position_ids=self.positions,
+            past_key_values=self.cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        self._draw(out.logits[:, -1])
+
+    def _draw(self, logits: Tensor) -> None:
+        self.logits = logits.float().index_fill(1, self.forbidden, -torch.inf)
+        uniforms = self.uniforms.index_select(1, self.drawn).squeeze(1)
+        tokens = self.sample(self.logits, uniforms, self.sampling.top_p, self.sampling.top_k)[:, None]
+        self.made.index_copy_(1, self.drawn, tokens)
+        self.tokens.copy_(tokens)
+        self.drawn.add_(1)
+
+    def _prefill(self, ids: list[list[int]]) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+        """Return the prompts' last logits (prompts, vocabulary) and each layer's keys and values.
+
+        On a CPU in passes of fixed shapes by length; on a GPU in one.
+        """
+        if self.loaded.device.type == "cuda":
+            groups = [(self.length, self.prompts, list(range(self.prompts)))]
+        else:
+            keys = [min(self.length, round_up(len(row), PREFILL_STEP)) for row in ids]
+            groups = list(blocks_of(keys, lambda _: PREFILL_ROWS))
+        logits, layers = None, []
+        for length, full, indices in groups:
+            rows = [ids[index] for index in indices]
+            out = self._prompts([*rows, *[rows[-1]] * (full - len(rows))], length)
+            last = out.logits[: len(rows), -1]
+            if logits is None:
+                logits = last.new_empty(self.prompts, last.shape[1])
+                layers = [
+                    tuple(
+                        part.new_zeros(self.prompts, part.shape[1], self.length, part.shape[3])
+                        for part in (layer.keys, layer.values)
+                    )
+                    for layer in out.past_key_values.layers
+                ]
+            logits[indices] = last
+            for (keys_to, values_to), layer in zip(layers, out.past_key_values.layers, strict=True):
+                keys_to[indices, :, self.length - length :] = layer.keys[: len(rows)]
+                values_to[indices, :, self.length - length :] = layer.values[: len(rows)]
+        return logits, layers
+
+    def _prompts(self, ids: list[list[int]], length: int):  # noqa: ANN202
+        tokens, mask = self._padded(ids, length)
+        positions = (mask.cumsum(-1) - 1).clamp_min(0)
+        return self.loaded.model(tokens, attention_mask=mask, position_ids=positions, use_cache=True, logits_to_keep=1)
+
+    def _padded(self, ids: list[list[int]], length: int) -> tuple[Tensor, Tensor]:
+        padding, device = self.loaded.tokenizer.pad_token_id, self.loaded.device
+        tokens = torch.tensor([[padding] * (length - len(row)) + row for row in ids], device=device)
+        mask = torch.tensor([[0] * (length - len(row)) + [1] * len(row) for row in ids], device=device)
+        return tokens, mask
+
+    def _start(self, ids: list[list[int]], logits: Tensor, layers: list[tuple[Tensor, Tensor]]) -> None:
+        """Set every buffer to the block's prompts, and draw the first token."""
+        samples = self.sampling.samples
+        for layer, (keys, values) in zip(self.cache.layers, layers, strict=True):
+            keys, values = keys.repeat_interleave(samples, 0), values.repeat_interleave(samples, 0)
+            if not layer.is_initialized:
+                layer.lazy_initialization(keys, values)
+            layer.keys[:, :, : self.length].copy_(keys)
+            layer.values[:, :, : self.length].copy_(values)
+            layer.cumulative_length.fill_(self.length)
+        lengths = torch.tensor([len(row) for row in ids], device=self.loaded.device).repeat_interleave(samples)
+        columns = torch.arange(self.mask.shape[1], device=self.loaded.device)
+        self.mask.copy_((columns >= self.length - lengths[:, None]) & (columns < self.length))
+        self.positions.copy_(lengths[:, None] - 1)
+        self.drawn.zero_()
+        self._draw(logits.repeat_interleave(samples, 0))
+
+    def _run_growing(self, ids: list[list[int]]) -> None:
+        """The same with a cache of the model's own kind, which grows."""
+        samples = self.sampling.samples
+        out = self._prompts(ids, self.length)
+        cache: Cache = out.past_key_values
+        cache.batch_repeat_interleave(samples)
+        _, mask = self._padded(ids, self.length)
+        mask = mask.repeat_interleave(samples, 0)
+        self.drawn.zero_()
+        self._draw(out.logits[:, -1].repeat_interleave(samples, 0))
+        for _ in range(self.sampling.new_tokens - 1):
+            mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
+            out = self.loaded.model(
+                self.tokens,
+                attention_mask=mask,
+                position_ids=mask.sum(-1, keepdim=True) - 1,
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
+            )
+            self._draw(out.logits[:, -1])
+
+    def _captured(self, ids: list[list[int]], prompt: tuple[Tensor, list[tuple[Tensor, Tensor]]]) -> Callable:
+        """Return the step as a CUDA graph, or the plain step where neither form of it can be captured."""
+        self._start(ids, *prompt)
+        self.step()
+        expected = self.logits.clone()
+        forms: list[tuple[str, Callable, Callable]] = [("", self.loaded.model, torch.compile(sample_tokens))]
+        if self.worth_compiling:
+            compiled = torch.compile(self.loaded.model.forward, dynamic=False)
+            forms.insert(0, ("compiled ", compiled, torch.compile(sample_tokens)))
+        for name, self.forward, self.sample in forms:
+            try:
+                return self._graph(ids, prompt, expected)
+            except torch.OutOfMemoryError:
+                raise
+            # Whatever a compiler or a capture stumbles over, the plain step does without it.
+            except Exception as error:
+                reason = (str(error).splitlines() or [type(error).__name__])[0]
+                say(f"no CUDA graph of the {name}step, the next plainer one goes on ({reason})")
+                torch.cuda.synchronize()
+        self.forward, self.sample = self.loaded.model, sample_tokens
+        return self.step
+
+    def _graph(self, ids: list[list[int]], prompt: tuple, expected: Tensor) -> Callable:
+        self._start(ids, *prompt)
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            # Two steps for what is set up lazily, and what is compiled.
+            for _ in range(min(2, self.sampling.new_tokens - 1)):
+                self.step()
+        torch.cuda.current_stream().wait_stream(stream)
+        self._start(ids, *prompt)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            self.step()
+        logits = self.logits
+        self._start(ids, *prompt)
+        graph.replay()
+        allowed = logits > -torch.inf
+        found, wanted = logits[allowed], expected[allowed]
+        tolerance = 1e-3 if self.loaded.model.dtype == torch.float32 else 5e-2
+        if not torch.allclose(found, wanted, atol=tolerance * max(1.0, wanted.abs().max().item()), rtol=0):
+            raise RuntimeError("its logits are not those of the plain step")
+        return graph.replay
+
+
+def has_plain_cache(loaded: LoadedModel) -> bool:
+    """Whether every layer of the model keeps the keys and values of all tokens, as a static cache does."""
+    layers = DynamicCache(config=loaded.model.config).layers
+    return bool(layers) and all(type(layer) is DynamicLayer for layer in layers)
+
+
+def _forbidden(loaded: LoadedModel) -> Tensor:
+    """Return ids that are never drawn: end of text and other special tokens, and padding of the vocabulary."""
+    vocabulary = loaded.model.get_output_embeddings().weight.shape[0]
+    ids = {*loaded.tokenizer.all_special_ids, *range(len(loaded.tokenizer), vocabulary)}
+    return torch.tensor(sorted(index for index in ids if index < vocabulary), dtype=torch.long, device=loaded.device)

@@ -1,0 +1,87 @@
+"""How much memory a model takes to load, to sample from and to train on, by its shapes alone.
+
+    need = requirements(AutoConfig.from_pretrained(folder), "bfloat16")
+    need.weights, need.cache_a_token, need.logits_a_row, need.training        # bytes
+
+What `lm-steer bench` prints, and what decides how many rows are sampled at once on a GPU.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from transformers import AutoModelForCausalLM, PretrainedConfig
+
+from lm_steer.models import LoadedModel
+
+# Copies of a row's logits that sampling holds at once: as made, in float32, probabilities, their sums, comparisons.
+FLOAT_COPIES = 6
+# More rows than this make a GPU no faster.
+MOST_ROWS = 4000
+USED_PART = 0.8
+
+
+@dataclass(frozen=True)
+class Requirements:
+    """Bytes, by what takes them."""
+
+    parameters: int
+    weights: int
+    cache_a_token: int
+    logits_a_row: int
+    training: int
+
+    def generation(self, rows: int, tokens: int) -> int:
+        """Return the bytes of sampling `rows` continuations whose prompt and new tokens number `tokens`."""
+        return self.weights + rows * self.row(tokens)
+
+    def row(self, tokens: int) -> int:
+        """Return the bytes that one more continuation takes."""
+        return tokens * self.cache_a_token + self.logits_a_row
+
+
+def requirements(
+    config: PretrainedConfig, dtype: str = "float32", rank: int = 1000, dimensions: int = 2, tokens: int = 32 * 256
+) -> Requirements:
+    """Compute the memory of a model and of training a `multiply` steer on it, `tokens` a step.
+
+    Training holds the weights, A and B with their gradients and Adam's two moments in float32, a step's states, and
+    one body pass; the head's logits exist by chunks (loss.py).
+    """
+    from lm_steer.loss import CHUNK_BYTES
+
+    size = getattr(torch, dtype).itemsize
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    vocabulary, hidden = model.get_output_embeddings().weight.shape
+    steer = 4 * 4 * 2 * dimensions * hidden * rank
+    text = config.get_text_config()
+    # A step's states, their gradients and the steered ones; a body pass at its widest, the feed-forward layer.
+    wide = getattr(text, "intermediate_size", None) or getattr(text, "n_inner", None) or 4 * hidden
+    states = tokens * size * (6 * hidden + 3 * wide + 2 * dimensions * rank)
+    return Requirements(
+        parameters=parameters,
+        weights=parameters * size,
+        cache_a_token=cache_a_token(config, size),
+        logits_a_row=vocabulary * (size + 4 * FLOAT_COPIES),
+        training=parameters * size + steer + states + 3 * CHUNK_BYTES,
+    )
+
+
+def cache_a_token(config: PretrainedConfig, size: int) -> int:
+    """Return the bytes of one token's keys and values in all layers, `size` bytes a number."""
+    text = config.get_text_config()
+    heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
+    width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    return 2 * text.num_hidden_layers * heads * width * size
+
+
+def rows_that_fit(loaded: LoadedModel, tokens: int) -> int:
+    """Return how many continuations, of `tokens` with their prompt, the model's GPU has free memory for."""
+    device = loaded.device
+    head = loaded.model.get_output_embeddings().weight
+    row = tokens * cache_a_token(loaded.model.config, head.element_size())
+    row += head.shape[0] * (head.element_size() + 4 * FLOAT_COPIES)
+    free, _ = torch.cuda.mem_get_info(device)
+    free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return max(1, min(MOST_ROWS, int(USED_PART * free) // row))

@@ -1,0 +1,89 @@
+"""Draw tokens from the nucleus exactly, without sorting the vocabulary and without the device waiting for the host.
+
+    tokens = sample_tokens(logits, uniforms, top_p=0.9)          # uniforms: (rows, tries(0.9))
+
+A token is drawn from the whole distribution and kept if it lies in the nucleus, that is if more probable tokens hold
+less than top_p; else the next draw counts. So as many draws as a row may need are made at once, by binary search in
+the cumulative distribution, and the first inside is taken. The more probable a draw, the less lies above it: which of
+them are inside takes log2(draws) sums over the vocabulary, and on a CPU one for most rows.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+FEWEST = 16
+NEVER = 1e-12
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How continuations are drawn; top_k 0 is no limit, top_p 1 is the whole distribution."""
+
+    samples: int = 25
+    new_tokens: int = 20
+    top_p: float = 0.9
+    top_k: int = 0
+    seed: int = 0
+
+
+def tries(top_p: float) -> int:
+    """Return how many uniforms a token needs, so that all fall outside the nucleus with a probability below NEVER."""
+    return 1 if top_p == 1 else max(FEWEST, math.ceil(math.log(NEVER) / math.log1p(-top_p)))
+
+
+def sample_tokens(logits: Tensor, uniforms: Tensor, top_p: float = 1.0, top_k: int = 0) -> Tensor:
+    """Draw one token a row, (rows,), exactly from the top-k, then top-p part of softmax(logits).
+
+    logits (rows, vocabulary) in float32; uniforms (rows, tries(top_p)) in [0, 1). The nucleus is the smallest set of
+    most probable tokens whose mass reaches top_p; tokens as probable as its last one belong to it.
+    """
+    ids = None
+    if 0 < top_k < logits.shape[1]:
+        logits, ids = logits.topk(top_k, dim=-1)
+    probabilities = logits.softmax(-1)
+    cumulative = probabilities.cumsum(-1)
+    draws = _inverse(cumulative, uniforms)
+    chosen = draws[:, 0]
+    if top_p < 1:
+        limit = top_p * cumulative[:, -1:]
+        if logits.is_cuda:
+            chosen = first_inside(probabilities, draws, limit)
+        else:
+            outside = (_above(probabilities, probabilities.gather(1, draws[:, :1])) >= limit).squeeze(1)
+            chosen[outside] = first_inside(probabilities[outside], draws[outside], limit[outside])
+    return chosen if ids is None else ids.gather(1, chosen[:, None]).squeeze(1)
+
+
+def first_inside(probabilities: Tensor, draws: Tensor, limit: Tensor) -> Tensor:
+    """Return each row's first draw inside its nucleus, (rows,); where there is none, the most probable draw.
+
+    probabilities (rows, vocabulary); draws (rows, tries); limit (rows, 1) is the mass of the nucleus.
+    """
+    own = probabilities.gather(1, draws)
+    ordered = own.sort(dim=-1, descending=True).values
+    # Of the draws by falling probability, `inside` are known to be in the nucleus, and those from `outside` on not.
+    inside = torch.zeros_like(draws[:, :1])
+    outside = torch.full_like(inside, draws.shape[1] + 1)
+    for _ in range(draws.shape[1].bit_length()):
+        middle = (inside + outside) // 2
+        level = ordered.gather(1, (middle - 1).clamp(0, draws.shape[1] - 1))
+        holds = (_above(probabilities, level) < limit) & (middle <= draws.shape[1])
+        inside, outside = torch.where(holds, middle, inside), torch.where(holds, outside, middle)
+    lowest = ordered.gather(1, (inside - 1).clamp_min(0))
+    return draws.gather(1, (own >= lowest).int().argmax(-1, keepdim=True)).squeeze(1)
+
+
+def _above(probabilities: Tensor, level: Tensor) -> Tensor:
+    """Return the mass (rows, 1) of tokens more probable than `level` (rows, 1)."""
+    return torch.where(probabilities > level, probabilities, 0.0).sum(-1, keepdim=True)
+
+
+def _inverse(cumulative: Tensor, uniforms: Tensor) -> Tensor:
+    """Return the tokens (rows, tries) at uniforms (rows, tries) of a cumulative distribution (rows, vocabulary)."""
+    total = cumulative[:, -1:]
+    # In float32 a uniform may round to 1, which would take the last token even where its probability is 0.
+    points = torch.minimum(uniforms.float() * total, torch.nextafter(total, torch.zeros_like(total)))
+    return torch.searchsorted(cumulative, points, right=True).clamp_(max=cumulative.shape[1] - 1)
