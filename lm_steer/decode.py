@@ -122,7 +122,11 @@ class Decoder:
     def _prompts(self, ids: list[list[int]], length: int):  # noqa: ANN202
         tokens, mask = self._padded(ids, length)
         positions = (mask.cumsum(-1) - 1).clamp_min(0)
-        return self.loaded.model(tokens, attention_mask=mask, position_ids=positions, use_cache=True, logits_to_keep=1)
+        # An index and not a number: the head gets its input in one piece, and is several times faster on a CPU.
+        last = torch.tensor([length - 1], device=self.loaded.device)
+        return self.loaded.model(
+            tokens, attention_mask=mask, position_ids=positions, use_cache=True, logits_to_keep=last
+        )
 
     def _padded(self, ids: list[list[int]], length: int) -> tuple[Tensor, Tensor]:
         padding, device = self.loaded.tokenizer.pad_token_id, self.loaded.device

@@ -1,7 +1,7 @@
 """Head inputs of a frozen body: computed once a text, kept on disk outside the workflow's files.
 
     memo = HiddenMemo("results/.cache/hidden.sqlite", loaded, max_length=256)
-    states = memo.states(texts)              # one (tokens - 1, hidden) tensor a text, with its targets
+    states = memo.states(texts, "training")  # one (tokens, hidden) tensor a text
 
 Nothing below the head learns, so the states of a text never change: every step, seed, rank and learning rate that
 meets the text again finds them. They are computed in blocks of fixed shape, so that a text's states do not depend
@@ -23,8 +23,15 @@ from lm_steer.files import sha256_of
 from lm_steer.models import LoadedModel
 from lm_steer.progress import Progress
 
-ROWS = 16
+# Tokens of a block, and the multiple that texts are padded to.
+TOKENS = {"cpu": 256, "cuda": 16384}
+STEP = 4
 MEMO_BYTES = 8 << 30
+# States that a training holds at once in the host's memory.
+HELD_BYTES = 1 << 30
+
+# Hidden states (tokens, hidden), targets (tokens,), and the number of each token's text in the batch (tokens,).
+Packed = tuple[Tensor, Tensor, Tensor]
 
 Key = TypeVar("Key", int, tuple[int, int])
 
@@ -82,16 +89,18 @@ def round_up(length: int, step: int = 8) -> int:
 
 
 class HiddenMemo:
-    """Head inputs by text for one model, in an sqlite file of at most MEMO_BYTES."""
+    """Head inputs by text for one model, in an sqlite file of at most MEMO_BYTES of states."""
 
     def __init__(self, path: str | Path, loaded: LoadedModel, max_length: int) -> None:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         self.loaded, self.max_length = loaded, max_length
+        self.weight = output_head(loaded.model).weight
         self.code = sha256_of(__file__)
         self.database = sqlite3.connect(path, timeout=60, isolation_level=None)
         self.database.execute("PRAGMA journal_mode=WAL")
         self.database.execute("PRAGMA synchronous=OFF")
         self.database.execute("CREATE TABLE IF NOT EXISTS states (key BLOB PRIMARY KEY, state BLOB NOT NULL)")
+        self.size = self._size()
 
     def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Tokenise texts as the training sees them, cut to `max_length`."""
@@ -104,32 +113,47 @@ class HiddenMemo:
         """Compute and keep the states of those texts that the memo lacks."""
         texts = list(dict.fromkeys(texts))
         missing = [text for text in texts if not self._has(self._key(text))]
-        with Progress(f"{what}: hidden states", len(texts), "text") as progress:
-            progress.skip(len(texts) - len(missing))
-            ids = self.token_ids(missing)
-            for length, _, indices in blocks_of([round_up(len(row)) for row in ids], lambda _: ROWS):
-                states = self._block([ids[index] for index in indices], length)
-                rows = [(self._key(missing[i]), _bytes(state)) for i, state in zip(indices, states, strict=True)]
-                self.database.executemany("INSERT OR REPLACE INTO states VALUES (?, ?)", rows)
-                progress.advance(len(indices))
-        self._shrink()
+        for _ in self._computed(missing, what, len(texts) - len(missing)):
+            pass
+
+    def states(self, texts: Sequence[str], what: str) -> dict[str, Tensor]:
+        """Return the head inputs (tokens, hidden) of texts, in the host's memory; what the memo lacks is computed."""
+        texts = list(dict.fromkeys(texts))
+        found = {text: state for text in texts if (state := self._read(text)) is not None}
+        missing = [text for text in texts if text not in found]
+        return found | dict(self._computed(missing, what, len(found)))
 
     def state(self, text: str) -> Tensor:
-        """Return the head inputs (tokens, hidden) of a text that `ensure` has seen."""
-        row = self.database.execute("SELECT state FROM states WHERE key = ?", (self._key(text),)).fetchone()
-        if row is None:
-            self.ensure([text], "again")
-            return self.state(text)
-        weight = output_head(self.loaded.model).weight
-        return torch.frombuffer(bytearray(row[0]), dtype=weight.dtype).view(-1, weight.shape[1]).to(weight.device)
+        """Return the head inputs (tokens, hidden) of one text, on the model's device."""
+        return self.states([text], "again")[text].to(self.weight.device)
 
-    def _block(self, ids: list[list[int]], length: int) -> list[Tensor]:
-        rows = ids + [ids[-1]] * (ROWS - len(ids))
-        padding = self.loaded.tokenizer.pad_token_id
-        tokens = torch.tensor([row + [padding] * (length - len(row)) for row in rows], device=self.loaded.device)
-        mask = torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in rows], device=self.loaded.device)
-        states = head_inputs(self.loaded.model, tokens, mask).to(output_head(self.loaded.model).weight.dtype)
-        return [state[: len(row)] for state, row in zip(states, ids, strict=False)]
+    def _computed(self, missing: Sequence[str], what: str, found: int) -> Iterator[tuple[str, Tensor]]:
+        """Compute the states of texts, keep them, and yield each with its text."""
+        if not missing:
+            return
+        ids = self.token_ids(missing)
+        device = self.weight.device.type
+        with Progress(f"{what}: hidden states", len(missing) + found, "text") as progress:
+            progress.skip(found)
+            keys = [round_up(len(row), STEP) for row in ids]
+            for length, full, indices in blocks_of(keys, lambda length: max(1, TOKENS[device] // length)):
+                rows = [ids[index] for index in indices]
+                # Kernels choose their order of summation by shape: on a CPU it depends on the length alone.
+                filled = rows + [rows[-1]] * (full - len(rows)) if device == "cpu" else rows
+                states = self._block(filled, length)
+                block = [
+                    (missing[index], state[: len(ids[index])])
+                    for index, state in zip(indices, states[: len(indices)], strict=True)
+                ]
+                self._keep(block)
+                yield from block
+                progress.advance(len(indices))
+
+    def _block(self, rows: list[list[int]], length: int) -> Tensor:
+        padding, device = self.loaded.tokenizer.pad_token_id, self.weight.device
+        tokens = torch.tensor([row + [padding] * (length - len(row)) for row in rows], device=device)
+        mask = torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in rows], device=device)
+        return head_inputs(self.loaded.model, tokens, mask).to(self.weight.dtype).cpu()
 
     def _key(self, text: str) -> bytes:
         return hashlib.sha256(f"{self.code}\0{self.loaded.fingerprint}\0{self.max_length}\0{text}".encode()).digest()
@@ -137,8 +161,56 @@ class HiddenMemo:
     def _has(self, key: bytes) -> bool:
         return self.database.execute("SELECT 1 FROM states WHERE key = ?", (key,)).fetchone() is not None
 
-    def _shrink(self) -> None:
-        """Drop the oldest states where the memo has outgrown its bound."""
-        size = self.database.execute("SELECT coalesce(sum(length(state)), 0) FROM states").fetchone()[0]
+    def _read(self, text: str) -> Tensor | None:
+        row = self.database.execute("SELECT state FROM states WHERE key = ?", (self._key(text),)).fetchone()
+        if row is None:
+            return None
+        return torch.frombuffer(bytearray(row[0]), dtype=self.weight.dtype).view(-1, self.weight.shape[1])
+
+    def _keep(self, block: list[tuple[str, Tensor]]) -> None:
+        """Write states, after dropping the oldest where the memo would outgrow its bound."""
+        rows = [(self._key(text), _bytes(state)) for text, state in block]
+        size = sum(len(state) for _, state in rows)
         if size > MEMO_BYTES:
+            return
+        if self.size + size > MEMO_BYTES:
             self.database.execute("DELETE FROM states WHERE rowid <= (SELECT max(rowid) - count(*) / 2 FROM states)")
+            self.size = self._size()
+        self.database.executemany("INSERT OR REPLACE INTO states VALUES (?, ?)", rows)
+        self.size += size
+
+    def _size(self) -> int:
+        return self.database.execute("SELECT coalesce(sum(length(state)), 0) FROM states").fetchone()[0]
+
+
+class DrawnStates:
+    """Hidden states of the texts that the coming steps draw, as many as HELD_BYTES hold: a window of the memo."""
+
+    def __init__(self, memo: HiddenMemo, texts: Sequence[str], draw: Tensor, what: str) -> None:
+        """draw (steps, batch) are the indices of each step's texts."""
+        self.memo, self.texts, self.draw, self.what = memo, texts, draw, what
+        self.held: dict[str, tuple[Tensor, Tensor]] = {}
+
+    def packed(self, step: int) -> Packed:
+        """Return what a step learns from, one text after another without padding."""
+        batch = [self.texts[index] for index in self.draw[step].tolist()]
+        if any(text not in self.held for text in batch):
+            self._take_in(step)
+        hidden, targets = zip(*(self.held[text] for text in batch), strict=True)
+        rows = torch.arange(len(batch)).repeat_interleave(torch.tensor([len(part) for part in targets]))
+        device = self.memo.loaded.device
+        return torch.cat(hidden).to(device), torch.cat(targets).to(device), rows.to(device)
+
+    def _take_in(self, step: int) -> None:
+        """Hold the states from `step` on, and no longer those before."""
+        self.held.clear()
+        ids: dict[str, list[int]] = {}
+        room = HELD_BYTES // (self.memo.weight.shape[1] * self.memo.weight.element_size())
+        for number in range(step, len(self.draw)):
+            if ids and room <= 0:
+                break
+            new = {self.texts[index] for index in self.draw[number].tolist()}.difference(ids)
+            ids |= dict(zip(sorted(new), self.memo.token_ids(sorted(new)), strict=True))
+            room -= sum(len(ids[text]) for text in new)
+        states = self.memo.states(list(ids), self.what)
+        self.held = {text: (states[text][:-1], torch.tensor(row[1:])) for text, row in ids.items()}

@@ -11,6 +11,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -20,7 +21,7 @@ from torch import Tensor
 from lm_steer.digest import code_digest
 from lm_steer.errors import LMSteerError
 from lm_steer.files import fingerprint, replacing, write_jsonl
-from lm_steer.hidden import HiddenMemo, head_inputs
+from lm_steer.hidden import DrawnStates, HiddenMemo, Packed, head_inputs
 from lm_steer.loss import Head, head_cross_entropy, head_of
 from lm_steer.models import LoadedModel
 from lm_steer.progress import Progress, say
@@ -94,43 +95,49 @@ def train(
     draw = _draw(len(texts), recipe)
     dev = _usable(dev_texts, loaded, "dev")
     dev = LabelledTexts(dev.texts[:DEV_TEXTS], dev.labels[:DEV_TEXTS])
-
     memo = HiddenMemo(Path(cache) / "hidden.sqlite", loaded, recipe.max_length)
-    drawn = [] if recipe.loss_on_padding else [texts.texts[i] for i in draw.flatten().tolist()]
-    memo.ensure([*drawn, *dev.texts], f"train {recipe.name}")
+    dev_states = DrawnStates(memo, dev.texts, torch.arange(len(dev))[None], f"train {recipe.name}, dev")
+    states = DrawnStates(memo, texts.texts, draw, f"train {recipe.name}")
 
-    def loss_of(batch: LabelledTexts, padded: bool) -> tuple[Tensor, int]:
-        hidden, targets, row = _padded(loaded, batch, recipe) if padded else _packed(memo, batch)
-        values = torch.tensor([values_of(label) for label in batch.labels], device=loaded.device)[row]
-        nll = steered_nll(head, recipe.kind, weights, recipe.epsilon, hidden, targets, values)
-        return nll.mean(), len(nll)
+    def nll_of(source: LabelledTexts, indices: list[int], packed: Packed) -> Tensor:
+        hidden, targets, row = packed
+        values = torch.tensor([values_of(source.labels[index]) for index in indices], device=loaded.device)[row]
+        return steered_nll(head, recipe.kind, weights, recipe.epsilon, hidden, targets, values)
 
     @torch.no_grad()
     def dev_loss() -> float:
-        return loss_of(dev, padded=False)[0].item()
+        return nll_of(dev, list(range(len(dev))), dev_states.packed(0)).mean().item()
 
     checkpoint = _Checkpoint(Path(cache) / "checkpoints", loaded, texts, recipe)
     step, log = checkpoint.load(weights, optimizer)
+    # Losses stay on the device until they are written: a GPU does not wait for the host at each step.
+    recent: list[dict[str, Any]] = []
     with Progress(f"train {recipe.name}", recipe.steps, "step") as progress:
         progress.skip(step)
         if not log:
             log.append({"step": 0, "dev_loss": dev_loss()})
         while step < recipe.steps:
             indices = draw[step].tolist()
-            batch = LabelledTexts([texts.texts[i] for i in indices], [texts.labels[i] for i in indices])
+            if recipe.loss_on_padding:
+                packed = _padded(loaded, [texts.texts[index] for index in indices], recipe)
+            else:
+                packed = states.packed(step)
+            nll = nll_of(texts, indices, packed)
+            tokens = len(nll)
             optimizer.zero_grad()
-            loss, tokens = loss_of(batch, padded=recipe.loss_on_padding)
             # The sum's gradient, divided in float32: the mean's would vanish in a head of half precision.
-            (loss * tokens).backward()
+            nll.sum().backward()
             for weight in weights.values():
                 weight.grad.div_(tokens).add_(weight.detach(), alpha=2 * recipe.regularization)
             optimizer.step()
             step += 1
-            log.append({"step": step, "loss": loss.item(), "tokens": tokens})
+            recent.append({"step": step, "loss": nll.detach().mean(), "tokens": tokens})
             if step % EVERY == 0 or step == recipe.steps:
+                log += [{**row, "loss": row["loss"].item()} for row in recent]
+                recent.clear()
                 log[-1]["dev_loss"] = dev_loss()
                 checkpoint.save(step, weights, optimizer, log)
-            progress.advance(1, f"loss {log[-1]['loss']:.3f}")
+            progress.advance(1, f"loss {log[-1]['loss']:.3f}" if "loss" in log[-1] else "")
     learned = {name: weight.detach().cpu() for name, weight in weights.items()}
     if not all(torch.isfinite(weight).all() for weight in learned.values()):
         raise LMSteerError(f"the training of {recipe.name} diverged (weights are not finite): lower learning_rate")
@@ -198,8 +205,11 @@ def _values_of(dimensions: tuple[str, ...]):  # noqa: ANN202
 
 def _usable(texts: LabelledTexts, loaded: LoadedModel, what: str) -> LabelledTexts:
     """Keep the texts with at least two tokens: the first token of a text is given, not predicted."""
-    ids = loaded.tokenizer(list(texts.texts))["input_ids"] if len(texts) else []
-    kept = [index for index, row in enumerate(ids) if len(row) > 1]
+    kept = []
+    # In parts: the tokenizer's own record of a whole corpus would take gigabytes.
+    for start in range(0, len(texts), 1000):
+        ids = loaded.tokenizer(list(texts.texts[start : start + 1000]))["input_ids"]
+        kept += [start + index for index, row in enumerate(ids) if len(row) > 1]
     if not kept:
         raise LMSteerError(f"none of the {len(texts)} {what} texts has two tokens or more: there is nothing to learn")
     return LabelledTexts([texts.texts[i] for i in kept], [texts.labels[i] for i in kept])
@@ -213,25 +223,15 @@ def _draw(count: int, recipe: Recipe) -> Tensor:
     return torch.cat(shuffles)[:needed].view(recipe.steps, recipe.batch_size)
 
 
-def _packed(memo: HiddenMemo, batch: LabelledTexts) -> tuple[Tensor, Tensor, Tensor]:
-    """Return hidden states, targets and row numbers of a batch, one after another without padding."""
-    ids = memo.token_ids(batch.texts)
-    hidden = torch.cat([memo.state(text)[:-1] for text in batch.texts])
-    device = memo.loaded.device
-    targets = torch.tensor([token for row in ids for token in row[1:]], device=device)
-    rows = torch.tensor([number for number, row in enumerate(ids) for _ in row[1:]], device=device)
-    return hidden, targets, rows
-
-
-def _padded(loaded: LoadedModel, batch: LabelledTexts, recipe: Recipe) -> tuple[Tensor, Tensor, Tensor]:
+def _padded(loaded: LoadedModel, texts: list[str], recipe: Recipe) -> Packed:
     """The same for the right-padded batch with its pad positions kept, as the original code trains."""
     loaded.tokenizer.padding_side = "right"
     encoded = loaded.tokenizer(
-        list(batch.texts), padding=True, truncation=True, max_length=recipe.max_length, return_tensors="pt"
+        texts, padding=True, truncation=True, max_length=recipe.max_length, return_tensors="pt"
     ).to(loaded.device)
     hidden = head_inputs(loaded.model, encoded["input_ids"], encoded["attention_mask"])[:, :-1]
     targets = encoded["input_ids"][:, 1:]
-    rows = torch.arange(len(batch), device=loaded.device)[:, None].expand_as(targets)
+    rows = torch.arange(len(texts), device=loaded.device)[:, None].expand_as(targets)
     return hidden.flatten(0, 1), targets.flatten(), rows.flatten()
 
 

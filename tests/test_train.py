@@ -186,6 +186,14 @@ def test_a_killed_training_ends_with_the_same_bytes(loaded, tmp_path, monkeypatc
     assert saved(tmp_path / "killed", loaded, RECIPE, tmp_path / "cache") == expected
 
 
+@pytest.mark.parametrize("held", [0, 3_000])
+def test_how_many_states_are_held_does_not_show(loaded, tmp_path, monkeypatch, held):
+    expected = saved(tmp_path / "whole", loaded, RECIPE, tmp_path / "cache whole")
+    monkeypatch.setattr("lm_steer.hidden.HELD_BYTES", held)
+    monkeypatch.setattr("lm_steer.hidden.MEMO_BYTES", held)
+    assert saved(tmp_path / "in windows", loaded, RECIPE, tmp_path / "cache") == expected
+
+
 @pytest.mark.parametrize("change", [{"kind": "add"}, {"kind": "offset"}, {"loss_on_padding": True}])
 def test_other_recipes_survive_a_kill_as_well(loaded, tmp_path, monkeypatch, change):
     recipe = replace(RECIPE, steps=30, **change)
