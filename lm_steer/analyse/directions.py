@@ -17,7 +17,7 @@ from torch import Tensor
 
 from lm_steer.analyse.grid import text_memo
 from lm_steer.analyse.vocabulary import whole_words
-from lm_steer.attach import check_width, output_head
+from lm_steer.attach import check_fit, output_head
 from lm_steer.errors import LMSteerError
 from lm_steer.models import LoadedModel
 from lm_steer.steer import Steer
@@ -64,7 +64,7 @@ def directions(
     """
     left, values, right = singular(steer, dimension)
     head = output_head(loaded.model)
-    check_width(steer, head.weight.shape[1], head.weight.shape[0])
+    check_fit(steer, loaded.model)
     vocabulary = whole_words(loaded.tokenizer)
     names = list(vocabulary.values())
     contexts = list(texts) if texts else names[:CONTEXTS]

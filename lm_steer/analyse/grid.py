@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lm_steer.attach import check_width
+from lm_steer.attach import check_fit
 from lm_steer.errors import LMSteerError
 from lm_steer.hidden import HiddenMemo
 from lm_steer.loss import CHUNK_BYTES, Head, head_of
@@ -37,7 +37,7 @@ def grid_nll(
     if not grid:
         raise LMSteerError("the grid has no steer values: give at least one")
     head = head_of(loaded.model)
-    check_width(steer, head.weight.shape[1], head.weight.shape[0])
+    check_fit(steer, loaded.model)
     values = torch.stack([steer.vector(entry) for entry in grid]).to(loaded.device)
     memo = text_memo(loaded, cache)
     memo.ensure(texts, "texts under a grid")

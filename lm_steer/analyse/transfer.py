@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from lm_steer.analyse.vocabulary import token_bytes
-from lm_steer.attach import check_width, output_head
+from lm_steer.attach import check_fit, output_head
 from lm_steer.errors import LMSteerError
 from lm_steer.models import LoadedModel
 from lm_steer.steer import Steer
@@ -52,8 +52,7 @@ def transfer(
         raise LMSteerError(f"unknown method of transfer '{method}': choose {', '.join(METHODS)}")
     if steer.kind == "offset":
         raise LMSteerError("a steer of kind offset is a bias on one vocabulary: it cannot be transferred")
-    weight = output_head(source.model).weight
-    check_width(steer, weight.shape[1], weight.shape[0])
+    check_fit(steer, source.model)
     pairs = shared_tokens(source, target)[:anchors]
     first, second = (
         output_head(loaded.model).weight.float().cpu()[torch.tensor([pair[side] for pair in pairs], dtype=torch.long)]
@@ -67,12 +66,15 @@ def transfer(
     fitted = fit_by_adam(second, first, seed) if method == "as-published" else least_squares(second, first)
     about = {
         **steer.about,
+        "model": target.name,
+        "model_type": target.model.config.model_type,
+        "model_fingerprint": target.fingerprint,
         "transfer": {
             "method": method,
             "anchors": len(pairs),
             "residual": residual(second, first, fitted),
+            "source": source.name,
             "source_fingerprint": source.fingerprint,
-            "target_fingerprint": target.fingerprint,
         },
     }
     return replace(steer, weights=_mapped(steer, fitted, method), about=about)
