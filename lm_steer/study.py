@@ -65,11 +65,11 @@ def _sentence(error: ValidationError) -> str:
     if error.validator == "additionalProperties":
         known = list(error.schema.get("properties", {}))
         unknown = [key for key in found if key not in known]
-        return f"{place}: unknown key {_quoted(unknown)}{_near(unknown[0], known)}; known are {', '.join(known)}"
+        return f"{place}: unknown key {_quoted(unknown)}{near(unknown[0], known)}; known are {', '.join(known)}"
     if error.validator == "required":
         return f"{place}: the key '{next(key for key in wanted if key not in found)}' is missing"
     if error.validator == "enum":
-        return f"{place}: {found!r} is unknown{_near(found, wanted)}; choose {', '.join(map(str, wanted))}"
+        return f"{place}: {found!r} is unknown{near(found, wanted)}; choose {', '.join(map(str, wanted))}"
     if error.validator == "type":
         types = [wanted] if isinstance(wanted, str) else wanted
         return f"{place}: expected {' or '.join(TYPES.get(name, name) for name in types)}, found {found!r}"
@@ -232,10 +232,11 @@ def _table_contradictions(place: str, table: Study, study: Study) -> Iterator[st
 def _unknown(place: str, name: str, known: Any, what: str) -> Iterator[str]:
     if name not in known:
         listed = ", ".join(known) or "none"
-        yield f"{place}: there is no {what} '{name}'{_near(name, list(known))}; there are {listed}"
+        yield f"{place}: there is no {what} '{name}'{near(name, list(known))}; there are {listed}"
 
 
-def _near(name: Any, known: list[str]) -> str:
+def near(name: Any, known: list[str]) -> str:
+    """Return the nearest known name as a question in brackets, or nothing where none is near."""
     close = difflib.get_close_matches(str(name), [str(key) for key in known], n=1)
     return f" (did you mean '{close[0]}'?)" if close else ""
 

@@ -46,6 +46,8 @@ def score(
 
     lm-steer score --kind profanity-check --file out.jsonl -o out.parquet
     """
+    from lm_steer.lease import leased_device
+    from lm_steer.score.kinds import BY_MODEL
     from lm_steer.score.run import score_files
 
     options = {
@@ -53,7 +55,8 @@ def score(
         "perspective": {"mode": mode, "score": score, "queries_per_second": queries_per_second, "version": version},
         "classifier": {"preset": preset, "label": label, "activation": activation, "measures": measures},
     }
-    score_files(kind, resource, file, output, cache, prompts, scores, **options.get(kind, {}))
+    with leased_device(kind in BY_MODEL):
+        score_files(kind, resource, file, output, cache, prompts, scores, **options.get(kind, {}))
 
 
 @app.command()
@@ -69,5 +72,8 @@ def agreement(
     lm-steer agreement --file prompts.jsonl --spec '{"local": {"kind": "profanity-check"}}' -o agreement.csv
     """
     from lm_steer.analyse.agreement import write_agreement
+    from lm_steer.lease import leased_device
+    from lm_steer.score.kinds import BY_MODEL
 
-    write_agreement(file, spec, output, cache, pairs)
+    with leased_device(any(f'"{kind}"' in spec for kind in BY_MODEL)):
+        write_agreement(file, spec, output, cache, pairs)

@@ -6,9 +6,11 @@ from typing import Annotated
 import typer
 
 from lm_steer.cli.app import CACHE, Cache, Dtype, Model, Output, app
+from lm_steer.lease import leased_device
 
 
 @app.command()
+@leased_device()
 def train(
     output: Output,
     model: Model,

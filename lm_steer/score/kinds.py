@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 KINDS = ("profanity-check", "bag-of-words", "causal-lm", "perspective", "classifier")
+# Kinds that are models of torch's: they take a GPU where there is one.
+BY_MODEL = ("causal-lm", "classifier")
 MEASURE_OF_KIND = {
     "profanity-check": "toxicity",
     "bag-of-words": "sentiment",

@@ -26,7 +26,8 @@ def tables(project: Path) -> bytes:
 
 def test_a_study_runs_once_and_again_only_where_it_was_edited(project, snakemake):
     planned = snakemake("-n")
-    assert jobs(planned) == {"model", "dataset", "prompts", "train", "generate", "score", "table", "page"}
+    scoring = {"score", "score_by_model"}
+    assert jobs(planned) == {"model", "dataset", "prompts", "train", "generate", *scoring, "table", "page"}
     snakemake()
     assert (project / "reports/index.html").exists()
     before = tables(project)
@@ -40,17 +41,17 @@ def test_a_study_runs_once_and_again_only_where_it_was_edited(project, snakemake
     assert (project / "reports/report.zip").stat().st_size > 10_000
 
     steps = snakemake("-n", "--config", "steers={style: {steps: 7}}")
-    assert jobs(steps) == {"train", "generate", "score", "table", "page"}
+    assert jobs(steps) == {"train", "generate", *scoring, "table", "page"}
     title = snakemake("-n", "--config", "title=Another")
     assert jobs(title) == {"page"}
     value = snakemake("-n", "--config", "settings={styled: {steer: {style: {style: 4}}}}")
-    assert jobs(value) == {"generate", "score", "table", "page"}
+    assert jobs(value) == {"generate", *scoring, "table", "page"}
 
     edit(project / "lm_steer/metrics.py", "DRAWS = 1000", "DRAWS = 999")
     assert jobs(snakemake("-n")) == {"table", "page"}
     edit(project / "lm_steer/metrics.py", "DRAWS = 999", "DRAWS = 1000")
     edit(project / "lm_steer/loss.py", "CHUNK_BYTES = 64 << 20", "CHUNK_BYTES = 32 << 20")
-    assert jobs(snakemake("-n")) == {"train", "generate", "score", "table", "page"}
+    assert jobs(snakemake("-n")) == {"train", "generate", *scoring, "table", "page"}
     edit(project / "lm_steer/loss.py", "CHUNK_BYTES = 32 << 20", "CHUNK_BYTES = 64 << 20")
 
     # The same study, from nothing and without what is remembered outside the workflow's files: the same bytes.

@@ -7,12 +7,16 @@ from snakemake.exceptions import WorkflowError
 
 from lm_steer.digest import code_digest
 from lm_steer.errors import LMSteerError
-from lm_steer.score.kinds import OPTIONS, model_of
+from lm_steer.score.kinds import BY_MODEL, OPTIONS, model_of
 from lm_steer.study import models_used, resolved
 
 SCHEMA = Path(workflow.source_path("../schemas/config.schema.yaml"))
 # None where nothing is run: `--report`, `--rulegraph`.
 CORES = workflow.resource_settings.cores or 1
+# Two torch jobs on the same cores starve each other: one has them all, or each of `--resources gpu=N` its part.
+# On a cluster the profile says how many threads a job gets.
+GPUS = getattr(workflow.resource_settings.resources.get("gpu"), "value", None) or 0
+TORCH_THREADS = max(1, CORES // max(1, GPUS))
 ENVIRONMENT = "../../envs/environment.yaml"
 
 try:
@@ -31,12 +35,22 @@ STEER_FILES = ["steer.safetensors", "steer_config.json", "training.jsonl"]
 SPLITS = ["train", "dev", "test"]
 JUDGES = [name for name, scorer in STUDY["scorers"].items() if scorer["kind"] == "bag-of-words"]
 CLASSIFIERS = [name for name, scorer in STUDY["scorers"].items() if scorer["kind"] == "classifier"]
+MODEL_SCORERS = [name for name, scorer in STUDY["scorers"].items() if scorer["kind"] in BY_MODEL]
 # Scorers that ask a service: they need the network, and never two at a time.
 ONLINE = [
     name
     for name, scorer in STUDY["scorers"].items()
     if scorer["kind"] == "perspective" and scorer["mode"] == "live"
 ]
+
+
+def memory(mb):
+    """`mem_mb` of a job: so much at its first attempt, and twice as much at each further one."""
+
+    def by_attempt(wildcards, attempt):
+        return mb * 2 ** (attempt - 1)
+
+    return by_attempt
 
 
 def any_of(names):
@@ -170,7 +184,13 @@ def training_options(wildcards):
     numbers = ["rank", "epsilon", "steps", "batch_size", "learning_rate", "regularization", "max_length"]
     padding = ["--loss-on-padding"] if steer["loss_on_padding"] else []
     dtype = options(STUDY["models"][wildcards.model], ["dtype"])
-    return [*dtype, "--dimensions", ",".join(steer["dimensions"]), *options(steer, ["kind", *numbers]), *padding]
+    return [
+        *dtype,
+        "--dimensions",
+        ",".join(steer["dimensions"]),
+        *options(steer, ["kind", *numbers]),
+        *padding,
+    ]
 
 
 def steers_used(wildcards):
@@ -259,14 +279,6 @@ def scorer_options(wildcards, input):
     return [*chosen, *subset, *resource, *files]
 
 
-def threads_of(name):
-    return CORES if STUDY["scorers"][name]["kind"] in ("causal-lm", "classifier") else 1
-
-
-def scorer_threads(wildcards):
-    return threads_of(wildcards.scorer)
-
-
 def agreement_files(wildcards):
     return STUDY["agreement"][wildcards.agreement]["paths"]
 
@@ -276,8 +288,13 @@ def agreement_resources(wildcards):
     return [path for name in names for path in resource_of(name)]
 
 
+def agreement_by_model(wildcards):
+    """1 where one of the scorers is a model, which wants a GPU and all threads, else 0."""
+    return int(any(name in MODEL_SCORERS for name in STUDY["agreement"][wildcards.agreement]["scorers"]))
+
+
 def agreement_threads(wildcards):
-    return max(map(threads_of, STUDY["agreement"][wildcards.agreement]["scorers"]))
+    return TORCH_THREADS if agreement_by_model(wildcards) else 1
 
 
 def agreement_options(wildcards, input):

@@ -18,7 +18,7 @@ rule model:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=4000,
+        mem_mb=memory(4000),
     params:
         options=model_options,
         code=code_digest("model"),
@@ -41,7 +41,7 @@ rule dataset:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=2000,
+        mem_mb=memory(2000),
     params:
         options=data_options,
         folder="results/data/{dataset}",
@@ -62,7 +62,7 @@ rule prompts:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=1000,
+        mem_mb=memory(1000),
     params:
         options=prompt_options,
         code=code_digest("prompts"),

@@ -16,7 +16,7 @@ rule external:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=2000,
+        mem_mb=memory(2000),
     params:
         code=code_digest("external"),
     shell:
@@ -36,9 +36,10 @@ rule generate:
         "results/benchmarks/generate/{model}.seed{seed}.tsv"
     conda:
         ENVIRONMENT
-    threads: CORES
+    threads: TORCH_THREADS
     resources:
-        mem_mb=4000,
+        gpu=1,
+        mem_mb=memory(4000),
         runtime=240,
     params:
         jobs=generation_jobs,

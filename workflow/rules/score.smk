@@ -16,7 +16,7 @@ rule judge:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=3000,
+        mem_mb=memory(3000),
         runtime=30,
     params:
         exclude=exclusions,
@@ -37,44 +37,37 @@ rule score:
     benchmark:
         "results/benchmarks/score/{model}.{scorer}.tsv"
     wildcard_constraints:
-        scorer=any_of([name for name in STUDY["scorers"] if name not in ONLINE]),
+        scorer=any_of([name for name in STUDY["scorers"] if name not in [*MODEL_SCORERS, *ONLINE]]),
     conda:
         ENVIRONMENT
-    threads: scorer_threads
     resources:
-        mem_mb=4000,
-        runtime=240,
+        mem_mb=memory(4000),
+        runtime=60,
     params:
         options=scorer_options,
         code=code_digest("score"),
     shell:
         "lm-steer score {params.options:q} --output {output:q} 2>&1 | tee {log:q}"
+
+
+# The same by a model, on a GPU where there is one.
+use rule score as score_by_model with:
+    wildcard_constraints:
+        scorer=any_of(MODEL_SCORERS),
+    threads: TORCH_THREADS
+    resources:
+        gpu=1,
+        mem_mb=memory(4000),
+        runtime=240,
 
 
 # The same by a service, where the network is. It takes all cores, so that two jobs never share one quota.
-rule ask:
-    input:
-        files=scored_files,
-        resource=scorer_resource,
-        scores=earlier_scores,
-    output:
-        "results/scores/{model}/{scorer}.parquet",
-    log:
-        "results/logs/score/{model}.{scorer}.log",
-    benchmark:
-        "results/benchmarks/score/{model}.{scorer}.tsv"
+use rule score as ask with:
     wildcard_constraints:
         scorer=any_of(ONLINE),
-    conda:
-        ENVIRONMENT
     threads: CORES
     resources:
-        mem_mb=2000,
-    params:
-        options=scorer_options,
-        code=code_digest("score"),
-    shell:
-        "lm-steer score {params.options:q} --output {output:q} 2>&1 | tee {log:q}"
+        mem_mb=memory(2000),
 
 
 rule agreement:
@@ -97,7 +90,8 @@ rule agreement:
         ENVIRONMENT
     threads: agreement_threads
     resources:
-        mem_mb=4000,
+        gpu=agreement_by_model,
+        mem_mb=memory(4000),
         runtime=240,
     params:
         options=agreement_options,

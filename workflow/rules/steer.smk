@@ -11,9 +11,10 @@ rule train:
         "results/benchmarks/train/{model}.{steer}.seed{seed}.tsv"
     conda:
         ENVIRONMENT
-    threads: CORES
+    threads: TORCH_THREADS
     resources:
-        mem_mb=4000,
+        gpu=1,
+        mem_mb=memory(4000),
         runtime=120,
     params:
         options=training_options,

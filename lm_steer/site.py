@@ -1,0 +1,116 @@
+"""What a machine or a SLURM cluster has: partitions with their GPUs, and folders that all nodes see.
+
+partitions()["gpu"].gpus             # {"a100": 4}, the most on one of its nodes
+is_local("results")                  # whether other machines cannot see a folder
+"""
+
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+# File systems of one machine; what other machines see as well is nfs, lustre, gpfs, beegfs, ceph and the like.
+LOCAL = {"tmpfs", "ramfs", "overlay", "ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "vfat"}
+
+QUEUED = "PENDING,CONFIGURING,RUNNING,COMPLETING"
+
+
+@dataclass
+class Partition:
+    """The GPUs of a partition, model → the most on one node ("" where models have no names), and its nodes."""
+
+    gpus: dict[str, int] = field(default_factory=dict)
+    nodes: set[str] = field(default_factory=set)
+
+    def most(self, model: str = "") -> int:
+        """Return how many GPUs, of one model or of any, a job can have on one node."""
+        return max((count for name, count in self.gpus.items() if model in ("", name)), default=0)
+
+
+def partitions() -> dict[str, Partition]:
+    """Return the partitions that SLURM lists; none where it does not answer."""
+    try:
+        command = ["sinfo", "--noheader", "--Node", "--format", "%R|%G|%N"]
+        listed = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    except (OSError, subprocess.TimeoutExpired):
+        return {}
+    found: dict[str, Partition] = {}
+    for line in listed.stdout.splitlines():
+        name, gres, node = line.split("|")
+        partition = found.setdefault(name, Partition())
+        partition.nodes.add(node)
+        for model, count in _gpus(gres).items():
+            partition.gpus[model] = max(count, partition.gpus.get(model, 0))
+    return found
+
+
+def is_local(folder: str | Path) -> bool:
+    """Whether a folder lies on a file system of this machine alone, by its kind."""
+    here = Path(folder).resolve()
+    kinds = {}
+    for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines():
+        before, after = line.split(" - ")
+        kinds[Path(before.split()[4].encode().decode("unicode_escape"))] = after.split()[0]
+    holder = next(path for path in [here, *here.parents] if path in kinds)
+    return kinds[holder] in LOCAL
+
+
+def nodes_elsewhere(found: dict[str, Partition]) -> list[str]:
+    """Return the nodes that are not this machine."""
+    nodes = {node for partition in found.values() for node in partition.nodes}
+    return sorted(nodes - {socket.gethostname().split(".")[0]})
+
+
+def cancel_jobs_of(folder: str | Path) -> list[str]:
+    """Cancel the workflow's jobs that still run in `folder` for a controller that was killed; return their ids.
+
+    Waits until they are gone, a minute at most: a job that fails takes its unfinished files away.
+    """
+    jobs = _jobs_of(folder)
+    if jobs:
+        _ask("scancel", *jobs)
+    end = time.monotonic() + 60
+    while jobs and _jobs_of(folder) and time.monotonic() < end:
+        time.sleep(0.5)
+    return jobs
+
+
+def _jobs_of(folder: str | Path) -> list[str]:
+    listing = _ask("squeue", "--noheader", "--user", str(os.getuid()), "--format", "%A|%k|%Z", "--states", QUEUED)
+    lines = [line.split("|", 2) for line in listing.splitlines()]
+    here = Path(folder).resolve()
+    return sorted({job for job, said, place in lines if said.startswith("rule_") and Path(place).resolve() == here})
+
+
+def _ask(*command: str) -> str:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+
+
+def _gpus(gres: str) -> dict[str, int]:
+    """Read `gpu:a100:4(S:0-1),gpu:2` as {"a100": 4, "": 2}."""
+    found: dict[str, int] = {}
+    for part in gres.replace("(null)", "").split(","):
+        name, *rest = part.split("(")[0].split(":")
+        if name == "gpu" and rest and rest[-1].isdigit():
+            found[":".join(rest[:-1])] = int(rest[-1])
+    return found
+
+
+def wanted(gres: str) -> int:
+    """Return how many GPUs a request like `gpu:1` or `gpu:a100:2` is for."""
+    return sum(_gpus(gres).values())
+
+
+def line_of(files: Sequence[Path], word: str) -> str:
+    """Say where a word stands: `profile.yaml, line 12`, the last file's first; "" where it stands nowhere."""
+    for file in reversed(files):
+        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+            if word in line.split("#")[0]:
+                return f"{file}, line {number}"
+    return ""

@@ -1,0 +1,38 @@
+"""What is read of a site; the partitions of a real SLURM are in tests/cluster."""
+
+from pathlib import Path
+
+import pytest
+
+from lm_steer.site import Partition, is_local, line_of, partitions, wanted
+
+
+@pytest.mark.parametrize(
+    ("gres", "count"), [("gpu:1", 1), ("gpu:a100:4(S:0-1)", 4), ("(null)", 0), ("", 0), ("shard:8,gpu:2", 2)]
+)
+def test_gpus_of_a_request_or_a_node(gres, count):
+    assert wanted(gres) == count
+
+
+def test_the_most_gpus_of_a_partition_by_model():
+    partition = Partition({"a100": 4, "": 2})
+    assert (partition.most(), partition.most("a100"), partition.most("h100")) == (4, 4, 0)
+
+
+def test_without_slurm_there_are_no_partitions(monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert partitions() == {}
+
+
+def test_a_folder_of_this_machine_alone():
+    assert is_local("/dev/shm")
+    assert not is_local("/proc/self")
+
+
+def test_the_line_of_a_word(tmp_path):
+    first, last = tmp_path / "a.yaml", tmp_path / "b.yaml"
+    first.write_text("jobs: 1\ngpu: 2\n", encoding="utf-8")
+    last.write_text("# gpu: 9\njobs: 2\n", encoding="utf-8")
+    assert line_of([first, last], "gpu:") == f"{first}, line 2"
+    assert line_of([first, last], "jobs:") == f"{last}, line 2"
+    assert line_of([Path(first)], "cores") == ""

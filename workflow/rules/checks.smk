@@ -1,0 +1,124 @@
+# Looked at before any job starts: the profile's keys and rule names, GPUs, partitions, the folder. No rules.
+import contextlib
+import fcntl
+import io
+import os
+import re
+import sys
+
+from snakemake import cli
+
+from lm_steer.lease import devices
+from lm_steer.site import cancel_jobs_of, is_local, line_of, nodes_elsewhere, partitions, wanted
+from lm_steer.study import near
+
+# The name of a partition; what is no name is an expression, of which nothing is known before the job.
+PLAIN = re.compile(r"[\w.-]+")
+
+
+def command_line():
+    """What this run was asked on the command line and in profiles: its options, their names, the profile files."""
+    with contextlib.redirect_stderr(io.StringIO()):
+        parser, chosen = cli.parse_args(sys.argv[1:])
+    names = {option.lstrip("-") for action in parser._actions for option in action.option_strings}
+    return chosen, sorted(names), [Path(path) for path in parser._default_config_files]
+
+
+def given(rule, name):
+    """A resource of a rule as text, as it is written down; nothing where a function of the job makes it."""
+    resource = rule.resources.get(name)
+    if resource is None:
+        return ""
+    written = resource.raw if resource.is_evaluable() else resource.value
+    return "" if written is None else str(written).strip("'\"")
+
+
+def problems_of_profiles(names, files):
+    rules = sorted(each.name for each in workflow.rules)
+    for file in files:
+        profile = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+        for key in set(profile) - set(names) - {"__use_yte__"}:
+            yield f"{line_of([file], key)}: Snakemake has no option '{key}'{near(key, names)}"
+        for key in ("set-resources", "set-threads", "groups"):
+            for name in set(profile.get(key) or {}) - set(rules):
+                yield f"{line_of([file], f'{name}:')}: {key}: '{name}' is not a rule{near(name, rules)}"
+
+
+def problems_of_machine(files):
+    there = devices()
+    if GPUS > len(there):
+        place = line_of(files, "gpu:") or "--resources gpu"
+        yield f"{place}: {GPUS} GPUs asked, this machine has {len(there)}: {f'set {len(there)}' if there else 'leave it out'}"
+
+
+def problems_of_cluster(files):
+    found = partitions()
+    if not found:
+        yield "SLURM does not answer to `sinfo`: start the run on a machine of the cluster"
+        return
+    unknown = {}
+    for each in workflow.rules:
+        if each.name in workflow._localrules:
+            continue
+        names = [name for name in given(each, "slurm_partition").split(",") if PLAIN.fullmatch(name)]
+        for name in set(names) - set(found):
+            unknown.setdefault(name, []).append(each.name)
+        known = [name for name in names if name in found]
+        model, gpus = given(each, "gpu_model"), given(each, "gpu")
+        asked = int(gpus) if gpus.isdigit() and int(gpus) else wanted(given(each, "gres"))
+        most = max((found[name].most(model) for name in known), default=asked)
+        if asked > most:
+            place = line_of(files, f"{each.name}:") or "--set-resources"
+            yield (
+                f"{place}: {each.name} asks for {asked} GPU{'s' * (asked > 1)} {model}, a node of the partition "
+                f"{', '.join(known)} has {most}: lower it, choose another partition, or set `gpu: 0` to use none"
+            )
+    for name, rules in unknown.items():
+        place = line_of(files, f"slurm_partition: {name}") or "--set-resources"
+        yield (
+            f"{place}: there is no partition '{name}'{near(name, list(found))}; there are {', '.join(found)} "
+            f"(named for {', '.join(rules)})"
+        )
+    others = nodes_elsewhere(found)
+    if is_local(".") and others and "LM_STEER_SHARED" not in os.environ:
+        yield (
+            f"{Path.cwd()} lies on a disk of this machine, which {others[0]} and other nodes cannot see: run "
+            "in a folder that all nodes share, or name one by --directory (where they do share it, set "
+            "LM_STEER_SHARED=1)"
+        )
+
+
+def clear_after_a_killed_run(on_cluster):
+    """Hold this folder's run lock for as long as this process lives; one that was killed left Snakemake's behind."""
+    folder = Path(".snakemake")
+    folder.mkdir(exist_ok=True)
+    lock = open(folder / "run.lock", "w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        # Another run is at work here, as Snakemake will say; or the file system knows no locks.
+        return lock
+    left = list((folder / "locks").glob("*"))
+    for path in left:
+        path.unlink(missing_ok=True)
+    orphans = cancel_jobs_of(".") if on_cluster and left else []
+    if left:
+        logger.info(
+            f"An earlier run was killed here: its lock is taken away{f', its jobs {orphans} are cancelled' if orphans else ''}."
+        )
+    return lock
+
+
+if workflow.is_main_process:
+    CHOSEN, NAMES, PROFILES = command_line()
+    ON_CLUSTER = CHOSEN.executor == "slurm"
+    PROBLEMS = [
+        *problems_of_profiles(NAMES, PROFILES),
+        *(problems_of_cluster(PROFILES) if ON_CLUSTER else problems_of_machine(PROFILES)),
+    ]
+    if PROBLEMS:
+        raise WorkflowError(
+            "the profile does not fit:\n" + "\n".join(f"  {problem}" for problem in dict.fromkeys(PROBLEMS))
+        )
+    if not CHOSEN.dryrun:
+        RUN_LOCK = clear_after_a_killed_run(ON_CLUSTER)
