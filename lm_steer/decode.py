@@ -14,15 +14,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 from transformers import Cache, StaticCache
-from transformers.cache_utils import DynamicCache, DynamicLayer
 
-from lm_steer.hidden import blocks_of, round_up
 from lm_steer.models import LoadedModel
+from lm_steer.prefill import has_plain_cache, padded, prefill
 from lm_steer.progress import say
 from lm_steer.sample import Sampling, sample_tokens, tries
 
-PREFILL_ROWS = 8
-PREFILL_STEP = 4
 # Compiling a model's step takes about a minute, which half the time of so many tokens makes up for.
 TOKENS_WORTH_COMPILING = 3_000_000
 
@@ -58,7 +55,7 @@ class Decoder:
         if self.cache is None:
             self._run_growing(filled)
         else:
-            prompt = self._prefill(filled)
+            prompt = prefill(self.loaded, filled, self.length, self._prompts)
             if self.replay is None:
                 self.replay = self._captured(filled, prompt) if self.loaded.device.type == "cuda" else self.step
             self._start(filled, *prompt)
@@ -89,56 +86,25 @@ class Decoder:
         self.tokens.copy_(tokens)
         self.drawn.add_(1)
 
-    def _prefill(self, ids: list[list[int]]) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
-        """Return the prompts' last logits (prompts, vocabulary) and each layer's keys and values.
-
-        On a CPU in passes of fixed shapes by length; on a GPU in one.
-        """
-        if self.loaded.device.type == "cuda":
-            groups = [(self.length, self.prompts, list(range(self.prompts)))]
-        else:
-            keys = [min(self.length, round_up(len(row), PREFILL_STEP)) for row in ids]
-            groups = list(blocks_of(keys, lambda _: PREFILL_ROWS))
-        logits, layers = None, []
-        for length, full, indices in groups:
-            rows = [ids[index] for index in indices]
-            out = self._prompts([*rows, *[rows[-1]] * (full - len(rows))], length)
-            last = out.logits[: len(rows), -1]
-            if logits is None:
-                logits = last.new_empty(self.prompts, last.shape[1])
-                layers = [
-                    tuple(
-                        part.new_zeros(self.prompts, part.shape[1], self.length, part.shape[3])
-                        for part in (layer.keys, layer.values)
-                    )
-                    for layer in out.past_key_values.layers
-                ]
-            logits[indices] = last
-            for (keys_to, values_to), layer in zip(layers, out.past_key_values.layers, strict=True):
-                keys_to[indices, :, self.length - length :] = layer.keys[: len(rows)]
-                values_to[indices, :, self.length - length :] = layer.values[: len(rows)]
-        return logits, layers
-
-    def _prompts(self, ids: list[list[int]], length: int):  # noqa: ANN202
-        tokens, mask = self._padded(ids, length)
-        positions = (mask.cumsum(-1) - 1).clamp_min(0)
+    def _prompts(self, tokens: Tensor, mask: Tensor, positions: Tensor, cache: Cache) -> Tensor:
+        """Return the logits (rows, vocabulary) of each prompt's next token."""
         # An index and not a number: the head gets its input in one piece, and is several times faster on a CPU.
-        last = torch.tensor([length - 1], device=self.loaded.device)
-        return self.loaded.model(
-            tokens, attention_mask=mask, position_ids=positions, use_cache=True, logits_to_keep=last
+        last = torch.tensor([tokens.shape[1] - 1], device=self.loaded.device)
+        out = self.loaded.model(
+            tokens,
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=last,
         )
+        return out.logits[:, -1]
 
-    def _padded(self, ids: list[list[int]], length: int) -> tuple[Tensor, Tensor]:
-        padding, device = self.loaded.tokenizer.pad_token_id, self.loaded.device
-        tokens = torch.tensor([[padding] * (length - len(row)) + row for row in ids], device=device)
-        mask = torch.tensor([[0] * (length - len(row)) + [1] * len(row) for row in ids], device=device)
-        return tokens, mask
-
-    def _start(self, ids: list[list[int]], logits: Tensor, layers: list[tuple[Tensor, Tensor]]) -> None:
+    def _start(self, ids: list[list[int]], logits: Tensor, prompts: Cache) -> None:
         """Set every buffer to the block's prompts, and draw the first token."""
         samples = self.sampling.samples
-        for layer, (keys, values) in zip(self.cache.layers, layers, strict=True):
-            keys, values = keys.repeat_interleave(samples, 0), values.repeat_interleave(samples, 0)
+        for layer, prompt in zip(self.cache.layers, prompts.layers, strict=True):
+            keys, values = prompt.keys.repeat_interleave(samples, 0), prompt.values.repeat_interleave(samples, 0)
             if not layer.is_initialized:
                 layer.lazy_initialization(keys, values)
             layer.keys[:, :, : self.length].copy_(keys)
@@ -154,13 +120,11 @@ class Decoder:
     def _run_growing(self, ids: list[list[int]]) -> None:
         """The same with a cache of the model's own kind, which grows."""
         samples = self.sampling.samples
-        out = self._prompts(ids, self.length)
-        cache: Cache = out.past_key_values
+        logits, cache = prefill(self.loaded, ids, self.length, self._prompts)
         cache.batch_repeat_interleave(samples)
-        _, mask = self._padded(ids, self.length)
-        mask = mask.repeat_interleave(samples, 0)
+        mask = padded(self.loaded, ids, self.length)[1].repeat_interleave(samples, 0)
         self.drawn.zero_()
-        self._draw(out.logits[:, -1].repeat_interleave(samples, 0))
+        self._draw(logits.repeat_interleave(samples, 0))
         for _ in range(self.sampling.new_tokens - 1):
             mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
             out = self.loaded.model(
@@ -173,7 +137,7 @@ class Decoder:
             )
             self._draw(out.logits[:, -1])
 
-    def _captured(self, ids: list[list[int]], prompt: tuple[Tensor, list[tuple[Tensor, Tensor]]]) -> Callable:
+    def _captured(self, ids: list[list[int]], prompt: tuple[Tensor, Cache]) -> Callable:
         """Return the step as a CUDA graph, or the plain step where neither form of it can be captured."""
         self._start(ids, *prompt)
         self.step()
@@ -195,7 +159,7 @@ class Decoder:
         self.forward, self.sample = self.loaded.model, sample_tokens
         return self.step
 
-    def _graph(self, ids: list[list[int]], prompt: tuple, expected: Tensor) -> Callable:
+    def _graph(self, ids: list[list[int]], prompt: tuple[Tensor, Cache], expected: Tensor) -> Callable:
         self._start(ids, *prompt)
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
@@ -217,12 +181,6 @@ class Decoder:
         if not torch.allclose(found, wanted, atol=tolerance * max(1.0, wanted.abs().max().item()), rtol=0):
             raise RuntimeError("its logits are not those of the plain step")
         return graph.replay
-
-
-def has_plain_cache(loaded: LoadedModel) -> bool:
-    """Whether every layer of the model keeps the keys and values of all tokens, as a static cache does."""
-    layers = DynamicCache(config=loaded.model.config).layers
-    return bool(layers) and all(type(layer) is DynamicLayer for layer in layers)
 
 
 def _forbidden(loaded: LoadedModel) -> Tensor:

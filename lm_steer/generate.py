@@ -24,15 +24,15 @@ from lm_steer.decode import Decoder
 from lm_steer.digest import code_digest
 from lm_steer.errors import LMSteerError
 from lm_steer.files import fingerprint, read_json, write_json
-from lm_steer.hidden import blocks_of, round_up
+from lm_steer.hidden import blocks_of
 from lm_steer.memory import rows_that_fit
 from lm_steer.models import LoadedModel
+from lm_steer.prefill import SHORT, padded_length
 from lm_steer.progress import Progress, say
 from lm_steer.sample import Sampling, tries
 
 # On a CPU, rows of a block whose prompts are of SHORT tokens or fewer.
 ROWS = 160
-SHORT = 32
 
 
 def generate(
@@ -57,7 +57,7 @@ def generate(
     longest = context - sampling.new_tokens if context else math.inf
     # Prompts of like lengths stand together, so that a block has little padding.
     order = sorted(range(len(ids)), key=lambda index: -len(ids[index]))
-    lengths = [int(min(_bucket(loaded, len(ids[index])), longest)) for index in order]
+    lengths = [int(min(padded_length(loaded, len(ids[index])), longest)) for index in order]
     sampler = _Sampler(loaded, sampling, Counter(lengths))
     # A GPU works on one block while the last one is turned into text and written.
     ahead = 1 if loaded.device.type == "cuda" else 0
@@ -187,8 +187,3 @@ def _uniforms(keys: list[str], sampling: Sampling) -> np.ndarray:
             random = np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "little")))
             rows.append(random.random((sampling.new_tokens, tries(sampling.top_p))))
     return np.stack(rows)
-
-
-def _bucket(loaded: LoadedModel, length: int) -> int:
-    """Return what a prompt is padded to: for a CPU few lengths, each of which may leave a block to be filled up."""
-    return round_up(length) if loaded.device.type == "cuda" else max(SHORT, 1 << (length - 1).bit_length())

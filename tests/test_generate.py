@@ -1,17 +1,15 @@
+from collections.abc import Callable
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import tiny
 import torch
-from scipy.stats import chisquare
-from transformers import TopKLogitsWarper, TopPLogitsWarper
 
 from lm_steer import LMSteerError, decode
 from lm_steer import generate as generate_module
 from lm_steer.attach import attach
 from lm_steer.generate import Sampling, generate, parts_folder
-from lm_steer.sample import sample_tokens, tries
+from lm_steer.sample import sample_tokens
 
 PROMPTS = [
     "The movie",
@@ -23,73 +21,12 @@ PROMPTS = [
     "A",
 ]
 SAMPLING = Sampling(samples=3, new_tokens=8, top_p=0.9)
-DRAWS = 40_000
 
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch) -> None:
     """Two prompts a block, so that a handful of prompts fills several blocks, and one in part."""
     monkeypatch.setattr(generate_module, "ROWS", 2 * SAMPLING.samples)
-
-
-def reference(logits: torch.Tensor, top_p: float, top_k: int) -> torch.Tensor:
-    """Probabilities after the warpers of transformers, in its order; they sort the vocabulary."""
-    ids = torch.zeros(len(logits), 1, dtype=torch.long)
-    if top_k:
-        logits = TopKLogitsWarper(top_k)(ids, logits)
-    if top_p < 1:
-        logits = TopPLogitsWarper(top_p)(ids, logits)
-    return logits.softmax(-1)
-
-
-def frequencies(logits: torch.Tensor, top_p: float, top_k: int, seed: int = 0) -> torch.Tensor:
-    uniforms = torch.from_numpy(np.random.default_rng(seed).random((DRAWS, tries(top_p))))
-    tokens = sample_tokens(logits.expand(DRAWS, -1), uniforms, top_p, top_k)
-    return torch.bincount(tokens, minlength=logits.shape[-1])
-
-
-@pytest.mark.parametrize("top_k", [0, 1, 5, 12, 100])
-@pytest.mark.parametrize("top_p", [1.0, 0.9, 0.5, 0.2, 0.05])
-@pytest.mark.parametrize("spread", [0.1, 1.0, 4.0])
-def test_tokens_follow_the_distribution_of_the_nucleus(top_p, top_k, spread):
-    logits = torch.randn(1, 30, generator=torch.Generator().manual_seed(0)) * spread
-    expected = reference(logits, top_p, top_k)[0]
-    found = frequencies(logits, top_p, top_k)
-    assert found[expected == 0].sum() == 0
-    support = expected > 0
-    # Cells with few expected draws go together, as the test of fit asks for.
-    order = expected[support].argsort(descending=True)
-    wanted, got = expected[support][order].double() * DRAWS, found[support][order]
-    many = wanted >= 20
-    if many.sum() < 2:
-        return
-    wanted = torch.cat([wanted[many], wanted[~many].sum()[None]])
-    got = torch.cat([got[many], got[~many].sum()[None]])
-    keep = wanted > 0
-    assert chisquare(got[keep], wanted[keep] * (got.sum() / wanted.sum())).pvalue > 1e-4
-
-
-def test_every_token_of_the_nucleus_can_be_drawn_and_no_other():
-    logits = torch.tensor([[3.0, 2.9, 2.0, 1.0, 0.5, -1.0, -3.0, -9.0]])
-    for top_p in (0.3, 0.6, 0.8, 0.95):
-        support = (reference(logits, top_p, 0) > 0)[0]
-        assert torch.equal(frequencies(logits, top_p, 0) > 0, support)
-
-
-def test_each_row_draws_from_its_own_distribution():
-    logits = torch.full((3, 6), -torch.inf)
-    logits[[0, 1, 2], [5, 0, 3]] = 0.0
-    uniforms = torch.rand(3, 4, generator=torch.Generator().manual_seed(0))
-    assert sample_tokens(logits, uniforms, top_p=0.9).tolist() == [5, 0, 3]
-
-
-@pytest.mark.parametrize("top_p", [1.0, 0.9])
-@pytest.mark.parametrize("uniform", [0.0, np.nextafter(1.0, 0.0)])
-def test_a_forbidden_token_is_not_drawn_at_the_ends_of_the_range(top_p, uniform):
-    logits = torch.randn(1, 50, generator=torch.Generator().manual_seed(0))
-    logits[0, [0, -1]] = -torch.inf
-    uniforms = torch.full((1, 4), uniform, dtype=torch.float64)
-    assert sample_tokens(logits, uniforms, top_p).item() not in (0, 49)
 
 
 def run(loaded, prompts=PROMPTS, sampling=SAMPLING, parts=None) -> dict[str, list[str]]:
@@ -130,6 +67,56 @@ def test_top_1_is_the_greedy_continuation_without_padding_or_cache(make_loaded, 
             logits[[index for index in forbidden if index < len(logits)]] = -torch.inf
             ids.append(logits.argmax().item())
         assert made[prompt] == [loaded.tokenizer.decode(ids)[len(prompt) :]] * SAMPLING.samples
+
+
+@pytest.mark.parametrize("name", tiny.CONFIGS)
+def test_tokens_are_those_of_the_plain_model(make_loaded, name):
+    """Token for token: each from the whole text so far, without cache, padding or batch."""
+    loaded = make_loaded(name)
+    made = run(loaded)
+    forbidden = [*loaded.tokenizer.all_special_ids, *range(len(loaded.tokenizer), 400)]
+    for prompt in PROMPTS:
+        keys = generate_module._keys([prompt])
+        uniforms = torch.from_numpy(generate_module._uniforms(keys, SAMPLING))
+        for sample, text in enumerate(made[prompt]):
+            ids = list(loaded.tokenizer(prompt)["input_ids"])
+            for step in range(SAMPLING.new_tokens):
+                logits = tiny.logits_of(loaded.model, torch.tensor([ids]))[:, -1]
+                logits[:, [index for index in forbidden if index < logits.shape[1]]] = -torch.inf
+                ids.append(sample_tokens(logits, uniforms[sample, step][None], SAMPLING.top_p).item())
+            assert text == loaded.tokenizer.decode(ids)[len(prompt) :]
+
+
+@pytest.fixture
+def room_for(loaded) -> Callable[[int], None]:
+    """Return a function that leaves memory for so many rows and no more."""
+
+    def limit(rows: int) -> None:
+        def check(_module, inputs) -> None:
+            if len(inputs[0]) > rows:
+                raise torch.OutOfMemoryError(f"no room for {len(inputs[0])} rows")
+
+        loaded.model.get_input_embeddings().register_forward_pre_hook(check)
+
+    return limit
+
+
+def test_out_of_memory_halves_the_rows_and_goes_on(loaded, monkeypatch, room_for, capsys):
+    monkeypatch.setattr(generate_module, "ROWS", 6 * SAMPLING.samples)
+    monkeypatch.setattr("lm_steer.prefill.ROWS", 1)
+    expected = run(loaded)
+    room_for(2 * SAMPLING.samples)
+    assert run(loaded) == expected
+    said = [line for line in capsys.readouterr().err.splitlines() if "out of memory" in line]
+    # Six prompts, then three, then two; the second block starts from what fitted.
+    assert [line.split()[4] for line in said] == [str(prompts * SAMPLING.samples) for prompts in (6, 3)]
+
+
+def test_one_prompt_that_does_not_fit_the_memory_is_an_error(loaded, monkeypatch, room_for):
+    monkeypatch.setattr("lm_steer.prefill.ROWS", 1)
+    room_for(SAMPLING.samples - 1)
+    with pytest.raises(LMSteerError, match="lower the number of samples"):
+        run(loaded)
 
 
 @pytest.fixture

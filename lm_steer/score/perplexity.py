@@ -10,16 +10,17 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache
+from transformers import Cache
 
 from lm_steer.errors import LMSteerError
 from lm_steer.hidden import blocks_of, head_inputs, round_up
 from lm_steer.loss import Head, head_cross_entropy, head_of
 from lm_steer.models import LoadedModel
+from lm_steer.prefill import has_plain_cache, padded, padded_length, prefill
 from lm_steer.score.store import Item, Scorer
 
-TOKENS_A_BLOCK = 2048
-SLOTS = 5
+# Tokens of a block, and the multiple that continuations are padded to.
+TOKENS = {"cpu": 1024, "cuda": 8192}
 STEP = 4
 
 Ids = list[int]
@@ -57,51 +58,55 @@ def _judge(loaded: LoadedModel, head: Head, items: Sequence[Item]) -> Iterator[t
 def _nll(loaded: LoadedModel, head: Head, pairs: list[tuple[Ids, Ids]]) -> Iterator[tuple[int, float]]:
     """Yield (index, summed NLL of a pair's second ids given its first ones), the longest first.
 
-    Up to SLOTS pairs with the same first ids make a unit, and units of like lengths a block of fixed shape.
+    Pairs of like lengths make a block, of fixed shape on a CPU; each of its prompts is run once.
     """
-    groups: dict[tuple[int, ...], list[int]] = {}
-    for index, (given, ids) in enumerate(pairs):
+    indices = []
+    for index, (_, ids) in enumerate(pairs):
         if ids:
-            groups.setdefault((round_up(len(ids), STEP), *given), []).append(index)
+            indices.append(index)
         else:
             yield index, 0.0
-    units = [group[start : start + SLOTS] for group in groups.values() for start in range(0, len(group), SLOTS)]
-    keys = [(round_up(len(pairs[unit[0]][0])), round_up(len(pairs[unit[0]][1]), STEP)) for unit in units]
-    for key, full, numbers in blocks_of(keys, lambda key: max(1, TOKENS_A_BLOCK // (SLOTS * key[1]))):
-        chosen = [units[number] for number in numbers]
-        filled = [*chosen, *[chosen[-1]] * (full - len(chosen))]
-        given = [pairs[unit[0]][0] for unit in filled]
-        ids = [pairs[index][1] for unit in filled for index in [*unit, *[unit[-1]] * (SLOTS - len(unit))]]
-        losses = _block_nll(loaded, head, _padded(loaded, given, key[0], left=True), _padded(loaded, ids, key[1]))
-        for unit, row in zip(chosen, losses.view(full, SLOTS).tolist(), strict=False):
-            yield from zip(unit, row, strict=False)
+    # Pairs with the same first ids stand together, so that a block has few prompts.
+    indices.sort(key=lambda index: pairs[index][0])
+    device = loaded.device.type
+    keys = [(padded_length(loaded, len(pairs[i][0])), round_up(len(pairs[i][1]), STEP)) for i in indices]
+    for (given, length), full, places in blocks_of(keys, lambda key: max(1, TOKENS[device] // key[1])):
+        block = [pairs[indices[place]] for place in places]
+        filled = [*block, *[block[-1]] * (full - len(block))] if device == "cpu" else block
+        losses = _block_nll(loaded, head, filled, given, length)
+        yield from zip((indices[place] for place in places), losses.tolist(), strict=False)
 
 
-def _block_nll(loaded: LoadedModel, head: Head, first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]) -> Tensor:
-    """Return the summed NLL (units · SLOTS,) of the second parts, each given its unit's first part."""
-    (ids, mask), (targets, present) = first, second
-    cache = DynamicCache(config=loaded.model.config)
-    positions = (mask.cumsum(-1) - 1).clamp_min(0)
+def _block_nll(loaded: LoadedModel, head: Head, pairs: list[tuple[Ids, Ids]], given: int, length: int) -> Tensor:
+    """Return the summed NLL (pairs,) of the second ids, padded to `length`, given the first, padded to `given`."""
+
+    def run(ids: Tensor, mask: Tensor, positions: Tensor, cache: Cache) -> Tensor:
+        options = {"position_ids": positions, "past_key_values": cache, "use_cache": True}
+        return head_inputs(loaded.model, ids, mask, **options)[:, -1]
+
+    prompts = {tuple(first): None for first, _ in pairs}
+    numbers = {first: number for number, first in enumerate(prompts)}
+    of_pair = torch.tensor([numbers[tuple(first)] for first, _ in pairs], device=loaded.device)
+    rows = [list(first) for first in prompts]
+    if not has_plain_cache(loaded):
+        # These run in one pass, whose shape must not depend on how many prompts there are.
+        rows += [rows[-1]] * (len(pairs) - len(rows))
+    last, cache = prefill(loaded, rows, given, run)
+    cache.batch_select_indices(of_pair)
+    ids, present = _padded(loaded, [second for _, second in pairs], length)
+    mask = torch.cat([padded(loaded, rows, given)[1][of_pair], present], dim=1)
+    positions = (mask.cumsum(-1) - 1)[:, given:]
     states = head_inputs(loaded.model, ids, mask, position_ids=positions, past_key_values=cache, use_cache=True)
-    last = states[:, -1:].repeat_interleave(SLOTS, 0)
-    cache.batch_repeat_interleave(SLOTS)
-    mask = torch.cat([mask.repeat_interleave(SLOTS, 0), present], dim=1)
-    positions = (mask.cumsum(-1) - 1)[:, ids.shape[1] :]
-    states = head_inputs(loaded.model, targets, mask, position_ids=positions, past_key_values=cache, use_cache=True)
-    states = torch.cat([last, states[:, :-1]], dim=1)
-    losses = head_cross_entropy(head, states.flatten(0, 1), targets.flatten()).view(targets.shape)
+    states = torch.cat([last[of_pair, None], states[:, :-1]], dim=1)
+    losses = head_cross_entropy(head, states.flatten(0, 1), ids.flatten()).view(ids.shape)
     return (losses * present).sum(1)
 
 
-def _padded(loaded: LoadedModel, rows: list[Ids], length: int, left: bool = False) -> tuple[Tensor, Tensor]:
-    """Return ids and mask, (rows, length)."""
-    ids = torch.full((len(rows), length), loaded.tokenizer.pad_token_id)
-    mask = torch.zeros_like(ids)
-    for number, row in enumerate(rows):
-        place = slice(length - len(row), length) if left else slice(0, len(row))
-        ids[number, place] = torch.tensor(row)
-        mask[number, place] = 1
-    return ids.to(loaded.device), mask.to(loaded.device)
+def _padded(loaded: LoadedModel, rows: list[Ids], length: int) -> tuple[Tensor, Tensor]:
+    """Return ids and mask, (rows, length), padded on the right."""
+    padding, device = loaded.tokenizer.pad_token_id, loaded.device
+    ids = torch.tensor([row + [padding] * (length - len(row)) for row in rows], device=device)
+    return ids, torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in rows], device=device)
 
 
 def _check_context(loaded: LoadedModel, items: Sequence[Item], wholes: list[Ids]) -> None:

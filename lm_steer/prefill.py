@@ -1,0 +1,73 @@
+"""Prompts through a model once, into a cache that their continuations share.
+
+    states, cache = prefill(loaded, ids, length, run)            # (prompts, …), keys and values padded to `length`
+    cache.batch_repeat_interleave(samples)
+
+On a CPU prompts go in small blocks by length, whose shapes depend on the length alone, so that a prompt's keys do not
+depend on the other prompts; padded on the left to one length they then stand side by side.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from transformers import Cache, DynamicCache
+from transformers.cache_utils import DynamicLayer
+
+from lm_steer.hidden import blocks_of, round_up
+from lm_steer.models import LoadedModel
+
+ROWS = 8
+STEP = 4
+# What short prompts are padded to on a CPU: few lengths leave few blocks to be filled up.
+SHORT = 32
+
+# Runs (tokens, mask, positions, cache) and returns (rows, …), what is wanted of each row's last token.
+Run = Callable[[Tensor, Tensor, Tensor, Cache], Tensor]
+
+
+@torch.no_grad()
+def prefill(loaded: LoadedModel, ids: list[list[int]], length: int, run: Run) -> tuple[Tensor, Cache]:
+    """Return what `run` gives for each prompt, (prompts, …), and the cache of all, padded on the left to `length`."""
+    config = loaded.model.config
+    whole = DynamicCache(config=config)
+    if loaded.device.type == "cuda" or not has_plain_cache(loaded):
+        return run(*padded(loaded, ids, length), whole), whole
+    states, layers = None, []
+    keys = [min(length, round_up(len(row), STEP)) for row in ids]
+    for width, full, indices in blocks_of(keys, lambda _: ROWS):
+        rows = [ids[index] for index in indices]
+        part = DynamicCache(config=config)
+        out = run(*padded(loaded, [*rows, *[rows[-1]] * (full - len(rows))], width), part)
+        if states is None:
+            states = out.new_empty(len(ids), *out.shape[1:])
+            layers = [
+                [held.new_zeros(len(ids), held.shape[1], length, held.shape[3]) for held in (layer.keys, layer.values)]
+                for layer in part.layers
+            ]
+        states[indices] = out[: len(rows)]
+        for (all_keys, all_values), layer in zip(layers, part.layers, strict=True):
+            all_keys[indices, :, length - width :] = layer.keys[: len(rows)]
+            all_values[indices, :, length - width :] = layer.values[: len(rows)]
+    for index, (all_keys, all_values) in enumerate(layers):
+        whole.update(all_keys, all_values, index)
+    return states, whole
+
+
+def has_plain_cache(loaded: LoadedModel) -> bool:
+    """Whether every layer of the model keeps the keys and values of all tokens, as a static cache does."""
+    layers = DynamicCache(config=loaded.model.config).layers
+    return bool(layers) and all(type(layer) is DynamicLayer for layer in layers)
+
+
+def padded(loaded: LoadedModel, rows: list[list[int]], length: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return token ids, mask and positions (rows, length), padded on the left."""
+    padding, device = loaded.tokenizer.pad_token_id, loaded.device
+    tokens = torch.tensor([[padding] * (length - len(row)) + row for row in rows], device=device)
+    mask = torch.tensor([[0] * (length - len(row)) + [1] * len(row) for row in rows], device=device)
+    return tokens, mask, (mask.cumsum(-1) - 1).clamp_min(0)
+
+
+def padded_length(loaded: LoadedModel, length: int) -> int:
+    """Return what a prompt of `length` tokens is padded to."""
+    return round_up(length) if loaded.device.type == "cuda" else max(SHORT, 1 << (length - 1).bit_length())
