@@ -56,14 +56,19 @@ def parse_job(text: str) -> Job:
     return Job(Path(parts[0]), Path(parts[1]), steers, {name: known[name](sampling[name]) for name in sampling})
 
 
-def _numbers(assignments: Sequence[str], text: str) -> dict[str, float]:
+def parse_values(text: str) -> dict[str, float]:
+    """Read steer values as they are written on the command line, `detox=5 corpus=1`."""
+    return _numbers(text.split(), text, "values are written `detox=5 corpus=1`")
+
+
+def _numbers(assignments: Sequence[str], text: str, form: str = FORM) -> dict[str, float]:
     numbers = {}
     for assignment in assignments:
         name, _, value = assignment.partition("=")
         try:
             numbers[name] = float(value)
         except ValueError:
-            raise LMSteerError(f"{assignment!r} in {text!r} is not name=number: {FORM}") from None
+            raise LMSteerError(f"{assignment!r} in {text!r} is not name=number: {form}") from None
     return numbers
 
 

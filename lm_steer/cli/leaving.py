@@ -1,0 +1,49 @@
+"""Steers that leave this package: exported for other engines."""
+
+import json
+from dataclasses import asdict
+from typing import Annotated, Literal
+
+import typer
+
+from lm_steer.cli.app import CACHE, Cache, Dtype, Model, Output, app
+
+
+@app.command()
+def export(
+    steer: Annotated[str, typer.Argument(help="The folder of a steer, or its id on the hub.")],
+    model: Model,
+    output: Output,
+    at: Annotated[str, typer.Option(help="Its values, `detox=5 corpus=1`; what is not named is at 0.")],
+    form: Annotated[
+        Literal["checkpoint", "adapter"], typer.Option(help="The whole model, or a LoRA of its head (PEFT).")
+    ] = "checkpoint",
+    engine: Annotated[str | None, typer.Option(help="What will run it, see `lm-steer engines`.")] = None,
+    revision: Annotated[str, typer.Option(help="The commit, for a model of the hub.")] = "",
+    dtype: Dtype = "float32",
+    cache: Cache = CACHE,
+) -> None:
+    """Export a steer at fixed values, as a folded checkpoint or a LoRA of the head, and check it.
+
+    lm-steer export my-steer --model openai-community/gpt2 --at "detox=5 corpus=1" --engine vllm -o steered
+    """
+    from lm_steer.export import export as write
+    from lm_steer.jobs import parse_values
+    from lm_steer.models import folder_of
+    from lm_steer.steer import Steer
+
+    values = parse_values(at)
+    found = Steer.from_pretrained(steer)
+    error = write(found, values, folder_of(model, cache, revision or None), output, form, engine, dtype)
+    print(f"{output}: logits as with the attached steer, to {error:.1g} of its effect")
+
+
+@app.command()
+def engines(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
+    """Tell which engines run an exported steer, which drop it silently, and how that is known.
+
+    lm-steer engines --json
+    """
+    from lm_steer.engines import ENGINES, markdown
+
+    print(json.dumps([asdict(engine) for engine in ENGINES]) if as_json else markdown(), end="\n" if as_json else "")

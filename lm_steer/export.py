@@ -1,0 +1,155 @@
+"""A steer leaves home: as a folded checkpoint for any engine, or as a LoRA of the head in PEFT's format.
+
+    lm-steer export my-steer --model openai-community/gpt2 --at "detox=5 corpus=1" --engine vllm -o steered
+
+checkpoint   the whole model with W' = W (I + ε Σ v_k A_k B_kᵀ) as its head
+adapter      the difference alone, W' - W = (ε W [v_k A_k]) [B_k]ᵀ, of rank r a dimension
+
+What is written is loaded again and its logits compared with the attached steer's before it takes its place.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, PreTrainedModel
+
+from lm_steer.attach import check_fit, output_head
+from lm_steer.engines import check_engine
+from lm_steer.errors import LMSteerError
+from lm_steer.files import read_json, replacing, write_json
+from lm_steer.fold import fold
+from lm_steer.models import LoadedModel, load_model
+from lm_steer.progress import say
+from lm_steer.steer import Steer
+
+FORMS = ("checkpoint", "adapter")
+RECORD = "lm_steer_export.json"
+# The largest error of the logits, as a share of what the steer changes in them; a dropped steer has 1.
+TOLERANCE = {"float32": 1e-3, "bfloat16": 0.15, "float16": 0.05}
+
+
+def export(
+    steer: Steer,
+    values: Mapping[str, float],
+    model: Path,
+    output: Path,
+    form: str = "checkpoint",
+    engine: str | None = None,
+    dtype: str = "float32",
+) -> float:
+    """Write a steer at fixed values for use without this package; return the relative error of its logits.
+
+    `model` is a folder that `obtain` made. Raises LMSteerError, and writes nothing, where the form cannot hold the
+    steer, the engine (any, if None) would drop it silently, or what was written does not steer as it should.
+    """
+    if form not in FORMS:
+        raise LMSteerError(f"there is no form '{form}': choose {', '.join(FORMS)}")
+    if not steer.vector(values).any():
+        raise LMSteerError("every value is 0: there is nothing to export")
+    loaded = load_model(model, dtype, "cpu")
+    check_fit(steer, loaded.model)
+    check_engine(loaded.model.config.model_type, form, engine)
+    _check_form(steer, loaded.model, form)
+    ids = _probe(loaded)
+    plain = _logits(loaded.model, ids)
+    with steer.attach(loaded.model) as handle, handle.at(values):
+        expected = _logits(loaded.model, ids)
+    with replacing(output) as temporary:
+        write = _write_checkpoint if form == "checkpoint" else _write_adapter
+        write(loaded, steer, values, temporary)
+        say("load it again and compare its logits")
+        found = _logits(_read(temporary, model, form, dtype), ids)
+        error = ((found - expected).norm() / (expected - plain).norm()).item()
+        if not error <= TOLERANCE[dtype]:
+            raise LMSteerError(
+                f"the {form} that was written does not steer as the attached steer does (its logits are off by "
+                f"{error:.2g} of the steer's effect): " + ("use --dtype float32" if dtype != "float32" else "report it")
+            )
+        record = {"model": loaded.name, "form": form, "values": dict(values), "error": error, "steer": steer.about}
+        write_json(temporary / RECORD, record)
+    return error
+
+
+def _check_form(steer: Steer, model: PreTrainedModel, form: str) -> None:
+    head = output_head(model)
+    if not isinstance(head, nn.Linear):
+        raise LMSteerError(f"the head is a {type(head).__name__}: a steer is exported only into a linear one")
+    if steer.kind == "multiply":
+        return
+    if form == "adapter":
+        raise LMSteerError(f"a steer of kind {steer.kind} is a bias, which an adapter cannot hold: export a checkpoint")
+    if head.bias is None:
+        raise LMSteerError(
+            f"a steer of kind {steer.kind} folds into a bias, which the head of a {model.config.model_type} does not "
+            "have: it would be dropped when the checkpoint is loaded; attach the steer in Python instead"
+        )
+
+
+def _write_checkpoint(loaded: LoadedModel, steer: Steer, values: Mapping[str, float], folder: Path) -> None:
+    fold(loaded.model, steer, values)
+    loaded.model.save_pretrained(folder)
+    loaded.tokenizer.save_pretrained(folder)
+
+
+def _write_adapter(loaded: LoadedModel, steer: Steer, values: Mapping[str, float], folder: Path) -> None:
+    peft = _peft()
+    head = output_head(loaded.model)
+    name = next(name for name, module in loaded.model.named_modules() if module is head)
+    down, up = lora_of(steer, values, head.weight.detach().float())
+    rank = len(down)
+    config = peft.LoraConfig(task_type="CAUSAL_LM", r=rank, lora_alpha=rank, target_modules=[name])
+    wrapped = peft.get_peft_model(loaded.model, config)
+    # By "auto" it would take the head itself along, which is the model's.
+    wrapped.save_pretrained(folder, save_embedding_layers=False)
+    prefix = f"base_model.model.{name}"
+    weights = {f"{prefix}.lora_A.weight": down.contiguous(), f"{prefix}.lora_B.weight": up.contiguous()}
+    written = load_file(folder / "adapter_model.safetensors")
+    if {key: value.shape for key, value in written.items()} != {key: value.shape for key, value in weights.items()}:
+        raise LMSteerError(f"this version of PEFT writes {', '.join(written)} for a LoRA of {name}: use PEFT 0.21")
+    save_file(weights, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    settings = read_json(folder / "adapter_config.json")
+    write_json(folder / "adapter_config.json", {**settings, "base_model_name_or_path": loaded.name})
+
+
+def lora_of(steer: Steer, values: Mapping[str, float], weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Return lora_A (rank, hidden) and lora_B (vocabulary, rank) with lora_B lora_A = W' - W.
+
+    Dimensions at 0 take no rank; a map of more than full rank is written at full rank, as W' - W itself.
+    """
+    acting = [(value, index) for index, value in enumerate(steer.vector(values).tolist()) if value]
+    down = torch.cat([steer.weights["B"][index].T for _, index in acting])
+    up = torch.cat([value * steer.epsilon * steer.weights["A"][index] for value, index in acting], dim=1)
+    if len(down) >= weight.shape[1]:
+        down, up = torch.eye(weight.shape[1]), up @ down
+    return down, weight @ up
+
+
+def _read(folder: Path, model: Path, form: str, dtype: str) -> nn.Module:
+    if form == "checkpoint":
+        return AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype), local_files_only=True).eval()
+    return _peft().PeftModel.from_pretrained(load_model(model, dtype, "cpu").model, str(folder)).eval()
+
+
+def _peft() -> Any:
+    try:
+        import peft
+    except ImportError:
+        raise LMSteerError(
+            "an adapter is written by PEFT, which is not installed: pip install 'lm-steer[peft]'"
+        ) from None
+    return peft
+
+
+def _probe(loaded: LoadedModel) -> Tensor:
+    """Return token ids (4, 12) that any model takes."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(len(loaded.tokenizer), (4, 12), generator=generator)
+
+
+@torch.no_grad()
+def _logits(model: nn.Module, ids: Tensor) -> Tensor:
+    return model(input_ids=ids, use_cache=False).logits.float()
