@@ -15,6 +15,7 @@ from lm_steer.errors import LMSteerError
 from lm_steer.files import read_jsonl, sha256_of, write_jsonl
 from lm_steer.generate import Sampling, generate, parts_folder
 from lm_steer.models import LoadedModel
+from lm_steer.shards import WHOLE, Shard
 from lm_steer.steer import Steer, compose
 from lm_steer.texts import read_prompts
 
@@ -84,10 +85,21 @@ def load_steer(steers: dict[str, dict[str, float]]) -> tuple[Steer, dict[str, fl
     return compose(loaded), values
 
 
-def run_jobs(jobs: Sequence[Job], load: Callable[[], LoadedModel], sampling: Sampling, cache: str | Path) -> None:
-    """Make every job's file. Prompts and steers of all are read first: a bad one is found before any work."""
+def run_jobs(
+    jobs: Sequence[Job],
+    load: Callable[[], LoadedModel],
+    sampling: Sampling,
+    cache: str | Path,
+    shard: Shard = WHOLE,
+) -> None:
+    """Make every job's file, of all its prompts or of one shard of them.
+
+    Prompts and steers of all are read first: a bad one is found before any work.
+    """
     rows = [read_jsonl(job.prompts) for job in jobs]
     prompts = [read_prompts(job.prompts) for job in jobs]
+    rows = [part[shard.of(len(part))] for part in rows]
+    prompts = [part[shard.of(len(part))] for part in prompts]
     steers = [load_steer(job.steers) if job.steers else None for job in jobs]
     loaded = load()
     for job, job_rows, job_prompts, steer in zip(jobs, rows, prompts, steers, strict=True):
@@ -100,7 +112,7 @@ def run_jobs(jobs: Sequence[Job], load: Callable[[], LoadedModel], sampling: Sam
         handle = attach(loaded.model, steer[0]) if steer else None
         try:
             with handle.at(steer[1]) if handle and steer else nullcontext():
-                texts = generate(loaded, job_prompts, chosen, job.output.stem, parts)
+                texts = generate(loaded, job_prompts, chosen, job.output.stem, parts) if job_prompts else []
         finally:
             if handle:
                 handle.remove()

@@ -26,6 +26,7 @@ def generate(
     top_p: float = 0.9,
     top_k: int = 0,
     seed: int = 0,
+    shard: Annotated[str, typer.Option(help="Which part of the prompts: 2-of-4 is the second of four.")] = "1-of-1",
     dtype: Dtype = "float32",
     cache: Cache = CACHE,
 ) -> None:
@@ -36,9 +37,28 @@ def generate(
     from lm_steer.generate import Sampling
     from lm_steer.jobs import parse_job, run_jobs
     from lm_steer.models import folder_of, load_model
+    from lm_steer.shards import Shard
 
+    part = Shard.parse(shard)
     sampling = Sampling(samples=samples, new_tokens=new_tokens, top_p=top_p, top_k=top_k, seed=seed)
-    run_jobs([parse_job(text) for text in job], lambda: load_model(folder_of(model, cache), dtype), sampling, cache)
+    run_jobs(
+        [parse_job(text) for text in job], lambda: load_model(folder_of(model, cache), dtype), sampling, cache, part
+    )
+
+
+@app.command()
+def gather(
+    output: Annotated[list[Path], typer.Argument(help="Files to be made of their shards, below FOLDER.")],
+    shards: Annotated[int, typer.Option(help="How many shards there are.")],
+    folder: Annotated[Path, typer.Option(help="Where shards/1-of-4/PATH and so on are, and PATH goes.")],
+) -> None:
+    """Join generations that were made in shards, in the order of the prompts.
+
+    lm-steer gather results/out.jsonl --shards 4 --folder results
+    """
+    from lm_steer.shards import gather as join
+
+    join(output, folder, shards)
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import yaml
@@ -27,7 +28,7 @@ def tables(project: Path) -> bytes:
 def test_a_study_runs_once_and_again_only_where_it_was_edited(project, snakemake):
     planned = snakemake("-n")
     scoring = {"score", "score_by_model"}
-    assert jobs(planned) == {"model", "dataset", "prompts", "train", "generate", *scoring, "table", "page"}
+    assert jobs(planned) == {"model", "dataset", "prompts", "train", "generate", "gather", *scoring, "table", "page"}
     snakemake()
     assert (project / "reports/index.html").exists()
     before = tables(project)
@@ -41,17 +42,17 @@ def test_a_study_runs_once_and_again_only_where_it_was_edited(project, snakemake
     assert (project / "reports/report.zip").stat().st_size > 10_000
 
     steps = snakemake("-n", "--config", "steers={style: {steps: 7}}")
-    assert jobs(steps) == {"train", "generate", *scoring, "table", "page"}
+    assert jobs(steps) == {"train", "generate", "gather", *scoring, "table", "page"}
     title = snakemake("-n", "--config", "title=Another")
     assert jobs(title) == {"page"}
     value = snakemake("-n", "--config", "settings={styled: {steer: {style: {style: 4}}}}")
-    assert jobs(value) == {"generate", *scoring, "table", "page"}
+    assert jobs(value) == {"generate", "gather", *scoring, "table", "page"}
 
     edit(project / "lm_steer/metrics.py", "DRAWS = 1000", "DRAWS = 999")
     assert jobs(snakemake("-n")) == {"table", "page"}
     edit(project / "lm_steer/metrics.py", "DRAWS = 999", "DRAWS = 1000")
     edit(project / "lm_steer/loss.py", "CHUNK_BYTES = 64 << 20", "CHUNK_BYTES = 32 << 20")
-    assert jobs(snakemake("-n")) == {"train", "generate", *scoring, "table", "page"}
+    assert jobs(snakemake("-n")) == {"train", "generate", "gather", *scoring, "table", "page"}
     edit(project / "lm_steer/loss.py", "CHUNK_BYTES = 32 << 20", "CHUNK_BYTES = 64 << 20")
 
     # The same study, from nothing and without what is remembered outside the workflow's files: the same bytes.
@@ -69,6 +70,17 @@ def test_an_edited_value_generates_that_setting_alone(project, snakemake):
     assert "generate plain: 6 prompts done" in again.stdout and "(6 found from an earlier run)" in again.stdout
     assert (project / "results/generations/tiny/seed0/plain.jsonl").read_bytes() == plain
     assert (project / "results/generations/tiny/seed0/styled.jsonl").read_bytes() != styled
+
+
+def test_the_texts_do_not_depend_on_the_number_of_shards(project, snakemake):
+    snakemake("texts")
+    folder = project / "results/generations/tiny/seed0"
+    whole = {path.name: path.read_bytes() for path in folder.iterdir()}
+    shutil.rmtree(project / "results/.cache")
+    # Six prompts over eight jobs: some have none.
+    snakemake("texts", "--config", "shards=8")
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == whole
+    assert len(list((project / "results/shards").glob("*-of-8/generations/tiny/seed0/plain.jsonl"))) == 8
 
 
 def test_a_study_on_the_command_line_replaces_the_default_whole(project, snakemake):

@@ -218,7 +218,7 @@ def generation_jobs(wildcards):
             )
             for which, values in setting["steer"].items()
         )
-        output = f"results/generations/{wildcards.model}/seed{wildcards.seed}/{name}.jsonl"
+        output = f"results/shards/{wildcards.scatteritem}/generations/{wildcards.model}/seed{wildcards.seed}/{name}.jsonl"
         sampling = "".join(f" {key}={value}" for key, value in setting["sampling"].items()).replace(
             " ", "|", 1
         )

@@ -1,7 +1,13 @@
 # Continuations: one process makes every setting of a model and seed, for loading a model is dear. What an earlier run
 # has made under the same steer, values, prompts and sampling is found again, so that one edited setting costs itself.
+# The prompts are scattered over `shards` such processes.
 localrules:
     external,
+    gather,
+
+
+scattergather:
+    shards=STUDY["shards"],
 
 
 rule external:
@@ -29,11 +35,14 @@ rule generate:
         steers=steers_used,
         prompts=prompts_used,
     output:
-        expand("results/generations/{{model}}/seed{{seed}}/{setting}.jsonl", setting=SETTINGS),
+        expand(
+            "results/shards/{{scatteritem}}/generations/{{model}}/seed{{seed}}/{setting}.jsonl",
+            setting=SETTINGS,
+        ),
     log:
-        "results/logs/generate/{model}.seed{seed}.log",
+        "results/logs/generate/{model}.seed{seed}.{scatteritem}.log",
     benchmark:
-        "results/benchmarks/generate/{model}.seed{seed}.tsv"
+        "results/benchmarks/generate/{model}.seed{seed}.{scatteritem}.tsv"
     conda:
         ENVIRONMENT
     threads: TORCH_THREADS
@@ -46,5 +55,26 @@ rule generate:
         sampling=options(STUDY["sampling"], ["samples", "new_tokens", "top_p", "top_k"]),
         code=code_digest("generate"),
     shell:
-        "lm-steer generate --model {input.model:q} {params.sampling:q} --seed {wildcards.seed} {params.jobs:q}"
-        " 2>&1 | tee {log:q}"
+        "lm-steer generate --model {input.model:q} {params.sampling:q} --seed {wildcards.seed}"
+        " --shard {wildcards.scatteritem} {params.jobs:q} 2>&1 | tee {log:q}"
+
+
+rule gather:
+    input:
+        gather.shards(
+            "results/shards/{scatteritem}/generations/{{model}}/seed{{seed}}/{setting}.jsonl",
+            setting=SETTINGS,
+        ),
+    output:
+        expand("results/generations/{{model}}/seed{{seed}}/{setting}.jsonl", setting=SETTINGS),
+    log:
+        "results/logs/gather/{model}.seed{seed}.log",
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=1000,
+    params:
+        shards=len(gather.shards("{scatteritem}")),
+        code=code_digest("gather"),
+    shell:
+        "lm-steer gather {output:q} --shards {params.shards} --folder results 2>&1 | tee {log:q}"

@@ -1,0 +1,46 @@
+"""Shards: consecutive parts of the prompts, each made by a job of its own, and joined in their order.
+
+    lm-steer generate … --shard 2-of-4 --job "results/shards/2-of-4/out.jsonl|prompts.jsonl|"
+    lm-steer gather results/out.jsonl --shards 4 --folder results
+
+A continuation depends on its prompt and the seed, so that the joined file has the same bytes for any number of shards.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lm_steer.errors import LMSteerError
+from lm_steer.files import replacing
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Part `number` (from 1) of `count`."""
+
+    number: int = 1
+    count: int = 1
+
+    @classmethod
+    def parse(cls, text: str) -> "Shard":
+        """Read `2-of-4`; LMSteerError where it is none."""
+        number, _, count = text.partition("-of-")
+        if not (number.isdigit() and count.isdigit() and 1 <= int(number) <= int(count)):
+            raise LMSteerError(f"{text!r} is no shard: write 2-of-4 for the second of four")
+        return cls(int(number), int(count))
+
+    def of(self, total: int) -> slice:
+        """Return which of `total` things belong to this shard; there may be none."""
+        return slice(total * (self.number - 1) // self.count, total * self.number // self.count)
+
+
+WHOLE = Shard()
+
+
+def gather(outputs: Sequence[Path], folder: Path, count: int) -> None:
+    """Join FOLDER/shards/{number}-of-{count}/PATH to FOLDER/PATH for each output, a file of lines below FOLDER."""
+    for output in outputs:
+        path = output.relative_to(folder)
+        with replacing(output) as temporary, open(temporary, "wb") as joined:
+            for number in range(1, count + 1):
+                joined.write((folder / "shards" / f"{number}-of-{count}" / path).read_bytes())

@@ -1,0 +1,33 @@
+import pytest
+
+from lm_steer import LMSteerError
+from lm_steer.shards import Shard, gather
+
+
+@pytest.mark.parametrize("total", [0, 1, 5, 8, 100])
+@pytest.mark.parametrize("count", [1, 3, 8])
+def test_shards_hold_everything_once_and_in_order(total, count):
+    things = list(range(total))
+    parts = [things[Shard(number, count).of(total)] for number in range(1, count + 1)]
+    assert [thing for part in parts for thing in part] == things
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+def test_a_shard_is_read():
+    assert Shard.parse("2-of-4") == Shard(2, 4)
+
+
+@pytest.mark.parametrize("text", ["", "2", "0-of-4", "5-of-4", "2/4", "a-of-b"])
+def test_what_is_no_shard_is_named(text):
+    with pytest.raises(LMSteerError, match="2-of-4"):
+        Shard.parse(text)
+
+
+def test_files_are_joined_in_the_order_of_their_shards(tmp_path):
+    for number in range(1, 12):
+        part = tmp_path / f"shards/{number}-of-11/texts/out.jsonl"
+        part.parent.mkdir(parents=True)
+        part.write_text(f"{number}\n" if number != 5 else "", encoding="utf-8")
+    gather([tmp_path / "texts/out.jsonl"], tmp_path, 11)
+    joined = (tmp_path / "texts/out.jsonl").read_text(encoding="utf-8").split()
+    assert joined == [str(number) for number in range(1, 12) if number != 5]
