@@ -59,7 +59,8 @@ def provenance(study: Study, results: Path, cells: Iterable[Cell]) -> dict[str, 
         "total_seconds": sum(step["seconds"] for step in steps),
         "peak_memory": max((step["memory"] for step in steps if step["memory"] > 0), default=float("nan")),
         "version": lm_steer.__version__,
-        "revision": _revision(),
+        "revision": git_revision(),
+        "record": read_json(results / "run.json") if (results / "run.json").exists() else None,
         "date": datetime.now(UTC).date().isoformat(),
     }
 
@@ -144,7 +145,7 @@ def _steps(folder: Path) -> Iterator[dict[str, Any]]:
         yield {"name": name, "seconds": float(row["s"]), "memory": float(row["max_rss"])}
 
 
-def _revision() -> str:
+def git_revision() -> str:
     """Return the git revision of the package's own checkout, or nothing where it is installed without one."""
     folder = Path(__file__).parent
     if _git(folder, "rev-parse", "--show-prefix") != "lm_steer/report/":

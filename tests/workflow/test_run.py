@@ -28,11 +28,25 @@ def tables(project: Path) -> bytes:
 def test_a_study_runs_once_and_again_only_where_it_was_edited(project, snakemake):
     planned = snakemake("-n")
     scoring = {"score", "score_by_model"}
-    assert jobs(planned) == {"model", "dataset", "prompts", "train", "generate", "gather", *scoring, "table", "page"}
+    assert jobs(planned) == {
+        "model",
+        "dataset",
+        "prompts",
+        "train",
+        "generate",
+        "gather",
+        *scoring,
+        "table",
+        "record",
+        "page",
+    }
     snakemake()
     assert (project / "reports/index.html").exists()
     before = tables(project)
     assert b"perplexity" in before and b"avg_max_toxicity" in before
+    record = json.loads((project / "results/run.json").read_text(encoding="utf-8"))
+    assert {step["rule"] for step in record["steps"]} >= {"train", "generate", "score", "table"}
+    assert record["inputs"]["texts.jsonl"] and record["study"]["settings"]["styled"]["against"] == "plain"
 
     assert "Nothing to be done" in snakemake().stdout
     for arguments in (["--report", "reports/report.zip"], ["--rulegraph"]):
@@ -42,17 +56,17 @@ def test_a_study_runs_once_and_again_only_where_it_was_edited(project, snakemake
     assert (project / "reports/report.zip").stat().st_size > 10_000
 
     steps = snakemake("-n", "--config", "steers={style: {steps: 7}}")
-    assert jobs(steps) == {"train", "generate", "gather", *scoring, "table", "page"}
+    assert jobs(steps) == {"train", "generate", "gather", *scoring, "table", "record", "page"}
     title = snakemake("-n", "--config", "title=Another")
-    assert jobs(title) == {"page"}
+    assert jobs(title) == {"record", "page"}
     value = snakemake("-n", "--config", "settings={styled: {steer: {style: {style: 4}}}}")
-    assert jobs(value) == {"generate", "gather", *scoring, "table", "page"}
+    assert jobs(value) == {"generate", "gather", *scoring, "table", "record", "page"}
 
     edit(project / "lm_steer/metrics.py", "DRAWS = 1000", "DRAWS = 999")
-    assert jobs(snakemake("-n")) == {"table", "page"}
+    assert jobs(snakemake("-n")) == {"table", "record", "page"}
     edit(project / "lm_steer/metrics.py", "DRAWS = 999", "DRAWS = 1000")
     edit(project / "lm_steer/loss.py", "CHUNK_BYTES = 64 << 20", "CHUNK_BYTES = 32 << 20")
-    assert jobs(snakemake("-n")) == {"train", "generate", "gather", *scoring, "table", "page"}
+    assert jobs(snakemake("-n")) == {"train", "generate", "gather", *scoring, "table", "record", "page"}
     edit(project / "lm_steer/loss.py", "CHUNK_BYTES = 32 << 20", "CHUNK_BYTES = 64 << 20")
 
     # The same study, from nothing and without what is remembered outside the workflow's files: the same bytes.

@@ -31,6 +31,7 @@ rule table:
 
 rule page:
     input:
+        rules.record.output,
         *TABLES,
         *TEXTS,
         *SCORES,

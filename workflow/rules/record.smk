@@ -1,0 +1,27 @@
+# The record of a run, in which alone dates and times are.
+localrules:
+    record,
+
+
+rule record:
+    input:
+        *TABLES,
+        *TEXTS,
+        *SCORES,
+        *STEERS,
+        *DATA,
+    output:
+        record="results/run.json",
+        benchmarks="results/benchmarks.csv",
+    log:
+        "results/logs/record.log",
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=2000,
+    params:
+        study=whole_study,
+        code=code_digest("record"),
+    shell:
+        "lm-steer record --study {params.study:q} --output {output.record:q} --benchmarks {output.benchmarks:q}"
+        " 2>&1 | tee {log:q}"
