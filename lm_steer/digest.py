@@ -54,10 +54,22 @@ def _parsed(path: Path) -> ast.Module:
 
 def _imports(tree: ast.AST) -> Iterator[Path]:
     """Yield the package's own modules that `tree` imports, at its top or inside a function."""
-    for node in ast.walk(tree):
+    for node in _running(tree):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "lm_steer":
             names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
             for name in names:
                 path = PACKAGE.joinpath(*name.split(".")[1:]).with_suffix(".py")
                 if path.exists():
                     yield path
+
+
+def _running(tree: ast.AST) -> Iterator[ast.AST]:
+    """Walk through all that runs: what is there for type checkers alone does not."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING":
+            waiting.extend(node.orelse)
+            continue
+        yield node
+        waiting.extend(ast.iter_child_nodes(node))

@@ -29,7 +29,10 @@ from lm_steer.errors import LMSteerError
 from lm_steer.files import read_json, replacing
 
 if TYPE_CHECKING:
+    from lm_steer.analyse.directions import Direction
+    from lm_steer.analyse.evidence import Evidence
     from lm_steer.attach import Handle
+    from lm_steer.models import LoadedModel
 
 FORMAT = 1
 FILES = ("steer.safetensors", "steer_config.json")
@@ -126,6 +129,18 @@ class Steer:
         from lm_steer.attach import attach
 
         return attach(model, self)
+
+    def transfer(self, source: "LoadedModel", target: "LoadedModel", **options: Any) -> Self:
+        """Return the steer for another model; see `lm_steer.analyse.transfer`."""
+        return _aside("analyse.transfer").transfer(self, source, target, **options)
+
+    def directions(self, loaded: "LoadedModel", dimension: str | None = None, **options: Any) -> "list[Direction]":
+        """Return what a dimension (the first) has learned, as words; see `lm_steer.analyse.directions`."""
+        return _aside("analyse.directions").directions(self, loaded, dimension or self.dimensions[0], **options)
+
+    def evidence(self, loaded: "LoadedModel", text: str, values: Mapping[str, float], **options: Any) -> "Evidence":
+        """Return where in a text the steer at these values shows; see `lm_steer.analyse.evidence`."""
+        return _aside("analyse.evidence").evidence(self, loaded, text, values, **options)
 
     # --- algebra -----------------------------------------------------------------------------------------
 

@@ -26,6 +26,8 @@ FILE = re.compile(r"/(?P<repo>(?:datasets/)?[^/]+/[^/]+)/resolve/(?P<revision>[^
 LISTING = re.compile(
     r"/api/(?P<kind>models|datasets)/(?P<repo>[^/]+/[^/]+)/(?P<what>revision|tree)/(?P<revision>[^/]+)"
 )
+# Folders inside a repository, of which there are none here.
+INNER = re.compile(LISTING.pattern + r"/.+")
 WRITING = re.compile(r"/api/models/(?P<repo>[^/]+/[^/]+)/(?P<what>preupload|commit)/main")
 BATCH = re.compile(r"/[^/]+/[^/]+\.git/info/lfs/objects/batch")
 
@@ -72,6 +74,8 @@ class Hub(Service):
             self._file(handler, **match.groupdict())
         elif match := LISTING.fullmatch(path):
             self._listing(handler, **match.groupdict())
+        elif INNER.fullmatch(path):
+            self._fail(handler, 404, "EntryNotFound")
         else:
             self._fail(handler, 404, "RepoNotFound")
 

@@ -1,0 +1,226 @@
+"""A playground in the browser: one prompt, a slider a dimension, unsteered and steered side by side as they stream.
+
+    lm-steer demo                                # the model and the steers of the last run, on 127.0.0.1
+
+It shows evidence in a pasted text and the words of a steer's directions too. Nothing leaves the machine.
+"""
+
+import html
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from lm_steer.analyse.directions import directions
+from lm_steer.analyse.evidence import Evidence, evidence
+from lm_steer.attach import Handle
+from lm_steer.errors import LMSteerError
+from lm_steer.models import LoadedModel
+from lm_steer.sample import sample_tokens, tries
+from lm_steer.steer import Steer, compose
+
+TITLE = "LM-Steer playground"
+LIMIT = 10.0
+
+
+@dataclass(frozen=True)
+class Playground:
+    """A model and the steer that sits on it; what the page does is done by these methods, without a page."""
+
+    loaded: LoadedModel
+    handle: Handle
+
+    @property
+    def steer(self) -> Steer:
+        """The steer on the model."""
+        return self.handle.steer
+
+    @torch.no_grad()
+    def stream(
+        self, prompt: str, values: Mapping[str, float], new_tokens: int = 40, seed: int = 0, top_p: float = 0.9
+    ) -> Iterator[tuple[str, str]]:
+        """Yield the unsteered and the steered continuation, a token longer each time.
+
+        Both draw by the same random numbers, so that what differs between them is the steer's doing.
+        """
+        ids = self.loaded.tokenizer(prompt)["input_ids"]
+        if not ids:
+            raise LMSteerError("the prompt is empty: write its first words")
+        random = np.random.default_rng(seed)
+        rows = {name: [0.0, value] for name, value in values.items()}
+        tokens = torch.tensor([ids, ids], device=self.loaded.device)
+        made, cache, open_rows = [[], []], None, [True, True]
+        for _ in range(new_tokens):
+            # Set for this step alone: between two of them the page may be asked for something else.
+            with self.handle.at(rows):
+                out = self.loaded.model(input_ids=tokens, past_key_values=cache, use_cache=True)
+            uniforms = torch.from_numpy(random.random((1, tries(top_p)))).to(tokens.device).expand(2, -1)
+            drawn = sample_tokens(out.logits[:, -1].float(), uniforms, top_p)
+            cache, tokens = out.past_key_values, drawn[:, None]
+            for row, token in enumerate(drawn.tolist()):
+                open_rows[row] &= token != self.loaded.tokenizer.eos_token_id
+                if open_rows[row]:
+                    made[row].append(token)
+            yield self._added(ids, made[0]), self._added(ids, made[1])
+            if not any(open_rows):
+                return
+
+    def _added(self, ids: list[int], made: list[int]) -> str:
+        before, after = (self.loaded.tokenizer.decode(row, skip_special_tokens=True) for row in (ids, ids + made))
+        return after[len(before) :]
+
+    def evidence(self, text: str, values: Mapping[str, float]) -> Evidence:
+        """Return where in a text the steer at these values shows."""
+        if not any(values.values()):
+            raise LMSteerError("every slider is at 0: move one, evidence is for a steer at a value")
+        return evidence(self.steer, self.loaded, text, values)
+
+    def words(self, dimension: str) -> list[list[str]]:
+        """Return the first directions of a dimension: share in per cent, words raised, words lowered."""
+        found = directions(self.steer, self.loaded, dimension)
+        return [
+            [f"{100 * one.share:.1f}", *(", ".join(word for word, _ in side) for side in (one.raised, one.lowered))]
+            for one in found
+        ]
+
+
+def last_run(results: Path, model: str = "", folders: Sequence[Path] = ()) -> tuple[str, Steer]:
+    """Return which model to load and the steer to put on it: those of the last run, or those that are named.
+
+    Of a run it is the first seed of each steer. Raises LMSteerError where there are none.
+    """
+    if folders:
+        if not model:
+            raise LMSteerError("say which model the steer is for: --model FOLDER, or owner/name of the hub")
+        return model, joined(folders)
+    runs = results / "steers"
+    ran = sorted(place.name for place in runs.glob("*") if (results / "models" / place.name).is_dir())
+    name = Path(model).name if model else next(iter(ran), "")
+    found = [min(place.glob("seed*")) for place in sorted((runs / name).glob("*")) if any(place.glob("seed*"))]
+    if not name or not found:
+        raise LMSteerError(f"{runs / name} holds no steers: run a study first, or give --model and --steer")
+    return model or str(results / "models" / name), joined(found)
+
+
+def joined(folders: Sequence[Path]) -> Steer:
+    """Return one steer of several folders; one alone keeps the names of its dimensions.
+
+    Steers of another kind than the first's do not add up and are left out.
+    """
+    if len(folders) == 1:
+        return Steer.from_pretrained(folders[0])
+    names = [folder.parent.name if folder.name.startswith("seed") else folder.name for folder in folders]
+    steers = dict(zip(names, map(Steer.from_pretrained, folders), strict=True))
+    kind = next(iter(steers.values())).kind
+    return compose({name: steer for name, steer in steers.items() if steer.kind == kind})
+
+
+def highlighted(found: Evidence) -> str:
+    """Return a text as HTML, each token as strongly marked as it argues for the style (or, in blue, against it)."""
+    top = max((abs(score) for score in found.scores), default=0) or 1
+    inside = {index for span in found.spans for index in range(span.start, span.stop)}
+    parts, end = [], 0
+    for index, ((start, stop), score) in enumerate(zip(found.offsets, found.scores, strict=True)):
+        colour = "214, 106, 0" if score > 0 else "0, 106, 214"
+        style = f"background: rgba({colour}, {0.6 * abs(score) / top:.2f})"
+        style += "; border-bottom: 2px solid" if index in inside else ""
+        parts.append(html.escape(found.text[end:start]))
+        parts.append(f'<span style="{style}" title="{score:+.2f} nats">{html.escape(found.text[start:stop])}</span>')
+        end = stop
+    spans = "".join(
+        f"<li>{html.escape(found.piece(span))}: {span.score:+.2f} nats</li>"
+        for span in sorted(found.spans, key=lambda span: -span.score)
+    )
+    listed = f"<ol>{spans}</ol>" if spans else "<p>Nothing in it argues for the style.</p>"
+    return f'<p style="line-height: 1.8">{"".join(parts)}</p>{listed}'
+
+
+def require_gradio() -> None:
+    """Raise LMSteerError where the page's library is missing."""
+    if find_spec("gradio") is None:
+        raise LMSteerError("the playground needs gradio, which is missing: pip install 'lm-steer[demo]'")
+
+
+def build(playground: Playground) -> Any:
+    """Return the page, a `gradio.Blocks`."""
+    import gradio as gr
+
+    names = playground.steer.dimensions
+    # One thing at a time on the one model; who asks again while it works is heard afterwards.
+    once = {"concurrency_limit": 1, "concurrency_id": "model", "trigger_mode": "always_last"}
+    once |= {"api_visibility": "private"}
+
+    def told(function: Any) -> Any:
+        """Turn an error for people into the page's own."""
+
+        def inner(*given: Any) -> Any:
+            try:
+                yield from function(*given)
+            except LMSteerError as error:
+                raise gr.Error(str(error), print_exception=False) from None
+
+        return inner
+
+    @told
+    def write(prompt: str, new_tokens: int, seed: int, *values: float) -> Iterator[tuple[str, str]]:
+        yield from playground.stream(prompt, dict(zip(names, values, strict=True)), int(new_tokens), int(seed))
+
+    @told
+    def mark(text: str, *values: float) -> Iterator[str]:
+        yield highlighted(playground.evidence(text, dict(zip(names, values, strict=True))))
+
+    @told
+    def list_words(dimension: str) -> Iterator[list[list[str]]]:
+        yield playground.words(dimension)
+
+    with gr.Blocks(title=TITLE, analytics_enabled=False) as page:
+        gr.Markdown(f"# {TITLE}\n{playground.loaded.name}, with {', '.join(names)}. At 0 it is the unsteered model.")
+        with gr.Row():
+            sliders = [
+                gr.Slider(-LIMIT, LIMIT, value=0.0 if number else 5.0, step=0.5, label=name, elem_id=f"at-{number}")
+                for number, name in enumerate(names)
+            ]
+        with gr.Tab("Continue"):
+            prompt = gr.Textbox("The film was", label="Prompt", elem_id="prompt")
+            with gr.Row():
+                new_tokens = gr.Slider(5, 100, value=40, step=5, label="New tokens")
+                seed = gr.Number(0, precision=0, label="Seed")
+            start = gr.Button("Continue it", variant="primary", elem_id="start")
+            with gr.Row():
+                plain = gr.Textbox(label="Unsteered", lines=8, elem_id="plain")
+                steered = gr.Textbox(label="Steered", lines=8, elem_id="steered")
+            given = [prompt, new_tokens, seed, *sliders]
+            gr.on([start.click, prompt.submit], write, given, [plain, steered], **once)
+        with gr.Tab("Evidence"):
+            text = gr.Textbox("A warm and funny film that nobody should miss.", label="Text", lines=3, elem_id="text")
+            show = gr.Button("Show where the style is", variant="primary", elem_id="show")
+            marked = gr.HTML(elem_id="marked")
+            show.click(mark, [text, *sliders], marked, **once)
+        if playground.steer.kind == "multiply":
+            with gr.Tab("Words"):
+                which = gr.Dropdown(list(names), value=names[0], label="Dimension", elem_id="which")
+                look = gr.Button("List its words", variant="primary", elem_id="look")
+                headers = ["share, %", "made likelier", "made less likely"]
+                layout = {"column_widths": ["10%", "45%", "45%"], "wrap": True, "interactive": False}
+                table = gr.Dataframe(
+                    headers=headers, column_widths=widths, wrap=True, interactive=False, elem_id="words"
+                )
+                look.click(list_words, which, table, **once)
+    return page
+
+
+def serve(playground: Playground, host: str, port: int | None) -> None:
+    """Serve the page until it is interrupted; a port of None is the first free one from 7860."""
+    import gradio as gr
+
+    # The default theme asks Google for its letters.
+    theme = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
+    options = {"share": False, "footer_links": [], "ssr_mode": False, "theme": theme}
+    try:
+        build(playground).launch(server_name=host, server_port=port, **options)
+    except OSError as error:
+        raise LMSteerError(f"no page can be served on {host}:{port or 7860} ({error}): give another --port") from None
