@@ -206,9 +206,7 @@ def build(playground: Playground) -> Any:
                 look = gr.Button("List its words", variant="primary", elem_id="look")
                 headers = ["share, %", "made likelier", "made less likely"]
                 layout = {"column_widths": ["10%", "45%", "45%"], "wrap": True, "interactive": False}
-                table = gr.Dataframe(
-                    headers=headers, column_widths=widths, wrap=True, interactive=False, elem_id="words"
-                )
+                table = gr.Dataframe(headers=headers, elem_id="words", **layout)
                 look.click(list_words, which, table, **once)
     return page
 
