@@ -43,6 +43,8 @@ def _read_by(path: Path) -> Iterator[Path]:
     """Yield the files beside a module that it reads: the page's templates, the published numbers."""
     if path == PACKAGE / "report/page.py":
         yield from (path.parent / "templates").iterdir()
+    if path == PACKAGE / "report/figures.py":
+        yield path.parent / "templates/page.css"
     if path == PACKAGE / "report/published.py":
         yield path.with_suffix(".csv")
 

@@ -27,8 +27,8 @@ from lm_steer.files import numbered_jsonl, replacing
 from lm_steer.metrics import Array
 from lm_steer.progress import say
 from lm_steer.score.kinds import measure_of
-from lm_steer.score.run import STORE, make_scorer
-from lm_steer.score.store import Item, ScoreStore
+from lm_steer.score.run import make_scorer
+from lm_steer.score.store import STORE, Item, ScoreStore
 
 TOXIC = 0.5
 REFERENCE = "reference"

@@ -1,4 +1,4 @@
-"""Tables and the page."""
+"""Tables, figures and the page; two runs compared."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,12 +7,18 @@ import typer
 
 from lm_steer.cli.app import Output, app
 
+report = typer.Typer(no_args_is_help=True, help="The page of a run and its figures; what differs between two runs.")
+app.add_typer(report, name="report")
+
+Results = Annotated[Path, typer.Option(help="The folder of results.")]
+Kept = Annotated[Path | None, typer.Option(help="The study, as the workflow keeps it; by default RESULTS/study.json.")]
+
 
 @app.command()
 def table(
     output: Output,
     spec: Annotated[str, typer.Option(help="The table as JSON: rows, settings, scorers, models, seeds.")],
-    results: Annotated[Path, typer.Option(help="The folder of results.")] = Path("results"),
+    results: Results = Path("results"),
 ) -> None:
     """Compute one table: every metric with its interval and its difference to the unsteered row.
 
@@ -23,16 +29,38 @@ def table(
     write_table(spec, results, output)
 
 
-@app.command()
-def page(
-    output: Output,
-    study: Annotated[str, typer.Option(help="The whole study as JSON.")],
-    results: Annotated[Path, typer.Option(help="The folder of results.")] = Path("results"),
-) -> None:
-    """Make the report: one self-contained HTML page.
+@report.command()
+def study(output: Output, study: Annotated[str, typer.Option(help="The whole study as JSON.")]) -> None:
+    """Keep a study beside its results, so that pages and comparisons need no config.
 
-    lm-steer page --study '{"tables": …}' -o reports/index.html
+    lm-steer report study --study '{"tables": …}' -o results/study.json
     """
+    import json
+
+    from lm_steer.files import write_json
+
+    write_json(output, json.loads(study))
+
+
+@report.command()
+def page(output: Output = Path("reports/index.html"), results: Results = Path("results"), study: Kept = None) -> None:
+    """Make the report, one self-contained HTML page, of a run that is finished or not.
+
+    lm-steer report page --results results -o reports/index.html
+    """
+    from lm_steer.files import read_text
     from lm_steer.report.page import write_page
 
-    write_page(study, results, output)
+    write_page(read_text(study or results / "study.json"), results, output)
+
+
+@report.command()
+def figures(output: Output, results: Results = Path("results"), study: Kept = None) -> None:
+    """Draw the figures of the page as SVG files.
+
+    lm-steer report figures -o results/figures
+    """
+    from lm_steer.files import read_text
+    from lm_steer.report.drawn import write_figures
+
+    write_figures(read_text(study or results / "study.json"), results, output)

@@ -26,8 +26,7 @@ def store_export(
     lm-steer store export --scorer perspective -o scores.jsonl
     """
     from lm_steer.score.exchange import export_scores
-    from lm_steer.score.run import STORE
-    from lm_steer.score.store import ScoreStore
+    from lm_steer.score.store import STORE, ScoreStore
 
     export_scores(ScoreStore(cache / STORE), output, scorer, version, file or ())
 
@@ -41,8 +40,7 @@ def store_import(
     lm-steer store import scores.jsonl
     """
     from lm_steer.score.exchange import import_scores
-    from lm_steer.score.run import STORE
-    from lm_steer.score.store import ScoreStore
+    from lm_steer.score.store import STORE, ScoreStore
 
     for file in path:
         import_scores(ScoreStore(cache / STORE), file)
@@ -56,8 +54,7 @@ def store_list(
 
     lm-steer store list --json
     """
-    from lm_steer.score.run import STORE
-    from lm_steer.score.store import ScoreStore
+    from lm_steer.score.store import STORE, ScoreStore
 
     for held in ScoreStore(cache / STORE).holdings():
         if as_json:

@@ -22,8 +22,13 @@ HEADINGS = {
 
 
 def agreements(study: Study, results: Path) -> list[dict[str, Any]]:
-    """Return, for each set of texts, its figures by scorer, and a plot for each of its scorers."""
-    return [_agreement(name, block["scorers"], results) for name, block in study["agreement"].items()]
+    """Return, for each set of texts that was judged, its figures by scorer, and a plot for each of its scorers."""
+    return [
+        _agreement(name, block["scorers"], results)
+        for name, block in study["agreement"].items()
+        if (results / "tables" / f"agreement-{name}.csv").exists()
+        and (results / "agreement" / f"{name}.parquet").exists()
+    ]
 
 
 def _agreement(name: str, scorers: list[str], results: Path) -> dict[str, Any]:

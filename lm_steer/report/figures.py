@@ -1,7 +1,7 @@
-"""The page's figures, as inline SVG in the page's own colours.
+"""The page's figures, as inline SVG in the page's own colours, and as files of their own.
 
     effects(rows, "avg_max_toxicity", "Differences …")     # Markup("<svg …>…</svg>")
-    loss_curves([log], "Loss of …")
+    standalone(loss_curves([log], "Loss of …"))            # the text of an .svg file
 
 Drawn by matplotlib without pyplot, so that no state is left behind. Colours are stand-ins that become CSS
 variables: a figure follows the page into its dark scheme. The same data give the same bytes.
@@ -13,6 +13,7 @@ import re
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,7 @@ STYLE = {
     "xtick.color": COLOURS["muted"][0],
     "ytick.color": COLOURS["muted"][0],
 }
+PAGE_CSS = Path(__file__).parent / "templates/page.css"
 NO_METADATA = dict.fromkeys(("Date", "Creator", "Format", "Type"))
 WIDTH = 360
 LINE = 15
@@ -75,7 +77,7 @@ def effects(rows: Sequence[Effect], metric: str, name: str) -> Markup:
     top, bottom = 30, 26
     height = top + sum(heights) + bottom
     with rc_context(STYLE):
-        figure = _figure(height)
+        figure = blank(height)
         has_price = any(row.price for row in rows)
         widths = [(0.02, 0.45), (0.53, 0.45)] if has_price else [(0.02, 0.96)]
         columns = [figure.add_axes((left, bottom / height, width, sum(heights) / height)) for left, width in widths]
@@ -90,13 +92,13 @@ def effects(rows: Sequence[Effect], metric: str, name: str) -> Markup:
             for number_, line in enumerate(lines):
                 y = 1 - (top + start + LINE * (number_ + 1) - 2) / height
                 figure.text(0.02, y, line, va="baseline", bbox=LABEL_GROUND)
-        return _svg(figure, name)
+        return inline(figure, name)
 
 
 def loss_curves(logs: Sequence[list[dict[str, Any]]], name: str) -> Markup:
     """Draw the training loss (faint, and smoothed) and the dev loss (points), one log a seed."""
     with rc_context(STYLE):
-        figure = _figure(215)
+        figure = blank(215)
         axes = figure.add_axes((0.1, 0.19, 0.88, 0.7))
         for log in logs:
             steps, losses = _series(log, "loss")
@@ -109,25 +111,25 @@ def loss_curves(logs: Sequence[list[dict[str, Any]]], name: str) -> Markup:
         axes.legend(frameon=False, ncols=2, loc="lower right", bbox_to_anchor=(1, 0.97), borderpad=0, borderaxespad=0)
         axes.set_xlabel("step")
         axes.set_title("loss, nats a token", loc="left", fontsize=10.5, color=COLOURS["muted"][0])
-        _bare(axes, "left", "bottom")
+        bare(axes, "left", "bottom")
         axes.grid(axis="y", color=COLOURS["line"][0], linewidth=0.6)
         axes.yaxis.set_major_locator(MaxNLocator(5))
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        return _svg(figure, name)
+        return inline(figure, name)
 
 
 def scatter(first: Sequence[float], second: Sequence[float], labels: tuple[str, str], name: str) -> Markup:
     """Draw two scores in [0, 1] of the same texts against each other, with lines at .5 and where both are equal."""
     with rc_context(STYLE):
-        figure = _figure(WIDTH)
+        figure = blank(WIDTH)
         axes = figure.add_axes((0.12, 0.12, 0.85, 0.85))
         axes.plot([0, 1], [0, 1], color=COLOURS["line"][0], linewidth=0.9, zorder=0)
         for draw in (axes.axvline, axes.axhline):
             draw(0.5, color=COLOURS["line"][0], linewidth=0.9, linestyle=(0, (3, 3)), zorder=0)
         axes.plot(first, second, "o", color=COLOURS["better"][0], alpha=0.35, markersize=3, markeredgewidth=0)
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel=labels[0], ylabel=labels[1])
-        _bare(axes, "left", "bottom")
-        return _svg(figure, name)
+        bare(axes, "left", "bottom")
+        return inline(figure, name)
 
 
 def _intervals(axes: Axes, cells: Sequence[Cell | None], places: Sequence[float]) -> None:
@@ -155,17 +157,18 @@ def _value_axis(axes: Axes, height: float, digits: int, ticks: int) -> None:
     step = abs(np.diff(axes.get_xticks()[:2])[0])
     decimals = min(digits, max(0, -math.floor(math.log10(step) + 1e-9)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: signed(value, decimals) if value else number(0, 0)))
-    _bare(axes)
+    bare(axes)
 
 
-def _bare(axes: Axes, *kept: str) -> None:
+def bare(axes: Axes, *kept: str) -> None:
+    """Leave of the frame the named sides alone."""
     axes.set_facecolor("none")
     axes.tick_params(length=0, pad=4)
     for side, spine in axes.spines.items():
         spine.set_visible(side in kept)
 
 
-def _figure(height: float) -> Figure:
+def blank(height: float) -> Figure:
     """A figure of the common width, in points, which are the SVG's units."""
     return Figure(figsize=(WIDTH / 72, height / 72), facecolor="none")
 
@@ -183,7 +186,18 @@ def _smoothed(values: Sequence[float]) -> np.ndarray:
     return np.convolve(values, window, "same") / np.convolve(np.ones(len(values)), window, "same")
 
 
-def _svg(figure: Figure, name: str) -> Markup:
+def standalone(svg: Markup) -> str:
+    """Return a figure of the page as the text of a file: in the colours of the light page, on its ground."""
+    light = PAGE_CSS.read_text(encoding="utf-8").split("@media")[0]
+    colours = dict(re.findall(r"--(\w+): (#\w+);", light))
+    text = re.sub(r"var\(--(\w+)\)", lambda match: colours[match[1]], svg).replace("currentColor", colours["ink"])
+    text = text.replace("font-family: inherit", "font-family: sans-serif")
+    ground = f'<rect width="100%" height="100%" fill="{colours["ground"]}"/>'
+    return '<?xml version="1.0" encoding="utf-8"?>\n' + re.sub(r"(<svg[^>]*>)", rf"\g<1>{ground}", text, count=1) + "\n"
+
+
+def inline(figure: Figure, name: str) -> Markup:
+    """Return a figure as SVG for the page; `name` is what a screen reader says."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata=NO_METADATA)
     svg = buffer.getvalue()

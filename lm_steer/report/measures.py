@@ -67,6 +67,12 @@ def read_cells(path: Path) -> list[Cell]:
     return frame.to_dict("records")
 
 
+def read_tables(study: dict[str, Any], results: Path) -> dict[str, list[Cell]]:
+    """Read those tables of a study that are there."""
+    files = {name: results / "tables" / f"{name}.csv" for name in study["tables"]}
+    return {name: read_cells(path) for name, path in files.items() if path.exists()}
+
+
 def measure(name: str) -> Measure:
     """Return how a metric is shown."""
     return MEASURES.get(name) or VARIANTS[name]

@@ -2,7 +2,7 @@
 
     provenance(study, results, cells)              # what the footer of the page shows
 
-Benchmarks, a judge's note and the git revision are shown where they are there; all else is the workflow's to make.
+What a run has not made yet is left out.
 """
 
 import subprocess
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow.parquet as pq
 
 import lm_steer
 from lm_steer.data.packages import PACKAGES, Package
@@ -46,11 +47,11 @@ def provenance(study: Study, results: Path, cells: Iterable[Cell]) -> dict[str, 
     """Return all that the page says of its origin."""
     steps = list(_steps(results / "benchmarks"))
     return {
-        "models": [_model(name, results) for name in models_used(study)],
+        "models": [{"name": name, **record} for name, record in _models(study, results)],
         "packages": packages_used(study),
-        "datasets": [_dataset(name, study, results) for name in study["datasets"]],
+        "datasets": list(_datasets(study, results)),
         "recipe_headings": list(RECIPE.values()),
-        "steers": [_steer(name, study, results) for name in study["steers"]],
+        "steers": list(_steers(study, results)),
         "prompts": [{"name": name, **block} for name, block in study["prompts"].items()],
         "scorers": [_scorer(name, study, results, cells) for name in study["scorers"]],
         "sampling": study["sampling"],
@@ -82,29 +83,37 @@ def packages_used(study: Study) -> list[Package]:
     return [PACKAGES[name] for name in dict.fromkeys(names) if name in PACKAGES]
 
 
-def _model(name: str, results: Path) -> dict[str, Any]:
-    return {"name": name, **read_json(results / "models" / name / "lm_steer_model.json")}
+def _models(study: Study, results: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name in models_used(study):
+        path = results / "models" / name / "lm_steer_model.json"
+        if path.exists():
+            yield name, read_json(path)
 
 
-def _dataset(name: str, study: Study, results: Path) -> dict[str, Any]:
-    source = study["datasets"][name]["source"]
-    counts = read_json(results / "data" / name / "counts.json")
-    return {"name": name, "source": source, "weak": source in WEAK_SOURCES, **counts}
+def _datasets(study: Study, results: Path) -> Iterator[dict[str, Any]]:
+    for name, block in study["datasets"].items():
+        path = results / "data" / name / "counts.json"
+        if path.exists():
+            weak = block["source"] in WEAK_SOURCES
+            yield {"name": name, "source": block["source"], "weak": weak, **read_json(path)}
 
 
-def _steer(name: str, study: Study, results: Path) -> dict[str, Any]:
-    """The recipe of a steer, as its first training wrote it down: models and seeds share it."""
-    model, seed = study["steered"][0], study["seeds"][0]
-    config = read_json(results / "steers" / model / name / f"seed{seed}" / "steer_config.json")
-    about = config["about"]
-    return {
-        "name": name,
-        "weak": name in weak_steers(study),
-        "dataset": study["steers"][name]["dataset"],
-        "dimensions": config["dimensions"],
-        "recipe": [_plain(about["recipe"][key]) for key in RECIPE],
-        "texts": about["texts"],
-    }
+def _steers(study: Study, results: Path) -> Iterator[dict[str, Any]]:
+    """Yield the recipe of each steer, as its first training wrote it down: models and seeds share it."""
+    for name, block in study["steers"].items():
+        folder = results / "steers" / study["steered"][0] / name / f"seed{study['seeds'][0]}"
+        if not (folder / "steer_config.json").exists():
+            continue
+        config = read_json(folder / "steer_config.json")
+        about = config["about"]
+        yield {
+            "name": name,
+            "weak": name in weak_steers(study),
+            "dataset": block["dataset"],
+            "dimensions": config["dimensions"],
+            "recipe": [_plain(about["recipe"][key]) for key in RECIPE],
+            "texts": about["texts"],
+        }
 
 
 def _plain(value: Any) -> str:
@@ -132,9 +141,10 @@ def _scorer(name: str, study: Study, results: Path, cells: Iterable[Cell]) -> di
 
 
 def _versions(name: str, results: Path) -> set[tuple[str, str]]:
-    """Return what the scores of a study's scorer were made by: two of its scorers may be of one kind."""
-    frames = [pd.read_parquet(path, columns=["scorer", "version"]) for path in results.glob(f"scores/*/{name}.parquet")]
-    return {tuple(row) for frame in frames for row in frame.drop_duplicates().to_numpy()}
+    """Return what the scores of a study's scorer were made by; a file of scores is all of one version."""
+    files = [pq.ParquetFile(path) for path in results.glob(f"scores/*/{name}.parquet")]
+    first = [next(file.iter_batches(1, columns=["scorer", "version"]), None) for file in files]
+    return {(row["scorer"], row["version"]) for batch in first if batch for row in batch.to_pylist()}
 
 
 def _steps(folder: Path) -> Iterator[dict[str, Any]]:

@@ -19,11 +19,10 @@ from lm_steer.score.exchange import import_scores
 from lm_steer.score.kinds import KINDS
 from lm_steer.score.perplexity import causal_lm
 from lm_steer.score.sentiment import bag_of_words
-from lm_steer.score.store import Item, Scorer, ScoreStore
+from lm_steer.score.store import STORE, Item, Scorer, ScoreStore
 from lm_steer.score.toxicity import profanity_check
 from lm_steer.texts import read_generations
 
-STORE = "scores.sqlite"
 AT_ONCE = 250_000
 
 

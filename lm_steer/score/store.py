@@ -22,6 +22,8 @@ CREATE TABLE IF NOT EXISTS scores (
 CREATE TABLE IF NOT EXISTS errors (
     scorer TEXT, version TEXT, text BLOB, message TEXT NOT NULL, happened_at TEXT DEFAULT CURRENT_TIMESTAMP);
 """
+# Its name in a cache folder.
+STORE = "scores.sqlite"
 AGAIN = "run again to go on from there"
 
 

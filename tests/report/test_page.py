@@ -1,6 +1,7 @@
 import base64
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -8,8 +9,9 @@ import pytest
 
 from lm_steer.errors import LMSteerError
 from lm_steer.report import measures
-from lm_steer.report.page import steer_label, write_page
-from lm_steer.report.tables import METRICS
+from lm_steer.report.findings import steer_label
+from lm_steer.report.page import write_page
+from lm_steer.report.tables import METRICS, generation_file
 
 VOID = {"meta", "link", "br", "colgroup"}
 
@@ -37,7 +39,7 @@ class Page(HTMLParser):
 
     @property
     def text(self) -> str:
-        return " ".join(" ".join(data for data, around in self.texts if "style" not in around).split())
+        return " ".join(" ".join(data for data, around in self.texts if not {"style", "script"} & set(around)).split())
 
 
 @pytest.fixture
@@ -59,13 +61,12 @@ def test_no_request_leaves_the_page(page):
     for tag, attributes in page.tags:
         for name in ("src", "href", "xlink:href", "action", "data"):
             assert attributes.get(name, "#").startswith(("#", "data:")), (tag, attributes)
-    assert "script" not in {tag for tag, _ in page.tags}
+    assert [attributes for tag, attributes in page.tags if tag == "script"] == [{}]
     assert not re.search(r"url\((?!#)|@import", page.html)
 
 
 def test_texts_are_escaped(page):
-    assert "<script>" not in page.html
-    assert "…\xa0<script>" not in page.text
+    assert page.html.count("<script>") == 1
     assert "<script>glad-neutral 0</script> & more" in page.text
     assert "A <small> study" in page.text
     assert "{{ 7 * 7 }}" in page.text
@@ -73,9 +74,9 @@ def test_texts_are_escaped(page):
 
 def test_toxic_samples_are_folded_and_the_others_open(page):
     for data, around in page.texts:
-        if "mild-rude" in data or "plain-rude" in data:
+        if "<script>mild-rude" in data or "<script>plain-rude" in data:
             assert "details" in around
-        if "glad-neutral" in data:
+        if "<script>glad-neutral" in data:
             assert "details" not in around
     assert any("glad-neutral" in data for data, _ in page.texts)
     assert "Content warning." in page.text
@@ -98,7 +99,7 @@ def test_weak_labels_are_marked_where_their_steer_is_named(page):
 
 def test_the_table_can_be_downloaded(page, tmp_path):
     links = {attributes["download"]: attributes["href"] for _, attributes in page.tags if "download" in attributes}
-    assert set(links) == {"manners.csv", "mood.csv"}
+    assert set(links) == {"manners.csv", "mood.csv", "manners.tex", "mood.tex"}
     content = base64.b64decode(links["mood.csv"].split("base64,")[1])
     assert content == (tmp_path / "results/tables/mood.csv").read_bytes()
 
@@ -152,13 +153,30 @@ def test_the_same_results_give_the_same_page(page_of, study_of):
     assert page_of(study_of()).html == page_of(study_of()).html
 
 
-def test_a_missing_table_is_named(page_of, study_of, tmp_path):
+def test_an_unfinished_run_shows_what_is_there_and_says_what_is_missing(page_of, study_of, tmp_path):
     study = study_of()
-    page_of(study)
-    (tmp_path / "results/tables/mood.csv").unlink()
-    with pytest.raises(LMSteerError, match=r"mood\.csv: there is no such file"):
-        write_page(json.dumps(study), tmp_path / "results", tmp_path / "other.html")
-    assert not (tmp_path / "other.html").exists()
+    finished = page_of(study)
+    assert "This run is not finished" not in finished.text
+    results = tmp_path / "results"
+    (results / "tables/mood.csv").unlink()
+    generation_file(results, "tiny", 0, "glad-neutral").unlink()
+    shutil.rmtree(results / "steers/tiny/mood")
+    shutil.rmtree(results / "data/mine")
+    write_page(json.dumps(study), results, tmp_path / "part.html")
+    part = Page((tmp_path / "part.html").read_text(encoding="utf-8"))
+    assert "1 of 2 steers, 3 of 4 files of texts, 1 of 2 tables are there." in part.text
+    assert "Tables mood" in part.text and "Files of texts glad-neutral, tiny, seed 0" in part.text
+    assert "Manners & <i>" in part.text and "Loss of detox" in part.text and "Loss of mood" not in part.text
+    for folder in results.iterdir():
+        shutil.rmtree(folder)
+    write_page(json.dumps(study), results, tmp_path / "none.html")
+    assert "0 of 2 tables are there" in (tmp_path / "none.html").read_text(encoding="utf-8")
+
+
+def test_results_that_are_nowhere_are_an_error(study_of, tmp_path):
+    with pytest.raises(LMSteerError, match="no such folder of results"):
+        write_page(json.dumps(study_of()), tmp_path / "results", tmp_path / "index.html")
+    assert not (tmp_path / "index.html").exists()
 
 
 def test_benchmarks_and_the_judge_are_shown_where_they_are_there(make_results, study_of, tmp_path):

@@ -119,6 +119,7 @@ TABLES = [
     *expand("results/tables/agreement-{agreement}.csv", agreement=STUDY["agreement"]),
 ]
 PAGE = "reports/index.html"
+FIGURES = "results/figures"
 
 
 def options(chosen, keys):

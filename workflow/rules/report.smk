@@ -1,7 +1,9 @@
 # Tables and the page. They need neither model nor network, and take seconds.
 localrules:
     table,
+    study,
     page,
+    figures,
 
 
 rule table:
@@ -29,6 +31,22 @@ rule table:
         "lm-steer table --spec {params.spec:q} --output {output:q} 2>&1 | tee {log:q}"
 
 
+# The study beside its results, first of all: so that a run that is not finished can be looked at.
+rule study:
+    output:
+        "results/study.json",
+    log:
+        "results/logs/study.log",
+    priority: 100
+    conda:
+        ENVIRONMENT
+    params:
+        study=whole_study,
+        code=code_digest("study"),
+    shell:
+        "lm-steer report study --study {params.study:q} --output {output:q} 2>&1 | tee {log:q}"
+
+
 rule page:
     input:
         rules.record.output,
@@ -39,6 +57,7 @@ rule page:
         expand("results/models/{model}", model=MODELS_USED),
         expand("results/data/{dataset}/counts.json", dataset=STUDY["datasets"]),
         expand("results/agreement/{agreement}.parquet", agreement=STUDY["agreement"]),
+        study=rules.study.output,
     output:
         report(PAGE, category="Page", caption="../report/page.rst"),
     log:
@@ -48,7 +67,31 @@ rule page:
     resources:
         mem_mb=2000,
     params:
-        study=whole_study,
         code=code_digest("page"),
     shell:
-        "lm-steer page --study {params.study:q} --output {output:q} 2>&1 | tee {log:q}"
+        "lm-steer report page --study {input.study:q} --output {output:q} 2>&1 | tee {log:q}"
+
+
+rule figures:
+    input:
+        *TABLES,
+        *STEERS,
+        study=rules.study.output,
+    output:
+        report(
+            directory(FIGURES),
+            patterns=["{figure}.svg"],
+            category="Figures",
+            caption="../report/figure.rst",
+            labels={"figure": "{figure}"},
+        ),
+    log:
+        "results/logs/figures.log",
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=2000,
+    params:
+        code=code_digest("figures"),
+    shell:
+        "lm-steer report figures --study {input.study:q} --output {output:q} 2>&1 | tee {log:q}"

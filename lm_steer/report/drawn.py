@@ -1,0 +1,136 @@
+"""Which figures a study has: differences, curves over steer values, trade-offs, losses.
+
+for figure in drawn(study, results, cells): …       # {"kind", "name", "title", "svg"}
+write_figures(study, results, Path("results/figures"))
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from lm_steer.files import read_jsonl, replacing
+from lm_steer.report import curves, figures, measures
+from lm_steer.report.families import Family, families
+from lm_steer.report.findings import is_weak, on_model, price_of, steer_label
+from lm_steer.report.measures import HEADLINES, PRICE, Cell
+from lm_steer.report.provenance import weak_steers
+from lm_steer.study import Study
+
+Drawn = dict[str, Any]
+
+
+def write_figures(study: str, results: Path, output: Path) -> None:
+    """Write every figure of a study (as JSON) into a folder, each an SVG file; what is not there is not drawn."""
+    plan = json.loads(study)
+    cells = [cell for table in measures.read_tables(plan, results).values() for cell in table]
+    with replacing(output) as folder:
+        folder.mkdir()
+        for figure in drawn(plan, results, cells):
+            (folder / f"{figure['name']}.svg").write_text(figures.standalone(figure["svg"]), encoding="utf-8")
+
+
+def drawn(study: Study, results: Path, cells: list[Cell]) -> Iterator[Drawn]:
+    """Yield the figures of a study in the order of the page."""
+    yield from _effects(cells, study)
+    yield from _value_curves(cells, study)
+    yield from _trade_offs(cells, study)
+    yield from _losses(study, results)
+
+
+def _effects(cells: list[Cell], study: Study) -> Iterator[Drawn]:
+    """Draw every steered setting once, whichever tables it is in, a figure for each model and headline metric."""
+    for model in study["steered"]:
+        for metric in HEADLINES:
+            chosen = {
+                cell["setting"]: cell
+                for cell in reversed(cells)
+                if cell["model"] == model and cell["metric"] == metric and measures.compared(cell)
+            }
+            ordered = [chosen[setting] for setting in study["settings"] if setting in chosen]
+            if ordered:
+                title = f"{measures.measure(metric).name.capitalize()}{on_model(model, study)}"
+                rows = [figures.Effect(_effect_label(cell, study), cell, price_of(cell, cells)) for cell in ordered]
+                name = f"{title}: differences to unsteered with 95 % intervals. The numbers are in the tables below."
+                svg = figures.effects(rows, metric, name)
+                title = f"{title}: paired differences to unsteered"
+                yield {"kind": "effects", "name": f"effects-{model}-{metric}", "title": title, "svg": svg}
+
+
+def _effect_label(cell: Cell, study: Study) -> str:
+    mark = " †" if is_weak(cell["setting"], study) else ""
+    return f"{cell['row']}, {cell['prompts']} prompts{mark}"
+
+
+def _value_curves(cells: list[Cell], study: Study) -> Iterator[Drawn]:
+    """Draw each family of settings over its values: the headline metric and what it costs in perplexity."""
+    for model in study["steered"]:
+        for family in families(study):
+            rows = {metric: _row(family, model, metric, cells) for metric in (*HEADLINES, PRICE)}
+            rows = {metric: row for metric, row in rows.items() if sum(cell is not None for cell in row) > 1}
+            if rows:
+                title = f"{family.title}: {family.prompts} prompts{on_model(model, study)}"
+                said = f"{title}: {', '.join(measures.measure(metric).name for metric in rows)}, with 95 % intervals."
+                svg = curves.value_curves(list(family.settings), rows, family.dimension, said)
+                yield {"kind": "values", "name": f"values-{model}-{family.name}", "title": title, "svg": svg}
+
+
+def _row(family: Family, model: str, metric: str, cells: list[Cell]) -> list[Cell | None]:
+    found = {cell["setting"]: cell for cell in cells if cell["model"] == model and cell["metric"] == metric}
+    return [found.get(setting) for setting in family.settings.values()]
+
+
+def _trade_offs(cells: list[Cell], study: Study) -> Iterator[Drawn]:
+    """Draw every setting on the same prompts by its headline metric and its perplexity."""
+    prices = {(cell["model"], cell["setting"]): cell for cell in reversed(cells) if cell["metric"] == PRICE}
+    line_of = {setting: family.name for family in families(study) for setting in family.steered}
+    for model in study["steered"]:
+        for prompts in study["prompts"]:
+            for metric in HEADLINES:
+                chosen = {
+                    cell["setting"]: cell
+                    for cell in reversed(cells)
+                    if (cell["model"], cell["prompts"], cell["metric"]) == (model, prompts, metric)
+                    and (model, cell["setting"]) in prices
+                }
+                points = [
+                    curves.Point(_point_label(name, study), chosen[name], prices[model, name], line_of.get(name, ""))
+                    for name in _ordered(chosen, study)
+                ]
+                if len(points) > 2:
+                    about = measures.measure(metric).name
+                    title = f"{about.capitalize()} and perplexity: {prompts} prompts{on_model(model, study)}"
+                    svg = curves.trade_off(points, metric, f"{title}. The numbers are in the tables below.")
+                    name = f"trade-off-{model}-{prompts}-{metric}"
+                    yield {"kind": "trade-offs", "name": name, "title": title, "svg": svg}
+
+
+def _ordered(chosen: dict[str, Cell], study: Study) -> list[str]:
+    """Return the settings of a study, those of a family by their values, so that its line goes from end to end."""
+    order = [setting for family in families(study) for setting in family.settings.values() if setting in chosen]
+    return list(dict.fromkeys([*(name for name in chosen if not study["settings"][name]["steer"]), *order, *chosen]))
+
+
+def _point_label(setting: str, study: Study) -> str:
+    return steer_label(study["settings"][setting]["steer"], study)
+
+
+def _losses(study: Study, results: Path) -> Iterator[Drawn]:
+    for model in study["steered"]:
+        for name, steer in study["steers"].items():
+            paths = [results / "steers" / model / name / f"seed{seed}" / "training.jsonl" for seed in study["seeds"]]
+            logs = [read_jsonl(path) for path in paths if path.exists()]
+            if not logs:
+                continue
+            dev = [row["dev_loss"] for row in logs[0] if "dev_loss" in row]
+            title = f"Loss of {name}{on_model(model, study)} over {logs[0][-1]['step']} steps"
+            if dev:
+                title += f": on dev texts from {dev[0]:.2f} to {dev[-1]:.2f}"
+            yield {
+                "kind": "losses",
+                "name": f"loss-{model}-{name}",
+                "title": title,
+                "dataset": steer["dataset"],
+                "weak": name in weak_steers(study),
+                "svg": figures.loss_curves(logs, title),
+            }

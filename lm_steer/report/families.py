@@ -1,0 +1,85 @@
+"""Families of settings that differ in one steer value alone: what the page's dials and curves are drawn over.
+
+    families(study)         # [Family("sentiment", "sentiment", "neutral", {"corpus": 1.0}, {-5.0: "negative", …}), …]
+
+A family is found in the study, however its settings are called. Where all other dimensions are at 0, its value 0 is the
+unsteered setting.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from lm_steer.study import Study
+
+Values = dict[tuple[str, str], float]
+FEWEST = 3
+
+
+@dataclass(frozen=True)
+class Family:
+    """One dimension of a steer over its values, ascending, each with its setting; `others` stand still."""
+
+    steer: str
+    dimension: str
+    prompts: str
+    others: Values
+    settings: dict[float, str]
+    unsteered: str
+
+    @property
+    def name(self) -> str:
+        """What it is called in an address: `detox-detox-toxic`, and the others where they are not all at 0."""
+        still = [f"{dimension}{value:g}" for (_, dimension), value in self.others.items() if value]
+        return "-".join([self.steer, self.dimension, self.prompts, *still]).replace(".", "_")
+
+    @property
+    def steered(self) -> list[str]:
+        """The settings of it that are steered: all but the unsteered one in the place of 0."""
+        return [setting for setting in self.settings.values() if setting != self.unsteered]
+
+    @property
+    def title(self) -> str:
+        """What it is called on the page: `sentiment from −5 to 5, corpus at 1`."""
+        low, *_, high = self.settings
+        still = "".join(f", {dimension} at {shown(value)}" for (_, dimension), value in self.others.items())
+        return f"{self.dimension} from {shown(low)} to {shown(high)}{still}"
+
+
+def shown(value: float) -> str:
+    """Write a steer value as people read it."""
+    return f"{value:g}".replace("-", "−")
+
+
+def steer_values(steer: dict[str, dict[str, float]], study: Study) -> Values:
+    """Return the value of every dimension of the steers of a setting; one that is left out is at 0."""
+    return {
+        (name, dimension): float(value)
+        for name, given in steer.items()
+        for dimension, value in {**dict.fromkeys(study["steers"][name]["dimensions"], 0), **given}.items()
+    }
+
+
+def families(study: Study) -> list[Family]:
+    """Return the families of at least three values, in the order of the study."""
+    found: dict[Any, list[tuple[float, str]]] = {}
+    for name, setting in study["settings"].items():
+        values = steer_values(setting["steer"], study)
+        for key, value in values.items():
+            others = tuple((other, at) for other, at in values.items() if other != key)
+            found.setdefault((key, others, _circumstances(setting)), []).append((value, name))
+    made = [_family(key, dict(others), members, study) for (key, others, _), members in found.items()]
+    return [family for family in made if len(family.settings) >= FEWEST]
+
+
+def _family(key: tuple[str, str], others: Values, members: list[tuple[float, str]], study: Study) -> Family:
+    first = study["settings"][members[0][1]]
+    settings = dict(reversed(members))
+    if first["against"] and not any(others.values()):
+        settings.setdefault(0.0, first["against"])
+    return Family(*key, first["prompts"], others, dict(sorted(settings.items())), first["against"])
+
+
+def _circumstances(setting: Study) -> str:
+    """All of a setting but its steer and its scorers, so that members of a family share it."""
+    return json.dumps({key: value for key, value in setting.items() if key not in ("steer", "scorers")}, sort_keys=True)

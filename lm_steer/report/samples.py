@@ -1,0 +1,131 @@
+"""Texts for the page: the same few prompts under every setting, and over the values of a dial.
+
+    side_by_side(study, results), dials(study, results, cells)
+
+No text is picked by hand: the prompts are those whose SHA-256 is smallest. Of a file of generations only their lines
+are read, so that a study of 10,000 prompts makes its page in seconds.
+"""
+
+import hashlib
+import json
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from lm_steer.report.families import Family, families, shown
+from lm_steer.report.findings import is_weak, on_model, steer_label
+from lm_steer.report.measures import HEADLINES, PRICE, Cell
+from lm_steer.report.tables import generation_file
+from lm_steer.study import Study
+from lm_steer.texts import read_prompts
+
+SAMPLE_PROMPTS = 6
+DIAL_PROMPTS = 8
+DIAL_TEXTS = 3
+
+
+def side_by_side(study: Study, results: Path) -> list[dict[str, Any]]:
+    """Return the same few prompts under every setting that is compared with one unsteered setting."""
+    against = dict.fromkeys(setting["against"] for setting in study["settings"].values() if setting["against"])
+    groups = []
+    for model in study["steered"]:
+        for unsteered in against:
+            steered = [name for name, setting in study["settings"].items() if setting["against"] == unsteered]
+            prompts = study["settings"][unsteered]["prompts"]
+            examples = _examples(results, model, study, [unsteered, *steered])
+            if examples:
+                toxic = study["prompts"][prompts]["toxic"]
+                groups.append({"model": model, "prompts": prompts, "toxic": toxic, "examples": examples})
+    return groups
+
+
+def _examples(results: Path, model: str, study: Study, settings: list[str]) -> list[dict[str, Any]]:
+    """Return each prompt with its first continuation under the first seed, by setting."""
+    texts = _texts(results, model, study["seeds"][0], settings, SAMPLE_PROMPTS)
+    return [
+        {
+            "prompt": prompt,
+            "continuations": [
+                {
+                    "label": steer_label(study["settings"][setting]["steer"], study),
+                    "weak": is_weak(setting, study),
+                    "text": given[prompt][0],
+                }
+                for setting, given in texts.items()
+            ],
+        }
+        for prompt in (next(iter(texts.values())) if len(texts) > 1 else ())
+    ]
+
+
+def dials(study: Study, results: Path, cells: list[Cell]) -> list[dict[str, Any]]:
+    """Return, for each model and family of settings, what each value measured and wrote on the same prompts."""
+    made = []
+    for model in study["steered"]:
+        for family in families(study):
+            dial = _dial(family, model, study, results, cells)
+            if len(dial["values"]) > 1:
+                made.append(dial)
+    return made
+
+
+def _dial(family: Family, model: str, study: Study, results: Path, cells: list[Cell]) -> dict[str, Any]:
+    texts = _texts(results, model, study["seeds"][0], list(family.settings.values()), DIAL_PROMPTS)
+    there = {value: setting for value, setting in family.settings.items() if setting in texts}
+    metrics = [metric for metric in (*HEADLINES, PRICE) if _cell(model, there.values(), metric, cells)]
+    return {
+        "name": f"dial-{model}-{family.name}",
+        "title": f"{family.title}: {family.prompts} prompts{on_model(model, study)}",
+        "dimension": family.dimension,
+        "toxic": study["prompts"][family.prompts]["toxic"],
+        "weak": any(is_weak(setting, study) for setting in there.values()),
+        "metrics": metrics,
+        "values": [
+            {
+                "value": shown(value),
+                "cells": [_cell(model, [setting], metric, cells) for metric in metrics],
+            }
+            for value, setting in there.items()
+        ],
+        "prompts": [
+            {
+                "prompt": prompt,
+                "texts": [(shown(value), texts[setting][prompt][:DIAL_TEXTS]) for value, setting in there.items()],
+            }
+            for prompt in (next(iter(texts.values())) if texts else ())
+        ],
+    }
+
+
+def _cell(model: str, settings: Any, metric: str, cells: list[Cell]) -> Cell | None:
+    wanted = {(model, setting, metric) for setting in settings}
+    return next((cell for cell in cells if (cell["model"], cell["setting"], cell["metric"]) in wanted), None)
+
+
+def _texts(results: Path, model: str, seed: int, settings: list[str], count: int) -> dict[str, dict[str, list[str]]]:
+    """Return by setting the texts of the same `count` prompts; a setting whose file is not there is left out.
+
+    The settings have the same prompts in the same order.
+    """
+    files = {setting: generation_file(results, model, seed, setting) for setting in settings}
+    files = {setting: path for setting, path in files.items() if path.exists()}
+    if not files:
+        return {}
+    prompts = read_prompts(next(iter(files.values())))
+    chosen = sorted(range(len(prompts)), key=lambda number: _order(prompts[number]))[:count]
+    texts = {setting: _lines(path, chosen) for setting, path in files.items()}
+    # A file of an earlier run with other prompts is as good as missing.
+    wanted = {prompts[number] for number in chosen}
+    return {setting: given for setting, given in texts.items() if given.keys() == wanted}
+
+
+def _lines(path: Path, numbers: list[int]) -> dict[str, list[str]]:
+    """Return {prompt: texts} of some lines of a file of generations, in the order of `numbers`."""
+    with open(path, encoding="utf-8") as file:
+        found = {number: line for number, line in enumerate(islice(file, max(numbers) + 1)) if number in numbers}
+    rows = [json.loads(found[number]) for number in numbers if number in found]
+    return {row["prompt"]["text"]: [generation["text"] for generation in row["generations"]] for row in rows}
+
+
+def _order(prompt: str) -> str:
+    return hashlib.sha256(prompt.encode()).hexdigest()

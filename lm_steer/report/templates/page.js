@@ -1,0 +1,188 @@
+"use strict";
+// What the page can do where scripts run: dials, sorting, filters, and a window with the record of a cell.
+// Without it all texts, tables and records are read as they stand.
+
+function made(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}
+
+// --- Dials: one prompt at one value at a time ---------------------------------------------------------------------
+
+function turnable(dial, number) {
+  const turns = [...dial.querySelectorAll(".turn")];
+  if (!turns.length) return;
+  const values = [...turns[0].querySelectorAll("[data-value]")].map((part) => part.dataset.value);
+  const dimension = dial.dataset.dial;
+  const zero = values.indexOf("0");
+  const range = made("input", {
+    type: "range", min: 0, max: values.length - 1, step: 1, id: `range-${number}`, value: zero < 0 ? 0 : zero,
+  });
+  const output = made("output", { for: `range-${number}` });
+  const choice = made("select", { id: `prompt-${number}` });
+  turns.forEach((turn, index) => choice.append(made("option", { value: index }, turn.querySelector("h4").textContent)));
+  const controls = made("div", { class: "controls" },
+    made("label", { for: `prompt-${number}` }, "Prompt"), choice,
+    made("label", { for: `range-${number}` }, dimension), range, output);
+  const turned = dial.querySelector(".turned");
+  turned.before(controls);
+  turned.setAttribute("aria-live", "polite");
+  dial.classList.add("live");
+
+  function show() {
+    const value = values[range.value];
+    output.textContent = value;
+    range.setAttribute("aria-valuetext", `${dimension} ${value}`);
+    turns.forEach((turn, index) => { turn.hidden = index !== Number(choice.value); });
+    for (const part of turned.querySelectorAll("[data-value]")) part.hidden = part.dataset.value !== value;
+    for (const row of dial.querySelectorAll("tr[data-value]")) {
+      if (row.dataset.value === value) row.setAttribute("aria-current", "true");
+      else row.removeAttribute("aria-current");
+    }
+  }
+  function turn() {
+    show();
+    history.replaceState(null, "", `#${dial.id}:${choice.value}:${range.value}`);
+  }
+  function restore() {
+    const [id, prompt, value] = decodeURIComponent(location.hash.slice(1)).split(":");
+    if (id !== dial.id || value === undefined || !turns[prompt] || !values[value]) return;
+    choice.value = prompt;
+    range.value = value;
+    const folded = turned.closest("details");
+    if (folded) folded.open = true;
+    dial.scrollIntoView();
+    show();
+  }
+  range.addEventListener("input", turn);
+  choice.addEventListener("change", turn);
+  window.addEventListener("hashchange", restore);
+  show();
+  restore();
+}
+
+// --- Tables: sorted by a column, filtered by a word ----------------------------------------------------------------
+
+const PLAIN = new Intl.Collator("en");
+const NUMBERED = /^(.*?)([-−]?\d[\d,]*(?:\.\d+)?)?$/s;
+
+function columnsOf(table) {
+  // The heading above each column, where headings span rows and columns.
+  const columns = [];
+  const taken = [];
+  [...table.tHead.rows].forEach((row, level) => {
+    let at = 0;
+    for (const cell of row.cells) {
+      while (taken[at] > level) at += 1;
+      for (let step = 0; step < cell.colSpan; step += 1) {
+        columns[at + step] = cell.colSpan === 1 ? cell : columns[at + step];
+        taken[at + step] = level + cell.rowSpan;
+      }
+      at += cell.colSpan;
+    }
+  });
+  return columns;
+}
+
+function keyOf(row, index) {
+  // Words, and the number that they end with: "sentiment −5" comes before "sentiment 0".
+  const cell = row.cells[index];
+  const text = (cell.dataset.sort ?? cell.firstChild?.textContent ?? "").trim();
+  const [, words, number] = NUMBERED.exec(text);
+  return { words, number: number === undefined ? Infinity : Number(number.replace("−", "-").replace(/,/g, "")) };
+}
+
+function compareKeys(one, other) {
+  return PLAIN.compare(one.words, other.words) || one.number - other.number || 0;
+}
+
+function dataRows(body) {
+  return [...body.rows].filter((row) => !row.querySelector('[scope="rowgroup"]'));
+}
+
+function sortable(table) {
+  const columns = columnsOf(table);
+  columns.forEach((heading, index) => {
+    if (!heading) return;
+    const button = made("button", { type: "button", class: "sort" });
+    button.append(...heading.childNodes);
+    heading.append(button);
+    button.addEventListener("click", () => {
+      const downward = heading.getAttribute("aria-sort") === "ascending";
+      for (const other of columns) other?.removeAttribute("aria-sort");
+      heading.setAttribute("aria-sort", downward ? "descending" : "ascending");
+      for (const body of table.tBodies) {
+        const rows = dataRows(body).map((row) => [keyOf(row, index), row]);
+        rows.sort(([one], [other]) => (downward ? -1 : 1) * compareKeys(one, other));
+        body.append(...rows.map(([, row]) => row));
+      }
+    });
+  });
+}
+
+function filterable(table, number) {
+  const rows = [...table.tBodies].flatMap(dataRows);
+  if (rows.length < 4) return;
+  const input = made("input", { type: "search", id: `filter-${number}`, autocomplete: "off" });
+  const count = made("span", { role: "status" });
+  const place = table.closest(".scroll") ?? table;
+  const name = table.caption ? table.caption.textContent : "";
+  place.before(made("div", { class: "filter" },
+    made("label", { for: `filter-${number}` }, "Filter rows", made("span", { class: "unseen" }, ` (${name})`)), input, count));
+  input.addEventListener("input", () => {
+    const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
+    let left = 0;
+    for (const row of rows) {
+      const group = row.parentElement.querySelector('[scope="rowgroup"]');
+      const text = `${group ? group.textContent : ""} ${row.textContent}`.toLowerCase();
+      row.hidden = !words.every((word) => text.includes(word));
+      left += row.hidden ? 0 : 1;
+    }
+    count.textContent = words.length ? `${left} of ${rows.length}` : "";
+  });
+}
+
+// --- Cells: their record in a window -------------------------------------------------------------------------------
+
+function recordsInWindow() {
+  const dialog = made("dialog", { "aria-labelledby": "dialog-title" });
+  const close = made("button", { type: "button", class: "close" }, "Close");
+  close.addEventListener("click", () => dialog.close());
+  dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
+  document.body.append(dialog);
+
+  function open(link) {
+    const cell = link.closest("td");
+    const record = document.getElementById(link.hash.slice(1));
+    const table = cell.closest("table");
+    const heading = columnsOf(table)[cell.cellIndex].textContent.trim();
+    const copy = record.cloneNode(true);
+    for (const part of copy.querySelectorAll("dt[data-judge], dd[data-judge]")) {
+      if (part.dataset.judge !== link.dataset.judge) part.remove();
+    }
+    copy.querySelector("h4").remove();
+    for (const part of [copy, ...copy.querySelectorAll("[id]")]) part.removeAttribute("id");
+    copy.removeAttribute("aria-labelledby");
+    const value = made("p", { class: "said" });
+    value.append(...[...cell.childNodes].map((part) => part.cloneNode(true)));
+    value.querySelector("a").replaceWith(made("b", {}, link.textContent));
+    const address = made("a", { href: `#${cell.id}` }, "Link to this cell");
+    address.addEventListener("click", () => dialog.close());
+    dialog.replaceChildren(
+      made("h2", { id: "dialog-title" }, `${cell.parentElement.cells[0].textContent.trim()}: ${heading}`),
+      value, copy, made("p", { class: "doors" }, address, close));
+    dialog.showModal();
+  }
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest("a[data-judge]");
+    if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    open(link);
+  });
+}
+
+document.querySelectorAll("[data-dial]").forEach(turnable);
+document.querySelectorAll("table[data-sortable]").forEach((table, number) => { filterable(table, number); sortable(table); });
+recordsInWindow();
