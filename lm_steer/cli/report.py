@@ -64,3 +64,22 @@ def figures(output: Output, results: Results = Path("results"), study: Kept = No
     from lm_steer.report.drawn import write_figures
 
     write_figures(read_text(study or results / "study.json"), results, output)
+
+
+@report.command()
+def compare(
+    first: Annotated[Path, typer.Argument(help="The results folder of a run.")],
+    second: Annotated[Path, typer.Argument(help="That of another.")],
+    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+) -> None:
+    """Say which cells moved beyond their intervals from one run to another, and what differs between them.
+
+    lm-steer report compare old/results results
+    """
+    import json
+
+    from lm_steer.report.compare import compare as compare_runs
+    from lm_steer.report.compare import told
+
+    comparison = compare_runs(first, second)
+    print(json.dumps(comparison.as_dict()) if as_json else told(comparison))

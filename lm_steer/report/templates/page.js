@@ -136,7 +136,9 @@ function filterable(table, number) {
     let left = 0;
     for (const row of rows) {
       const group = row.parentElement.querySelector('[scope="rowgroup"]');
-      const text = `${group ? group.textContent : ""} ${row.textContent}`.toLowerCase();
+      // Words are looked for in the words of a row, not in its numbers.
+      const cells = [...row.cells].filter((cell) => cell.dataset.sort === undefined);
+      const text = [group, ...cells].map((cell) => cell?.textContent ?? "").join(" ").toLowerCase();
       row.hidden = !words.every((word) => text.includes(word));
       left += row.hidden ? 0 : 1;
     }

@@ -1,0 +1,165 @@
+"""The page in a real browser: what works there by hand, by keyboard and on paper, and that nothing leaves it."""
+
+import copy
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lm_steer.report.page import write_page
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright (the extra `dev`)")
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs a Chromium browser on the PATH")
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with sync_api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def page_file(make_results, study_of, tmp_path) -> Path:
+    """The page of a study with a dial: mood at −5, 0 (the unsteered setting) and 5."""
+    study = study_of()
+    study["settings"]["sad-neutral"] = copy.deepcopy(study["settings"]["glad-neutral"])
+    study["settings"]["sad-neutral"]["steer"]["mood"]["mood"] = 5
+    study["settings"]["mild-rude-2"] = copy.deepcopy(study["settings"]["mild-rude"])
+    study["settings"]["mild-rude-2"]["steer"]["detox"]["detox"] = 2
+    study["tables"]["mood"]["rows"] |= {"mood 10": ["sad-neutral"], "mood 9": ["plain-neutral"]}
+    write_page(json.dumps(study), make_results(study), tmp_path / "index.html")
+    return tmp_path / "index.html"
+
+
+@pytest.fixture
+def page(browser, page_file) -> Iterator[Any]:
+    """The opened page; at the end no message may have been printed and no request have left it."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    opened = context.new_page()
+    said: list[str] = []
+    asked: list[str] = []
+    opened.on("console", lambda message: said.append(message.text))
+    opened.on("pageerror", lambda error: said.append(str(error)))
+    opened.on("request", lambda request: asked.append(request.url))
+    opened.goto(page_file.as_uri())
+    yield opened
+    context.close()
+    assert not said
+    assert [url for url in asked if not url.startswith(("data:", page_file.as_uri()))] == []
+
+
+def rows(page, table: str) -> list[str]:
+    headings = page.locator(f"#table-{table} table").first.locator("tbody tr:visible th")
+    return [text.split("\n")[0].strip() for text in headings.all_inner_texts()]
+
+
+def test_the_dial_turns_by_keyboard_and_shows_the_texts_of_its_value(page):
+    dial = page.locator("#dial-tiny-mood-mood-neutral")
+    assert dial.locator("output").inner_text() == "0"
+    assert dial.locator(".turn:visible").count() == 1
+    dial.locator("input[type=range]").focus()
+    page.keyboard.press("ArrowRight")
+    assert dial.locator("output").inner_text() == "5"
+    assert dial.locator("input[type=range]").get_attribute("aria-valuetext") == "mood 5"
+    shown = dial.locator(".turn:visible dd:visible").all_inner_texts()
+    assert len(shown) == 3 and all("sad-neutral" in text for text in shown)
+    assert dial.locator("tr[aria-current] th").inner_text() == "5"
+    page.keyboard.press("Home")
+    assert "glad-neutral" in dial.locator(".turn:visible dd:visible").first.inner_text()
+    before = dial.locator(".turn:visible h4").inner_text()
+    dial.locator("select").select_option(index=1)
+    assert dial.locator(".turn:visible h4").inner_text() != before
+
+
+def test_a_turned_dial_has_an_address(page, page_file):
+    page.locator("#dial-tiny-mood-mood-neutral input[type=range]").fill("2")
+    address = page.url
+    assert address.endswith("#dial-tiny-mood-mood-neutral:0:2")
+    page.goto("about:blank")
+    page.goto(address)
+    assert page.locator("#dial-tiny-mood-mood-neutral output").inner_text() == "5"
+
+
+def test_a_table_is_sorted_by_a_heading_and_says_so(page):
+    assert rows(page, "mood") == ["Unsteered", "Glad", "mood 10", "mood 9"]
+    heading = page.locator("#table-mood table").first.locator("th", has_text="Setting")
+    heading.locator("button").press("Enter")
+    assert heading.get_attribute("aria-sort") == "ascending"
+    assert rows(page, "mood") == ["Glad", "mood 9", "mood 10", "Unsteered"]
+    heading.locator("button").click()
+    assert heading.get_attribute("aria-sort") == "descending"
+    assert rows(page, "mood")[0] == "Unsteered"
+    value = page.locator("#table-manners table").first.locator("th", has_text="Avg. max. toxicity")
+    value.locator("button").click()
+    assert rows(page, "manners") == ["Mild weak labels", "Unsteered"]
+
+
+def test_a_table_is_filtered(page):
+    table = page.locator("#table-mood")
+    table.get_by_label("Filter rows").first.fill("mood 1")
+    assert rows(page, "mood") == ["mood 10"]
+    assert table.locator("[role=status]").first.inner_text() == "1 of 4"
+
+
+def test_a_cell_opens_its_record_and_gives_the_focus_back(page):
+    link = page.locator("#table-manners td a").nth(7)
+    link.focus()
+    page.keyboard.press("Enter")
+    dialog = page.locator("dialog[open]")
+    said = dialog.inner_text()
+    assert "Mild" in said and "detox 5, corpus 1" in said and "mild-rude.jsonl" in said
+    assert "version profanity-check 1" in said and "8 prompts, 24 texts" in said
+    # Of the scorers of the setting the record tells that of the cell alone.
+    assert "causal-lm" not in said and dialog.locator("code").count() == 2
+    page.keyboard.press("Escape")
+    assert dialog.count() == 0
+    assert link.evaluate("link => link === document.activeElement")
+
+
+def test_an_address_leads_to_a_cell(page):
+    page.locator("#table-manners td a").first.click()
+    page.get_by_text("Link to this cell").click()
+    assert page.locator("td:target a").inner_text() == page.locator("#table-manners td a").first.inner_text()
+
+
+def test_toxic_texts_stay_folded_until_they_are_asked_for(page):
+    assert page.locator("#samples ~ details.warning dd:visible").count() == 0
+    assert not page.get_by_text("mild-rude 0").first.is_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_it_fits_a_phone_and_a_desk_in_light_and_dark(browser, page_file, scheme, width):
+    context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme)
+    page = context.new_page()
+    page.goto(page_file.as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert ground == ("rgb(252, 252, 250)" if scheme == "light" else "rgb(21, 23, 26)")
+    context.close()
+
+
+def test_without_scripts_every_text_and_record_is_there(browser, page_file):
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(page_file.as_uri())
+    dial = page.locator("#dial-tiny-mood-mood-neutral")
+    assert dial.locator("dd:visible").count() == 8 * 3 * 3
+    assert dial.locator("input").count() == 0 and page.locator(".filter").count() == 0
+    page.locator("#table-manners td a").first.click()
+    assert page.locator(".record:target").is_visible()
+    context.close()
+
+
+def test_on_paper_there_are_no_controls(page):
+    page.emulate_media(media="print")
+    for control in ("nav", ".controls", ".filter", ".source a"):
+        assert page.locator(control).count() and not page.locator(control).first.is_visible()
+    assert page.locator("#table-mood table").first.is_visible()
