@@ -15,6 +15,7 @@ def jobs(result) -> set[str]:
     table = result.stdout.split("Job stats:")[-1].split("Reasons:")[0]
     return set(re.findall(r"^(\w+) +\d+$", table, re.MULTILINE)) - {"total", "default", "all"}
 
+
 REPORT = ("record", "page", "figures")
 
 
