@@ -3,7 +3,8 @@
     lm-steer report compare results-of-may results
 
 A cell moved where the value of each run lies outside the other's interval. Why: the keys of the study that the cell
-depends on, the version of its scorer, the texts it was computed on. Where none of these differ, code or machine do.
+depends on, the version of its scorer, the number of texts it was computed on; and for all cells what the records of
+both runs (run.json) say of versions, revision, machine and inputs.
 """
 
 from collections.abc import Iterator
@@ -20,14 +21,17 @@ from lm_steer.study import Study
 Place = tuple[str, str, str, str, str]
 # What every generated text depends on.
 SHARED = ("seeds", "sampling")
+UNTOLD = "nothing in the study: code, versions, inputs or machine"
+# What a run's record says of how its numbers were made.
+MADE_BY = ("versions", "git", "hardware", "inputs")
 
 
 @dataclass(frozen=True)
 class Run:
-    """A folder of results: its study, and its cells by (table, model, row, prompts, metric)."""
+    """A folder of results: its study, its record, and its cells by (table, model, row, prompts, metric)."""
 
-    folder: Path
     study: Study
+    record: dict[str, Any]
     cells: dict[Place, Cell]
 
 
@@ -54,6 +58,7 @@ class Comparison:
     only_first: tuple[Place, ...]
     only_second: tuple[Place, ...]
     study: tuple[str, ...]
+    made_by: tuple[str, ...]
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON can hold it."""
@@ -71,6 +76,9 @@ def compare(first: Path, second: Path) -> Comparison:
         tuple(place for place in one.cells if place not in other.cells),
         tuple(place for place in other.cells if place not in one.cells),
         tuple(_differences("", one.study, other.study)),
+        tuple(_differences("", one.record, other.record))
+        if one.record or other.record
+        else ("run.json: neither run has one, so versions and machine are not known",),
     )
 
 
@@ -87,7 +95,9 @@ def read_run(folder: Path) -> Run:
         for table, rows in tables.items()
         for cell in rows
     }
-    return Run(folder, study, cells)
+    path = folder / "run.json"
+    record = read_json(path) if path.exists() else {}
+    return Run(study, {key: record[key] for key in MADE_BY if key in record}, cells)
 
 
 def _is_apart(one: Cell, other: Cell) -> bool:
@@ -101,7 +111,7 @@ def _is_apart(one: Cell, other: Cell) -> bool:
 def _moved(place: Place, one: Run, other: Run) -> Moved:
     cells = one.cells[place], other.cells[place]
     values = [(cell["value"], cell["low"], cell["high"]) for cell in cells]
-    return Moved(*place, *values, tuple(_reasons(place, one, other)) or ("nothing that is recorded: code or machine",))
+    return Moved(*place, *values, tuple(_reasons(place, one, other)) or (UNTOLD,))
 
 
 def _reasons(place: Place, one: Run, other: Run) -> Iterator[str]:
@@ -161,8 +171,10 @@ def told(comparison: Comparison) -> str:
             rows = dict.fromkeys((table, row) for table, _, row, *_ in places)
             listed = "; ".join(f"{table}: {row}" for table, row in rows)
             lines += ["", f"Only the {name} run has {len(places)} cells, of the rows {listed}."]
-    lines += ["", "The studies are the same." if not comparison.study else "The studies differ in:"]
-    return "\n".join([*lines, *(f"  {difference}" for difference in comparison.study)])
+    for what, differences in (("studies", comparison.study), ("records of the runs", comparison.made_by)):
+        lines += ["", f"The {what} differ in:" if differences else f"The {what} are the same."]
+        lines += [f"  {difference}" for difference in differences]
+    return "\n".join(lines)
 
 
 def _grouped(moved: tuple[Moved, ...]) -> dict[tuple[str, str], list[Moved]]:

@@ -7,7 +7,7 @@ import pytest
 
 from lm_steer.errors import LMSteerError
 from lm_steer.files import write_json
-from lm_steer.report.compare import compare, told
+from lm_steer.report.compare import UNTOLD, compare, told
 
 
 @pytest.fixture
@@ -61,7 +61,11 @@ def test_a_value_within_the_other_interval_did_not_move(runs):
 def test_another_scorer_is_a_reason_and_nothing_recorded_is_said(runs):
     first, second, _ = runs
     edit_cells(second, "manners", value=0.9, low=0.85, high=0.95)
-    assert compare(first, second).moved[0].reasons == ("nothing that is recorded: code or machine",)
+    for folder, torch in ((first, "2.12"), (second, "2.13")):
+        write_json(folder / "run.json", {"recorded_at": torch, "versions": {"torch": torch}, "git": "abc"})
+    comparison = compare(first, second)
+    assert comparison.moved[0].reasons == (UNTOLD,) and comparison.made_by == ("versions.torch: 2.12 → 2.13",)
+    assert "The records of the runs differ in:\n  versions.torch: 2.12 → 2.13" in told(comparison)
     edit_cells(second, "manners", version="profanity-check 2")
     assert compare(first, second).moved[0].reasons == ("version: profanity-check 1 → profanity-check 2",)
 
