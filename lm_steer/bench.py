@@ -1,0 +1,263 @@
+"""How fast this machine does the paper's work: ours, plain batched transformers, one at a time, and the limit.
+
+    lm-steer bench --shape gpt2-large --dtype bfloat16 --prompts 2000 --samples 25
+    lm-steer bench --model results/models/smollm2
+
+Each row compares the same work in one run. `plain` is what a user of transformers would write: `generate` on a batch,
+training through the whole model with full logits, perplexity of padded batches. `single` is the same one text at a
+time, as the original code does it. The limit is the time of the operations at the speed of a measured matrix product,
+or of the bytes at that of a measured copy, whichever is longer.
+"""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lm_steer.attach import attach
+from lm_steer.generate import generate
+from lm_steer.measure import Cost, Limit, hardware, machine_limit, measure
+from lm_steer.memory import requirements
+from lm_steer.models import LoadedModel
+from lm_steer.sample import Sampling
+from lm_steer.score.perplexity import causal_lm
+from lm_steer.score.store import Item
+from lm_steer.steer import Steer
+from lm_steer.train import LabelledTexts, Recipe, train
+
+SINGLES = 3
+DIMENSIONS = ("style", "corpus")
+
+
+@dataclass(frozen=True)
+class Load:
+    """How much is done: continuations of prompts of so many tokens; training steps on texts of so many."""
+
+    prompts: int = 32
+    samples: int = 5
+    prompt_tokens: int = 12
+    new_tokens: int = 20
+    top_p: float = 0.9
+    steps: int = 4
+    batch: int = 16
+    text_tokens: int = 32
+    rank: int = 1000
+
+
+@dataclass(frozen=True)
+class Row:
+    """One work's costs, in seconds a unit, and the peak memory of ours and of `plain` in bytes.
+
+    `first` is ours with all warming up, `steered` with a steer on, `known` with hidden states that the memo has.
+    """
+
+    work: str
+    unit: str
+    ours: float
+    first: float
+    steered: float | None
+    known: float | None
+    plain: float
+    single: float | None
+    limit: float
+    peak: int
+    plain_peak: int
+
+
+def bench(loaded: LoadedModel, load: Load) -> dict[str, Any]:
+    """Measure generation, training and perplexity, and return all as one document."""
+    dtype = loaded.model.get_output_embeddings().weight.dtype
+    limit = machine_limit(loaded.device, dtype)
+    rows = [generation(loaded, load, limit), training(loaded, load, limit), perplexity(loaded, load, limit)]
+    need = requirements(loaded.model.config, str(dtype).removeprefix("torch."), load.rank)
+    return {
+        "hardware": hardware(loaded.device),
+        "torch": torch.__version__,
+        "model": loaded.fingerprint,
+        "dtype": str(dtype).removeprefix("torch."),
+        "load": asdict(load),
+        "machine": asdict(limit),
+        "memory": asdict(need),
+        "rows": [asdict(row) for row in rows],
+    }
+
+
+def generation(loaded: LoadedModel, load: Load, limit: Limit) -> Row:
+    """Measure continuations, with a steer and without."""
+    prompts = texts(loaded, load.prompts, load.prompt_tokens, seed=0)
+    sampling = Sampling(load.samples, load.new_tokens, load.top_p)
+    device, count = loaded.device, load.prompts * load.samples
+
+    def ours() -> None:
+        generate(loaded, prompts, sampling, "bench")
+
+    first = measure(ours, device)
+    best, steered = first, None
+    handle = attach(loaded.model, steer_for(loaded, load.rank))
+    for _ in range(2):
+        with handle.at(style=5, corpus=1):
+            steered = fastest(steered, measure(ours, device))
+        handle.remove()
+        best = fastest(best, measure(ours, device))
+        handle = attach(loaded.model, steer_for(loaded, load.rank))
+    handle.remove()
+    batch = max(1, 160 // load.samples) if device.type == "cpu" else max(1, 1000 // load.samples)
+    plain = measure(lambda: _plain_generation(loaded, prompts[:batch], load, load.samples), device)
+    single = measure(lambda: [_plain_generation(loaded, [prompt], load, 1) for prompt in prompts[:SINGLES]], device)
+    body, head = operations(loaded)
+    need = requirements(loaded.model.config, str(loaded.model.dtype).removeprefix("torch."))
+    operated = count * load.new_tokens * (body + head) + load.prompts * load.prompt_tokens * body
+    # A step reads all weights, and each row's keys and values so far; as many rows at once as there are.
+    length = load.prompt_tokens + load.new_tokens / 2
+    read = load.new_tokens * (need.weights + count * length * need.cache_a_token)
+    return Row(
+        "generation",
+        f"continuation of {load.new_tokens} tokens",
+        best.seconds / count,
+        first.seconds / count,
+        steered.seconds / count,
+        None,
+        plain.seconds / (min(batch, load.prompts) * load.samples),
+        single.seconds / min(SINGLES, load.prompts),
+        max(operated / limit.flops, read / limit.bandwidth) / count,
+        best.peak,
+        plain.peak,
+    )
+
+
+def training(loaded: LoadedModel, load: Load, limit: Limit) -> Row:
+    """Measure training steps on texts that are new, and on texts whose hidden states are known."""
+    count = load.steps * load.batch
+    labelled = LabelledTexts(texts(loaded, count, load.text_tokens, seed=1), [1.0] * count)
+    recipe = Recipe(DIMENSIONS, rank=load.rank, steps=load.steps, batch_size=load.batch)
+    few = LabelledTexts(labelled.texts[:1], labelled.labels[:1])
+    with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as two:
+        first = measure(lambda: train(loaded, labelled, few, recipe, one), loaded.device)
+        best = fastest(first, measure(lambda: train(loaded, labelled, few, recipe, two), loaded.device))
+        again = replace(recipe, seed=1)
+        known = measure(lambda: train(loaded, labelled, few, again, two), loaded.device)
+    plain = measure(lambda: _plain_training(loaded, labelled.texts, load), loaded.device)
+    body, head = operations(loaded)
+    tokens = load.batch * load.text_tokens
+    return Row(
+        "training",
+        f"step of {load.batch} texts of {load.text_tokens} tokens",
+        best.seconds / load.steps,
+        first.seconds / load.steps,
+        None,
+        known.seconds / load.steps,
+        plain.seconds / load.steps,
+        None,
+        tokens * (body + 2 * head) / limit.flops,
+        best.peak,
+        plain.peak,
+    )
+
+
+def perplexity(loaded: LoadedModel, load: Load, limit: Limit) -> Row:
+    """Measure the scoring of continuations whose prompts they share."""
+    prompts = texts(loaded, load.prompts, load.prompt_tokens, seed=0)
+    endings = texts(loaded, load.prompts * load.samples, load.new_tokens, seed=2)
+    items = [Item(prompts[i // load.samples], f" {ending}") for i, ending in enumerate(endings)]
+    first = measure(lambda: list(causal_lm(loaded, "bench").judge(items)), loaded.device)
+    best = fastest(first, measure(lambda: list(causal_lm(loaded, "bench").judge(items)), loaded.device))
+    batch = 64
+    plain = measure(
+        lambda: [_plain_nll(loaded, items[start : start + batch]) for start in range(0, len(items), batch)],
+        loaded.device,
+    )
+    single = measure(lambda: [_plain_nll(loaded, [item]) for item in items[:SINGLES]], loaded.device)
+    body, head = operations(loaded)
+    operated = len(items) * load.new_tokens * (body + head) + load.prompts * load.prompt_tokens * body
+    return Row(
+        "perplexity",
+        f"continuation of {load.new_tokens} tokens",
+        best.seconds / len(items),
+        first.seconds / len(items),
+        None,
+        None,
+        plain.seconds / len(items),
+        single.seconds / min(SINGLES, len(items)),
+        operated / limit.flops / len(items),
+        best.peak,
+        plain.peak,
+    )
+
+
+def operations(loaded: LoadedModel) -> tuple[int, int]:
+    """Return the floating-point operations of one token in the body and in the head: two a weight."""
+    embedded = {id(module.weight) for module in loaded.model.modules() if isinstance(module, nn.Embedding)}
+    head = loaded.model.get_output_embeddings().weight
+    body = sum(p.numel() for p in loaded.model.parameters() if id(p) not in embedded and p is not head)
+    return 2 * body, 2 * head.numel()
+
+
+def texts(loaded: LoadedModel, count: int, tokens: int, seed: int) -> list[str]:
+    """Draw texts of so many random tokens (about as many, where the tokenizer joins some)."""
+    generator = torch.Generator().manual_seed(seed)
+    ids = torch.randint(10, len(loaded.tokenizer) - 10, (count, tokens), generator=generator)
+    return loaded.tokenizer.batch_decode(ids)
+
+
+def steer_for(loaded: LoadedModel, rank: int) -> Steer:
+    """Return a steer as a training starts with."""
+    width = loaded.model.get_output_embeddings().weight.shape[1]
+    return Steer.initial(DIMENSIONS, width, rank=rank, generator=torch.Generator().manual_seed(0))
+
+
+def fastest(one: Cost | None, other: Cost) -> Cost:
+    """Return the faster of two runs, with the higher peak."""
+    return other if one is None else Cost(min(one.seconds, other.seconds), max(one.peak, other.peak))
+
+
+def _encoded(loaded: LoadedModel, rows: Sequence[str], side: str) -> Any:
+    loaded.tokenizer.padding_side = side
+    return loaded.tokenizer(list(rows), padding=True, return_tensors="pt").to(loaded.device)
+
+
+@torch.no_grad()
+def _plain_generation(loaded: LoadedModel, prompts: Sequence[str], load: Load, samples: int) -> Tensor:
+    return loaded.model.generate(
+        **_encoded(loaded, prompts, "left"),
+        do_sample=True,
+        top_p=load.top_p,
+        top_k=0,
+        min_new_tokens=load.new_tokens,
+        max_new_tokens=load.new_tokens,
+        num_return_sequences=samples,
+        pad_token_id=loaded.tokenizer.pad_token_id,
+    )
+
+
+def _plain_training(loaded: LoadedModel, rows: Sequence[str], load: Load) -> None:
+    steer = steer_for(loaded, load.rank)
+    a, b = (steer.weights[name].to(loaded.device).requires_grad_() for name in "AB")
+    optimizer = torch.optim.Adam([a, b], lr=1e-2)
+
+    def steered(_module: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
+        down = torch.einsum("btd,kdr->btkr", inputs[0], b.to(inputs[0].dtype))
+        return inputs[0] + 1e-3 * torch.einsum("btkr,kdr->btd", down, a.to(inputs[0].dtype))
+
+    hook = loaded.model.get_output_embeddings().register_forward_pre_hook(steered)
+    for start in range(0, len(rows), load.batch):
+        encoded = _encoded(loaded, rows[start : start + load.batch], "right")
+        labels = encoded["input_ids"].masked_fill(encoded["attention_mask"] == 0, -100)
+        optimizer.zero_grad()
+        loaded.model(**encoded, labels=labels).loss.backward()
+        optimizer.step()
+    hook.remove()
+
+
+@torch.no_grad()
+def _plain_nll(loaded: LoadedModel, items: Sequence[Item]) -> list[float]:
+    """NLL(whole) - NLL(prompt), from the full logits of both."""
+    sums = []
+    for rows in ([item.prompt + item.continuation for item in items], [item.prompt for item in items]):
+        encoded = _encoded(loaded, rows, "right")
+        logits = loaded.model(**encoded).logits[:, :-1].float()
+        nll = nn.functional.cross_entropy(logits.transpose(1, 2), encoded["input_ids"][:, 1:], reduction="none")
+        sums.append((nll * encoded["attention_mask"][:, 1:]).sum(1))
+    return (sums[0] - sums[1]).tolist()

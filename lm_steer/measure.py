@@ -1,0 +1,94 @@
+"""What a measurement needs: seconds, peak memory, and what the machine could do at most.
+
+cost = measure(lambda: work(), torch.device("cpu"))          # cost.seconds, cost.peak in bytes
+limit = machine_limit(torch.device("cpu"), torch.float32)    # FLOP and bytes a second
+"""
+
+import platform
+import resource
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Wall-clock seconds of one run, and the peak of its memory in bytes: the GPU's, else the process's."""
+
+    seconds: float
+    peak: int
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What a machine does at most: floating-point operations and copied bytes a second."""
+
+    flops: float
+    bandwidth: float
+
+
+def measure(work: Callable[[], object], device: torch.device, repeat: int = 1) -> Cost:
+    """Run `work` as often as asked and return the fastest run, with the highest peak."""
+    seconds = []
+    _reset_peak(device)
+    for _ in range(repeat):
+        _wait(device)
+        start = time.perf_counter()
+        work()
+        _wait(device)
+        seconds.append(time.perf_counter() - start)
+    return Cost(min(seconds), _peak(device))
+
+
+def machine_limit(device: torch.device, dtype: torch.dtype) -> Limit:
+    """Measure a square matrix product and a copy, large enough to leave every cache."""
+    side = 8192 if device.type == "cuda" else 2048
+    left, right = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
+    product = torch.empty_like(left)
+    source = torch.zeros((1 << 30 if device.type == "cuda" else 1 << 27) // 4, device=device)
+    target = torch.empty_like(source)
+    # The first run warms up; the fastest counts.
+    multiplied = measure(lambda: torch.mm(left, right, out=product), device, repeat=6).seconds
+    copied = measure(lambda: target.copy_(source), device, repeat=6).seconds
+    return Limit(2 * side**3 / multiplied, 2 * source.nbytes / copied)
+
+
+def hardware(device: torch.device) -> str:
+    """Name the GPU, or the processor and its threads."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0] if names else platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _reset_peak(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    elif CLEAR.exists():
+        CLEAR.write_text("5")
+
+
+def _peak(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    if STATUS.exists():
+        line = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    # Elsewhere the peak of the whole process so far, in kB, on macOS in bytes.
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
