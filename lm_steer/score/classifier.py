@@ -83,9 +83,9 @@ def _judge(
     if not texts:
         return
     limit = longest(loaded)
-    whole_ids = loaded.tokenizer(list(texts), add_special_tokens=True)["input_ids"]
-    ids = loaded.tokenizer(list(texts), truncation=True, max_length=limit)["input_ids"]
-    cut = sum(len(before) > len(after) for before, after in zip(whole_ids, ids, strict=True))
+    # One token more than the limit shows which are cut.
+    cut = sum(len(row) > limit for row in loaded.token_ids(texts, limit + 1))
+    ids = loaded.token_ids(texts, limit)
     if cut:
         say(f"{cut} of {len(texts)} texts are longer than the classifier's {limit} tokens: the rest of them is cut off")
     keys = [min(limit, round_up(len(row))) for row in ids]

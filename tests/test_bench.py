@@ -1,0 +1,87 @@
+import json
+import sys
+
+import pytest
+
+from lm_steer import cli
+from lm_steer.bench import Load, bench, operations
+from lm_steer.bench_table import growth_table, table
+from lm_steer.growth import growth, plot
+from lm_steer.measure import machine_limit, measure
+from lm_steer.shapes import random_model
+
+LOAD = Load(prompts=4, samples=2, prompt_tokens=6, new_tokens=4, steps=2, batch=2, text_tokens=8, rank=4)
+
+
+@pytest.fixture
+def shape():
+    sizes = {"vocab_size": 500, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
+    return random_model("pythia-70m", device="cpu", **sizes)
+
+
+def test_each_work_is_measured_in_every_way(shape):
+    found = json.loads(json.dumps(bench(shape, LOAD)))
+    assert [row["work"] for row in found["rows"]] == ["generation", "training", "perplexity"]
+    for row in found["rows"]:
+        assert all(row[key] > 0 for key in ("ours", "first", "plain", "limit", "peak", "plain_peak"))
+    generation, training, perplexity = found["rows"]
+    assert generation["steered"] > 0 and training["known"] > 0
+    assert generation["single"] > 0 and perplexity["single"] > 0
+    assert found["memory"]["parameters"] == shape.model.num_parameters()
+    printed = table(found)
+    assert all(word in printed for word in ("generation", "training", "perplexity", "limit", "GB"))
+
+
+def test_nothing_is_left_on_the_model(shape):
+    bench(shape, LOAD)
+    head = shape.model.get_output_embeddings()
+    assert not head._forward_pre_hooks and not head._forward_hooks
+
+
+def test_operations_are_two_a_weight(shape):
+    body, head = operations(shape)
+    assert head == 2 * 500 * 32
+    embeddings = 500 * 32
+    assert body == 2 * (shape.model.num_parameters() - embeddings - 500 * 32)
+
+
+def test_a_tied_head_counts_once_and_not_in_the_body():
+    body, head = operations(random_model("gpt2", device="cpu", n_layer=0, n_embd=16, n_head=2, vocab_size=300))
+    # What is left of a model without layers is the last normalisation.
+    assert (body, head) == (2 * 2 * 16, 2 * 300 * 16)
+
+
+def test_the_command_ends_with_one_json_document(loaded, monkeypatch, capsys):
+    small = {"prompts": 2, "samples": 1, "new-tokens": 2, "steps": 1, "batch": 2, "text-tokens": 6, "rank": 2}
+    options = [part for name, value in small.items() for part in (f"--{name}", str(value))]
+    model = loaded.model.config._name_or_path
+    monkeypatch.setattr(sys, "argv", ["lm-steer", "bench", "--model", model, "--device", "cpu", *options])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert not ended.value.code
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert [row["work"] for row in found["rows"]] == ["generation", "training", "perplexity"]
+
+
+def test_growth_has_four_sizes_of_each_quantity_and_a_figure(shape, tmp_path):
+    points = growth(lambda vocabulary: shape, LOAD)
+    sizes = {}
+    for point in points:
+        sizes.setdefault(point.quantity, set()).add(point.size)
+        assert point.seconds > 0 and point.peak > 0
+    assert set(sizes) == {"prompts", "samples a prompt", "new tokens", "rank", "training texts", "vocabulary"}
+    assert all(len(found) >= 4 for found in sizes.values())
+    assert all(quantity in growth_table(points) for quantity in sizes)
+    plot(points, "tiny", tmp_path / "growth.svg")
+    assert "<svg" in (tmp_path / "growth.svg").read_text()
+
+
+def test_the_limit_is_measured(shape):
+    limit = machine_limit(shape.device, shape.model.dtype)
+    assert limit.flops > 1e8 and limit.bandwidth > 1e7
+
+
+def test_a_cost_is_that_of_the_fastest_run(shape):
+    runs = []
+    assert measure(lambda: runs.append(1), shape.device, repeat=3).seconds < 1
+    assert len(runs) == 3
