@@ -17,13 +17,14 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from lm_steer.errors import LMSteerError
 from lm_steer.steer import Steer
 
-Value = float | Sequence[float]
+Value = float | Sequence[float] | np.ndarray | Tensor
 
 
 class Handle:
@@ -98,8 +99,8 @@ class Handle:
     def at(self, values: Mapping[str, Value] | None = None, /, **named: Value) -> Iterator["Handle"]:
         """Set steer values, by mapping or by name, and restore the former ones at the end, whatever happens.
 
-        A value is a number, or a list with one number a row of the batch (rows that `generate` repeats, by
-        `num_return_sequences` or beams, follow). Dimensions that are not named are at 0.
+        A value is a number, or a list, array or tensor with one number a row of the batch (rows that `generate` repeats,
+        by `num_return_sequences` or beams, follow). Dimensions that are not named are at 0.
         Raises LMSteerError for an unknown dimension, a value that is not finite, lists of unequal length, and where
         the steer has been taken off the model.
         """
@@ -115,6 +116,8 @@ class Handle:
             self._set(before)
 
     def _tensor(self, values: Mapping[str, Value]) -> Tensor:
+        # Arrays of numpy and tensors are lists here.
+        values = {name: value.tolist() if hasattr(value, "tolist") else value for name, value in values.items()}
         lengths = {len(value) for value in values.values() if isinstance(value, Sequence)}
         if len(lengths) > 1 or 0 in lengths:
             raise LMSteerError(f"the lists of steer values have lengths {sorted(lengths)}: give one value a row")

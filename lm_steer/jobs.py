@@ -16,7 +16,7 @@ from lm_steer.files import read_jsonl, sha256_of, write_jsonl
 from lm_steer.generate import Sampling, generate, parts_folder
 from lm_steer.models import LoadedModel
 from lm_steer.shards import WHOLE, Shard
-from lm_steer.steer import Steer, compose
+from lm_steer.steer import FILES, Steer, compose, located
 from lm_steer.texts import read_prompts
 
 FORM = (
@@ -104,8 +104,7 @@ def run_jobs(
     loaded = load()
     for job, job_rows, job_prompts, steer in zip(jobs, rows, prompts, steers, strict=True):
         identity = [
-            [*(sha256_of(Path(folder) / file) for file in ("steer.safetensors", "steer_config.json")), values]
-            for folder, values in job.steers.items()
+            [*(sha256_of(located(folder) / file) for file in FILES), values] for folder, values in job.steers.items()
         ]
         chosen = replace(sampling, **job.sampling)
         parts = parts_folder(cache, loaded, identity, chosen)

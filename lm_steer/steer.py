@@ -50,7 +50,7 @@ class Steer:
     offset       o: (dimensions, vocabulary)          the logits
 
     `about` is free-form provenance (model, dataset, seed, …); it is saved and does not act.
-    Raises LMSteerError where names repeat or shapes disagree.
+    Raises LMSteerError where names repeat, shapes disagree, or ε is no finite number.
     """
 
     dimensions: tuple[str, ...]
@@ -67,6 +67,10 @@ class Steer:
                 f"a steer of kind {self.kind} has weights {', '.join(WEIGHTS_OF[self.kind])}; "
                 f"found {', '.join(self.weights) or 'none'}"
             )
+        if not isinstance(self.epsilon, (int, float)) or not math.isfinite(self.epsilon):
+            raise LMSteerError(f"the epsilon of a steer is a finite number, not {self.epsilon!r}")
+        if not all(isinstance(name, str) and name for name in self.dimensions):
+            raise LMSteerError(f"the dimensions of a steer are names: {self.dimensions!r}")
         if len(set(self.dimensions)) != len(self.dimensions):
             raise LMSteerError(f"the dimensions of a steer need names of their own: {', '.join(self.dimensions)}")
         shapes = {name: tuple(weight.shape) for name, weight in self.weights.items()}
@@ -220,20 +224,21 @@ class Steer:
 
         Raises LMSteerError where it is missing, newer than this version, or damaged.
         """
-        if isinstance(folder, str) and not Path(folder).exists() and re.fullmatch(r"[\w.-]+/[\w.-]+", folder):
-            folder = _aside("share").fetch(folder, revision)
-        config = read_json(Path(folder) / "steer_config.json")
-        if config.get("format") != FORMAT:
-            raise LMSteerError(
-                f"{folder}: a steer of format {config.get('format')}, this version reads {FORMAT}: update lm-steer"
-            )
+        place = located(folder, revision)
+        config = read_json(place / FILES[1])
+        if not isinstance(config, dict) or config.get("format") != FORMAT:
+            found = config.get("format") if isinstance(config, dict) else type(config).__name__
+            raise LMSteerError(f"{folder}: a steer of format {found}, this version reads {FORMAT}: update lm-steer")
         try:
-            weights = load_file(Path(folder) / "steer.safetensors")
+            weights = {name: weight.float() for name, weight in load_file(place / FILES[0]).items()}
             kind = config["kind"]
             ordered = {name: weights[name] for name in WEIGHTS_OF.get(kind, tuple(weights))}
-            return cls(tuple(config["dimensions"]), ordered, kind, config["epsilon"], config.get("about", {}))
-        except (SafetensorError, FileNotFoundError, KeyError) as error:
+            steer = cls(tuple(config["dimensions"]), ordered, kind, config["epsilon"], config.get("about", {}))
+        except (SafetensorError, FileNotFoundError, KeyError, TypeError) as error:
             raise LMSteerError(f"{folder}: not a whole steer ({error}): train or download it again") from None
+        if not all(torch.isfinite(weight).all() for weight in weights.values()):
+            raise LMSteerError(f"{folder}: its weights are not all finite numbers: train or download it again")
+        return steer
 
     def push_to_hub(self, repo: str, **options: Any) -> str:
         """Commit the steer, with a model card, to a repository of the hub; see `lm_steer.share.push`."""
@@ -247,6 +252,13 @@ def compose(steers: Mapping[str, Steer]) -> Steer:
     for steer in named[1:]:
         total = total + steer
     return total
+
+
+def located(folder: str | Path, revision: str | None = None) -> Path:
+    """Return the folder of a steer's files; owner/name that is no folder here is fetched from the hub."""
+    if isinstance(folder, str) and not Path(folder).exists() and re.fullmatch(r"[\w.-]+/[\w.-]+", folder):
+        return _aside("share").fetch(folder, revision)
+    return Path(folder)
 
 
 def _aside(module: str) -> Any:

@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import tiny
 import torch
@@ -103,6 +104,15 @@ def test_each_row_has_its_own_value(model, kind, ids):
     for row, value in enumerate([-2, 0, 4]):
         with handle.at(style=value, corpus=1):
             torch.testing.assert_close(together[row], tiny.logits_of(model, ids)[row], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("make", [np.array, torch.tensor, tuple])
+def test_row_values_may_be_arrays_and_tensors(model, ids, make):
+    handle = attach(model, tiny.make_steer(model))
+    with handle.at(style=[1.0, 2.0, 3.0]):
+        expected = tiny.logits_of(model, ids)
+    with handle.at(style=make([1.0, 2.0, 3.0])):
+        assert torch.equal(tiny.logits_of(model, ids), expected)
 
 
 def test_rows_that_generate_repeats_keep_their_values(model, kind, ids):

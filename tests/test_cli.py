@@ -13,6 +13,7 @@ import pytest
 import tiny
 import typer
 
+import lm_steer
 from lm_steer import Steer
 from lm_steer.cli import app, main
 from lm_steer.models import RECORD
@@ -78,6 +79,20 @@ def test_completion_of_a_shell_is_there():
     script = f"import sys; sys.argv = ['lm-steer']; {code}"
     done = subprocess.run([sys.executable, "-c", script], env=os.environ | variables, capture_output=True, text=True)
     assert done.stdout.split() == ["train"]
+
+
+def test_its_version_is_told(run, capsys):
+    assert run("--version") == (0, "")
+    assert capsys.readouterr().out == f"lm-steer {lm_steer.__version__}\n"
+
+
+def test_texts_are_continued_by_a_steer_of_the_hub(run, hub, model):
+    steer = tiny.make_steer(tiny.make_model("llama-padded-vocabulary"))
+    steer.save_pretrained(hub.folder / "someone/steer")
+    Path("prompts.jsonl").write_text('{"prompt": {"text": "The movie"}}')
+    job = "out.jsonl|prompts.jsonl|someone/steer style=5"
+    assert run("generate", "--model", model, "--samples", 2, "--new-tokens", 4, "--job", job) == (0, "")
+    assert len(json.loads(Path("out.jsonl").read_text())["generations"]) == 2
 
 
 def test_a_wrong_option_ends_with_2_and_a_wrong_file_with_1(run, tmp_path):

