@@ -99,8 +99,8 @@ class Handle:
     def at(self, values: Mapping[str, Value] | None = None, /, **named: Value) -> Iterator["Handle"]:
         """Set steer values, by mapping or by name, and restore the former ones at the end, whatever happens.
 
-        A value is a number, or a list, array or tensor with one number a row of the batch (rows that `generate` repeats,
-        by `num_return_sequences` or beams, follow). Dimensions that are not named are at 0.
+        A value is a number, or a list, array or tensor with one number a row of the batch (rows that `generate`
+        repeats, by `num_return_sequences` or beams, follow). Dimensions that are not named are at 0.
         Raises LMSteerError for an unknown dimension, a value that is not finite, lists of unequal length, and where
         the steer has been taken off the model.
         """

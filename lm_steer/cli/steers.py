@@ -58,9 +58,7 @@ def train(
     )
     frame = read_table(texts, text_column, label_column)
     found = counts(frame)
-    say(
-        f"{found['texts']} texts: {found['negative']} negative, {found['neutral']} neutral, {found['positive']} positive"
-    )
+    say(", ".join(f"{found[kind]} {kind}" for kind in ("texts", "negative", "neutral", "positive")))
     frames = (frame, read_table(dev, text_column, label_column)) if dev else hold_out(frame)
     train_texts, dev_texts = (LabelledTexts(list(part["text"]), list(part["label"])) for part in frames)
     loaded = load_model(folder_of(model, cache, revision or None), dtype)
