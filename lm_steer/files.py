@@ -24,6 +24,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     temporary = path.parent / f".{path.name}.{os.getpid()}.part"
     try:
         yield temporary
+        _open_to_others(temporary)
         if temporary.exists() and path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         temporary.replace(path)
@@ -32,6 +33,15 @@ def replacing(path: str | Path) -> Iterator[Path]:
             shutil.rmtree(temporary)
         else:
             temporary.unlink(missing_ok=True)
+
+
+def _open_to_others(path: Path) -> None:
+    """Give files the rights of any other: safetensors writes them so that their owner alone can read them."""
+    mask = os.umask(0)
+    os.umask(mask)
+    for file in path.rglob("*") if path.is_dir() else [path]:
+        if file.is_file() and not file.is_symlink():
+            file.chmod(0o666 & ~mask)
 
 
 def require_space(folder: str | Path, size: int, what: str) -> None:

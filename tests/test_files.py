@@ -1,6 +1,8 @@
 import os
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from lm_steer import LMSteerError
 from lm_steer.files import fingerprint, read_json, read_jsonl, read_text, replacing, require_space, write_jsonl
@@ -101,3 +103,13 @@ def test_a_full_disk_is_found_before_the_work(tmp_path):
 
 def test_a_fingerprint_depends_on_contents_not_on_the_order_of_keys():
     assert fingerprint({"a": 1, "b": [2]}) == fingerprint({"b": [2], "a": 1}) != fingerprint({"a": 1, "b": [3]})
+
+
+def test_what_is_written_has_the_rights_of_any_other_file(tmp_path):
+    (tmp_path / "other").touch()
+    for name in ("one", "folder/one"):
+        with replacing(tmp_path / name.split("/")[0]) as temporary:
+            place = temporary / "one" if "/" in name else temporary
+            place.parent.mkdir(exist_ok=True)
+            save_file({"weight": torch.zeros(2)}, place)
+        assert (tmp_path / name).stat().st_mode == (tmp_path / "other").stat().st_mode

@@ -31,7 +31,7 @@ def bench(
 
     The last line is all of it as JSON.
 
-    Example: lm-steer bench --shape gpt2-large --dtype bfloat16 --prompts 1000 --samples 25
+    lm-steer bench --shape gpt2-large --dtype bfloat16 --prompts 1000 --samples 25
     """
     import json
 
