@@ -5,11 +5,12 @@
 One process runs all jobs of a model, for loading it is dear.
 """
 
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
+from lm_steer.analyse.lora import adapted, is_adapter
 from lm_steer.attach import attach
 from lm_steer.errors import LMSteerError
 from lm_steer.files import read_jsonl, sha256_of, write_jsonl
@@ -20,8 +21,9 @@ from lm_steer.steer import FILES, Steer, compose, located
 from lm_steer.texts import read_prompts
 
 FORM = (
-    "a job is OUT|PROMPTS|STEER, or OUT|PROMPTS|STEER|SAMPLING: STEER is `FOLDER name=value …`, several joined by "
-    "` + `, or empty; SAMPLING is `top_p=1.0 top_k=50`, what differs from the options"
+    "a job is OUT|PROMPTS|STEER, or OUT|PROMPTS|STEER|SAMPLING, or OUT|PROMPTS|STEER|SAMPLING|PREFIX: STEER is "
+    "`FOLDER name=value …`, several joined by ` + `, or the folder of a LoRA, or empty; SAMPLING is "
+    "`top_p=1.0 top_k=50`, what differs from the options; PREFIX is put before each prompt"
 )
 
 
@@ -30,18 +32,20 @@ class Job:
     """One generation file to be made.
 
     `steers` maps a folder to the values of its dimensions; `sampling` has what differs from the command's options.
+    `prefix` is put before each prompt, and does not appear in the file. An adapter of PEFT's may stand for a steer.
     """
 
     output: Path
     prompts: Path
     steers: dict[str, dict[str, float]]
     sampling: dict[str, float] = field(default_factory=dict)
+    prefix: str = ""
 
 
 def parse_job(text: str) -> Job:
     """Read a job as it is written on the command line; LMSteerError where it is not well-formed."""
-    parts = text.split("|")
-    if len(parts) not in (3, 4) or not parts[0] or not parts[1]:
+    parts = text.split("|", 4)
+    if len(parts) < 3 or not parts[0] or not parts[1]:
         raise LMSteerError(f"{text!r}: {FORM}")
     steers: dict[str, dict[str, float]] = {}
     for term in parts[2].split(" + ") if parts[2].strip() else []:
@@ -49,12 +53,14 @@ def parse_job(text: str) -> Job:
         if folder in steers:
             raise LMSteerError(f"{folder} stands twice in {text!r}: give all its values in one term")
         steers[folder] = _numbers(assignments, text)
-    sampling = _numbers(parts[3].split() if len(parts) == 4 else [], text)
+    sampling = _numbers(parts[3].split() if len(parts) > 3 else [], text)
     known = {option.name: type(option.default) for option in fields(Sampling)}
     for name in sampling:
         if name not in known:
             raise LMSteerError(f"{text!r}: unknown sampling option '{name}'; known are {', '.join(known)}")
-    return Job(Path(parts[0]), Path(parts[1]), steers, {name: known[name](sampling[name]) for name in sampling})
+    return Job(
+        Path(parts[0]), Path(parts[1]), steers, {name: known[name](sampling[name]) for name in sampling}, *parts[4:]
+    )
 
 
 def parse_values(text: str) -> dict[str, float]:
@@ -63,14 +69,14 @@ def parse_values(text: str) -> dict[str, float]:
 
 
 def _numbers(assignments: Sequence[str], text: str, form: str = FORM) -> dict[str, float]:
-    numbers = {}
+    found = {}
     for assignment in assignments:
         name, _, value = assignment.partition("=")
         try:
-            numbers[name] = float(value)
+            found[name] = float(value)
         except ValueError:
             raise LMSteerError(f"{assignment!r} in {text!r} is not name=number: {form}") from None
-    return numbers
+    return found
 
 
 def load_steer(steers: dict[str, dict[str, float]]) -> tuple[Steer, dict[str, float]]:
@@ -97,24 +103,17 @@ def run_jobs(
     Prompts and steers of all are read first: a bad one is found before any work.
     """
     rows = [read_jsonl(job.prompts) for job in jobs]
-    prompts = [read_prompts(job.prompts) for job in jobs]
+    prompts = [[job.prefix + prompt for prompt in read_prompts(job.prompts)] for job in jobs]
     rows = [part[shard.of(len(part))] for part in rows]
     prompts = [part[shard.of(len(part))] for part in prompts]
-    steers = [load_steer(job.steers) if job.steers else None for job in jobs]
+    applied = [_applied(job) for job in jobs]
     loaded = load()
-    for job, job_rows, job_prompts, steer in zip(jobs, rows, prompts, steers, strict=True):
-        identity = [
-            [*(sha256_of(located(folder) / file) for file in FILES), values] for folder, values in job.steers.items()
-        ]
+    for job, job_rows, job_prompts, on in zip(jobs, rows, prompts, applied, strict=True):
+        identity = [[*map(sha256_of, _files(folder)), values] for folder, values in job.steers.items()]
         chosen = replace(sampling, **job.sampling)
         parts = parts_folder(cache, loaded, identity, chosen)
-        handle = attach(loaded.model, steer[0]) if steer else None
-        try:
-            with handle.at(steer[1]) if handle and steer else nullcontext():
-                texts = generate(loaded, job_prompts, chosen, job.output.stem, parts) if job_prompts else []
-        finally:
-            if handle:
-                handle.remove()
+        with on(loaded):
+            texts = generate(loaded, job_prompts, chosen, job.output.stem, parts) if job_prompts else []
         write_jsonl(
             job.output,
             (
@@ -122,3 +121,33 @@ def run_jobs(
                 for row, samples in zip(job_rows, texts, strict=True)
             ),
         )
+
+
+def _applied(job: Job) -> Callable[[LoadedModel], AbstractContextManager]:
+    """Return what puts a job's steers, or its adapter, on a model for as long as a block lasts."""
+    if not job.steers:
+        return nullcontext
+    adapters = [folder for folder in job.steers if is_adapter(folder)]
+    if adapters and (len(job.steers) > 1 or job.steers[adapters[0]]):
+        raise LMSteerError(f"{adapters[0]} is a LoRA: it stands by itself, without values or other steers")
+    if adapters:
+        return lambda loaded: adapted(loaded, adapters[0])
+    steer, values = load_steer(job.steers)
+    return lambda loaded: _steered(loaded, steer, values)
+
+
+@contextmanager
+def _steered(loaded: LoadedModel, steer: Steer, values: dict[str, float]) -> Iterator[None]:
+    handle = attach(loaded.model, steer)
+    try:
+        with handle.at(values):
+            yield
+    finally:
+        handle.remove()
+
+
+def _files(folder: str) -> list[Path]:
+    """The files that say what a steer or an adapter does."""
+    if is_adapter(folder):
+        return [Path(folder) / name for name in ("adapter_model.safetensors", "adapter_config.json")]
+    return [located(folder) / name for name in FILES]

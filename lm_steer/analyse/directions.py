@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -19,6 +20,7 @@ from lm_steer.analyse.grid import text_memo
 from lm_steer.analyse.vocabulary import whole_words
 from lm_steer.attach import check_fit, output_head
 from lm_steer.errors import LMSteerError
+from lm_steer.files import replacing
 from lm_steer.models import LoadedModel
 from lm_steer.steer import Steer
 
@@ -33,6 +35,7 @@ class Direction:
 
     share       of Σσ² that this direction holds
     context     the mean of v·h and its standard deviation, over the contexts that oriented it
+    weights     e_w·u of every whole word
     scores      the judge's mean over `raised` and over `lowered`, where there is a judge
     """
 
@@ -41,6 +44,7 @@ class Direction:
     context: tuple[float, float]
     raised: list[tuple[str, float]]
     lowered: list[tuple[str, float]]
+    weights: dict[str, float]
     scores: tuple[float, float] | None = None
 
 
@@ -82,7 +86,8 @@ def directions(
             each = judge([word for word, _ in [*raised, *lowered]])
             scores = (_mean(each[: len(raised)]), _mean(each[len(raised) :]))
         context = (acting[:, index].mean().item(), acting[:, index].std(correction=0).item())
-        found.append(Direction(values[index].item(), shares[index].item(), context, raised, lowered, scores))
+        weights = dict(zip(names, weight.tolist(), strict=True))
+        found.append(Direction(values[index].item(), shares[index].item(), context, raised, lowered, weights, scores))
     return found
 
 
@@ -111,6 +116,28 @@ def holding(values: Tensor, share: float) -> int:
     """Return how many of the first directions hold `share` of Σσ²."""
     cumulative = values.square().cumsum(0) / values.square().sum()
     return min(len(values), int((cumulative < share).sum()) + 1)
+
+
+def write_directions(found: Sequence[Direction], values: Tensor, words: Path, spectrum: Path) -> None:
+    """Write a line a word of each list, with its place in the plane of the first two directions; and all σ."""
+    plane = (found[0].weights, found[min(1, len(found) - 1)].weights)
+    lines = []
+    for number, direction in enumerate(found, start=1):
+        shown = {key: getattr(direction, key) for key in ("singular_value", "share")}
+        mean, deviation = direction.context
+        for end, listed in enumerate((direction.raised, direction.lowered)):
+            start = {"direction": number, **shown, "context_mean": mean, "context_deviation": deviation}
+            score = direction.scores[end] if direction.scores else math.nan
+            for place, (word, weight) in enumerate(listed, start=1):
+                line = {"end": ("raised", "lowered")[end], "score": score, "place": place, "word": word}
+                lines.append({**start, **line, "weight": weight, "x": plane[0][word], "y": plane[1][word]})
+    with replacing(words) as temporary:
+        pd.DataFrame(lines).to_csv(temporary, index=False, float_format="%.6g")
+    shares = values.square() / values.square().sum()
+    frame = pd.DataFrame({"singular_value": values.tolist(), "share": shares.tolist()})
+    frame["effective_rank"] = effective_rank(values)
+    with replacing(spectrum) as temporary:
+        frame.to_csv(temporary, index=False, float_format="%.6g")
 
 
 def _states(loaded: LoadedModel, texts: Sequence[str], cache: str | Path) -> list[Tensor]:

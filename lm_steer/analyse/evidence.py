@@ -8,12 +8,16 @@ A token argues for the style by log P_v(token) - log P_0(token): how much likeli
 The style reading of a text is the steer value under which it is likeliest.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
+
 from lm_steer.analyse.grid import grid_nll
 from lm_steer.errors import LMSteerError
+from lm_steer.files import numbered_jsonl, replacing
 from lm_steer.models import LoadedModel
 from lm_steer.steer import Steer
 
@@ -42,7 +46,7 @@ class Evidence:
 
     def piece(self, span: Span) -> str:
         """Return the part of the text that a span covers."""
-        return self.text[self.offsets[span.start][0] : self.offsets[span.stop - 1][1]]
+        return self.text[slice(*_ends(self, span))]
 
 
 @dataclass(frozen=True)
@@ -148,6 +152,65 @@ def reading(
     inside = 0 < top < len(curve) - 1
     value = _vertex(ordered[top - 1 : top + 2], curve[top - 1 : top + 2]) if inside else ordered[top]
     return Reading(ordered, curve, value, inside)
+
+
+Marked = list[tuple[int, int]]
+
+
+def read_marked(path: str | Path) -> tuple[list[str], list[Marked | None]]:
+    """Read texts and the character ranges that people have marked in them, None where a line has no key spans."""
+    texts, marked = [], []
+    for number, row in numbered_jsonl(path):
+        text, spans = row.get("text"), row.get("spans")
+        if not isinstance(text, str) or not text.strip():
+            raise LMSteerError(f"{path}, line {number}: no text")
+        if spans is not None and not (isinstance(spans, list) and all(_is_range(span, text) for span in spans)):
+            raise LMSteerError(f"{path}, line {number}: spans are [first, last + 1] characters of the text: {spans!r}")
+        texts.append(text)
+        marked.append(spans if spans is None else [tuple(span) for span in spans])
+    if not texts:
+        raise LMSteerError(f"{path} holds no texts")
+    return texts, marked
+
+
+def _is_range(span: object, text: str) -> bool:
+    whole = isinstance(span, list) and len(span) == 2 and all(type(end) is int for end in span)
+    return whole and 0 <= span[0] < span[1] <= len(text)
+
+
+def agreement_with(found: Evidence, marked: Marked) -> tuple[float, float]:
+    """Return precision and recall of the found spans' characters against those that people marked; NaN of nothing."""
+    ours = {char for span in found.spans for char in range(*_ends(found, span))}
+    theirs = {char for start, stop in marked for char in range(start, stop)}
+    both = len(ours & theirs)
+    return both / len(ours) if ours else math.nan, both / len(theirs) if theirs else math.nan
+
+
+def _ends(found: Evidence, span: Span) -> tuple[int, int]:
+    return found.offsets[span.start][0], found.offsets[span.stop - 1][1]
+
+
+def write_evidence(
+    found: Sequence[Evidence],
+    curves: Sequence[Reading],
+    marked: Sequence[Marked | None],
+    tokens: Path,
+    readings: Path,
+) -> None:
+    """Write a line a token of each text, and a line a value of each text's likelihood curve."""
+    lines, points = [], []
+    for number, (one, curve, human) in enumerate(zip(found, curves, marked, strict=True), start=1):
+        spans = {token: index for index, span in enumerate(one.spans, 1) for token in range(span.start, span.stop)}
+        for token, ((start, stop), score) in enumerate(zip(one.offsets, one.scores, strict=True)):
+            place = {"text": number, "token": token, "start": start, "stop": stop, "piece": one.text[start:stop]}
+            lines.append({**place, "score": score, "span": spans.get(token, 0)})
+        precision, recall = (math.nan, math.nan) if human is None else agreement_with(one, human)
+        top = {"reading": curve.value, "inside": curve.inside, "precision": precision, "recall": recall}
+        for value, likelihood in zip(curve.values, curve.log_likelihoods, strict=True):
+            points.append({"text": number, "value": value, "log_likelihood": likelihood, **top})
+    for rows, path in ((lines, tokens), (points, readings)):
+        with replacing(path) as temporary:
+            pd.DataFrame(rows).to_csv(temporary, index=False, float_format="%.8g")
 
 
 def _vertex(x: Sequence[float], y: Sequence[float]) -> float:

@@ -7,11 +7,25 @@ lm-steer generate --help
 import errno
 import sys
 
-from lm_steer.cli import bench, data, demo, leaving, record, report, scores, steers, store, texts
+from lm_steer.cli import analyses, bench, data, demo, leaving, record, report, scores, steers, store, texts
 from lm_steer.cli.app import app
 from lm_steer.errors import LMSteerError
 
-__all__ = ["app", "bench", "data", "demo", "leaving", "main", "record", "report", "scores", "steers", "store", "texts"]
+__all__ = [
+    "analyses",
+    "app",
+    "bench",
+    "data",
+    "demo",
+    "leaving",
+    "main",
+    "record",
+    "report",
+    "scores",
+    "steers",
+    "store",
+    "texts",
+]
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from lm_steer.cli.app import Output, app
 @app.command()
 def model(
     output: Output,
-    source: Annotated[str, typer.Option(help="package, hub or folder.")],
+    source: Annotated[str, typer.Option(help="package, hub, folder or rotated.")],
     id: Annotated[str, typer.Option(help="Name of the package, owner/name on the hub, or a folder.")],
     revision: Annotated[str, typer.Option(help="The commit, for a model of the hub.")] = "",
 ) -> None:

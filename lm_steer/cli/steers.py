@@ -29,6 +29,8 @@ def train(
     regularization: float = 0.0,
     max_length: int = 256,
     loss_on_padding: bool = False,
+    count: Annotated[int, typer.Option(help="How many of the training texts, a fixed choice; 0 for all.")] = 0,
+    label_scale: Annotated[float, typer.Option(help="What the labels are multiplied by.")] = 1.0,
     seed: int = 0,
     dtype: Dtype = "float32",
     cache: Cache = CACHE,
@@ -39,7 +41,7 @@ def train(
     """
     from lm_steer.models import folder_of, load_model
     from lm_steer.progress import say
-    from lm_steer.texts import counts, hold_out, read_table
+    from lm_steer.texts import counts, first_texts, hold_out, read_table
     from lm_steer.train import LabelledTexts, Recipe, about, name_of, save
     from lm_steer.train import train as learn
 
@@ -60,7 +62,11 @@ def train(
     found = counts(frame)
     say(", ".join(f"{found[kind]} {kind}" for kind in ("texts", "negative", "neutral", "positive")))
     frames = (frame, read_table(dev, text_column, label_column)) if dev else hold_out(frame)
-    train_texts, dev_texts = (LabelledTexts(list(part["text"]), list(part["label"])) for part in frames)
+    train_frame, dev_frame = frames
+    train_frame = first_texts(train_frame, count) if count else train_frame
+    train_texts, dev_texts = (
+        LabelledTexts(list(part["text"]), list(part["label"] * label_scale)) for part in (train_frame, dev_frame)
+    )
     loaded = load_model(folder_of(model, cache, revision or None), dtype)
     steer, log = learn(loaded, train_texts, dev_texts, recipe, cache)
     save(steer, about(loaded, recipe, train_texts) | {"data": name_of(texts)}, log, output)

@@ -20,6 +20,7 @@ from lm_steer.errors import LMSteerError
 from lm_steer.files import replacing
 from lm_steer.report import measures
 from lm_steer.report.agreement import agreements
+from lm_steer.report.analyses import analyses, seed_spreads, without_analyses
 from lm_steer.report.drawn import drawn
 from lm_steer.report.findings import findings, summary
 from lm_steer.report.layout import laid_out
@@ -32,7 +33,8 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 def write_page(study: str, results: Path, output: Path) -> None:
     """Write the page of a resolved study (as JSON) from those of its results that are there."""
-    plan = json.loads(study)
+    whole = json.loads(study)
+    plan = without_analyses(whole)
     if not results.is_dir():
         raise LMSteerError(f"{results}: there is no such folder of results: name that of a run by --results")
     tables = measures.read_tables(plan, results)
@@ -58,6 +60,8 @@ def write_page(study: str, results: Path, output: Path) -> None:
             sample_count=SAMPLE_PROMPTS,
             agreements=agreements(plan, results),
             records=records(plan, results, tables),
+            analyses=analyses(whole, results),
+            seed_spreads=seed_spreads(whole, results),
             origin=provenance(plan, results, cells),
         )
     )

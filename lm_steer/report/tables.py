@@ -47,8 +47,11 @@ def write_table(spec: str, results: Path, output: Path) -> None:
     cells = [(label, setting) for label, settings in table["rows"].items() for setting in settings]
     elsewhere = [cell for cell in cells if table["settings"][cell[1]]["generations"]]
     here = [cell for cell in cells if cell not in elsewhere]
-    readers = [(_Reader(results, model, table["seeds"], table), here) for model in table["models"]]
-    readers.append((_Reader(results, EXTERNAL, [0], table), elsewhere))
+    readers = []
+    for model in table["models"]:
+        its = [cell for cell in here if model in table["settings"][cell[1]].get("models", table["models"])]
+        readers.append((Reader(results, model, table["seeds"], table), its))
+    readers.append((Reader(results, EXTERNAL, [0], table), elsewhere))
     rows: list[dict[str, Any]] = []
     with Progress(f"table {output.stem}", sum(len(part) for _, part in readers), "setting") as progress:
         for reader, part in readers:
@@ -65,13 +68,15 @@ def write_table(spec: str, results: Path, output: Path) -> None:
         frame.to_csv(temporary, index=False, float_format="%.6g")
 
 
-def _cells(reader: "_Reader", setting: str) -> Iterator[dict[str, Any]]:
+def _cells(reader: "Reader", setting: str) -> Iterator[dict[str, Any]]:
     """Yield the cells of one setting and model."""
     against = reader.table["settings"][setting]["against"]
     for name, metric, read, scorer, version in reader.measures(setting):
         arrays = read(setting)
         estimate = metrics.interval(metric, arrays)
+        each = [metric(scores) for scores in arrays]
         cell = {"metric": name, "value": estimate.value, "low": estimate.low, "high": estimate.high}
+        cell |= {"seed_low": min(each), "seed_high": max(each)}
         if against:
             others = read(against)
             reader.check_pairs(setting, against, len(arrays[0]), len(others[0]))
@@ -94,7 +99,7 @@ def _cells(reader: "_Reader", setting: str) -> Iterator[dict[str, Any]]:
         }
 
 
-class _Reader:
+class Reader:
     """The generations and scores of one model, read once."""
 
     def __init__(self, results: Path, model: str, seeds: list[int], table: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import yaml
 from snakemake.exceptions import WorkflowError
 
+from lm_steer.analyse.expand import EFFECT_KINDS
 from lm_steer.digest import code_digest
 from lm_steer.errors import LMSteerError
 from lm_steer.score.kinds import BY_MODEL, OPTIONS, model_of
@@ -28,8 +29,16 @@ MODELS, SEEDS = STUDY["steered"], STUDY["seeds"]
 # These, and those that only judge.
 MODELS_USED = models_used(STUDY)
 # Settings that are generated here, and those generated elsewhere, which stand in the place of a model.
-SETTINGS = [name for name, setting in STUDY["settings"].items() if not setting["generations"]]
-ELSEWHERE = [name for name in STUDY["settings"] if name not in SETTINGS]
+ELSEWHERE = [name for name, setting in STUDY["settings"].items() if setting["generations"]]
+# Settings that some models alone have, or that an adapter makes: each has a job of its own.
+APART = [name for name, setting in STUDY["settings"].items() if "models" in setting]
+SETTINGS = [name for name in STUDY["settings"] if name not in [*ELSEWHERE, *APART]]
+# The models that texts are made with: those that are steered, and those that steers are carried over to.
+WRITERS = list(
+    dict.fromkeys([*MODELS, *(model for name in APART for model in STUDY["settings"][name]["models"])])
+)
+TRAINED = [name for name, steer in STUDY["steers"].items() if "transfer" not in steer]
+TRANSFERRED = {name: steer["transfer"] for name, steer in STUDY["steers"].items() if name not in TRAINED}
 EXTERNAL = "external"
 STEER_FILES = ["steer.safetensors", "steer_config.json", "training.jsonl"]
 SPLITS = ["train", "dev", "test"]
@@ -59,19 +68,29 @@ def any_of(names):
 
 
 wildcard_constraints:
-    model=any_of([*MODELS, EXTERNAL]),
+    model=any_of([*MODELS_USED, EXTERNAL]),
     setting=any_of(STUDY["settings"]),
     seed=any_of(SEEDS),
     dataset=any_of(STUDY["datasets"]),
     prompts=any_of(STUDY["prompts"]),
     steer=any_of(STUDY["steers"]),
+    adapter=any_of(STUDY["adapters"]),
+    analysis=any_of(name for blocks in STUDY["analyses"].values() for name in blocks),
     scorer=any_of(STUDY["scorers"]),
     table=any_of(STUDY["tables"]),
     agreement=any_of(STUDY["agreement"]),
 
 
 def settings_of(model):
-    return ELSEWHERE if model == EXTERNAL else SETTINGS
+    if model == EXTERNAL:
+        return ELSEWHERE
+    everywhere = SETTINGS if model in MODELS else []
+    return [*everywhere, *(name for name in APART if model in STUDY["settings"][name]["models"])]
+
+
+def with_models(name):
+    """A setting, and the models that have it."""
+    return {"models": MODELS} | STUDY["settings"][name]
 
 
 def settings_with(scorer, model):
@@ -91,7 +110,7 @@ def score_files(settings, scorers):
     """The scores of all models in `settings` by `scorers`."""
     return [
         f"results/scores/{model}/{scorer}.parquet"
-        for model in [*MODELS, EXTERNAL]
+        for model in [*WRITERS, EXTERNAL]
         for scorer in scorers
         if set(settings_with(scorer, model)) & set(settings)
     ]
@@ -105,11 +124,11 @@ DATA = [
 STEERS = expand(
     "results/steers/{model}/{steer}/seed{seed}/{file}",
     model=MODELS,
-    steer=STUDY["steers"],
+    steer=TRAINED,
     seed=SEEDS,
     file=STEER_FILES,
 )
-TEXTS = [path for model in [*MODELS, EXTERNAL] for path in generation_files(model, STUDY["settings"])]
+TEXTS = [path for model in [*WRITERS, EXTERNAL] for path in generation_files(model, STUDY["settings"])]
 SCORES = [
     *expand("results/judges/{scorer}", scorer=JUDGES),
     *score_files(STUDY["settings"], STUDY["scorers"]),
@@ -117,6 +136,25 @@ SCORES = [
 TABLES = [
     *expand("results/tables/{table}.csv", table=STUDY["tables"]),
     *expand("results/tables/agreement-{agreement}.csv", agreement=STUDY["agreement"]),
+]
+# Which analyses there are, by what makes them: `effects` are made of scores, the others of models and steers.
+OF_KIND = STUDY["analyses"]
+EFFECTS = [name for kind in EFFECT_KINDS for name in OF_KIND[kind]]
+ANALYSES = [
+    *expand("results/analyses/{analysis}.csv", analysis=EFFECTS),
+    *expand(
+        "results/analyses/{model}/{analysis}.{part}.csv",
+        model=MODELS,
+        analysis=OF_KIND["directions"],
+        part=["words", "spectrum"],
+    ),
+    *expand(
+        "results/analyses/{model}/{analysis}.{part}.csv",
+        model=MODELS,
+        analysis=OF_KIND["evidence"],
+        part=["tokens", "readings"],
+    ),
+    *expand("results/analyses/{model}/{analysis}.cost.csv", model=MODELS, analysis=OF_KIND["costs"]),
 ]
 PAGE = "reports/index.html"
 FIGURES = "results/figures"
@@ -132,7 +170,14 @@ def options(chosen, keys):
 def model_options(wildcards):
     name = wildcards.model
     block = model_of(STUDY["scorers"][name]) if name in CLASSIFIERS else STUDY["models"][name]
+    if block["source"] == "rotated":
+        block = block | {"id": f"results/models/{block['id']}"}
     return options(block, ["source", "id", "revision"])
+
+
+def model_input(wildcards):
+    block = STUDY["models"].get(wildcards.model, {})
+    return [f"results/models/{block['id']}"] if block.get("source") == "rotated" else []
 
 
 def data_options(wildcards):
@@ -185,12 +230,16 @@ def training_options(wildcards):
     numbers = ["rank", "epsilon", "steps", "batch_size", "learning_rate", "regularization", "max_length"]
     padding = ["--loss-on-padding"] if steer["loss_on_padding"] else []
     dtype = options(STUDY["models"][wildcards.model], ["dtype"])
+    subset = ["--count", str(steer["texts"])] if steer["texts"] else []
+    scale = options(steer, ["label_scale"] if steer["label_scale"] != 1 else [])
     return [
         *dtype,
         "--dimensions",
         ",".join(steer["dimensions"]),
         *options(steer, ["kind", *numbers]),
         *padding,
+        *subset,
+        *scale,
     ]
 
 
@@ -207,23 +256,33 @@ def prompts_used(wildcards):
     return sorted({f"results/prompts/{STUDY['settings'][name]['prompts']}.jsonl" for name in SETTINGS})
 
 
+def generation_job(model, seed, name, folder="results"):
+    """--job OUT|PROMPTS|STEER|SAMPLING|PREFIX of a setting, without the last two where they are empty."""
+    setting = STUDY["settings"][name]
+    steer = " + ".join(
+        " ".join(
+            [f"results/steers/{model}/{which}/seed{seed}"]
+            + [f"{dimension}={value}" for dimension, value in values.items()]
+        )
+        for which, values in setting["steer"].items()
+    )
+    if "adapter" in setting:
+        steer = f"results/adapters/{model}/{setting['adapter']}/seed{seed}"
+    output = f"{folder}/generations/{model}/seed{seed}/{name}.jsonl"
+    sampling = " ".join(f"{key}={value}" for key, value in setting["sampling"].items())
+    parts = [output, f"results/prompts/{setting['prompts']}.jsonl", steer, sampling, setting["prefix"]]
+    while len(parts) > 3 and not parts[-1]:
+        parts.pop()
+    return ["--job", "|".join(parts)]
+
+
 def generation_jobs(wildcards):
-    """The model's dtype, and one --job OUT|PROMPTS|STEER for each setting."""
+    """The model's dtype, and a job for each setting."""
     jobs = options(STUDY["models"][wildcards.model], ["dtype"])
     for name in SETTINGS:
-        setting = STUDY["settings"][name]
-        steer = " + ".join(
-            " ".join(
-                [f"results/steers/{wildcards.model}/{which}/seed{wildcards.seed}"]
-                + [f"{dimension}={value}" for dimension, value in values.items()]
-            )
-            for which, values in setting["steer"].items()
+        jobs += generation_job(
+            wildcards.model, wildcards.seed, name, f"results/shards/{wildcards.scatteritem}"
         )
-        output = f"results/shards/{wildcards.scatteritem}/generations/{wildcards.model}/seed{wildcards.seed}/{name}.jsonl"
-        sampling = "".join(f" {key}={value}" for key, value in setting["sampling"].items()).replace(
-            " ", "|", 1
-        )
-        jobs += ["--job", f"{output}|results/prompts/{setting['prompts']}.jsonl|{steer}{sampling}"]
     return jobs
 
 
@@ -324,20 +383,20 @@ def table_scorers(wildcards):
 def table_input(wildcards):
     settings = table_settings(wildcards)
     return {
-        "generations": [path for model in [*MODELS, EXTERNAL] for path in generation_files(model, settings)],
+        "generations": [path for model in [*WRITERS, EXTERNAL] for path in generation_files(model, settings)],
         "scores": score_files(settings, table_scorers(wildcards)),
     }
 
 
 def table_spec(wildcards):
-    settings = {name: STUDY["settings"][name] for name in table_settings(wildcards)}
+    settings = {name: with_models(name) for name in table_settings(wildcards)}
     return json.dumps(
         {
             "rows": STUDY["tables"][wildcards.table]["rows"],
             "published": STUDY["tables"][wildcards.table]["published"],
             "settings": settings,
             "scorers": {name: STUDY["scorers"][name] for name in table_scorers(wildcards)},
-            "models": MODELS,
+            "models": WRITERS,
             "seeds": SEEDS,
         }
     )

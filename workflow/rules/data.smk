@@ -7,6 +7,8 @@ localrules:
 
 # Models and classifiers, each by its name.
 rule model:
+    input:
+        model_input,
     output:
         directory("results/models/{model}"),
     log:

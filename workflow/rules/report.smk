@@ -54,6 +54,7 @@ rule page:
         *TEXTS,
         *SCORES,
         *STEERS,
+        *ANALYSES,
         expand("results/models/{model}", model=MODELS_USED),
         expand("results/data/{dataset}/counts.json", dataset=STUDY["datasets"]),
         expand("results/agreement/{agreement}.parquet", agreement=STUDY["agreement"]),

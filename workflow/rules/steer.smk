@@ -9,6 +9,8 @@ rule train:
         "results/logs/train/{model}.{steer}.seed{seed}.log",
     benchmark:
         "results/benchmarks/train/{model}.{steer}.seed{seed}.tsv"
+    wildcard_constraints:
+        steer=any_of(TRAINED),
     conda:
         ENVIRONMENT
     threads: TORCH_THREADS

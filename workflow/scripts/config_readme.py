@@ -30,15 +30,26 @@ def document(schema: dict[str, Any]) -> str:
     parts = [HEAD]
     for key, block in schema["properties"].items():
         needed = "required" if key in schema["required"] else f"default `{_plain(block['default'])}`"
-        parts.append(f"## {key}\n\n{block['description']} ({needed})\n\n")
-        inner = block if block.get("properties") else block.get("additionalProperties")
-        if isinstance(inner, dict) and inner.get("properties"):
-            shape = f"`{key}.NAME.KEY`" if inner is not block else f"`{key}.KEY`"
-            parts.append(f"Keys, as {shape}:\n\n| key | what | values | default |\n|---|---|---|---|\n")
-            required = inner.get("required", [])
-            parts += [_row(name, rule, name in required) for name, rule in inner["properties"].items()]
-            parts.append("\n")
+        parts.append(f"## {key}\n\n{' '.join(block['description'].split())} ({needed})\n\n")
+        blocks = block.get("properties", {})
+        if blocks and all("additionalProperties" in inner for inner in blocks.values()):
+            for name, inner in blocks.items():
+                parts.append(f"### {key}.{name}\n\n{' '.join(inner['description'].split())}\n\n")
+                parts += _table(f"{key}.{name}", inner)
+        else:
+            parts += _table(key, block)
     return "".join(parts).rstrip() + "\n"
+
+
+def _table(place: str, block: dict[str, Any]) -> list[str]:
+    """Return the keys within a block, or within each of its named parts."""
+    inner = block if block.get("properties") else block.get("additionalProperties")
+    if not isinstance(inner, dict) or not inner.get("properties"):
+        return []
+    shape = f"`{place}.NAME.KEY`" if inner is not block else f"`{place}.KEY`"
+    required = inner.get("required", [])
+    rows = [_row(name, rule, name in required) for name, rule in inner["properties"].items()]
+    return [f"Keys, as {shape}:\n\n| key | what | values | default |\n|---|---|---|---|\n", *rows, "\n"]
 
 
 def _row(name: str, rule: dict[str, Any], required: bool) -> str:

@@ -1,0 +1,97 @@
+"""What a steer costs: parameters, training seconds, bytes, and decoding time against the plain model.
+
+    lm-steer analyse cost --model results/models/smollm2 --steer results/steers/smollm2/detox/seed0 \\
+        --at detox=5 --training results/benchmarks/train/smollm2.detox.seed0.tsv -o results/analyses/cost.csv
+
+Decoding is timed in rounds, plain, hooked and folded in turn, so that a machine's moods meet all three alike; ratios
+are medians over rounds, with the lowest and the highest.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import pandas as pd
+import torch
+
+from lm_steer.attach import attach
+from lm_steer.errors import LMSteerError
+from lm_steer.files import replacing
+from lm_steer.fold import fold
+from lm_steer.generate import Sampling, generate
+from lm_steer.models import LoadedModel
+from lm_steer.progress import Progress
+from lm_steer.steer import Steer
+
+ROUNDS = 5
+PROMPTS = [f"{start} {middle}" for start in ("The film", "She said", "We think", "A day") for middle in ("is", "and")]
+PUBLISHED = {"parameters": 1.6e6, "decode_hooked": 1.24}
+
+
+def write_cost(
+    loaded: LoadedModel, steer: Steer, values: Mapping[str, float], training: Path | None, output: Path
+) -> None:
+    """Write the costs of a steer, one line each, with the paper's beside them where it has one.
+
+    training    the benchmark file of the training, as Snakemake writes it
+    """
+    rows = list(sizes(steer).items())
+    if training:
+        rows.append(("training_seconds", _seconds(training)))
+    lines = [{"figure": name, "value": value, "low": value, "high": value} for name, value in rows]
+    lines += [{"figure": name, **spread} for name, spread in decode_ratios(loaded, steer, values).items()]
+    frame = pd.DataFrame(lines)
+    with replacing(output) as temporary:
+        frame.assign(published=frame["figure"].map(PUBLISHED)).to_csv(temporary, index=False, float_format="%.6g")
+
+
+def sizes(steer: Steer) -> dict[str, float]:
+    """Return parameters and bytes: 2 · hidden · rank a dimension for `multiply` (the paper counts hidden²)."""
+    count = sum(weight.numel() for weight in steer.weights.values())
+    return {
+        "parameters": count,
+        "parameters_a_dimension": count / len(steer.dimensions),
+        "bytes": sum(weight.numel() * weight.element_size() for weight in steer.weights.values()),
+    }
+
+
+def decode_ratios(loaded: LoadedModel, steer: Steer, values: Mapping[str, float]) -> dict[str, dict[str, float]]:
+    """Return the time of the same generation, hooked and folded, over that of the plain model."""
+    head = loaded.model.get_output_embeddings()
+    folded = fold(loaded.model, steer, values) if isinstance(head, torch.nn.Linear) else None
+    loaded.model.set_output_embeddings(head)
+    ratios: dict[str, list[float]] = {"decode_hooked": [], **({"decode_folded": []} if folded is not None else {})}
+    with Progress("time decoding", ROUNDS + 1, "round") as progress:
+        for number in range(ROUNDS + 1):
+            plain = _timed(loaded, nullcontext)
+            handle = attach(loaded.model, steer)
+            hooked = _timed(loaded, lambda handle=handle: handle.at(values))
+            handle.remove()
+            times = {"decode_hooked": hooked / plain}
+            if folded is not None:
+                loaded.model.set_output_embeddings(folded)
+                times["decode_folded"] = _timed(loaded, nullcontext) / plain
+                loaded.model.set_output_embeddings(head)
+            # The first round warms caches up.
+            for name, ratio in times.items() if number else ():
+                ratios[name].append(ratio)
+            progress.advance()
+    return {name: {"value": median(each), "low": min(each), "high": max(each)} for name, each in ratios.items()}
+
+
+def _timed(loaded: LoadedModel, around: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    with around():
+        generate(loaded, PROMPTS, Sampling(samples=2, new_tokens=16), "to time it")
+    return time.perf_counter() - start
+
+
+def _seconds(path: Path) -> float:
+    """Return the wall-clock seconds of a benchmark file of Snakemake's."""
+    try:
+        return float(pd.read_csv(path, sep="\t")["s"].iloc[0])
+    except (OSError, KeyError, IndexError, ValueError) as error:
+        raise LMSteerError(f"{path} is no benchmark file of Snakemake's ({error})") from None

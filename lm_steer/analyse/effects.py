@@ -1,0 +1,215 @@
+"""Figures that several settings make together, with intervals: where quality breaks, how far effects add up, …
+
+    lm-steer analyse effects --spec '{"kind": "sweeps", …}' -o results/analyses/moods.csv
+
+kind          figure                   what
+sweeps        breaks_above, _below     the value, from 0 on, at which perplexity exceeds `breaks_at` × the unsteered one
+compositions  additivity               share of the squared joint effects that the sums of the two single ones explain
+              interaction              for each pair, the joint effect less the sum of the single ones
+              exactness                largest difference of the two ways to add steers, relative to the largest entry
+transfers     recovered                (transferred - unsteered) / (trained - unsteered)
+              none, trained, …         the metric itself, beside the published one
+ablations     range                    highest less lowest metric over the values of one key and the steer as it is
+
+Settings that stand in one figure are resampled together: the same prompts and seeds on all sides.
+"""
+
+import json
+import math
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lm_steer import metrics
+from lm_steer.analyse.composition import exactness
+from lm_steer.files import replacing
+from lm_steer.metrics import Array, Estimate, Metric
+from lm_steer.report.published import judged, published
+from lm_steer.report.tables import Reader
+from lm_steer.steer import Steer
+
+SHOWN = ("avg_max_toxicity", "toxicity_probability", "positivity", "perplexity")
+COLUMNS = ["model", "figure", "metric", "point", "value", "low", "high"]
+Row = dict[str, Any]
+
+
+def write_effects(spec: str, results: Path, output: Path) -> None:
+    """Compute the figures of one analysis, for each model; spec has kind, block, settings, scorers, models, seeds."""
+    plan = json.loads(spec)
+    rows: list[Row] = []
+    for model in plan["models"]:
+        settings = [point["setting"] for point in plan["block"]["points"]]
+        if model in plan["settings"][settings[0]].get("models", [model]):
+            together = _Together(Reader(results, model, plan["seeds"], plan))
+            rows += [{"model": model, **row} for row in FIGURES[plan["kind"]](together, plan["block"])]
+            if plan["kind"] == "compositions":
+                rows.append({"model": model, **_exactness(results, model, plan)})
+    columns = [*COLUMNS, *dict.fromkeys(key for row in rows for key in row if key not in COLUMNS)]
+    with replacing(output) as temporary:
+        pd.DataFrame(rows, columns=columns).to_csv(temporary, index=False, float_format="%.6g")
+
+
+class _Together:
+    """The scores of several settings of one model side by side."""
+
+    def __init__(self, reader: Reader) -> None:
+        self.reader = reader
+
+    def metrics(self, setting: str) -> dict[str, tuple[Metric, Callable, str, str]]:
+        """Return the metrics of a setting that figures are made of, by name."""
+        return {name: rest for name, *rest in self.reader.measures(setting) if name in SHOWN}
+
+    def estimate(self, metric: str, settings: Sequence[str], combine: Callable[[Array], float]) -> Estimate:
+        """Return `combine` of a metric's values in the settings, with its interval."""
+        one, read, *_ = self.metrics(settings[0])[metric]
+        sides = [read(setting) for setting in settings]
+        stacked = [np.stack(seed, axis=-1) for seed in zip(*sides, strict=True)]
+        return metrics.interval(joint(one, combine), stacked)
+
+    def values(self, metric: str, settings: Sequence[str]) -> list[float]:
+        """Return a metric's value in each setting, the mean over seeds."""
+        one, read, *_ = self.metrics(settings[0])[metric]
+        return [float(np.mean([one(scores) for scores in read(setting)])) for setting in settings]
+
+
+def joint(metric: Metric, combine: Callable[[Array], float]) -> Metric:
+    """Return a metric of scores whose last axis is settings: `combine` of the metric's values, (settings,)."""
+
+    def per_prompt(scores: Array) -> Array:
+        return np.stack([metric.per_prompt(scores[..., index]) for index in range(scores.shape[-1])], axis=-1)
+
+    def over_prompts(kept: Array) -> float:
+        return combine(np.array([metric.over_prompts(kept[..., index]) for index in range(kept.shape[-1])]))
+
+    return Metric(per_prompt, over_prompts)
+
+
+def _row(figure: str, metric: str, point: str, estimate: Estimate) -> Row:
+    values = {"value": estimate.value, "low": estimate.low, "high": estimate.high}
+    return {"figure": figure, "metric": metric, "point": point, **values}
+
+
+# --- sweeps --------------------------------------------------------------------------------------------------
+
+
+def _sweep(together: _Together, block: Row) -> Iterator[Row]:
+    unsteered, *points = block["points"]
+    settings = [unsteered["setting"], *(point["setting"] for point in points)]
+    if "perplexity" not in together.metrics(settings[0]):
+        return
+    steps = [point["x"] for point in points]
+    for name, side in (("breaks_above", 1), ("breaks_below", -1)):
+        if any(step * side > 0 for step in steps):
+            found = together.estimate(
+                "perplexity",
+                settings,
+                lambda each, side=side: break_point(steps, each[1:], block["breaks_at"] * each[0], side),
+            )
+            yield _row(name, "perplexity", f"{block['breaks_at']:g} × unsteered", found)
+
+
+def break_point(values: Sequence[float], perplexities: Sequence[float], limit: float, side: int) -> float:
+    """Return the value where perplexity first exceeds `limit`, going from 0 outwards; NaN where it never does.
+
+    Between two values of the sweep the perplexity is taken as a straight line. side: 1 up, -1 down.
+    """
+    path = sorted((abs(v), p) for v, p in zip(values, perplexities, strict=True) if v * side >= 0)
+    before: tuple[float, float] | None = None
+    for step, perplexity in path:
+        if perplexity > limit:
+            if before is None:
+                return side * step
+            share = (limit - before[1]) / (perplexity - before[1])
+            return side * (before[0] + share * (step - before[0]))
+        before = (step, perplexity)
+    return math.nan
+
+
+# --- compositions --------------------------------------------------------------------------------------------
+
+
+def _composition(together: _Together, block: Row) -> Iterator[Row]:
+    where = {(point["x"], point["y"]): point["setting"] for point in block["points"] if "x" in point}
+    pairs = [(x, y) for x, y in where if x and y]
+    for metric in together.metrics(where[0, 0]):
+        settings = [where[0, 0]]
+        for x, y in pairs:
+            settings += [where[x, 0], where[0, y], where[x, y]]
+        if pairs:
+            yield _row("additivity", metric, "all pairs", together.estimate(metric, settings, additivity))
+        for x, y in pairs:
+            four = [where[0, 0], where[x, 0], where[0, y], where[x, y]]
+            interaction = together.estimate(metric, four, lambda each: each[3] - each[1] - each[2] + each[0])
+            yield _row("interaction", metric, f"{x:g}, {y:g}", interaction)
+
+
+def additivity(each: Array) -> float:
+    """Return 1 - Σ interaction² / Σ joint effect² of (start, then first, second and both of each pair).
+
+    1 where effects add up, 0 where their sums say nothing, negative where they mislead; NaN where there is no effect.
+    """
+    first, second, both = (each[1:].reshape(-1, 3) - each[0]).T
+    total = (both**2).sum()
+    return float(1 - ((both - first - second) ** 2).sum() / total) if total else math.nan
+
+
+def _exactness(results: Path, model: str, plan: Row) -> Row:
+    """The two ways to add steers, on the weights of the first seed and the highest values of the grid."""
+    axes = plan["block"]["steers"].items()
+    steers = {
+        name: Steer.from_pretrained(results / "steers" / model / name / f"seed{plan['seeds'][0]}") for name, _ in axes
+    }
+    values = {name: {axis["dimension"]: max(axis["values"], key=abs), **axis["held"]} for name, axis in axes}
+    error = exactness(steers, values)
+    return _row("exactness", "", "largest relative difference", Estimate(error, math.nan, math.nan))
+
+
+# --- transfers -----------------------------------------------------------------------------------------------
+
+
+def _transfer(together: _Together, block: Row) -> Iterator[Row]:
+    unsteered, trained, *transferred = block["points"]
+    for metric, (one, read, scorer, version) in together.metrics(unsteered["setting"]).items():
+        theirs = {"none": "unsteered", "trained": "trained"}
+        for point in block["points"]:
+            name = point.get("method", "none")
+            row = _row(name, metric, point["label"], metrics.interval(one, read(point["setting"])))
+            cell = {**row, "scorer": scorer, "version": version}
+            key = ("transfer", f"{block['source']} to {block['target']}", theirs.get(name, "transferred"))
+            found = published().get(key) if metric == "avg_max_toxicity" else None
+            verdict, reason = judged(cell, found) if found else ("", "")
+            yield {**row, "published": found["value"] if found else "", "verdict": verdict, "reason": reason}
+        for point in transferred if metric != "perplexity" else []:
+            settings = [unsteered["setting"], trained["setting"], point["setting"]]
+            yield _row("recovered", metric, point["label"], together.estimate(metric, settings, recovered))
+
+
+def recovered(each: Array) -> float:
+    """Return (transferred - unsteered) / (trained - unsteered) of (unsteered, trained, transferred)."""
+    whole = each[1] - each[0]
+    return float((each[2] - each[0]) / whole) if whole else math.nan
+
+
+# --- ablations -----------------------------------------------------------------------------------------------
+
+
+def _ablation(together: _Together, block: Row) -> Iterator[Row]:
+    unsteered, base, *points = block["points"]
+    for metric in together.metrics(unsteered["setting"]):
+        for key in dict.fromkeys(point["key"] for point in points):
+            settings = [base["setting"], *(point["setting"] for point in points if point["key"] == key)]
+            values = together.values(metric, settings)
+            ends = [settings[int(np.argmin(values))], settings[int(np.argmax(values))]]
+            spread = together.estimate(metric, ends, lambda each: each[1] - each[0])
+            yield _row("range", metric, key, spread)
+
+
+FIGURES: dict[str, Callable[[_Together, Row], Iterator[Row]]] = {
+    "sweeps": _sweep,
+    "compositions": _composition,
+    "transfers": _transfer,
+    "ablations": _ablation,
+}

@@ -1,0 +1,95 @@
+"""A LoRA as a baseline: of at most as many parameters as a steer, trained on the texts of one style alone.
+
+    lm-steer analyse lora --model results/models/smollm2 --texts train.parquet --labels 0.25 1 \\
+        --budget-rank 512 --steps 60 -o results/adapters/smollm2/mood-lora/seed0
+
+PEFT's own format: `lm-steer generate` takes the folder in the place of a steer's. The paper's LoRA row is trained so.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from lm_steer.errors import LMSteerError
+from lm_steer.files import replacing
+from lm_steer.models import LoadedModel
+from lm_steer.progress import Progress
+
+TARGETS = "all-linear"
+
+
+def is_adapter(folder: str | Path) -> bool:
+    """Whether a folder is an adapter of PEFT's."""
+    return (Path(folder) / "adapter_config.json").exists()
+
+
+@contextmanager
+def adapted(loaded: LoadedModel, folder: str | Path) -> Iterator[None]:
+    """Put an adapter on a model for as long as the block lasts."""
+    from peft import PeftModel
+
+    model = PeftModel.from_pretrained(loaded.model, folder).eval()
+    try:
+        yield
+    finally:
+        model.unload()
+        if hasattr(loaded.model, "peft_config"):
+            del loaded.model.peft_config
+
+
+def rank_for(loaded: LoadedModel, budget: int) -> int:
+    """Return the highest rank of a LoRA on all linear maps but the head within `budget` parameters; 1 at least."""
+    head = loaded.model.get_output_embeddings()
+    linear = [part for part in loaded.model.modules() if isinstance(part, torch.nn.Linear) and part is not head]
+    if not linear:
+        raise LMSteerError(f"{type(loaded.model).__name__} has no linear maps that a LoRA could be put on")
+    return max(1, budget // sum(part.in_features + part.out_features for part in linear))
+
+
+def train_lora(
+    loaded: LoadedModel,
+    texts: Sequence[str],
+    *,
+    budget: int,
+    steps: int,
+    batch_size: int,
+    learning_rate: float,
+    max_length: int,
+    seed: int,
+    output: Path,
+) -> None:
+    """Train by the plain language-model loss with padding masked, as a steer is, and write the adapter.
+
+    budget      parameters; a steer has 2 · hidden · rank a dimension
+    """
+    from peft import LoraConfig, get_peft_model
+
+    if not texts:
+        raise LMSteerError("no text has a label in the range that the LoRA is trained on: widen it")
+    rank = rank_for(loaded, budget)
+    torch.manual_seed(seed)
+    adapter = get_peft_model(loaded.model, LoraConfig(r=rank, lora_alpha=rank, target_modules=TARGETS))
+    optimizer = torch.optim.Adam([part for part in adapter.parameters() if part.requires_grad], lr=learning_rate)
+    generator = torch.Generator().manual_seed(seed)
+    shuffles = [torch.randperm(len(texts), generator=generator) for _ in range(-(-steps * batch_size // len(texts)))]
+    draw = torch.cat(shuffles)[: steps * batch_size].view(steps, batch_size)
+    loaded.tokenizer.padding_side = "right"
+    with Progress("train LoRA", steps, "step") as progress:
+        for indices in draw.tolist():
+            batch = loaded.tokenizer(
+                [texts[index] for index in indices],
+                padding=True,
+                truncation=True,
+                max_length=max_length,
+                return_tensors="pt",
+            ).to(loaded.device)
+            labels = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, -100)
+            loss = adapter(**batch, labels=labels).loss
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            progress.advance(1, f"loss {loss.item():.3f}")
+    with replacing(output) as temporary:
+        adapter.save_pretrained(temporary)

@@ -1,0 +1,59 @@
+"""A model that computes the same in another basis of its hidden space: the known answer of a transfer.
+
+    lm-steer model --source rotated --id results/models/smollm2 -o results/models/rotated
+
+Its texts and perplexities are those of the model it is made from, to rounding, while head and hidden states are turned
+by a fixed orthogonal matrix, and the weights of its norms moved into the products after them. So between the two the
+inverse map of analyse/transfer.py is exact, and the paper's own is not.
+"""
+
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging
+
+from lm_steer.errors import LMSteerError
+
+
+@torch.no_grad()
+def write_rotated(origin: Path, folder: Path) -> None:
+    """Write the rotated copy of a model of the Llama family; LMSteerError for any other."""
+    logging.disable_progress_bar()
+    if not (origin / "config.json").exists():
+        raise LMSteerError(f"{origin} is not a model: the source 'rotated' takes a model folder as its id")
+    model = AutoModelForCausalLM.from_pretrained(origin, dtype=torch.float32, local_files_only=True)
+    if model.config.model_type != "llama":
+        raise LMSteerError(f"{origin} is a {model.config.model_type}: only models of type llama are rotated")
+    width = model.config.hidden_size
+    basis = torch.linalg.qr(
+        torch.randn(width, width, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    ).Q
+    head = torch.nn.Linear(width, model.config.vocab_size, bias=False)
+    head.weight.copy_(model.get_output_embeddings().weight)
+    model.config.tie_word_embeddings = False
+    model.set_output_embeddings(head)
+    body = model.model
+    _write(body.embed_tokens, body.embed_tokens.weight.double() @ basis)
+    for layer in body.layers:
+        attention, mlp = layer.self_attn, layer.mlp
+        _read(layer.input_layernorm, [attention.q_proj, attention.k_proj, attention.v_proj], basis)
+        _read(layer.post_attention_layernorm, [mlp.gate_proj, mlp.up_proj], basis)
+        for part in (attention.o_proj, mlp.down_proj):
+            _write(part, basis.T @ part.weight.double())
+            if part.bias is not None:
+                part.bias.copy_(part.bias.double() @ basis)
+    _read(body.norm, [head], basis)
+    model.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(origin, local_files_only=True).save_pretrained(folder)
+
+
+def _read(norm: torch.nn.Module, parts: list[torch.nn.Linear], basis: torch.Tensor) -> None:
+    """Let products after a norm read rotated states: the root mean square is the same in every basis."""
+    for part in parts:
+        _write(part, part.weight.double() * norm.weight.double() @ basis)
+    norm.weight.fill_(1.0)
+
+
+def _write(part: torch.nn.Module, weight: torch.Tensor) -> None:
+    part.weight = torch.nn.Parameter(weight.float().contiguous(), requires_grad=False)

@@ -1,0 +1,207 @@
+"""Analyses: what several settings say together, what a steer holds, what a text shows, what it all costs."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from lm_steer.cli.app import CACHE, Cache, Dtype, Model, Output, app
+
+analyse = typer.Typer(no_args_is_help=True, help="Analyses of steers: transfer, directions, evidence, effects, cost.")
+app.add_typer(analyse, name="analyse")
+
+SteerFolder = Annotated[Path, typer.Option(help="The folder of a steer.")]
+Dimension = Annotated[str, typer.Option(help="One of the steer's dimensions.")]
+Values = Annotated[str, typer.Option("--at", help="Steer values, `detox=5 corpus=1`.")]
+
+
+@analyse.command("transfer")
+def analyse_transfer(
+    output: Output,
+    steer: SteerFolder,
+    source: Annotated[Path, typer.Option(help="The model it was trained on.")],
+    target: Annotated[Path, typer.Option(help="The model it is carried over to.")],
+    method: Annotated[Literal["least-squares", "as-published", "inverse"], typer.Option()] = "least-squares",
+    anchors: Annotated[int, typer.Option(help="At most so many shared tokens, the first ones.")] = 4000,
+    seed: Annotated[int, typer.Option(help="Where Adam starts, for as-published.")] = 0,
+) -> None:
+    """Carry a steer over to another model by the tokens that both vocabularies share.
+
+    lm-steer analyse transfer --steer my-steer --source gpt2-large --target gpt2 -o carried
+    """
+    from lm_steer.analyse.transfer import transfer
+    from lm_steer.files import write_jsonl
+    from lm_steer.models import load_model
+    from lm_steer.steer import Steer
+
+    models = (load_model(folder, device="cpu") for folder in (source, target))
+    carried = transfer(Steer.from_pretrained(steer), *models, method, anchors=anchors, seed=seed)
+    carried.save_pretrained(output)
+    write_jsonl(output / "training.jsonl", [carried.about["transfer"]])
+
+
+@analyse.command("directions")
+def analyse_directions(
+    output: Output,
+    spectrum: Annotated[Path, typer.Option(help="Where the singular values go (csv).")],
+    model: Model,
+    steer: SteerFolder,
+    dimension: Dimension,
+    count: Annotated[int, typer.Option(help="How many directions.")] = 8,
+    words: Annotated[int, typer.Option(help="How many words of each end.")] = 12,
+    texts: Annotated[Path | None, typer.Option(help="Labelled texts (parquet) that orient the directions.")] = None,
+    judge: Annotated[str, typer.Option(help="The kind of a scorer that judges both ends.")] = "",
+    resource: Annotated[str, typer.Option(help="The judge's folder, where it has one.")] = "",
+    dtype: Dtype = "float32",
+    cache: Cache = CACHE,
+) -> None:
+    """Write the singular directions of a steer as words.
+
+    lm-steer analyse directions --model gpt2 --steer my-steer --dimension detox --spectrum s.csv -o words.csv
+    """
+    from lm_steer.analyse.directions import CONTEXTS, directions, singular, write_directions
+    from lm_steer.models import folder_of, load_model
+    from lm_steer.score.run import STORE, make_scorer
+    from lm_steer.score.store import Item, ScoreStore
+    from lm_steer.steer import Steer
+    from lm_steer.texts import read_texts
+
+    learned = Steer.from_pretrained(steer)
+    values = singular(learned, dimension)[1]
+    scorer = make_scorer(judge, resource) if judge else None
+
+    def judged(listed: list[str]) -> list[float]:
+        return [score[0] for score in ScoreStore(cache / STORE).scores(scorer, [Item("", word) for word in listed])]
+
+    found = directions(
+        learned,
+        load_model(folder_of(model, cache), dtype),
+        dimension,
+        count=count,
+        words=words,
+        texts=list(read_texts(texts)["text"])[:CONTEXTS] if texts else None,
+        judge=judged if scorer else None,
+        cache=cache / "texts.sqlite",
+    )
+    write_directions(found, values, output, spectrum)
+
+
+@analyse.command("evidence")
+def analyse_evidence(
+    output: Output,
+    readings: Annotated[Path, typer.Option(help="Where the likelihood curves go (csv).")],
+    model: Model,
+    steer: SteerFolder,
+    dimension: Dimension,
+    value: Annotated[float, typer.Option(help="The steer value that is compared with none.")],
+    text: Annotated[list[str] | None, typer.Option(help="A text; repeated.")] = None,
+    path: Annotated[
+        Path | None, typer.Option(help="Instead, JSON lines with text, and spans that people marked.")
+    ] = None,
+    held: Annotated[str, typer.Option(help="Values of other dimensions, `corpus=1`.")] = "",
+    opposite: Annotated[bool, typer.Option(help="Compare with the opposite value.")] = False,
+    spans: Annotated[int, typer.Option(help="At most so many spans.")] = 4,
+    length: Annotated[int, typer.Option(help="At most so many tokens of a span.")] = 10,
+    reading: Annotated[list[float] | None, typer.Option(help="A value of the likelihood curve; repeated.")] = None,
+    dtype: Dtype = "float32",
+    cache: Cache = CACHE,
+) -> None:
+    """Find where texts show a style, and the steer value that explains each best.
+
+    lm-steer analyse evidence --model gpt2 --steer my-steer --dimension detox --value -5 --text "You fool." \\
+        --readings curves.csv -o tokens.csv
+    """
+    from lm_steer.analyse.evidence import evidence, read_marked, write_evidence
+    from lm_steer.analyse.evidence import reading as read_style
+    from lm_steer.errors import LMSteerError
+    from lm_steer.jobs import parse_values
+    from lm_steer.models import folder_of, load_model
+    from lm_steer.steer import Steer
+
+    if bool(text) == bool(path):
+        raise LMSteerError("give either --text or --path")
+    texts, marked = read_marked(path) if path else (text, [None] * len(text))
+    learned, others = Steer.from_pretrained(steer), parse_values(held)
+    against = {**others, dimension: -value} if opposite else {}
+    loaded = load_model(folder_of(model, cache), dtype)
+    memo = cache / "texts.sqlite"
+    options = {"against": against, "count": spans, "length": length, "cache": memo}
+    found = [evidence(learned, loaded, one, {**others, dimension: value}, **options) for one in texts]
+    points = reading or [-10, -5, 0, 5, 10]
+    curves = [read_style(learned, loaded, one, dimension, points, held=others, cache=memo) for one in texts]
+    write_evidence(found, curves, marked, output, readings)
+
+
+@analyse.command("effects")
+def analyse_effects(
+    output: Output,
+    spec: Annotated[str, typer.Option(help="The analysis as JSON: kind, block, settings, scorers, models, seeds.")],
+    results: Annotated[Path, typer.Option(help="The folder of results.")] = Path("results"),
+) -> None:
+    """Compute what several settings say together, as where quality breaks or whether effects add up.
+
+    lm-steer analyse effects --spec "$(cat spec.json)" -o results/analyses/moods.csv
+    """
+    from lm_steer.analyse.effects import write_effects
+
+    write_effects(spec, results, output)
+
+
+@analyse.command("lora")
+def analyse_lora(
+    output: Output,
+    model: Model,
+    texts: Annotated[Path, typer.Option(help="Training texts (parquet).")],
+    budget_rank: Annotated[int, typer.Option(help="It may have as many parameters as a steer of this rank.")],
+    labels: Annotated[tuple[float, float], typer.Option(help="Lowest and highest label of the texts.")] = (-1, 1),
+    count: Annotated[int, typer.Option(help="How many of the training texts, a fixed choice; 0 for all.")] = 0,
+    steps: int = 1000,
+    batch_size: int = 32,
+    learning_rate: float = 1e-3,
+    max_length: int = 256,
+    seed: int = 0,
+    dtype: Dtype = "float32",
+) -> None:
+    """Train a LoRA on the texts of one style; `lm-steer generate` takes its folder in a steer's place.
+
+    lm-steer analyse lora --model results/models/smollm2 --texts train.parquet --labels 0.25 1 --budget-rank 512 -o mine
+    """
+    from lm_steer.analyse.lora import train_lora
+    from lm_steer.models import load_model
+    from lm_steer.texts import first_texts, read_texts
+
+    frame = read_texts(texts)
+    frame = first_texts(frame, count) if count else frame
+    loaded = load_model(model, dtype)
+    train_lora(
+        loaded,
+        list(frame.loc[frame["label"].between(*labels), "text"]),
+        budget=2 * loaded.model.get_output_embeddings().weight.shape[1] * budget_rank,
+        steps=steps,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        max_length=max_length,
+        seed=seed,
+        output=output,
+    )
+
+
+@analyse.command("cost")
+def analyse_cost(
+    output: Output,
+    model: Model,
+    steer: SteerFolder,
+    at: Values,
+    training: Annotated[Path | None, typer.Option(help="The training's benchmark file of Snakemake's.")] = None,
+    dtype: Dtype = "float32",
+) -> None:
+    """Measure what a steer costs: parameters, bytes, training seconds, decoding time hooked and folded.
+
+    lm-steer analyse cost --model results/models/smollm2 --steer my-steer --at detox=5 -o cost.csv
+    """
+    from lm_steer.analyse.cost import write_cost
+    from lm_steer.jobs import parse_values
+    from lm_steer.models import load_model
+    from lm_steer.steer import Steer
+
+    write_cost(load_model(model, dtype), Steer.from_pretrained(steer), parse_values(at), training, output)

@@ -1,0 +1,225 @@
+"""The page's part on analyses: for each its figures, its table, and what it says in a sentence.
+
+    analyses(study, results)        # [{"title": "Moods", "text": …, "figures": […], "tables": […]}, …]
+
+Each part is made of the CSV files of its analysis; what is not there makes no part.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from lm_steer.report import plots
+from lm_steer.report.curves import Point, trade_off, value_curves
+from lm_steer.report.held import Part, cost_of, download, estimate, evidence_of, figure, words_of
+from lm_steer.report.measures import MEASURES, PRICE, Cell, compared, direction, measure, number, read_cells, signed
+from lm_steer.study import Study
+
+PLOTTED = ("avg_max_toxicity", "positivity", "perplexity")
+WHAT = {
+    "sweeps": "From value to value",
+    "compositions": "Two steers at once",
+    "transfers": "Carried over to another model",
+    "directions": "What a steer holds, as words",
+    "evidence": "Where a style shows",
+    "ablations": "What matters in training",
+    "baselines": "Other ways to the same end",
+    "costs": "What it costs",
+}
+
+
+def without_analyses(study: Study) -> Study:
+    """Return the study without the settings, tables and steers that its analyses made: those have their own part."""
+    parts = ("settings", "tables", "steers")
+    kept = {part: {key: item for key, item in study[part].items() if "analysis" not in item} for part in parts}
+    return {**study, **kept}
+
+
+def analyses(study: Study, results: Path) -> list[Part]:
+    """Return the parts of the page, in the order of the paper's claims."""
+    parts = []
+    for kind, make in PARTS.items():
+        for name, block in study.get("analyses", {}).get(kind, {}).items():
+            for part in make(name, block, study, results):
+                parts.append({"figures": [], "tables": [], "highlights": [], "toxic": False, "text": [], **part})
+                parts[-1] |= {"kind": WHAT[kind], "name": name, "number": len(parts)}
+    return parts
+
+
+# --- analyses made of settings --------------------------------------------------------------------------------
+
+
+def _of_settings(draw: Callable[..., Part]) -> Callable[[str, Part, Study, Path], Iterator[Part]]:
+    """Give a part for each model its table's cells, (setting, metric) → cell, and the figures made of several."""
+
+    def make(name: str, block: Part, study: Study, results: Path) -> Iterator[Part]:
+        table, effects = results / "tables" / f"{name}.csv", results / "analyses" / f"{name}.csv"
+        if not table.exists():
+            return
+        cells = read_cells(table)
+        found = pd.read_csv(effects, keep_default_na=False, na_values=NUMBERS_OR_NOT) if effects.exists() else None
+        models = [model for model in dict.fromkeys(cell["model"] for cell in cells) if model != "external"]
+        for model in models:
+            own = [cell for cell in cells if cell["model"] in (model, "external")]
+            rows = [] if found is None else found[found["model"] == model].to_dict("records")
+            part = draw(block, {(cell["setting"], cell["metric"]): cell for cell in own}, rows, f"{name}, {model}")
+            files = [path for path in (table, effects) if path.exists()]
+            yield {
+                "title": name if len(models) == 1 else f"{name}, {model}",
+                **part,
+                "tables": [_metrics_table(block, own, study), *part.get("tables", [])],
+                "downloads": [download(path) for path in files],
+            }
+
+    return make
+
+
+NUMBERS_OR_NOT = {key: ["", "nan"] for key in ("value", "low", "high")}
+
+
+def _sweep(block: Part, cells: dict, rows: list[Part], name: str) -> Part:
+    unsteered, *points = block["points"]
+    values = [point["x"] for point in points]
+    shown = [metric for metric in PLOTTED if (unsteered["setting"], metric) in cells]
+    curves = {metric: [cells[point["setting"], metric] for point in points] for metric in shown}
+    drawn = [figure("Against the steer value", value_curves(values, curves, block["dimension"], f"{name} values"))]
+    for metric in shown[:-1] if shown[-1:] == [PRICE] else []:
+        path = [
+            Point(
+                point["label"],
+                cells[point["setting"], metric],
+                cells[point["setting"], PRICE],
+                "sweep" * ("x" in point),
+            )
+            for point in block["points"]
+        ]
+        drawn.append(figure("Against its price", trade_off(path, metric, f"{name} price {metric}")))
+    text = []
+    for row in rows:
+        side = "upwards" if row["figure"] == "breaks_above" else "downwards"
+        if math.isnan(row["value"]):
+            text.append(f"Going {side}, perplexity stays within {row['point']} over the whole sweep.")
+        else:
+            text.append(f"Going {side}, perplexity exceeds {row['point']} at {estimate(row, 1)}.")
+    return {"figures": drawn, "text": text}
+
+
+def _composition(block: Part, cells: dict, rows: list[Part], name: str) -> Part:
+    (first, one), (second, other) = block["steers"].items()
+    xs, ys = sorted(one["values"]), sorted(other["values"])
+    where = {(point["x"], point["y"]): point["setting"] for point in block["points"] if "x" in point}
+    figures, text = [], []
+    for metric in [metric for metric in PLOTTED if (where[0, 0], metric) in cells]:
+        grid = np.array([[cells[where[x, y], metric]["value"] for x in xs] for y in ys])
+        labels = (one["dimension"], other["dimension"])
+        svg = plots.heat_map(xs, ys, grid, *labels, metric, f"{name} grid {metric}")
+        figures.append(figure(f"{labels[0]} × {labels[1]}", svg))
+    for row in rows:
+        if row["figure"] == "additivity" and row["metric"] in MEASURES:
+            text.append(
+                f"Sums of the single effects explain {estimate(row, 2)} of the squared joint effects on "
+                f"{measure(row['metric']).name}."
+            )
+        if row["figure"] == "exactness":
+            text.append(
+                f"The two ways to add {first} and {second}, as matrices and as dimensions side by side, differ by "
+                f"{row['value']:.1g} of the largest entry."
+            )
+    return {"figures": figures, "text": text}
+
+
+def _transfer(block: Part, cells: dict, rows: list[Part], name: str) -> Part:
+    text = []
+    for row in rows:
+        if row["figure"] == "recovered":
+            text.append(f"{row['point']}: {estimate(row, 2)} of the effect on {measure(row['metric']).name} is kept.")
+        if row.get("verdict"):
+            text.append(f"{row['point']}: published {row['published']}, {row['verdict']} ({row['reason']}).")
+    return {"figures": _points(block, cells, name), "text": text}
+
+
+def _ablation(block: Part, cells: dict, rows: list[Part], name: str) -> Part:
+    ranges = {(row["point"], row["metric"]): row for row in rows if row["figure"] == "range"}
+    keys, shown = ([*dict.fromkeys(pair[side] for pair in ranges)] for side in (0, 1))
+    matters = {
+        "caption": "How far the metric moves over the values of each key, the steer as it is among them",
+        "head": ["Key", *(measure(metric).heading for metric in shown)],
+        "rows": [[key, *(estimate(ranges[key, m], measure(m).digits) for m in shown)] for key in keys],
+    }
+    return {"figures": _points(block, cells, name), "tables": [matters]}
+
+
+def _baselines(block: Part, cells: dict, rows: list[Part], name: str) -> Part:
+    return {"figures": _points(block, cells, name)}
+
+
+def _points(block: Part, cells: dict, name: str) -> list[Part]:
+    drawn = []
+    for metric in PLOTTED:
+        there = [point for point in block["points"] if (point["setting"], metric) in cells]
+        if there:
+            own = [cells[point["setting"], metric] for point in there]
+            svg = plots.points([point["label"] for point in there], own, metric, f"{name} points {metric}")
+            drawn.append(figure("Each with its 95 % interval", svg))
+    return drawn
+
+
+def _metrics_table(block: Part, cells: list[Cell], study: Study) -> Part:
+    present = {cell["metric"] for cell in cells}
+    shown = [metric for metric in MEASURES if metric in present]
+    found = {(cell["row"], cell["metric"]): cell for cell in cells}
+    labels = [point["label"] for point in block["points"]]
+    head = ["Setting", *(f"{measure(metric).heading} {measure(metric).arrow}".strip() for metric in shown)]
+    theirs = any(cell.get("published", "") != "" for cell in cells)
+    rows = [[label, *(_cell(found.get((label, metric))) for metric in shown)] for label in labels]
+    if theirs:
+        head.append("As published")
+        for row, label in zip(rows, labels, strict=True):
+            row.append(_as_published([cell for cell in cells if cell["row"] == label]))
+    return {"caption": "Value, 95 % interval; in brackets the difference to unsteered where it can be told from 0",
+            "head": head, "rows": rows}  # fmt: skip
+
+
+def _cell(cell: Cell | None) -> str:
+    if cell is None:
+        return "–"
+    digits = measure(cell["metric"]).digits
+    text = estimate(cell, digits)
+    return text + (f" [{signed(cell['difference'], digits)}]" if compared(cell) and direction(cell) else "")
+
+
+def _as_published(cells: list[Cell]) -> str:
+    return "; ".join(
+        f"{measure(cell['metric']).heading} {cell['published']}: {cell['verdict']}"
+        for cell in cells
+        if cell.get("published", "") != ""
+    )
+
+
+def seed_spreads(study: Study, results: Path) -> list[list[str]]:
+    """Return cells whose seeds spread wider than their interval: table, row, metric, interval, lowest to highest."""
+    rows = []
+    for name in study["tables"]:
+        path = results / "tables" / f"{name}.csv"
+        for cell in read_cells(path) if path.exists() and len(study["seeds"]) > 1 else []:
+            if cell["metric"] in MEASURES and cell["seed_high"] - cell["seed_low"] > cell["high"] - cell["low"]:
+                digits = measure(cell["metric"]).digits
+                spread = f"{number(cell['seed_low'], digits)}–{number(cell['seed_high'], digits)}"
+                where = f"{cell['row']}, {cell['prompts']}, {cell['model']}"
+                rows.append([name, where, measure(cell["metric"]).heading, estimate(cell, digits), spread])
+    return rows
+
+
+PARTS: dict[str, Callable[[str, Part, Study, Path], Iterator[Part]]] = {
+    "sweeps": _of_settings(_sweep),
+    "compositions": _of_settings(_composition),
+    "transfers": _of_settings(_transfer),
+    "directions": words_of,
+    "evidence": evidence_of,
+    "ablations": _of_settings(_ablation),
+    "baselines": _of_settings(_baselines),
+    "costs": cost_of,
+}

@@ -1,0 +1,160 @@
+"""The parts of the page on what one steer holds: its directions as words, evidence in texts, its costs.
+
+words_of(name, block, study, results)       # yields a part for each model: title, text, figures, tables
+"""
+
+import base64
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lm_steer.report import plots
+from lm_steer.report.measures import number, signed
+from lm_steer.score.kinds import measure_of
+from lm_steer.study import Study
+
+Part = dict[str, Any]
+
+
+def words_of(name: str, block: Part, study: Study, results: Path) -> Iterator[Part]:
+    """Yield word lists of both ends, words in the plane of the first two directions, how rank concentrates."""
+    for model in study["steered"]:
+        paths = [results / "analyses" / model / f"{name}.{part}.csv" for part in ("words", "spectrum")]
+        if not all(path.exists() for path in paths):
+            continue
+        words = pd.read_csv(paths[0], keep_default_na=False, na_values={"score": [""]})
+        spectrum = pd.read_csv(paths[1])
+        rows = []
+        for number_, lines in words.groupby("direction"):
+            raised, lowered = (lines[lines["end"] == end] for end in ("raised", "lowered"))
+            scores = [[_score(end)] for end in (raised, lowered)] if block["scorer"] else [[], []]
+            share = f"{100 * lines['share'].iloc[0]:.1f}"
+            listed = [", ".join(end["word"]) for end in (raised, lowered)]
+            rows.append([str(number_), share, listed[0], *scores[0], listed[1], *scores[1]])
+        judged = [f"{block['scorer']} of these"] if block["scorer"] else []
+        dimension = block["dimension"]
+        head = ["Direction", "Share, %", f"{dimension} + raises", *judged, f"{dimension} + lowers", *judged]
+        plane = words[words["direction"] <= 2].drop_duplicates("word")
+        listed = list(zip(plane["word"], plane["x"], plane["y"], plane["end"] == "raised", strict=True))
+        held = spectrum["share"].cumsum()
+        text = (
+            f"Half of Σσ² lies in {int((held < 0.5).sum()) + 1} and nine tenths in {int((held < 0.9).sum()) + 1} of "
+            f"{len(spectrum)} directions; the effective rank is {spectrum['effective_rank'].iloc[0]:.0f}."
+        )
+        scorer = study["scorers"].get(block["scorer"])
+        yield {
+            "title": f"{name}, {model}",
+            "text": [text],
+            "figures": [
+                figure(
+                    "Words in the first two directions; blue ones are raised", plots.words(listed, f"{name} {model}")
+                ),
+                figure("How rank concentrates", plots.spectrum(list(spectrum["share"]), f"{name} {model} σ")),
+            ],
+            "tables": [{"caption": "Words of both ends", "head": head, "rows": rows}],
+            "toxic": bool(scorer) and measure_of(scorer) == "toxicity",
+            "downloads": [download(path) for path in paths],
+        }
+
+
+def _score(words: pd.DataFrame) -> str:
+    return number(float(words["score"].iloc[0]), 2)
+
+
+def evidence_of(name: str, block: Part, study: Study, results: Path) -> Iterator[Part]:
+    """Yield texts with their tokens coloured, bars of each token, and likelihood curves."""
+    for model in study["steered"]:
+        paths = [results / "analyses" / model / f"{name}.{part}.csv" for part in ("tokens", "readings")]
+        if not all(path.exists() for path in paths):
+            continue
+        tokens = pd.read_csv(paths[0], keep_default_na=False)
+        readings = pd.read_csv(paths[1])
+        highlights, figures = [], []
+        for number_, own in tokens.groupby("text"):
+            curve = readings[readings["text"] == number_]
+            reading = float(curve["reading"].iloc[0])
+            marked = curve["precision"].notna().iloc[0]
+            highlights.append(
+                {
+                    "tokens": list(_tokens(own)),
+                    "reading": f"{reading:.1f}" if curve["inside"].iloc[0] else f"{reading:g} or beyond",
+                    "found": f"precision {curve['precision'].iloc[0]:.2f}, recall {curve['recall'].iloc[0]:.2f}"
+                    if marked
+                    else "",
+                }
+            )
+            label = f"{name} {model} text {number_}"
+            bars = plots.token_bars(list(own["piece"]), list(own["score"]), f"{label} tokens")
+            svg = plots.likelihood(list(curve["value"]), list(curve["log_likelihood"]), reading, f"{label} curve")
+            figures += [
+                figure(f"Text {number_}, each token in nats", bars),
+                figure(f"Text {number_}, its style reading", svg),
+            ]
+        side = "the opposite value" if block["opposite"] else "no steer"
+        text = (
+            f"Blue tokens are likelier under {block['dimension']} {block['value']:g} than under {side}, orange ones "
+            "less likely; underlined are the best spans. The style reading is the value of "
+            f"{block['dimension']} under which the text is likeliest."
+        )
+        parts = {"text": [text], "highlights": highlights, "figures": figures, "toxic": block["toxic"]}
+        yield {"title": f"{name}, {model}", **parts, "downloads": [download(path) for path in paths]}
+
+
+def _tokens(own: pd.DataFrame) -> Iterator[Part]:
+    """Yield the pieces of a text with how strongly each is coloured, from -100 to 100, and whether a span holds it."""
+    largest = max(own["score"].abs().max(), 1e-9)
+    stop = 0
+    for row in own.itertuples():
+        # Tokens that are part of one character share its range: it is shown once.
+        if row.stop > stop:
+            depth = round(60 * row.score / largest)
+            yield {"piece": row.piece, "depth": depth, "span": row.span > 0, "nats": signed(row.score, 2)}
+            stop = row.stop
+
+
+def cost_of(name: str, block: Part, study: Study, results: Path) -> Iterator[Part]:
+    """Yield the table of costs."""
+    labels = {
+        "parameters": ("Parameters", 0),
+        "parameters_a_dimension": ("Parameters of a dimension, 2 · hidden · rank", 0),
+        "bytes": ("Bytes on disk and in memory", 0),
+        "training_seconds": ("Training, seconds", 0),
+        "decode_hooked": ("Decoding time ÷ unsteered, hooked", 2),
+        "decode_folded": ("Decoding time ÷ unsteered, folded", 2),
+    }
+    for model in study["steered"]:
+        path = results / "analyses" / model / f"{name}.cost.csv"
+        if path.exists():
+            lines = pd.read_csv(path).to_dict("records")
+            rows = [
+                [
+                    labels[line["figure"]][0],
+                    estimate(line, labels[line["figure"]][1]),
+                    "" if math.isnan(line["published"]) else number(line["published"], 2),
+                ]
+                for line in lines
+            ]
+            head = ["What", "Ours, and the range of five rounds", "As published (another model and machine)"]
+            table = {"caption": f"The steer {block['steer']} on {model}", "head": head, "rows": rows}
+            yield {"title": f"{name}, {model}", "tables": [table], "downloads": [download(path)]}
+
+
+def estimate(row: Part, digits: int) -> str:
+    """Write a value with its interval, where it has one."""
+    value = number(row["value"], digits)
+    if math.isnan(row["low"]) or row["low"] == row["high"]:
+        return value
+    return f"{value} ({number(row['low'], digits)}–{number(row['high'], digits)})"
+
+
+def figure(caption: str, svg: str) -> Part:
+    """Return a figure as a part of the page has it."""
+    return {"caption": caption, "svg": svg}
+
+
+def download(path: Path) -> Part:
+    """Return a file as a link of the page holds it."""
+    return {"name": path.name, "csv": base64.b64encode(path.read_bytes()).decode("ascii")}
