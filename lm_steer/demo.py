@@ -20,6 +20,7 @@ from lm_steer.analyse.evidence import Evidence, evidence
 from lm_steer.attach import Handle
 from lm_steer.errors import LMSteerError
 from lm_steer.models import LoadedModel
+from lm_steer.progress import say
 from lm_steer.sample import sample_tokens, tries
 from lm_steer.steer import Steer, compose
 
@@ -139,6 +140,12 @@ def highlighted(found: Evidence) -> str:
     return f'<p style="line-height: 1.8">{"".join(parts)}</p>{listed}'
 
 
+def label(dimension: str) -> str:
+    """Name a dimension for people: `detox` for the `detox` of a steer of that name."""
+    steer, _, own = dimension.partition(".")
+    return steer if steer == own else dimension
+
+
 def require_gradio() -> None:
     """Raise LMSteerError where the page's library is missing."""
     if find_spec("gradio") is None:
@@ -178,10 +185,14 @@ def build(playground: Playground) -> Any:
         yield playground.words(dimension)
 
     with gr.Blocks(title=TITLE, analytics_enabled=False) as page:
-        gr.Markdown(f"# {TITLE}\n{playground.loaded.name}, with {', '.join(names)}. At 0 it is the unsteered model.")
+        gr.Markdown(
+            f"# {TITLE}\n{playground.loaded.name}, with {', '.join(map(label, names))}. At 0 it is the unsteered model."
+        )
         with gr.Row():
             sliders = [
-                gr.Slider(-LIMIT, LIMIT, value=0.0 if number else 5.0, step=0.5, label=name, elem_id=f"at-{number}")
+                gr.Slider(
+                    -LIMIT, LIMIT, value=0.0 if number else 5.0, step=0.5, label=label(name), elem_id=f"at-{number}"
+                )
                 for number, name in enumerate(names)
             ]
         with gr.Tab("Continue"):
@@ -202,7 +213,9 @@ def build(playground: Playground) -> Any:
             show.click(mark, [text, *sliders], marked, **once)
         if playground.steer.kind == "multiply":
             with gr.Tab("Words"):
-                which = gr.Dropdown(list(names), value=names[0], label="Dimension", elem_id="which")
+                which = gr.Dropdown(
+                    [(label(name), name) for name in names], value=names[0], label="Dimension", elem_id="which"
+                )
                 look = gr.Button("List its words", variant="primary", elem_id="look")
                 headers = ["share, %", "made likelier", "made less likely"]
                 layout = {"column_widths": ["10%", "45%", "45%"], "wrap": True, "interactive": False}
@@ -217,8 +230,11 @@ def serve(playground: Playground, host: str, port: int | None) -> None:
 
     # The default theme asks Google for its letters.
     theme = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
-    options = {"share": False, "footer_links": [], "ssr_mode": False, "theme": theme}
+    options = {"share": False, "footer_links": [], "ssr_mode": False, "theme": theme, "quiet": True}
+    page = build(playground)
     try:
-        build(playground).launch(server_name=host, server_port=port, **options)
+        _, address, _ = page.launch(server_name=host, server_port=port, prevent_thread_lock=True, **options)
     except OSError as error:
         raise LMSteerError(f"no page can be served on {host}:{port or 7860} ({error}): give another --port") from None
+    say(f"the playground is at {address} until Ctrl+C ends it")
+    page.block_thread()

@@ -8,6 +8,7 @@ adapter      the difference alone, W' - W = (ε W [v_k A_k]) [B_k]ᵀ, of rank r
 What is written is loaded again and its logits compared with the attached steer's before it takes its place.
 """
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -102,9 +103,16 @@ def _write_adapter(loaded: LoadedModel, steer: Steer, values: Mapping[str, float
     down, up = lora_of(steer, values, head.weight.detach().float())
     rank = len(down)
     config = peft.LoraConfig(task_type="CAUSAL_LM", r=rank, lora_alpha=rank, target_modules=[name])
-    wrapped = peft.get_peft_model(loaded.model, config)
-    # By "auto" it would take the head itself along, which is the model's.
-    wrapped.save_pretrained(folder, save_embedding_layers=False)
+    with warnings.catch_warnings():
+        # It warns of merging where the head is tied, which is told below.
+        warnings.simplefilter("ignore", UserWarning)
+        wrapped = peft.get_peft_model(loaded.model, config)
+        # By "auto" it would take the head itself along, which is the model's.
+        wrapped.save_pretrained(folder, save_embedding_layers=False)
+    # A form to fill in.
+    (folder / "README.md").unlink(missing_ok=True)
+    if loaded.model.config.get_text_config().tie_word_embeddings:
+        say("the head is tied to the input embeddings: use the adapter as it is, merging it would change both")
     prefix = f"base_model.model.{name}"
     weights = {f"{prefix}.lora_A.weight": down.contiguous(), f"{prefix}.lora_B.weight": up.contiguous()}
     written = load_file(folder / "adapter_model.safetensors")

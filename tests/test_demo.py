@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -155,3 +156,16 @@ def test_the_page_in_a_browser(address, tmp_path):
         browser.close()
     assert left == []
     assert errors == []
+
+
+def test_a_port_that_is_taken_is_told(results):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        code = "from lm_steer.cli import main; main()"
+        command = [sys.executable, "-c", code, "demo", "--results", str(results), "--port", str(port)]
+        run = subprocess.run(command, capture_output=True, text=True)
+    assert run.returncode == 1 and run.stderr.splitlines()[-1].startswith(
+        f"error: no page can be served on 127.0.0.1:{port}"
+    )
