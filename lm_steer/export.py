@@ -139,7 +139,9 @@ def lora_of(steer: Steer, values: Mapping[str, float], weight: Tensor) -> tuple[
 def _read(folder: Path, model: Path, form: str, dtype: str) -> nn.Module:
     if form == "checkpoint":
         return AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype), local_files_only=True).eval()
-    return _peft().PeftModel.from_pretrained(load_model(model, dtype, "cpu").model, str(folder)).eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return _peft().PeftModel.from_pretrained(load_model(model, dtype, "cpu").model, str(folder)).eval()
 
 
 def _peft() -> Any:
