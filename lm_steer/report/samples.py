@@ -41,7 +41,7 @@ def side_by_side(study: Study, results: Path) -> list[dict[str, Any]]:
 
 def _examples(results: Path, model: str, study: Study, settings: list[str]) -> list[dict[str, Any]]:
     """Return each prompt with its first continuation under the first seed, by setting."""
-    texts = _texts(results, model, study["seeds"][0], settings, SAMPLE_PROMPTS)
+    texts = _texts(results, model, study, settings, SAMPLE_PROMPTS)
     return [
         {
             "prompt": prompt,
@@ -70,7 +70,7 @@ def dials(study: Study, results: Path, cells: list[Cell]) -> list[dict[str, Any]
 
 
 def _dial(family: Family, model: str, study: Study, results: Path, cells: list[Cell]) -> dict[str, Any]:
-    texts = _texts(results, model, study["seeds"][0], list(family.settings.values()), DIAL_PROMPTS)
+    texts = _texts(results, model, study, list(family.settings.values()), DIAL_PROMPTS)
     there = {value: setting for value, setting in family.settings.items() if setting in texts}
     metrics = [metric for metric in (*HEADLINES, PRICE) if _cell(model, there.values(), metric, cells)]
     return {
@@ -102,16 +102,18 @@ def _cell(model: str, settings: Any, metric: str, cells: list[Cell]) -> Cell | N
     return next((cell for cell in cells if (cell["model"], cell["setting"], cell["metric"]) in wanted), None)
 
 
-def _texts(results: Path, model: str, seed: int, settings: list[str], count: int) -> dict[str, dict[str, list[str]]]:
+def _texts(results: Path, model: str, study: Study, settings: list[str], count: int) -> dict[str, dict[str, list[str]]]:
     """Return by setting the texts of the same `count` prompts; a setting whose file is not there is left out.
 
     The settings have the same prompts in the same order.
     """
-    files = {setting: generation_file(results, model, seed, setting) for setting in settings}
+    files = {setting: generation_file(results, model, study["seeds"][0], setting) for setting in settings}
     files = {setting: path for setting, path in files.items() if path.exists()}
     if not files:
         return {}
-    prompts = read_prompts(next(iter(files.values())))
+    # The prompts by themselves are read at once; a file of generations holds them too, in the same order.
+    alone = results / "prompts" / f"{study['settings'][settings[0]]['prompts']}.jsonl"
+    prompts = read_prompts(alone if alone.exists() else next(iter(files.values())))
     chosen = sorted(range(len(prompts)), key=lambda number: _order(prompts[number]))[:count]
     texts = {setting: _lines(path, chosen) for setting, path in files.items()}
     # A file of an earlier run with other prompts is as good as missing.
