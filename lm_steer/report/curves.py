@@ -37,7 +37,7 @@ def value_curves(values: Sequence[float], cells: dict[str, Sequence[Cell | None]
         figure = blank(PLOT)
         width = 1 / len(cells)
         for place, (metric, row) in enumerate(cells.items()):
-            axes = figure.add_axes((width * place + 0.1 * width**0.5, 0.2, width - 0.17 * width**0.5, 0.66))
+            axes = figure.add_axes((width * place + 0.115 * width**0.5, 0.2, width - 0.18 * width**0.5, 0.66))
             there = [(value, cell) for value, cell in zip(values, row, strict=True) if cell]
             colour = COLOURS["worse" if metric == PRICE else "better"][0]
             axes.fill_between(
@@ -52,7 +52,7 @@ def value_curves(values: Sequence[float], cells: dict[str, Sequence[Cell | None]
                 [value for value, _ in there], [cell["value"] for _, cell in there], "o-", color=colour, markersize=4
             )
             _published(axes, [(value, cell["published"]) for value, cell in there if cell.get("published", "") != ""])
-            axes.xaxis.set_major_locator(MaxNLocator(6))
+            axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
             _log_if_wide(axes.set_yscale, axes.yaxis, [row for _, row in there], metric)
             axes.set_xlabel(axis)
             _headed(axes, metric)

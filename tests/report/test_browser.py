@@ -160,6 +160,6 @@ def test_without_scripts_every_text_and_record_is_there(browser, page_file):
 
 def test_on_paper_there_are_no_controls(page):
     page.emulate_media(media="print")
-    for control in ("nav", ".controls", ".filter", ".source a"):
+    for control in ("nav", ".controls", ".filter", ".downloads"):
         assert page.locator(control).count() and not page.locator(control).first.is_visible()
     assert page.locator("#table-mood table").first.is_visible()
