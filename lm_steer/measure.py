@@ -4,6 +4,8 @@ cost = measure(lambda: work(), torch.device("cpu"))          # cost.seconds, cos
 limit = machine_limit(torch.device("cpu"), torch.float32)    # FLOP and bytes a second
 """
 
+import ctypes
+import gc
 import platform
 import resource
 import sys
@@ -19,7 +21,11 @@ STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 @dataclass(frozen=True)
 class Cost:
-    """Wall-clock seconds of one run, and the peak of its memory in bytes: the GPU's, else the process's."""
+    """Seconds of one run, and the peak of its memory in bytes: the GPU's, else the process's.
+
+    They are those of the clock; on a CPU with one thread those of the processor, which are the same on an idle machine
+    and do not grow with what else runs on a busy one.
+    """
 
     seconds: float
     peak: int
@@ -35,14 +41,16 @@ class Limit:
 
 def measure(work: Callable[[], object], device: torch.device, repeat: int = 1) -> Cost:
     """Run `work` as often as asked and return the fastest run, with the highest peak."""
+    alone = device.type == "cpu" and torch.get_num_threads() == 1
+    clock = time.process_time if alone else time.perf_counter
     seconds = []
     _reset_peak(device)
     for _ in range(repeat):
         _wait(device)
-        start = time.perf_counter()
+        start = clock()
         work()
         _wait(device)
-        seconds.append(time.perf_counter() - start)
+        seconds.append(clock() - start)
     return Cost(min(seconds), _peak(device))
 
 
@@ -80,6 +88,10 @@ def _reset_peak(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     elif CLEAR.exists():
+        # What earlier work has freed goes back to the system first, or it would count again.
+        gc.collect()
+        if hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+            libc.malloc_trim(0)
         CLEAR.write_text("5")
 
 

