@@ -1,8 +1,8 @@
 """LM-Steer: steer a frozen language model by a small linear map on its output word embeddings.
 
     from lm_steer import Steer
-    handle = Steer.from_pretrained("results/steers/smollm2/sentiment/seed0").attach(model)
-    with handle.at(sentiment=5, corpus=1):
+    steer = Steer.from_pretrained("results/steers/smollm2/sentiment/seed0")       # or owner/name on the hub
+    with steer.attach(model).at(sentiment=5):
         model.generate(**inputs)
 
 `Steer` is imported when it is first used, so that `import lm_steer` alone does not import torch.

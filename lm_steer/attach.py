@@ -183,8 +183,8 @@ def check_fit(steer: Steer, model: nn.Module) -> None:
     made_for = f" (made for {origin})" if origin else ""
     if steer.width != width:
         raise LMSteerError(f"the steer is of width {steer.width}{made_for}, the model's {what} is {width}: {advice}")
-    made, found = steer.about.get("model_type"), model.config.model_type
-    if made and made != found:
+    made, found = steer.about.get("model_type"), getattr(getattr(model, "config", None), "model_type", None)
+    if made and found and made != found:
         raise LMSteerError(f"the steer was made for a model of type {made}{made_for}, this one is a {found}: {advice}")
 
 

@@ -27,8 +27,8 @@ def test_the_first_lines_of_the_package_work(tmp_path, ids):
     model = tiny.make_model("gpt2")
     tiny.make_steer(model).save_pretrained(tmp_path)
     before = tiny.logits_of(model, ids)
-    handle = lm_steer.Steer.from_pretrained(tmp_path).attach(model)
-    with handle.at(style=5, corpus=1):
+    steer = lm_steer.Steer.from_pretrained(tmp_path)
+    with steer.attach(model).at(style=5):
         assert not torch.allclose(tiny.logits_of(model, ids), before)
     assert torch.equal(tiny.logits_of(model, ids), before)
 
