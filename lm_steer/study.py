@@ -49,7 +49,7 @@ def resolved(config: Study, schema: Study) -> Study:
     if not problems:
         config = _with_defaults(copy.deepcopy(config), schema)
         config["steered"] = config["steered"] or list(config["models"])
-        problems = list(analysis_problems(config))
+        problems = [*_contradictions(config), *analysis_problems(config)]
     if not problems:
         config = _with_defaults(expanded(config), schema)
         problems = list(_contradictions(config))

@@ -42,7 +42,7 @@ def test_numbers_that_arrive_as_text_are_numbers():
 
 
 def test_a_study_may_have_no_steers_and_no_datasets():
-    study = {key: value for key, value in STUDY.items() if key not in ("steers", "datasets")}
+    study = {key: value for key, value in STUDY.items() if key not in ("steers", "datasets", "analyses")}
     study["prompts"] = {"toxic": STUDY["prompts"]["toxic"]}
     study["scorers"] = {"toxicity": STUDY["scorers"]["toxicity"]}
     study["settings"] = {"plain": {"prompts": "toxic", "scorers": ["toxicity"]}}

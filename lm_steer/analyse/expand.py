@@ -16,7 +16,7 @@ UNSTEERED = "Unsteered"
 EFFECT_KINDS = ("sweeps", "compositions", "transfers", "ablations")
 # The model of the paper's figure 5b.
 PUBLISHED_SIZES = "gpt2-large"
-LABELS = {"add": "A shift of the hidden state (add)", "offset": "A bias on the logits (offset)"}
+LABELS = {"add": "add: a shift of h", "offset": "offset: a bias on logits"}
 
 
 def expanded(study: Block) -> Block:

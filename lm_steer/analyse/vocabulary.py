@@ -26,9 +26,10 @@ def token_bytes(tokenizer: PreTrainedTokenizerBase) -> list[bytes | None]:
 
 
 def whole_words(tokenizer: PreTrainedTokenizerBase) -> dict[int, str]:
-    """Return the tokens that are a word by themselves, by id: a space and two letters or more.
+    """Return the tokens that may be a word by themselves, by id: a space and two letters or more.
 
-    Raises LMSteerError for a vocabulary without any.
+    A vocabulary does not tell words from beginnings of longer ones (` distingu`): those are among them. Raises
+    LMSteerError for a vocabulary without any.
     """
     words = {}
     for number, content in enumerate(token_bytes(tokenizer)):

@@ -118,7 +118,7 @@ def _composition(block: Part, cells: dict, rows: list[Part], name: str) -> Part:
         svg = plots.heat_map(xs, ys, grid, *labels, metric, f"{name} grid {metric}")
         figures.append(figure(f"{labels[0]} × {labels[1]}", svg))
     for row in rows:
-        if row["figure"] == "additivity" and row["metric"] in MEASURES:
+        if row["figure"] == "additivity" and not math.isnan(row["value"]):
             text.append(
                 f"Sums of the single effects explain {estimate(row, 2)} of the squared joint effects on "
                 f"{measure(row['metric']).name}."

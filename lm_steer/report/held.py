@@ -157,4 +157,4 @@ def figure(caption: str, svg: str) -> Part:
 
 def download(path: Path) -> Part:
     """Return a file as a link of the page holds it."""
-    return {"name": path.name, "csv": base64.b64encode(path.read_bytes()).decode("ascii")}
+    return {"name": f"{path.parent.name}-{path.name}", "csv": base64.b64encode(path.read_bytes()).decode("ascii")}

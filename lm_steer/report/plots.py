@@ -106,6 +106,7 @@ def likelihood(values: Sequence[float], log_likelihoods: Sequence[float], readin
         axes.plot(values, log_likelihoods, "o-", color=BETTER, markersize=3.5, linewidth=1.6)
         axes.axvline(reading, color=WORSE, linewidth=1.2)
         axes.set_xlabel("steer value")
+        axes.ticklabel_format(axis="y", useOffset=False)
         axes.set_title("log-likelihood of the text, nats", loc="left", fontsize=10.5, color=MUTED)
         axes.yaxis.set_major_locator(MaxNLocator(4))
         axes.grid(axis="y", color=LINE, linewidth=0.6)
