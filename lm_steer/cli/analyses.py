@@ -113,6 +113,7 @@ def analyse_evidence(
     """
     from lm_steer.analyse.evidence import evidence, read_marked, write_evidence
     from lm_steer.analyse.evidence import reading as read_style
+    from lm_steer.analyse.grid import text_memo
     from lm_steer.errors import LMSteerError
     from lm_steer.jobs import parse_values
     from lm_steer.models import folder_of, load_model
@@ -125,6 +126,8 @@ def analyse_evidence(
     against = {**others, dimension: -value} if opposite else {}
     loaded = load_model(folder_of(model, cache), dtype)
     memo = cache / "texts.sqlite"
+    # All at once: states are computed in blocks of many texts.
+    text_memo(loaded, memo).ensure(texts, "texts")
     options = {"against": against, "count": spans, "length": length, "cache": memo}
     found = [evidence(learned, loaded, one, {**others, dimension: value}, **options) for one in texts]
     points = reading or [-10, -5, 0, 5, 10]
