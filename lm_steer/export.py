@@ -52,6 +52,7 @@ def export(
     if not steer.vector(values).any():
         raise LMSteerError("every value is 0: there is nothing to export")
     loaded = load_model(model, dtype, "cpu")
+    dtype = str(loaded.model.dtype).removeprefix("torch.")
     check_fit(steer, loaded.model)
     check_engine(loaded.model.config.model_type, form, engine)
     _check_form(steer, loaded.model, form)

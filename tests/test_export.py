@@ -79,6 +79,11 @@ def test_half_precision(folder_of, tmp_path, form):
     assert 0 < error < 0.15
 
 
+def test_the_dtype_may_be_left_to_the_machine(folder_of, tmp_path):
+    steer = tiny.make_steer(tiny.make_model("llama"))
+    assert export(steer, VALUES, folder_of("llama"), tmp_path / "out", dtype="auto") < 0.15
+
+
 def test_a_bias_goes_into_a_head_that_has_one(folder_of, tmp_path, ids):
     steer = tiny.make_steer(tiny.make_model("gpt-j"), "add")
     assert export(steer, VALUES, folder_of("gpt-j"), tmp_path / "out") < 1e-3
