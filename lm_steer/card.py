@@ -46,7 +46,7 @@ def card(
         **({"base_model": base} if base.count("/") == 1 else {}),
     )
     template = jinja2.Template(TEMPLATE.read_text(encoding="utf-8"), trim_blocks=True, lstrip_blocks=True)
-    styles = [name for name in steer.dimensions if name != "corpus"]
+    name = next((name for name in steer.dimensions if name != "corpus"), steer.dimensions[0])
     return template.render(
         metadata=metadata.to_yaml(),
         steer=steer,
@@ -55,9 +55,8 @@ def card(
         name=repo.split("/")[-1],
         about=about,
         recipe=about.get("recipe", {}),
-        values=", ".join(
-            [*(f"{name}=5" for name in styles[:1]), *(["corpus=1"] if "corpus" in steer.dimensions else [])]
-        ),
+        # What Python cannot write as a name goes by mapping.
+        values=f"{name}=5" if name.isidentifier() else f'{{"{name}": 5}}',
         cells=[cell for table in tables for cell in _cells(Path(table), rows)],
         intended_use=intended_use or INTENDED_USE,
     )

@@ -8,7 +8,7 @@ import yaml
 from services.hub import COMMIT
 
 from lm_steer import LMSteerError, Steer
-from lm_steer.card import COLUMNS
+from lm_steer.card import COLUMNS, card
 
 REPO = "someone/detox-tiny"
 CELL = {
@@ -78,6 +78,14 @@ def test_a_card_is_written_of_every_kind_and_of_a_sum(hub, kind):
     (2 * tiny.make_steer(model, kind) + tiny.make_steer(model, kind, seed=1)).push_to_hub(REPO)
     text = (hub.folder / REPO / "README.md").read_text()
     assert "Not recorded." in text and "None were given." in text and "undefined" not in text.lower()
+
+
+@pytest.mark.parametrize("prefix", ["", "detox"])
+def test_the_lines_of_python_on_a_card_are_python(steer, prefix):
+    text = card(steer.renamed(prefix) if prefix else steer, REPO)
+    code = text.split("```python\n")[1].split("```")[0]
+    compile(code, "card", "exec")
+    assert ('.at({"detox.style": 5}):' if prefix else ".at(style=5):") in code
 
 
 def test_pushing_without_a_login_is_told(hub, steer, monkeypatch):
