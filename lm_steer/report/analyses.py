@@ -49,6 +49,13 @@ def analyses(study: Study, results: Path) -> list[Part]:
     return parts
 
 
+def analysis_figures(study: Study, results: Path) -> Iterator[Part]:
+    """Yield the figures of all analyses, each with a name for a file."""
+    for part in analyses(study, results):
+        for number_, drawn in enumerate(part["figures"], start=1):
+            yield {"name": f"analysis-{part['number']}-{part['name']}-{number_}", "svg": drawn["svg"]}
+
+
 # --- analyses made of settings --------------------------------------------------------------------------------
 
 

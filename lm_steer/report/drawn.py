@@ -11,6 +11,7 @@ from typing import Any
 
 from lm_steer.files import read_jsonl, replacing
 from lm_steer.report import curves, figures, measures
+from lm_steer.report.analyses import analysis_figures, without_analyses
 from lm_steer.report.families import Family, families
 from lm_steer.report.findings import is_weak, on_model, price_of, steer_label
 from lm_steer.report.measures import HEADLINES, PRICE, Cell
@@ -22,11 +23,12 @@ Drawn = dict[str, Any]
 
 def write_figures(study: str, results: Path, output: Path) -> None:
     """Write every figure of a study (as JSON) into a folder, each an SVG file; what is not there is not drawn."""
-    plan = json.loads(study)
+    whole = json.loads(study)
+    plan = without_analyses(whole)
     cells = [cell for table in measures.read_tables(plan, results).values() for cell in table]
     with replacing(output) as folder:
         folder.mkdir()
-        for figure in drawn(plan, results, cells):
+        for figure in [*drawn(plan, results, cells), *analysis_figures(whole, results)]:
             (folder / f"{figure['name']}.svg").write_text(figures.standalone(figure["svg"]), encoding="utf-8")
 
 

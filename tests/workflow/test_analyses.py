@@ -95,6 +95,7 @@ def test_every_analysis_is_made_and_stands_on_the_page(study, snakemake):
     for kinds in ANALYSES.values():
         for name in kinds:
             assert f": {name}" in page, name
+    assert list((study / "results/figures").glob("analysis-*-dial-*.svg"))
     assert "Nothing to be done" in snakemake().stdout
     # A value more costs the sweep, and no training.
     again = snakemake("-n", "--config", "analyses={sweeps: {dial: {values: [-2.5, 0, 5, 7]}}}").stdout

@@ -77,6 +77,7 @@ rule figures:
     input:
         *TABLES,
         *STEERS,
+        *ANALYSES,
         study=rules.study.output,
     output:
         report(
