@@ -101,3 +101,13 @@ def test_names_that_would_meet_are_refused():
     sweep = {"steer": "sentiment", "dimension": "sentiment", "values": [1], **COMMON}
     with pytest.raises(LMSteerError, match=r"tables\.effect has a name that this analysis makes: rename one"):
         study_with(sweeps={"effect": sweep})
+
+
+def test_the_papers_analyses_fit_the_papers_study():
+    paper, more = (
+        yaml.safe_load((ROOT / f"config/{name}.yaml").read_text(encoding="utf-8"))
+        for name in ("paper", "paper-analyses")
+    )
+    study = resolved({**paper, **more, "steered": ["gpt2-large"]}, SCHEMA)
+    assert study["tables"]["detox-ablation"]["published"]["rows"]["texts 300"] == {"gpt2-large": "300 texts"}
+    assert study["tables"]["detox-sweep"]["published"]["table"] == "value sweep"
