@@ -9,6 +9,8 @@ from typing import Any
 import pandas as pd
 
 from lm_steer.report.figures import scatter
+from lm_steer.report.layout import downloads, plain_latex
+from lm_steer.report.measures import number
 from lm_steer.study import Study
 
 POINTS = 800
@@ -56,4 +58,11 @@ def _agreement(name: str, scorers: list[str], results: Path) -> dict[str, Any]:
         for scorer in scorers
     ]
     counts = {"n": int(frame["n"].iloc[0]), "left_out": int(frame["left_out"].iloc[0])}
-    return {"name": name, "headings": list(HEADINGS.values()), "rows": rows, "plots": plots, **counts}
+    shown_rows = [[row["scorer"], *map(_figure, row["figures"])] for row in rows]
+    latex = plain_latex(f"Agreement with Perspective on {name}", ["Scorer", *HEADINGS.values()], shown_rows)
+    files = downloads(results / "tables" / f"agreement-{name}.csv", latex)
+    return {"name": name, "headings": list(HEADINGS.values()), "rows": rows, "plots": plots, **counts, **files}
+
+
+def _figure(figure: dict[str, Any]) -> str:
+    return "{} [{}, {}]".format(*(number(figure[key], 3) for key in ("value", "low", "high")))

@@ -4,6 +4,7 @@ laid_out("detoxification", cells, path, study)["latex"]
 """
 
 import base64
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +49,22 @@ def laid_out(name: str, cells: list[Cell], path: Path, study: Study) -> dict[str
         "weak": {(cell["model"], cell["row"]) for cell in cells if is_weak(cell["setting"], study)},
         "scorers": list(dict.fromkeys((cell["scorer"], cell["version"]) for cell in cells)),
     }
-    downloads = {"csv": path.read_bytes(), "latex": latex(table).encode()}
-    return table | {kind: base64.b64encode(content).decode("ascii") for kind, content in downloads.items()}
+    return table | downloads(path, latex(table))
+
+
+def downloads(csv: Path, latex: str) -> dict[str, str]:
+    """Return a table's file and its LaTeX in base64, as the page holds them for download."""
+    contents = {"csv": csv.read_bytes(), "latex": latex.encode()}
+    return {kind: base64.b64encode(content).decode("ascii") for kind, content in contents.items()}
+
+
+def plain_latex(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table of plain texts for the booktabs package, its first column to the left."""
+    lines = [[escaped(text) for text in row] for row in (headings, *rows)]
+    top, *body = [" & ".join(line) + r" \\" for line in lines]
+    frame = rf"\begin{{tabular}}{{l{'r' * (len(headings) - 1)}}}"
+    parts = [f"% {title}", frame, r"\toprule", top, r"\midrule", *body, r"\bottomrule", r"\end{tabular}", ""]
+    return "\n".join(parts)
 
 
 def _place(cell: Cell) -> tuple[str, str, str, str]:

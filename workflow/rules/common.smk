@@ -156,6 +156,7 @@ ANALYSES = [
     ),
     *expand("results/analyses/{model}/{analysis}.cost.csv", model=MODELS, analysis=OF_KIND["costs"]),
 ]
+STUDY_FILE = "results/study.json"
 PAGE = "reports/index.html"
 FIGURES = "results/figures"
 

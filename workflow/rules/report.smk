@@ -34,7 +34,7 @@ rule table:
 # The study beside its results, first of all: so that a run that is not finished can be looked at.
 rule study:
     output:
-        "results/study.json",
+        STUDY_FILE,
     log:
         "results/logs/study.log",
     priority: 100
@@ -58,7 +58,7 @@ rule page:
         expand("results/models/{model}", model=MODELS_USED),
         expand("results/data/{dataset}/counts.json", dataset=STUDY["datasets"]),
         expand("results/agreement/{agreement}.parquet", agreement=STUDY["agreement"]),
-        study=rules.study.output,
+        study=STUDY_FILE,
     output:
         report(PAGE, category="Page", caption="../report/page.rst"),
     log:
@@ -78,7 +78,7 @@ rule figures:
         *TABLES,
         *STEERS,
         *ANALYSES,
-        study=rules.study.output,
+        study=STUDY_FILE,
     output:
         report(
             directory(FIGURES),

@@ -1,0 +1,42 @@
+import base64
+
+import pytest
+
+from lm_steer.report.layout import escaped, laid_out
+from lm_steer.report.measures import read_cells
+
+
+@pytest.fixture
+def table(make_results, study_of):
+    """The laid-out table of a published row."""
+    study = study_of()
+    study["tables"]["manners"]["published"] = {
+        "table": "detoxification",
+        "rows": {"Mild": "LM-Steer gpt2-large"},
+        "metrics": {"rude": {"avg_max_toxicity": "avg_max_toxicity", "dist_1": "dist_1"}},
+    }
+    results = make_results(study)
+    path = results / "tables/manners.csv"
+    return laid_out("manners", read_cells(path), path, study)
+
+
+def test_latex_has_a_cell_for_each_column_and_the_published_value(table):
+    lines = base64.b64decode(table["latex"]).decode().splitlines()
+    rows = [line for line in lines if line.startswith(("Unsteered &", "Mild &", "Setting &"))]
+    assert {row.count("&") for row in rows} == {len(table["groups"][0]["metrics"])} == {6}
+    mild = next(row for row in rows if row.startswith("Mild"))
+    assert r"{\scriptsize [" in mild and "(published 0.249)" in mild and mild.endswith(r"\\")
+    assert lines.count(r"\midrule") == 1 and lines[-1] == r"\end{tabular}"
+    assert "% Scored by profanity-check (profanity-check 1)." in lines
+
+
+def test_what_latex_reads_otherwise_is_escaped():
+    assert escaped("a_b & 5 % − $") == r"a\_b \& 5 \% $-$ \$"
+
+
+def test_a_cell_knows_its_scorer_and_its_record(table):
+    cell = table["cells"]["tiny", "Mild", "rude", "avg_max_toxicity"]
+    assert (cell["judge"], cell["record"]) == ("toxicity", "of-tiny-mild-rude")
+    assert table["cells"]["tiny", "Mild", "rude", "perplexity"]["judge"] == "perplexity"
+    assert table["cells"]["tiny", "Mild", "rude", "dist_2"]["judge"] == "dist-n"
+    assert cell["verdict"] == "not comparable"
