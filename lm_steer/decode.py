@@ -56,7 +56,7 @@ class Decoder:
             self._run_growing(filled)
         else:
             prompt = prefill(self.loaded, filled, self.length, self._prompts)
-            if self.replay is None:
+            if self.replay is None and self.sampling.new_tokens > 1:
                 self.replay = self._captured(filled, prompt) if self.loaded.device.type == "cuda" else self.step
             self._start(filled, *prompt)
             for _ in range(self.sampling.new_tokens - 1):
@@ -142,10 +142,13 @@ class Decoder:
         self._start(ids, *prompt)
         self.step()
         expected = self.logits.clone()
-        forms: list[tuple[str, Callable, Callable]] = [("", self.loaded.model, torch.compile(sample_tokens))]
+        model, compiled = self.loaded.model, torch.compile(sample_tokens)
+        forms: list[tuple[str, Callable, Callable]] = [
+            ("step with a compiled draw", model, compiled),
+            ("plain step", model, sample_tokens),
+        ]
         if self.worth_compiling:
-            compiled = torch.compile(self.loaded.model.forward, dynamic=False)
-            forms.insert(0, ("compiled ", compiled, torch.compile(sample_tokens)))
+            forms.insert(0, ("compiled step", torch.compile(model.forward, dynamic=False), compiled))
         for name, self.forward, self.sample in forms:
             try:
                 return self._graph(ids, prompt, expected)
@@ -154,9 +157,9 @@ class Decoder:
             # Whatever a compiler or a capture stumbles over, the plain step does without it.
             except Exception as error:
                 reason = (str(error).splitlines() or [type(error).__name__])[0]
-                say(f"no CUDA graph of the {name}step, the next plainer one goes on ({reason})")
+                say(f"no CUDA graph of the {name}: a plainer one goes on ({reason})")
                 torch.cuda.synchronize()
-        self.forward, self.sample = self.loaded.model, sample_tokens
+        self.forward, self.sample = model, sample_tokens
         return self.step
 
     def _graph(self, ids: list[list[int]], prompt: tuple[Tensor, Cache], expected: Tensor) -> Callable:

@@ -78,8 +78,8 @@ def plot(points: list[Point], title: str, path: Path) -> None:
     lines = [*axes.flat[0].lines, *figure.axes[len(axes.flat)].lines]
     figure.legend(handles=lines, loc="outside lower center", ncols=2)
     figure.suptitle(title)
-    with replacing(path) as temporary:
-        # Without the date, so that the same numbers give the same file.
+    # Without date and random names, so that the same numbers give the same file; letters as letters.
+    with replacing(path) as temporary, pyplot.rc_context({"svg.hashsalt": "growth", "svg.fonttype": "none"}):
         figure.savefig(temporary, format="svg", metadata={"Date": None})
     pyplot.close(figure)
 

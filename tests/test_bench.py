@@ -72,8 +72,11 @@ def test_growth_has_four_sizes_of_each_quantity_and_a_figure(shape, tmp_path):
     assert set(sizes) == {"prompts", "samples a prompt", "new tokens", "rank", "training texts", "vocabulary"}
     assert all(len(found) >= 4 for found in sizes.values())
     assert all(quantity in growth_table(points) for quantity in sizes)
-    plot(points, "tiny", tmp_path / "growth.svg")
-    assert "<svg" in (tmp_path / "growth.svg").read_text()
+    for name in ("growth", "again"):
+        plot(points, "tiny", tmp_path / f"{name}.svg")
+    drawn = (tmp_path / "growth.svg").read_text()
+    assert all(f">{quantity}<" in drawn for quantity in sizes)
+    assert drawn == (tmp_path / "again.svg").read_text()
 
 
 def test_the_limit_is_measured(shape):
