@@ -17,6 +17,8 @@ from lm_steer.score.kinds import measure_of
 from lm_steer.study import Study
 
 Part = dict[str, Any]
+# Words of an end that are drawn: more would lie on each other.
+DRAWN = 7
 
 
 def words_of(name: str, block: Part, study: Study, results: Path) -> Iterator[Part]:
@@ -37,7 +39,7 @@ def words_of(name: str, block: Part, study: Study, results: Path) -> Iterator[Pa
         judged = [f"{block['scorer']} of these"] if block["scorer"] else []
         dimension = block["dimension"]
         head = ["Direction", "Share, %", f"{dimension} + raises", *judged, f"{dimension} + lowers", *judged]
-        plane = words[words["direction"] <= 2].drop_duplicates("word")
+        plane = words[(words["direction"] <= 2) & (words["place"] <= DRAWN)].drop_duplicates("word")
         listed = list(zip(plane["word"], plane["x"], plane["y"], plane["end"] == "raised", strict=True))
         held = spectrum["share"].cumsum()
         text = (
@@ -80,7 +82,7 @@ def evidence_of(name: str, block: Part, study: Study, results: Path) -> Iterator
             highlights.append(
                 {
                     "tokens": list(_tokens(own)),
-                    "reading": f"{reading:.1f}" if curve["inside"].iloc[0] else f"{reading:g} or beyond",
+                    "reading": number(reading, 1) if curve["inside"].iloc[0] else f"{number(reading, 1)} or beyond",
                     "found": f"precision {curve['precision'].iloc[0]:.2f}, recall {curve['recall'].iloc[0]:.2f}"
                     if marked
                     else "",
