@@ -81,5 +81,17 @@ def _family(key: tuple[str, str], others: Values, members: list[tuple[float, str
 
 
 def _circumstances(setting: Study) -> str:
-    """All of a setting but its steer and its scorers, so that members of a family share it."""
-    return json.dumps({key: value for key, value in setting.items() if key not in ("steer", "scorers")}, sort_keys=True)
+    """All of a setting that its texts depend on but its steer: members of a family share it."""
+    apart = ("steer", "scorers", "against", "analysis", "perplexity_limit")
+    return json.dumps({key: value for key, value in setting.items() if key not in apart}, sort_keys=True)
+
+
+def with_sweeps(study: Study) -> Study:
+    """Return the study without what its analyses made, but for sweeps: their values are of the same families."""
+    kept = {
+        part: {
+            name: item for name, item in study[part].items() if item.get("analysis", "sweeps.").startswith("sweeps.")
+        }
+        for part in ("settings", "tables")
+    }
+    return {**study, **kept}

@@ -22,6 +22,7 @@ from lm_steer.report import measures
 from lm_steer.report.agreement import agreements
 from lm_steer.report.analyses import analyses, seed_spreads, without_analyses
 from lm_steer.report.drawn import drawn
+from lm_steer.report.families import with_sweeps
 from lm_steer.report.findings import findings, summary
 from lm_steer.report.layout import laid_out
 from lm_steer.report.provenance import provenance, weak_steers
@@ -34,11 +35,11 @@ TEMPLATES = Path(__file__).parent / "templates"
 def write_page(study: str, results: Path, output: Path) -> None:
     """Write the page of a resolved study (as JSON) from those of its results that are there."""
     whole = json.loads(study)
-    plan = without_analyses(whole)
+    plan, swept = without_analyses(whole), with_sweeps(whole)
     if not results.is_dir():
         raise LMSteerError(f"{results}: there is no such folder of results: name that of a run by --results")
     tables = measures.read_tables(plan, results)
-    cells = [cell for table in tables.values() for cell in table]
+    cells = _cells(tables)
     script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
     html = (
         _environment()
@@ -54,7 +55,7 @@ def write_page(study: str, results: Path, output: Path) -> None:
             findings=list(findings(tables, plan)),
             figures=_by_kind(plan, results, cells),
             tables=[laid_out(name, tables[name], results / "tables" / f"{name}.csv", plan) for name in tables],
-            dials=dials(plan, results, cells),
+            dials=dials(swept, results, _cells(measures.read_tables(swept, results))),
             dial_texts=DIAL_TEXTS,
             samples=side_by_side(plan, results),
             sample_count=SAMPLE_PROMPTS,
@@ -67,6 +68,10 @@ def write_page(study: str, results: Path, output: Path) -> None:
     )
     with replacing(output) as temporary:
         temporary.write_text(html, encoding="utf-8", newline="\n")
+
+
+def _cells(tables: dict[str, list[measures.Cell]]) -> list[measures.Cell]:
+    return [cell for table in tables.values() for cell in table]
 
 
 def _by_kind(study: dict[str, Any], results: Path, cells: list[measures.Cell]) -> dict[str, list[dict[str, Any]]]:

@@ -1,6 +1,6 @@
 import copy
 
-from lm_steer.report.families import families
+from lm_steer.report.families import families, with_sweeps
 
 
 def with_values(study: dict, values: dict[str, dict[str, float]]) -> dict:
@@ -31,3 +31,11 @@ def test_two_values_or_other_sampling_are_no_family(study_of):
     study = with_values(study, {"nine": {"detox": 9, "corpus": 1}})
     study["settings"]["nine"]["sampling"] = {"top_k": 50}
     assert families(study) == []
+
+
+def test_a_sweep_joins_the_family_of_the_study_and_other_analyses_do_not(study_of):
+    study = with_values(study_of(), {name: {"detox": at, "corpus": 1} for at, name in enumerate("abc")})
+    study["settings"]["a"]["analysis"] = study["settings"]["b"]["analysis"] = "sweeps.dial"
+    study["settings"]["c"]["analysis"] = "ablations.steps"
+    (family,) = families(with_sweeps(study))
+    assert family.settings == {0: "a", 1: "b", 5: "mild-rude"}
