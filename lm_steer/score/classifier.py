@@ -21,7 +21,7 @@ from lm_steer.progress import say
 from lm_steer.score.kinds import ACTIVATIONS, ATTRIBUTES, PRESETS
 from lm_steer.score.store import Scorer, continuation, whole
 
-TOKENS_A_BLOCK = 2048
+TOKENS = {"cpu": 2048, "cuda": 32768}
 FUNCTIONS = {"softmax": partial(torch.softmax, dim=-1), "sigmoid": torch.sigmoid, "none": lambda logits: logits}
 
 
@@ -89,9 +89,11 @@ def _judge(
     if cut:
         say(f"{cut} of {len(texts)} texts are longer than the classifier's {limit} tokens: the rest of them is cut off")
     keys = [min(limit, round_up(len(row))) for row in ids]
-    for length, full, numbers in blocks_of(keys, lambda length: max(1, TOKENS_A_BLOCK // length)):
+    device = loaded.device.type
+    for length, full, numbers in blocks_of(keys, lambda length: max(1, TOKENS[device] // length)):
         rows = [ids[number] for number in numbers]
-        probabilities = _block(loaded, [*rows, *[rows[-1]] * (full - len(rows))], length, activation)
+        filled = [*rows, *[rows[-1]] * (full - len(rows))] if device == "cpu" else rows
+        probabilities = _block(loaded, filled, length, activation)
         for number, values in zip(numbers, probabilities.tolist(), strict=False):
             yield number, (values[index],)
 

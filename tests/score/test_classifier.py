@@ -83,7 +83,7 @@ def test_scores_equal_the_models_own_answer_to_each_text_alone(make, family):
 
 @pytest.mark.parametrize("family", CONFIGS)
 def test_a_score_does_not_depend_on_what_else_is_scored(make, family, monkeypatch):
-    monkeypatch.setattr(module, "TOKENS_A_BLOCK", 64)
+    monkeypatch.setitem(module.TOKENS, "cpu", 64)
     scorer = classifier(make(family), label="toxic", measures="toxicity")
     together = judged(scorer, ITEMS)
     assert judged(scorer, ITEMS[::-1])[::-1] == together
