@@ -4,7 +4,7 @@ STUDY ?= config/config.yaml
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: study setup test soak docs lint format lock clean
+.PHONY: study setup test soak faults docs lint format lock clean
 
 study: setup
 	snakemake --cores all --configfile $(STUDY)
@@ -27,6 +27,10 @@ test: setup lint
 soak: setup
 	pytest -m soak
 
+# Causes every fault of the table for real, and writes the table.
+faults: setup
+	LM_STEER_FAULT_TABLE=workflow/docs/faults.md pytest -m "soak or not soak" tests/faults
+
 docs: setup
 	python workflow/scripts/config_readme.py
 
@@ -44,6 +48,7 @@ format: setup
 lock:
 	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes --no-header \
 	  --constraint envs/torch.txt --quiet --output-file envs/requirements.lock
+	$(PYTHON) workflow/scripts/conda_file.py
 
 clean:
 	rm -rf .venv results/* reports/* .snakemake

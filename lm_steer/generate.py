@@ -77,8 +77,9 @@ def generate(
             indices = [order[place] for place in places]
             block = [prompts[index] for index in indices]
             part = parts and parts / f"{fingerprint(block)}.json"
-            if part and part.exists():
-                for index, samples in zip(indices, read_json(part), strict=True):
+            kept = part and _kept(part, len(block), sampling.samples)
+            if kept:
+                for index, samples in zip(indices, kept, strict=True):
                     texts[index] = samples
                 progress.skip(len(block))
                 continue
@@ -89,6 +90,20 @@ def generate(
         while running:
             finish(*running.popleft())
     return texts
+
+
+def _kept(part: Path, prompts: int, samples: int) -> list[list[str]] | None:
+    """Return a block that an earlier run has finished; nothing where there is none, or a damaged one."""
+    if not part.exists():
+        return None
+    try:
+        texts = read_json(part)
+    except LMSteerError:
+        texts = None
+    if isinstance(texts, list) and [len(row) for row in texts] == [samples] * prompts:
+        return texts
+    say(f"{part} is damaged: its continuations are made again")
+    return None
 
 
 def parts_folder(cache: str | Path, loaded: LoadedModel, steer: object, sampling: Sampling) -> Path:

@@ -19,9 +19,10 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from lm_steer.attach import output_head
+from lm_steer.database import open_database, remove_database
 from lm_steer.files import sha256_of
 from lm_steer.models import LoadedModel
-from lm_steer.progress import Progress
+from lm_steer.progress import Progress, say
 
 # Tokens of a block, and the multiple that texts are padded to.
 TOKENS = {"cpu": 256, "cuda": 16384}
@@ -88,16 +89,26 @@ def round_up(length: int, step: int = 8) -> int:
     return max(1, -(-length // step)) * step
 
 
+def _opened(path: Path) -> sqlite3.Connection:
+    """Open the memo; what is damaged beyond opening is made anew, for all of it can be computed again."""
+    try:
+        return open_database(path)
+    except sqlite3.OperationalError:
+        raise
+    except sqlite3.DatabaseError as error:
+        say(f"{path} is damaged ({error}): its hidden states are computed again")
+        remove_database(path)
+        return open_database(path)
+
+
 class HiddenMemo:
     """Head inputs by text for one model, in an sqlite file of at most MEMO_BYTES of states."""
 
     def __init__(self, path: str | Path, loaded: LoadedModel, max_length: int) -> None:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
         self.loaded, self.max_length = loaded, max_length
         self.weight = output_head(loaded.model).weight
         self.code = sha256_of(__file__)
-        self.database = sqlite3.connect(path, timeout=60, isolation_level=None)
-        self.database.execute("PRAGMA journal_mode=WAL")
+        self.database = _opened(Path(path))
         self.database.execute("PRAGMA synchronous=OFF")
         self.database.execute("CREATE TABLE IF NOT EXISTS states (key BLOB PRIMARY KEY, state BLOB NOT NULL)")
         self.size = self._size()

@@ -49,10 +49,12 @@ def partitions() -> dict[str, Partition]:
 
 def is_local(folder: str | Path) -> bool:
     """Whether a folder lies on a file system of this machine alone, by its kind."""
-    here = Path(folder).resolve()
+    here, mounts = Path(folder).resolve(), Path("/proc/self/mountinfo")
+    if not mounts.exists():
+        return True
     kinds = {}
-    for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines():
-        before, after = line.split(" - ")
+    for line in mounts.read_text(encoding="utf-8").splitlines():
+        before, after = line.split(" - ", 1)
         kinds[Path(before.split()[4].encode().decode("unicode_escape"))] = after.split()[0]
     holder = next(path for path in [here, *here.parents] if path in kinds)
     return kinds[holder] in LOCAL

@@ -5,6 +5,7 @@ lm-steer generate --help
 """
 
 import errno
+import sqlite3
 import sys
 
 from lm_steer.cli import analyses, bench, data, demo, leaving, record, report, scores, steers, store, texts
@@ -39,7 +40,19 @@ def main() -> None:
             sys.exit(f"error: the disk is full ({str(error).splitlines()[0]}): free some space and run again")
         if isinstance(error, OSError) and error.filename is not None:
             sys.exit(f"error: {error.filename}: {error.strerror}")
+        if isinstance(error, sqlite3.Error):
+            sys.exit(
+                f"error: a database in the cache folder ({error}): see that no other process holds it, that the folder "
+                "can be written to and is whole, and run again"
+            )
+        if _is_memory(error):
+            sys.exit(f"error: out of memory ({str(error).splitlines()[0]}): give the job more, and run again")
         raise
+
+
+def _is_memory(error: Exception) -> bool:
+    """Whether the machine's memory is at its end: torch says so in words of its own."""
+    return isinstance(error, MemoryError) or "not enough memory" in str(error) or "allocate memory" in str(error)
 
 
 def _is_full(error: Exception) -> bool:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from lm_steer.cli.app import CACHE, Cache, Dtype, Model, Output, app
+from lm_steer.lease import leased_device
 
 analyse = typer.Typer(no_args_is_help=True, help="Analyses of steers: transfer, directions, evidence, effects, cost.")
 app.add_typer(analyse, name="analyse")
@@ -41,6 +42,7 @@ def analyse_transfer(
 
 
 @analyse.command("directions")
+@leased_device()
 def analyse_directions(
     output: Output,
     spectrum: Annotated[Path, typer.Option(help="Where the singular values go (csv).")],
@@ -87,6 +89,7 @@ def analyse_directions(
 
 
 @analyse.command("evidence")
+@leased_device()
 def analyse_evidence(
     output: Output,
     readings: Annotated[Path, typer.Option(help="Where the likelihood curves go (csv).")],
@@ -151,6 +154,7 @@ def analyse_effects(
 
 
 @analyse.command("lora")
+@leased_device()
 def analyse_lora(
     output: Output,
     model: Model,
@@ -190,6 +194,7 @@ def analyse_lora(
 
 
 @analyse.command("cost")
+@leased_device()
 def analyse_cost(
     output: Output,
     model: Model,

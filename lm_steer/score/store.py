@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lm_steer.database import open_database
 from lm_steer.errors import LMSteerError
 from lm_steer.progress import Progress
 
@@ -82,9 +83,15 @@ class ScoreStore:
     """The sqlite file of scores."""
 
     def __init__(self, path: str | Path) -> None:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        self.database = sqlite3.connect(path, timeout=60, isolation_level=None)
-        self.database.execute("PRAGMA journal_mode=WAL")
+        try:
+            self.database = open_database(path)
+        except sqlite3.OperationalError:
+            raise
+        except sqlite3.DatabaseError as error:
+            raise LMSteerError(
+                f"{path} is damaged ({error}), and its scores may have been paid for: save what is left by "
+                f"`sqlite3 {path} .recover | sqlite3 {path}.new`, or move it away to score again"
+            ) from None
         self.database.executescript(SCHEMA)
 
     def scores(self, scorer: Scorer, items: Sequence[Item]) -> list[tuple[float, ...]]:

@@ -84,18 +84,11 @@ class Slurm:
         self.conf = folder / "slurm.conf"
 
     def __enter__(self) -> Self:
-        for name in ("state", "spool", "dev"):
-            (self.folder / name).mkdir(parents=True, exist_ok=True)
-        self._write_settings()
-        os.environ["SLURM_CONF"] = str(self.conf)
-        socket_option = f"--socket={self.folder}/munge.sock"
-        files = [f"--{name}-file={self.folder}/munge.{name}" for name in ("key", "pid", "log", "seed")]
-        _run("munged", "--force", socket_option, *files)
-        _wait(10, lambda: _succeeds("munge", "-n", "-S", f"{self.folder}/munge.sock", "-o", "/dev/null"))
-        _run("slurmctld", "-f", str(self.conf))
-        _wait(20, lambda: _succeeds("scontrol", "ping"))
-        _run("slurmd", "-f", str(self.conf), "-N", self.node)
-        _wait(30, self.is_up)
+        try:
+            self._start()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
         return self
 
     def __exit__(
@@ -107,9 +100,11 @@ class Slurm:
             path = self.folder / f"{name}.pid"
             if path.exists():
                 _end(int(path.read_text()))
-        for name in ("slurm.conf", "gres.conf"):
-            (ETC / name).unlink(missing_ok=True)
-        del os.environ["SLURM_CONF"]
+        for path in (self.conf, self.folder / "gres.conf"):
+            link = ETC / path.name
+            if link.is_symlink() and link.readlink() == path:
+                link.unlink()
+        os.environ.pop("SLURM_CONF", None)
 
     def is_up(self) -> bool:
         """Whether the node takes jobs."""
@@ -126,8 +121,9 @@ class Slurm:
 
     def cancel_all(self) -> None:
         """Cancel every job, and wait until it is gone."""
-        self.ask("scancel", "--user=root")
-        _wait(60, lambda: not self.jobs())
+        if _succeeds("scontrol", "ping"):
+            self.ask("scancel", "--user=root")
+            _wait(60, lambda: not self.jobs())
 
     def set_node(self, state: str) -> None:
         """Set the node `down` or up again (`resume`)."""
@@ -138,6 +134,20 @@ class Slurm:
         path = self.folder / "jobs.log"
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         return [dict(part.split("=", 1) for part in line.split() if "=" in part) for line in lines]
+
+    def _start(self) -> None:
+        for name in ("state", "spool", "dev"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+        self._write_settings()
+        os.environ["SLURM_CONF"] = str(self.conf)
+        socket_option = f"--socket={self.folder}/munge.sock"
+        files = [f"--{name}-file={self.folder}/munge.{name}" for name in ("key", "pid", "log", "seed")]
+        _run("munged", "--force", socket_option, *files)
+        _wait(10, lambda: _succeeds("munge", "-n", "-S", f"{self.folder}/munge.sock", "-o", "/dev/null"))
+        _run("slurmctld", "-f", str(self.conf))
+        _wait(20, lambda: _succeeds("scontrol", "ping"))
+        _run("slurmd", "-f", str(self.conf), "-N", self.node)
+        _wait(30, self.is_up)
 
     def _write_settings(self) -> None:
         # slurmd insists on device files: these are twins of /dev/null.
@@ -202,9 +212,10 @@ def main() -> None:
     """Run a cluster until interrupted."""
     if why_not():
         sys.exit(why_not())
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     with Slurm(Path(sys.argv[1]).absolute()) as slurm:
         print(slurm.ask("sinfo", "-N", "-o", "%P %T %c %m %G"), flush=True)
-        signal.pause()
+        signal.sigwait({signal.SIGINT, signal.SIGTERM})
 
 
 if __name__ == "__main__":

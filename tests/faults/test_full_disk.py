@@ -4,6 +4,7 @@ import random
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -48,7 +49,7 @@ def study(tmp_path) -> Path:
         "generate --model model --samples 300 --new-tokens 20 --cache cache --job small/out.jsonl|prompts.jsonl|",
     ],
 )
-def test_one_message_and_no_half_written_file(study, command):
+def test_one_message_and_no_half_written_file(study, command, row):
     subprocess.run([COMMAND, "data", "--source", "file", "--path", "texts.jsonl", "-o", "texts"], cwd=study, check=True)
     quoted = " ".join(f"'{part}'" for part in [str(COMMAND), *command.split()])
     listing = "find small -name '*.part*' -o -name '*.parquet' -o -name '*.jsonl' -o -name '*.safetensors'"
@@ -58,3 +59,7 @@ def test_one_message_and_no_half_written_file(study, command):
     assert "error: " in run.stderr and ("disk is full" in run.stderr or "MB are free" in run.stderr)
     assert "Traceback" not in run.stderr
     assert run.stdout.strip() in ("", "small/data/train.parquet")
+    begun = time.monotonic()
+    subprocess.run([COMMAND, *command.split()], cwd=study, check=True, capture_output=True)
+    seen = f"“{run.stderr.strip().splitlines()[-1][:90]}”"
+    row(f"a full disk under `{command.split()[0]}`", seen, "nothing", time.monotonic() - begun)

@@ -1,0 +1,37 @@
+"""Opening an sqlite file that several jobs share, on one machine or on several.
+
+database = open_database("results/.cache/hidden.sqlite")
+"""
+
+import sqlite3
+from pathlib import Path
+
+from lm_steer.site import is_local
+
+# Seconds that a job waits for another one's write.
+PATIENCE = 60
+
+
+def open_database(path: str | Path) -> sqlite3.Connection:
+    """Open or make the file; each statement is a transaction of its own. sqlite3.DatabaseError where it is damaged.
+
+    A write-ahead log lets readers and a writer pass each other, but it is shared memory: on a file system that
+    several machines see, the plain journal takes its place.
+    """
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    database = sqlite3.connect(path, timeout=PATIENCE, isolation_level=None)
+    # With a write-ahead log NORMAL survives a killed process whole, and spares a write to the disk for each statement.
+    mode, care = ("WAL", "NORMAL") if is_local(Path(path).parent) else ("DELETE", "FULL")
+    try:
+        database.execute(f"PRAGMA journal_mode={mode}")
+        database.execute(f"PRAGMA synchronous={care}")
+    except sqlite3.Error:
+        database.close()
+        raise
+    return database
+
+
+def remove_database(path: Path) -> None:
+    """Remove the file and its journals."""
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)

@@ -1,0 +1,60 @@
+"""The miniature study on a cluster: started, finished, waited for."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+STUDY = ["--config", "shards=2"]
+
+
+class Study:
+    """The study in a folder of its own, run through the profile of SLURM."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.log = folder / "controller.log"
+
+    def start(self, *arguments: str) -> subprocess.Popen:
+        """Start the controller; what it prints goes to `log`."""
+        profile = ["--workflow-profile", "workflow/profiles/slurm"]
+        quick = ["--slurm-init-seconds-before-status-checks", "5", "--seconds-between-status-checks", "3"]
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        with open(self.log, "a", encoding="utf-8") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "snakemake", "tables", *profile, *quick, *(arguments or STUDY)],
+                cwd=self.folder,
+                env=os.environ
+                | {"PATH": path, "PYTHONPATH": str(self.folder), "XDG_CACHE_HOME": f"{self.folder}/.xdg"},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def finish(self, *arguments: str) -> None:
+        """Run the command to its end, which must be a good one."""
+        controller = self.start(*arguments)
+        try:
+            code = controller.wait(timeout=600)
+        except subprocess.TimeoutExpired:
+            controller.send_signal(signal.SIGINT)
+            controller.wait(timeout=60)
+            raise
+        assert code == 0, self.log.read_text(encoding="utf-8")[-6000:]
+
+    @property
+    def printed(self) -> str:
+        return self.log.read_text(encoding="utf-8") if self.log.exists() else ""
+
+    def tables(self) -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in (self.folder / "results/tables").glob("*.csv")}
+
+
+def until(condition: Callable[[], object], seconds: float = 120) -> None:
+    """Wait for something to come true."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.2)

@@ -1,0 +1,106 @@
+"""The whole workflow: its controller killed, two runs at once in one folder, files from the future."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from faulty import SEED
+from miniature import make_model_folder, make_project
+
+PROFILE = ["--workflow-profile", "workflow/profiles/local", "--cores", "2"]
+
+
+@pytest.fixture(scope="module")
+def model_folder(tmp_path_factory) -> Path:
+    return make_model_folder(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture
+def project(tmp_path, model_folder) -> Path:
+    return make_project(tmp_path, model_folder)
+
+
+def start(project: Path, *arguments: str) -> subprocess.Popen:
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    return subprocess.Popen(
+        [sys.executable, "-m", "snakemake", "tables", *PROFILE, *arguments],
+        cwd=project,
+        env=os.environ | {"PATH": path, "PYTHONPATH": str(project), "XDG_CACHE_HOME": f"{project}/.xdg"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        # A group of its own, so that a test may end what the controller left.
+        start_new_session=True,
+    )
+
+
+def ends_well(project: Path) -> tuple[str, float]:
+    begun = time.monotonic()
+    process = start(project)
+    printed, _ = process.communicate()
+    assert process.returncode == 0, printed[-5000:]
+    return printed, time.monotonic() - begun
+
+
+def tables(project: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (project / "results/tables").glob("*.csv")}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory, model_folder) -> dict[str, bytes]:
+    project = make_project(tmp_path_factory.mktemp("undisturbed"), model_folder)
+    ends_well(project)
+    return tables(project)
+
+
+@pytest.mark.parametrize("kills", [1, pytest.param(4, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("orphans", ["stay", pytest.param("go", marks=pytest.mark.soak)])
+def test_a_killed_controller_leaves_a_lock_and_orphans_that_do_no_harm(project, undisturbed, row, kills, orphans):
+    choose = random.Random(f"{SEED} {kills} {orphans}")
+    print(f"seed {SEED}, {kills} kills")
+    for _ in range(kills):
+        process = start(project)
+        while not list((project / ".snakemake/locks").glob("*")) and process.poll() is None:
+            time.sleep(0.1)
+        time.sleep(choose.uniform(0, 15))
+        if orphans == "stay":
+            process.kill()
+        else:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.stdout.close()
+        process.wait()
+    _, seconds = ends_well(project)
+    assert tables(project) == undisturbed
+    left = "its jobs live on" if orphans == "stay" else "its jobs with it"
+    fault = f"SIGKILL of the workflow's controller, {kills} times, {left}"
+    row(fault, "“An earlier run was killed here: its lock is taken away”", "nothing", seconds)
+
+
+def test_a_second_run_in_one_folder_stays_out(project, undisturbed, row):
+    first = start(project)
+    while not list((project / ".snakemake/locks").glob("*")):
+        assert first.poll() is None
+        time.sleep(0.1)
+    second = start(project)
+    printed, _ = second.communicate()
+    assert second.returncode == 1 and "cannot be locked" in printed
+    printed, _ = first.communicate()
+    assert first.returncode == 0, printed[-3000:]
+    assert tables(project) == undisturbed
+    _, seconds = ends_well(project)
+    row("two runs at once in one folder", "the second: “Directory cannot be locked …”", "nothing", seconds)
+
+
+@pytest.mark.soak
+def test_inputs_from_the_future(project, undisturbed, row):
+    os.utime(project / "texts.jsonl", (time.time() + 3e7,) * 2)
+    ends_well(project)
+    assert tables(project) == undisturbed
+    printed, seconds = ends_well(project)
+    assert "Nothing to be done" in printed
+    row("an input with a date of next year", "nothing", "nothing", seconds)

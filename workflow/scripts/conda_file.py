@@ -1,0 +1,37 @@
+"""Write envs/environment.yaml from the lock, so that conda and pip install the same versions.
+
+python workflow/scripts/conda_file.py          # `make lock` does it
+"""
+
+from pathlib import Path
+
+ENVS = Path(__file__).parents[2] / "envs"
+
+HEAD = """\
+# The versions of requirements.lock and torch.txt for conda: written from them by `make lock`, a test keeps them equal.
+#   conda env create --file envs/environment.yaml && conda activate lm-steer
+#   pip install --no-deps --no-build-isolation --editable .
+# `snakemake --sdm conda` makes it by itself, and runs environment.post-deploy.sh for the second line.
+name: lm-steer
+channels:
+  - conda-forge
+dependencies:
+  - python=3.11
+  - pip
+  - pip:
+"""
+
+
+def pins() -> list[str]:
+    """Return what the lock installs, torch first: `name==version`, with a marker where one version is not for all."""
+    lines = [(ENVS / name).read_text(encoding="utf-8").splitlines() for name in ("torch.txt", "requirements.lock")]
+    return [line.rstrip(" \\") for part in lines for line in part if line[:1].isalnum()]
+
+
+def document() -> str:
+    """Return the file."""
+    return HEAD + "".join(f'      - "{pin}"\n' for pin in pins())
+
+
+if __name__ == "__main__":
+    (ENVS / "environment.yaml").write_text(document(), encoding="utf-8")
