@@ -17,6 +17,7 @@ class Study:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.log = folder / "controller.log"
+        self.controllers: list[subprocess.Popen] = []
 
     def start(self, *arguments: str) -> subprocess.Popen:
         """Start the controller; what it prints goes to `log`."""
@@ -24,7 +25,7 @@ class Study:
         quick = ["--slurm-init-seconds-before-status-checks", "5", "--seconds-between-status-checks", "3"]
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         with open(self.log, "a", encoding="utf-8") as log:
-            return subprocess.Popen(
+            controller = subprocess.Popen(
                 [sys.executable, "-m", "snakemake", "tables", *profile, *quick, *(arguments or STUDY)],
                 cwd=self.folder,
                 env=os.environ
@@ -32,6 +33,8 @@ class Study:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
+        self.controllers.append(controller)
+        return controller
 
     def finish(self, *arguments: str) -> None:
         """Run the command to its end, which must be a good one."""
@@ -44,6 +47,12 @@ class Study:
             raise
         assert code == 0, self.log.read_text(encoding="utf-8")[-6000:]
 
+    def end(self) -> None:
+        """Kill what a test that failed has left."""
+        for controller in self.controllers:
+            controller.kill()
+            controller.wait()
+
     @property
     def printed(self) -> str:
         return self.log.read_text(encoding="utf-8") if self.log.exists() else ""
@@ -52,7 +61,7 @@ class Study:
         return {path.name: path.read_bytes() for path in (self.folder / "results/tables").glob("*.csv")}
 
 
-def until(condition: Callable[[], object], seconds: float = 120) -> None:
+def until(condition: Callable[[], object], seconds: float = 600) -> None:
     """Wait for something to come true."""
     end = time.monotonic() + seconds
     while not condition():

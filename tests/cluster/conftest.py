@@ -25,7 +25,9 @@ def model_folder(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def study(tmp_path, model_folder, slurm) -> Iterator[Study]:
-    yield Study(make_project(tmp_path, model_folder))
+    study = Study(make_project(tmp_path, model_folder))
+    yield study
+    study.end()
     slurm.cancel_all()
 
 

@@ -70,7 +70,7 @@ def problems_of_cluster(files):
         if asked > most:
             place = line_of(files, f"{each.name}:") or "--set-resources"
             yield (
-                f"{place}: {each.name} asks for {asked} GPU{'s' * (asked > 1)} {model}, a node of the partition "
+                f"{place}: {each.name} asks for {asked} GPU{'s' * (asked > 1)}{f' {model}' * bool(model)}, a node of the partition "
                 f"{', '.join(known)} has {most}: lower it, choose another partition, or set `gpu: 0` to use none"
             )
     for name, rules in unknown.items():
