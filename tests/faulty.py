@@ -102,7 +102,7 @@ HEAD = """# Faults, what is seen of them, and what is lost
 
 Written by a run of the tests (`make faults`) on tiny models: every row was caused for real, the same command was given
 again, and its files had to be those of an undisturbed run, byte for byte. The last column is how long that second
-command took, in seconds, the start of Python and torch included.
+command took, in seconds, the start of Python and torch included; a busy machine takes several times as long.
 
 | fault | what the user sees | what is lost | s to go on |
 |---|---|---|---|
