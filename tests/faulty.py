@@ -100,7 +100,7 @@ def table(rows: list[tuple[str, str, str, float]]) -> str:
 
 HEAD = """# Faults, what is seen of them, and what is lost
 
-Written by a run of the tests (`make faults`) on tiny models: every row was caused for real, the same command was given
+Written by runs of the tests (`make faults`) on tiny models: every row was caused for real, the same command was given
 again, and its files had to be those of an undisturbed run, byte for byte. The last column is how long that second
 command took, in seconds, the start of Python and torch included; a busy machine takes several times as long.
 
