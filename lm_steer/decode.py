@@ -42,7 +42,9 @@ class Decoder:
         self.cache = StaticCache(config=loaded.model.config, max_cache_len=total) if has_plain_cache(loaded) else None
         self.forward: Callable = loaded.model
         self.sample: Callable = sample_tokens
-        self.replay: Callable[[], None] | None = None
+        # Not the bound step itself: an object that refers to itself would keep its cache until the collector comes by.
+        self.graph: torch.cuda.CUDAGraph | None = None
+        self.tried = False
 
     @torch.no_grad()
     def run(self, ids: list[list[int]], uniforms: Tensor) -> Tensor:
@@ -56,11 +58,11 @@ class Decoder:
             self._run_growing(filled)
         else:
             prompt = prefill(self.loaded, filled, self.length, self._prompts)
-            if self.replay is None and self.sampling.new_tokens > 1:
-                self.replay = self._captured(filled, prompt) if self.loaded.device.type == "cuda" else self.step
+            if not self.tried and self.sampling.new_tokens > 1 and self.loaded.device.type == "cuda":
+                self.graph, self.tried = self._captured(filled, prompt), True
             self._start(filled, *prompt)
             for _ in range(self.sampling.new_tokens - 1):
-                self.replay()
+                self.graph.replay() if self.graph else self.step()
         made = self.made.view(self.prompts, self.sampling.samples, self.sampling.new_tokens)
         return made[: len(ids)].clone()
 
@@ -79,7 +81,7 @@ class Decoder:
         self._draw(out.logits[:, -1])
 
     def _draw(self, logits: Tensor) -> None:
-        self.logits = logits.float().index_fill(1, self.forbidden, -torch.inf)
+        self.logits = logits.float().index_fill_(1, self.forbidden, -torch.inf)
         uniforms = self.uniforms.index_select(1, self.drawn).squeeze(1)
         tokens = self.sample(self.logits, uniforms, self.sampling.top_p, self.sampling.top_k)[:, None]
         self.made.index_copy_(1, self.drawn, tokens)
@@ -137,8 +139,8 @@ class Decoder:
             )
             self._draw(out.logits[:, -1])
 
-    def _captured(self, ids: list[list[int]], prompt: tuple[Tensor, Cache]) -> Callable:
-        """Return the step as a CUDA graph, or the plain step where neither form of it can be captured."""
+    def _captured(self, ids: list[list[int]], prompt: tuple[Tensor, Cache]) -> torch.cuda.CUDAGraph | None:
+        """Return the step as a CUDA graph, or nothing where no form of it can be captured."""
         self._start(ids, *prompt)
         self.step()
         expected = self.logits.clone()
@@ -160,9 +162,9 @@ class Decoder:
                 say(f"no CUDA graph of the {name}: a plainer one goes on ({reason})")
                 torch.cuda.synchronize()
         self.forward, self.sample = model, sample_tokens
-        return self.step
+        return None
 
-    def _graph(self, ids: list[list[int]], prompt: tuple[Tensor, Cache], expected: Tensor) -> Callable:
+    def _graph(self, ids: list[list[int]], prompt: tuple[Tensor, Cache], expected: Tensor) -> torch.cuda.CUDAGraph:
         self._start(ids, *prompt)
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
@@ -183,7 +185,7 @@ class Decoder:
         tolerance = 1e-3 if self.loaded.model.dtype == torch.float32 else 5e-2
         if not torch.allclose(found, wanted, atol=tolerance * max(1.0, wanted.abs().max().item()), rtol=0):
             raise RuntimeError("its logits are not those of the plain step")
-        return graph.replay
+        return graph
 
 
 def _forbidden(loaded: LoadedModel) -> Tensor:

@@ -1,5 +1,8 @@
 """What a GPU captures, as far as a CPU shows it: the step is traced whole, and traced it draws the same tokens."""
 
+import gc
+import weakref
+
 import tiny
 import torch
 
@@ -38,3 +41,16 @@ def test_one_new_token_needs_no_step(loaded):
     decoder = Decoder(loaded, 2, 32, one)
     decoder.forward = None
     assert decoder.run(loaded.token_ids(["The movie", "A warm and funny"]), uniforms(6)[:, :1]).shape == (2, 3, 1)
+
+
+def test_a_decoder_that_nobody_holds_gives_its_memory_back_at_once(loaded):
+    decoder = Decoder(loaded, 2, 32, SAMPLING)
+    decoder.run(loaded.token_ids(["The movie", "A warm and funny"]), uniforms(6))
+    left = weakref.ref(decoder)
+    # Where it referred to itself, its cache would stay until the collector comes by: gigabytes in a long job.
+    gc.disable()
+    try:
+        del decoder
+        assert left() is None
+    finally:
+        gc.enable()
