@@ -4,6 +4,8 @@ database = open_database("results/.cache/hidden.sqlite")
 """
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from lm_steer.site import is_local
@@ -29,6 +31,18 @@ def open_database(path: str | Path) -> sqlite3.Connection:
         database.close()
         raise
     return database
+
+
+@contextmanager
+def transaction(database: sqlite3.Connection) -> Iterator[None]:
+    """Make what is written inside one transaction: a commit costs as much as hundreds of rows."""
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        database.execute("ROLLBACK")
+        raise
+    database.execute("COMMIT")
 
 
 def remove_database(path: Path) -> None:

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from lm_steer.database import transaction
 from lm_steer.errors import LMSteerError
 from lm_steer.files import numbered_jsonl, write_jsonl
 from lm_steer.progress import say
@@ -58,8 +59,7 @@ def import_scores(store: ScoreStore, path: str | Path) -> int:
     """
     new = 0
     database = store.database
-    database.execute("BEGIN IMMEDIATE")
-    try:
+    with transaction(database):
         for number, line in numbered_jsonl(path):
             row = _row(line, f"{path}, line {number}")
             kept = database.execute(
@@ -74,10 +74,6 @@ def import_scores(store: ScoreStore, path: str | Path) -> int:
             if not kept:
                 database.execute("INSERT INTO scores VALUES (?, ?, ?, ?, ?, ?)", row)
                 new += 1
-        database.execute("COMMIT")
-    finally:
-        if database.in_transaction:
-            database.execute("ROLLBACK")
     say(f"{new} new scores of {path}")
     return new
 

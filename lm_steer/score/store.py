@@ -7,11 +7,12 @@ kept in a table of its own and never counts as a score. A scoring that was kille
 import hashlib
 import math
 import sqlite3
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lm_steer.database import open_database
+from lm_steer.database import open_database, transaction
 from lm_steer.errors import LMSteerError
 from lm_steer.progress import Progress
 
@@ -26,6 +27,10 @@ CREATE TABLE IF NOT EXISTS errors (
 # Its name in a cache folder.
 STORE = "scores.sqlite"
 AGAIN = "run again to go on from there"
+# Seconds that answers may wait to be written: a model's block is one write, a service's answer each its own.
+EVERY = 0.5
+# A score (one value an attribute), or why there is none.
+Answer = tuple[float, ...] | str
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,7 @@ class Scorer:
     version: str
     attributes: tuple[str, ...]
     text: Callable[[Item], str]
-    judge: Callable[[Sequence[Item]], Iterable[tuple[int, tuple[float, ...] | str]]]
+    judge: Callable[[Sequence[Item]], Iterable[tuple[int, Answer]]]
     advice: str = AGAIN
 
 
@@ -105,9 +110,18 @@ class ScoreStore:
         missing = [key for key in unique if self._read(scorer, key) is None]
         with Progress(f"score {scorer.name}", len(unique), "text") as progress:
             progress.skip(len(unique) - len(missing))
-            for index, answer in scorer.judge([first[key] for key in missing]):
-                self._write(scorer, missing[index], answer)
-                progress.advance()
+            waiting: list[tuple[bytes, Answer]] = []
+            written = time.monotonic()
+            try:
+                for index, answer in scorer.judge([first[key] for key in missing]):
+                    waiting.append((missing[index], answer))
+                    if time.monotonic() - written >= EVERY:
+                        self._write(scorer, waiting)
+                        waiting.clear()
+                        written = time.monotonic()
+                    progress.advance()
+            finally:
+                self._write(scorer, waiting)
         found = {key: self._read(scorer, key) for key in unique}
         lacking = [key for key, values in found.items() if values is None]
         if lacking:
@@ -137,23 +151,25 @@ class ScoreStore:
             return None
         return tuple(rows[attribute] for attribute in scorer.attributes)
 
-    def _write(self, scorer: Scorer, key: bytes, answer: tuple[float, ...] | str) -> None:
-        if not isinstance(answer, str) and any(math.isnan(value) for value in answer):
-            answer = "the scorer's answer is not a number"
-        if isinstance(answer, str):
-            self.database.execute(
-                "INSERT INTO errors (scorer, version, text, message) VALUES (?, ?, ?, ?)",
-                (scorer.name, scorer.version, key, answer),
+    def _write(self, scorer: Scorer, answers: Iterable[tuple[bytes, Answer]]) -> None:
+        """Keep answers to texts, by their keys, all in one transaction."""
+        scores, errors = [], []
+        for key, answer in answers:
+            if not isinstance(answer, str) and any(math.isnan(value) for value in answer):
+                answer = "the scorer's answer is not a number"
+            if isinstance(answer, str):
+                errors.append((scorer.name, scorer.version, key, answer))
+            else:
+                scores += [
+                    (scorer.name, scorer.version, key, attribute, value)
+                    for attribute, value in zip(scorer.attributes, answer, strict=True)
+                ]
+        with transaction(self.database):
+            self.database.executemany(
+                "INSERT OR REPLACE INTO scores (scorer, version, text, attribute, value) VALUES (?, ?, ?, ?, ?)",
+                scores,
             )
-            return
-        rows = [
-            (scorer.name, scorer.version, key, attribute, value)
-            for attribute, value in zip(scorer.attributes, answer, strict=True)
-        ]
-        self.database.executemany(
-            "INSERT OR REPLACE INTO scores (scorer, version, text, attribute, value) VALUES (?, ?, ?, ?, ?)",
-            rows,
-        )
+            self.database.executemany("INSERT INTO errors (scorer, version, text, message) VALUES (?, ?, ?, ?)", errors)
 
     def _last_error(self, scorer: Scorer) -> str:
         row = self.database.execute(
