@@ -1,9 +1,10 @@
-"""Shards: consecutive parts of the prompts, each made by a job of its own, and joined in their order.
+"""Shards: consecutive parts of the prompts, each made or scored by a job of its own, and joined in their order.
 
     lm-steer generate … --shard 2-of-4 --job "results/shards/2-of-4/out.jsonl|prompts.jsonl|"
     lm-steer gather results/out.jsonl --shards 4 --folder results
 
-A continuation depends on its prompt and the seed, so that the joined file has the same bytes for any number of shards.
+A continuation depends on its prompt and the seed, and a score on its text, so that what is joined is the same for any
+number of shards.
 """
 
 from collections.abc import Sequence
@@ -38,9 +39,28 @@ WHOLE = Shard()
 
 
 def gather(outputs: Sequence[Path], folder: Path, count: int) -> None:
-    """Join FOLDER/shards/{number}-of-{count}/PATH to FOLDER/PATH for each output, a file of lines below FOLDER."""
+    """Join FOLDER/shards/{number}-of-{count}/PATH to FOLDER/PATH for each output below FOLDER: lines, or scores."""
     for output in outputs:
         path = output.relative_to(folder)
-        with replacing(output) as temporary, open(temporary, "wb") as joined:
-            for number in range(1, count + 1):
-                joined.write((folder / "shards" / f"{number}-of-{count}" / path).read_bytes())
+        parts = [folder / "shards" / f"{number}-of-{count}" / path for number in range(1, count + 1)]
+        join = _join_scores if output.suffix == ".parquet" else _join_lines
+        with replacing(output) as temporary:
+            join(parts, temporary)
+
+
+def _join_lines(parts: Sequence[Path], output: Path) -> None:
+    with open(output, "wb") as joined:
+        for part in parts:
+            joined.write(part.read_bytes())
+
+
+def _join_scores(parts: Sequence[Path], output: Path) -> None:
+    """Join tables of scores (score/run.py): a file's rows stand together, in the order of its prompts."""
+    import pyarrow.parquet as pq
+
+    # The last shard of any number of prompts has one, so its table names every file.
+    files = pq.read_table(parts[-1], columns=["file"])["file"].unique().to_pylist()
+    with pq.ParquetWriter(output, pq.read_schema(parts[-1])) as writer:
+        for file in files:
+            for part in parts:
+                writer.write_table(pq.read_table(part, filters=[("file", "=", file)]))

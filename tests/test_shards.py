@@ -1,3 +1,4 @@
+import pandas as pd
 import pytest
 
 from lm_steer import LMSteerError
@@ -31,3 +32,17 @@ def test_files_are_joined_in_the_order_of_their_shards(tmp_path):
     gather([tmp_path / "texts/out.jsonl"], tmp_path, 11)
     joined = (tmp_path / "texts/out.jsonl").read_text(encoding="utf-8").split()
     assert joined == [str(number) for number in range(1, 12) if number != 5]
+
+
+def test_scores_are_joined_file_by_file_in_the_order_of_their_prompts(tmp_path):
+    whole = pd.DataFrame(
+        [(file, prompt, sample, 0.5 * prompt) for file in ("b", "a") for prompt in range(5) for sample in range(2)],
+        columns=["file", "prompt", "sample", "toxicity"],
+    )
+    for number in range(1, 9):
+        part = tmp_path / f"shards/{number}-of-8/scores/judge.parquet"
+        part.parent.mkdir(parents=True)
+        mine = range(5)[Shard(number, 8).of(5)]
+        whole[whole["prompt"].isin(mine)].to_parquet(part, index=False)
+    gather([tmp_path / "scores/judge.parquet"], tmp_path, 8)
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "scores/judge.parquet"), whole)

@@ -39,6 +39,7 @@ def score(
     label: Annotated[str, typer.Option(help="classifier: the class whose probability is the score.")] = "",
     activation: Annotated[str, typer.Option(help="classifier: softmax, sigmoid or none.")] = "",
     measures: Annotated[str, typer.Option(help="classifier: toxicity or sentiment.")] = "",
+    shard: Annotated[str, typer.Option(help="Which part of the prompts: 2-of-4 is the second of four.")] = "1-of-1",
     dtype: Dtype = "float32",
     cache: Cache = CACHE,
 ) -> None:
@@ -49,14 +50,16 @@ def score(
     from lm_steer.lease import leased_device
     from lm_steer.score.kinds import BY_MODEL
     from lm_steer.score.run import score_files
+    from lm_steer.shards import Shard
 
+    part = Shard.parse(shard)
     options = {
         "causal-lm": {"dtype": dtype},
         "perspective": {"mode": mode, "score": score, "queries_per_second": queries_per_second, "version": version},
         "classifier": {"preset": preset, "label": label, "activation": activation, "measures": measures},
     }
     with leased_device(kind in BY_MODEL):
-        score_files(kind, resource, file, output, cache, prompts, scores, **options.get(kind, {}))
+        score_files(kind, resource, file, output, cache, prompts, scores, part, **options.get(kind, {}))
 
 
 @app.command()

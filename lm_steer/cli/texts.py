@@ -52,7 +52,7 @@ def gather(
     shards: Annotated[int, typer.Option(help="How many shards there are.")],
     folder: Annotated[Path, typer.Option(help="Where shards/1-of-4/PATH and so on are, and PATH goes.")],
 ) -> None:
-    """Join generations that were made in shards, in the order of the prompts.
+    """Join generations, or scores, that were made in shards, in the order of the prompts.
 
     lm-steer gather results/out.jsonl --shards 4 --folder results
     """

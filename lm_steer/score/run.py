@@ -4,8 +4,6 @@ lm-steer score --kind profanity-check --file results/generations/smollm2/seed0/u
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ from lm_steer.score.perplexity import causal_lm
 from lm_steer.score.sentiment import bag_of_words
 from lm_steer.score.store import STORE, Item, Scorer, ScoreStore
 from lm_steer.score.toxicity import profanity_check
+from lm_steer.shards import WHOLE, Shard
 from lm_steer.texts import read_generations
 
 AT_ONCE = 250_000
@@ -34,26 +33,29 @@ def score_files(
     cache: Path,
     prompts: int = 0,
     scores: str = "",
+    shard: Shard = WHOLE,
     **options: Any,
 ) -> None:
     """Write a parquet of (file, prompt, sample, one column an attribute, scorer, version), rows in order.
 
     prompts     how many prompts of each file are scored, the first ones; 0 for all
+    shard       which part of these prompts
     scores      earlier scores as JSON lines, taken into the store first
     options     those of the kind, see make_scorer
     """
     # Every file is read once before the judge is loaded: a bad one is found before any work.
-    sizes = [sum(map(len, read_generations(file)[1][: prompts or None])) for file in files]
+    sizes = [sum(len(samples) for _, _, samples in _prompts_of(file, prompts, shard)) for file in files]
     scorer = make_scorer(kind, resource, **options)
     store = ScoreStore(cache / STORE)
     if scores:
         import_scores(store, scores)
-    with replacing(output) as temporary, ExitStack() as stack:
-        writer = None
+    columns = [("file", pa.string()), ("prompt", pa.int64()), ("sample", pa.int64())]
+    columns += [(attribute, pa.float64()) for attribute in scorer.attributes]
+    schema = pa.schema([*columns, ("scorer", pa.string()), ("version", pa.string())])
+    with replacing(output) as temporary, pq.ParquetWriter(temporary, schema) as writer:
         for group in _groups(files, sizes):
-            table = pa.Table.from_pandas(_scored(scorer, store, group, prompts), preserve_index=False)
-            writer = writer or stack.enter_context(pq.ParquetWriter(temporary, table.schema))
-            writer.write_table(table)
+            frame = _scored(scorer, store, group, prompts, shard)
+            writer.write_table(pa.Table.from_pandas(frame, schema, preserve_index=False))
 
 
 def _groups(files: Sequence[str], sizes: Sequence[int]) -> Iterator[list[str]]:
@@ -69,14 +71,19 @@ def _groups(files: Sequence[str], sizes: Sequence[int]) -> Iterator[list[str]]:
     yield group
 
 
-def _scored(scorer: Scorer, store: ScoreStore, files: Sequence[str], prompts: int) -> pd.DataFrame:
+def _prompts_of(file: str, prompts: int, shard: Shard) -> list[tuple[int, str, list[str]]]:
+    """Return (its number, prompt, continuations) of a shard of a file's first `prompts` prompts."""
+    numbered = [(number, *row) for number, row in enumerate(zip(*read_generations(file), strict=True))]
+    chosen = numbered[: prompts or None]
+    return chosen[shard.of(len(chosen))]
+
+
+def _scored(scorer: Scorer, store: ScoreStore, files: Sequence[str], prompts: int, shard: Shard) -> pd.DataFrame:
     """Return the scores of some files: (file, prompt, sample, one column an attribute, scorer, version)."""
     rows = [
         (file, prompt_number, sample_number, Item(prompt, text))
         for file in files
-        for prompt_number, (prompt, samples) in enumerate(
-            islice(zip(*read_generations(file), strict=True), prompts or None)
-        )
+        for prompt_number, prompt, samples in _prompts_of(file, prompts, shard)
         for sample_number, text in enumerate(samples)
     ]
     judged = store.scores(scorer, [row[3] for row in rows])

@@ -33,13 +33,13 @@ def test_a_study_with_an_array_and_a_group_uses_both_gpus_one_job_each(study, sl
     study.finish("--slurm-array-jobs", "generate", *STUDY)
     assert study.tables() == undisturbed()
     times = times_on_devices(study, slurm)
-    assert set(times) == {"0", "1"} and sum(map(len, times.values())) == 4
+    assert set(times) == {"0", "1"} and sum(map(len, times.values())) == 5
     for spans in times.values():
         spans.sort()
         assert all(end <= start for (_, end), (start, _) in pairwise(spans))
     mine = [job for job in slurm.history() if job["WorkDir"] == str(study.folder)]
     # Only work that wants a GPU is on the partition that has them: training, generation, perplexity.
-    assert sorted(job["Partition"] for job in mine) == ["cpu", *["gpu"] * 4]
+    assert sorted(job["Partition"] for job in mine) == ["cpu", *["gpu"] * 5]
     assert "array job" in study.printed and "group job judging" in study.printed.lower()
 
 

@@ -6,6 +6,7 @@ import shutil
 import zipfile
 from pathlib import Path
 
+import pandas as pd
 import yaml
 from running import run_snakemake
 
@@ -31,7 +32,7 @@ def tables(project: Path) -> bytes:
 
 def test_a_study_runs_once_and_again_only_where_it_was_edited(project, snakemake):
     planned = snakemake("-n")
-    scoring = {"score", "score_by_model"}
+    scoring = {"score", "score_by_model", "gather_scores"}
     assert jobs(planned) == {
         "model",
         "dataset",
@@ -92,15 +93,24 @@ def test_an_edited_value_generates_that_setting_alone(project, snakemake):
     assert (project / "results/generations/tiny/seed0/styled.jsonl").read_bytes() != styled
 
 
-def test_the_texts_do_not_depend_on_the_number_of_shards(project, snakemake):
-    snakemake("texts")
-    folder = project / "results/generations/tiny/seed0"
-    whole = {path.name: path.read_bytes() for path in folder.iterdir()}
+def test_texts_and_scores_do_not_depend_on_the_number_of_shards(project, snakemake):
+    def made() -> dict[str, bytes]:
+        folders = [project / "results/generations/tiny/seed0", project / "results/scores/tiny"]
+        found = {path.name: path for folder in folders for path in folder.iterdir()}
+        return {
+            name: pd.read_parquet(path).to_csv().encode() if path.suffix == ".parquet" else path.read_bytes()
+            for name, path in found.items()
+        }
+
+    snakemake("scores")
+    whole = made()
+    assert "perplexity.parquet" in whole
     shutil.rmtree(project / "results/.cache")
     # Six prompts over eight jobs: some have none.
-    snakemake("texts", "--config", "shards=8")
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == whole
-    assert len(list((project / "results/shards").glob("*-of-8/generations/tiny/seed0/plain.jsonl"))) == 8
+    snakemake("scores", "--config", "shards=8")
+    assert made() == whole
+    for path in ("generations/tiny/seed0/plain.jsonl", "scores/tiny/perplexity.parquet"):
+        assert len(list((project / "results/shards").glob(f"*-of-8/{path}"))) == 8
 
 
 def test_a_study_on_the_command_line_replaces_the_default_whole(project, snakemake):

@@ -340,6 +340,10 @@ def scorer_options(wildcards, input):
     return [*chosen, *subset, *resource, *files]
 
 
+def scorer_shard_options(wildcards, input):
+    return [*scorer_options(wildcards, input), "--shard", wildcards.scatteritem]
+
+
 def agreement_files(wildcards):
     return STUDY["agreement"][wildcards.agreement]["paths"]
 

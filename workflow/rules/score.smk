@@ -1,6 +1,8 @@
-# Scores: the judge that is trained here, and one process for each model and scorer.
+# Scores: the judge that is trained here, and one process for each model and scorer; of a scorer that is a model, one for
+# each shard.
 localrules:
     ask,
+    gather_scores,
 
 
 rule judge:
@@ -50,8 +52,14 @@ rule score:
         "lm-steer score {params.options:q} --output {output:q} 2>&1 | tee {log:q}"
 
 
-# The same by a model, on a GPU where there is one.
+# The same by a model, on a GPU where there is one: the prompts are scattered, as those of `generate` are.
 use rule score as score_by_model with:
+    output:
+        "results/shards/{scatteritem}/scores/{model}/{scorer}.parquet",
+    log:
+        "results/logs/score/{model}.{scorer}.{scatteritem}.log",
+    benchmark:
+        "results/benchmarks/score/{model}.{scorer}.{scatteritem}.tsv"
     wildcard_constraints:
         scorer=any_of(MODEL_SCORERS),
     threads: TORCH_THREADS
@@ -59,6 +67,29 @@ use rule score as score_by_model with:
         gpu=1,
         mem_mb=memory(4000),
         runtime=240,
+    params:
+        options=scorer_shard_options,
+        code=code_digest("score"),
+
+
+rule gather_scores:
+    input:
+        gather.shards("results/shards/{scatteritem}/scores/{{model}}/{{scorer}}.parquet"),
+    output:
+        "results/scores/{model}/{scorer}.parquet",
+    log:
+        "results/logs/gather/{model}.{scorer}.log",
+    wildcard_constraints:
+        scorer=any_of(MODEL_SCORERS),
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=memory(2000),
+    params:
+        shards=len(gather.shards("{scatteritem}")),
+        code=code_digest("gather"),
+    shell:
+        "lm-steer gather {output:q} --shards {params.shards} --folder results 2>&1 | tee {log:q}"
 
 
 # The same by a service, where the network is. It takes all cores, so that two jobs never share one quota.
