@@ -31,6 +31,7 @@ from transformers import (
 from transformers.utils import logging
 
 from lm_steer.analyse.rotated import write_rotated
+from lm_steer.attention import quicken
 from lm_steer.data.packages import PACKAGES, fetch
 from lm_steer.errors import LMSteerError
 from lm_steer.files import fingerprint, read_json, replacing, require_space, sha256_of, write_json
@@ -183,6 +184,7 @@ def _load(kind: Any, folder: Path, dtype: torch.dtype, device: str | None) -> Lo
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     model.requires_grad_(False).eval().to(device)
+    quicken(model)
     name = fingerprint([record["files"], str(dtype)])
     identifier = record["id"] if record["source"] != "folder" else Path(record["id"]).name
     return LoadedModel(model, tokenizer, name, identifier)

@@ -6,7 +6,10 @@ import pytest
 import tiny
 import torch
 
+from lm_steer.analyse.directions import directions
+from lm_steer.analyse.grid import grid_nll
 from lm_steer.attach import attach
+from lm_steer.attention import NAME
 from lm_steer.fold import fold
 from lm_steer.generate import Sampling, generate
 from lm_steer.hidden import HiddenMemo
@@ -115,3 +118,40 @@ def test_perplexity_and_continuations(pair, dtype):
     # Random numbers are the same, so that only a rounding at the edge of a token's interval changes it.
     same = sum(a == b for one, other in zip(made[0], made[2], strict=True) for a, b in zip(one, other, strict=True))
     assert same >= 2
+
+
+@pytest.mark.parametrize("kind", tiny.KINDS)
+def test_texts_under_a_grid_of_values(pair, dtype, kind):
+    grid = [{}, {"style": 2.0, "corpus": 1.0}]
+    found, expected = (grid_nll(one, tiny.make_steer(one.model, kind), tiny.SENTENCES[:2], grid) for one in pair)
+    for half, single in zip(found, expected, strict=True):
+        assert half.dtype == torch.float32 and close(half, single, dtype)
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2", "gpt-neox", "opt-projected", "granite", "cohere"])
+def test_one_tokens_attention_is_torchs(make_loaded, dtype, name):
+    quick, plain = make_loaded(name, dtype), make_loaded(name, dtype)
+    assert quick.model.config._attn_implementation == NAME
+    plain.model.set_attn_implementation("sdpa")
+    # Of unequal lengths, so that some rows have padding that must not be seen.
+    prompts = ["The movie", "A warm and funny film", "What a waste of two hours of my life"]
+    logits = []
+    for loaded in (quick, plain):
+        loaded.tokenizer.padding_side = "left"
+        batch = loaded.tokenizer(prompts, return_tensors="pt", padding=True)
+        positions = (batch["attention_mask"].cumsum(-1) - 1).clamp_min(0)
+        with torch.no_grad():
+            cache = loaded.model(**batch, position_ids=positions).past_key_values
+            token = torch.full((3, 1), 7)
+            seen = torch.cat([batch["attention_mask"], torch.ones_like(token)], dim=1)
+            out = loaded.model(token, attention_mask=seen, position_ids=positions[:, -1:] + 1, past_key_values=cache)
+        logits.append(out.logits[:, -1])
+    assert close(logits[0], logits[1], dtype)
+
+
+def test_directions_are_those_of_single_precision(pair, dtype):
+    found, expected = (
+        directions(tiny.make_steer(one.model), one, "style", texts=tiny.SENTENCES, count=2, words=3) for one in pair
+    )
+    for half, single in zip(found, expected, strict=True):
+        assert half.singular_value == single.singular_value and half.raised == single.raised

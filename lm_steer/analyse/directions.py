@@ -72,7 +72,7 @@ def directions(
     vocabulary = whole_words(loaded.tokenizer)
     names = list(vocabulary.values())
     contexts = list(texts) if texts else names[:CONTEXTS]
-    acting = torch.cat(_states(loaded, contexts, cache)).cpu() @ right
+    acting = torch.cat(_states(loaded, contexts, cache)).float().cpu() @ right
     sign = torch.where(acting.mean(0) < 0, -1.0, 1.0)
     left, acting = left * sign, acting * sign
     embeddings = head.weight[torch.tensor(list(vocabulary), device=head.weight.device)].float().cpu()

@@ -86,7 +86,7 @@ def _moved(head: Head, steer: Steer, weights: dict[str, Tensor], index: int, hid
     """Return z_k, what a value of 1 on one dimension adds to the logits before scale and soft-cap."""
     if steer.kind == "offset":
         return steer.epsilon * weights["o"][index]
-    shift = weights["a"][index] if steer.kind == "add" else hidden @ weights["B"][index] @ weights["A"][index].T
+    shift = weights["a"][index] if steer.kind == "add" else hidden.float() @ weights["B"][index] @ weights["A"][index].T
     return steer.epsilon * torch.nn.functional.linear(shift.to(head.weight.dtype), head.weight).float()
 
 
