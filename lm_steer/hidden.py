@@ -19,13 +19,13 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from lm_steer.attach import output_head
-from lm_steer.database import open_database, remove_database
+from lm_steer.database import open_database, remove_database, transaction
 from lm_steer.files import sha256_of
 from lm_steer.models import LoadedModel
 from lm_steer.progress import Progress, say
 
 # Tokens of a block, and the multiple that texts are padded to.
-TOKENS = {"cpu": 256, "cuda": 16384}
+TOKENS = {"cpu": 512, "cuda": 16384}
 STEP = 4
 MEMO_BYTES = 8 << 30
 # States that a training holds at once in the host's memory.
@@ -184,7 +184,8 @@ class HiddenMemo:
         if self.size + size > MEMO_BYTES:
             self.database.execute("DELETE FROM states WHERE rowid <= (SELECT max(rowid) - count(*) / 2 FROM states)")
             self.size = self._size()
-        self.database.executemany("INSERT OR REPLACE INTO states VALUES (?, ?)", rows)
+        with transaction(self.database):
+            self.database.executemany("INSERT OR REPLACE INTO states VALUES (?, ?)", rows)
         self.size += size
 
     def _size(self) -> int:

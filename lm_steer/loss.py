@@ -34,7 +34,8 @@ class Head:
 
     def _linear(self, hidden: Tensor, offset: Tensor | None) -> Tensor:
         logits = torch.nn.functional.linear(hidden.to(self.weight.dtype), self.weight, self.bias).float()
-        return (logits if offset is None else logits + offset) * self.scale
+        logits = logits if offset is None else logits + offset
+        return logits if self.scale == 1 else logits * self.scale
 
     def _cap(self, logits: Tensor) -> Tensor:
         return logits if self.softcap is None else self.softcap * torch.tanh(logits / self.softcap)
@@ -77,15 +78,16 @@ class _HeadCrossEntropy(torch.autograd.Function):
             linear = head._linear(hidden[part], offset)
             logits = head._cap(linear)
             column = targets[part, None]
-            normaliser = logits.logsumexp(-1, keepdim=True)
-            losses[part] = (normaliser - logits.gather(1, column)).squeeze(1)
+            log_probabilities = logits.log_softmax(-1)
+            losses[part] = -log_probabilities.gather(1, column).squeeze(1)
             if not (wants_hidden or wants_offsets):
                 continue
-            residual = logits.sub_(normaliser).exp_() if head.softcap is None else (logits - normaliser).exp_()
+            residual = log_probabilities.exp_()
             residual.scatter_add_(1, column, torch.full_like(column, -1, dtype=residual.dtype))
             if head.softcap is not None:
                 residual *= 1 - torch.tanh(linear / head.softcap).square()
-            residual *= head.scale
+            if head.scale != 1:
+                residual *= head.scale
             if wants_hidden:
                 grad_hidden[part] = (residual.to(head.weight.dtype) @ head.weight).to(hidden.dtype)
             if wants_offsets:

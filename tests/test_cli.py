@@ -174,3 +174,11 @@ def test_a_tenth_is_held_out_with_its_copies():
     assert not set(held["text"]) & set(rest["text"])
     again = hold_out(frame.sample(frac=1, random_state=0))[1]
     assert set(again["text"]) == set(held["text"])
+
+
+def test_freed_memory_is_kept_where_the_system_has_glibc(monkeypatch):
+    from lm_steer.cli import heap
+
+    heap.keep_freed_memory()
+    monkeypatch.setattr(heap.ctypes, "CDLL", lambda _: object())
+    heap.keep_freed_memory()

@@ -10,6 +10,7 @@ import sys
 
 from lm_steer.cli import analyses, bench, data, demo, leaving, record, report, scores, steers, store, texts
 from lm_steer.cli.app import app
+from lm_steer.cli.heap import keep_freed_memory
 from lm_steer.errors import LMSteerError
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
 
 def main() -> None:
     """Run the command line; errors for people are one line on standard error, and exit code 1."""
+    keep_freed_memory()
     try:
         app()
     except LMSteerError as error:

@@ -66,8 +66,8 @@ def _nll(loaded: LoadedModel, head: Head, pairs: list[tuple[Ids, Ids]]) -> Itera
             indices.append(index)
         else:
             yield index, 0.0
-    # Pairs with the same first ids stand together, so that a block has few prompts.
-    indices.sort(key=lambda index: pairs[index][0])
+    # Pairs with the same first ids stand together, so that a block has few prompts, and these of few lengths.
+    indices.sort(key=lambda index: (len(pairs[index][0]), pairs[index][0]))
     device = loaded.device.type
     keys = [(padded_length(loaded, len(pairs[i][0])), round_up(len(pairs[i][1]), STEP)) for i in indices]
     for (given, length), full, places in blocks_of(keys, lambda key: max(1, TOKENS[device] // key[1])):
