@@ -20,7 +20,7 @@ def study(tmp_path_factory) -> Path:
     ("table", "row", "prompts", "metric", "sign"),
     [
         ("detoxification", "LM-Steer, detox 5, corpus 0", "toxic", "avg_max_toxicity", -1),
-        ("detox-values", "detox -5", "non-toxic", "avg_max_toxicity", 1),
+        ("detox-dial", "detox -5", "non-toxic", "avg_max_toxicity", 1),
         ("sentiment-positive", "LM-Steer, sentiment 5, corpus 1", "neutral", "positivity", 1),
         ("sentiment-positive", "LM-Steer, sentiment 5, corpus 1", "negative", "positivity", 1),
         ("sentiment-negative", "LM-Steer, sentiment -5, corpus 1", "neutral", "positivity", -1),

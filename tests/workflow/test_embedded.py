@@ -17,7 +17,7 @@ def test_the_embedded_study_in_small(tmp_path):
     run_study(tmp_path, ROOT / "config/config.yaml", tmp_path / "small.yaml")
     page = (tmp_path / "reports/index.html").read_text(encoding="utf-8")
     assert "weak labels" in page and "0.7" in page
-    table = pd.read_csv(tmp_path / "results/tables/sentiment-values.csv")
+    table = pd.read_csv(tmp_path / "results/tables/sentiment-dial.csv")
     values = table[table["metric"] == "positivity"].set_index("row")["value"]
     # Forty steps are enough to tell the two directions apart.
     assert values["sentiment 5"] > values["sentiment -5"]

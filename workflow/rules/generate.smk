@@ -48,7 +48,7 @@ rule generate:
     threads: TORCH_THREADS
     resources:
         gpu=1,
-        mem_mb=memory(6000),
+        mem_mb=memory(4000),
         runtime=240,
     params:
         jobs=generation_jobs,
