@@ -56,7 +56,7 @@ def words_of(name: str, block: Part, study: Study, results: Path) -> Iterator[Pa
                 ),
                 figure("How rank concentrates", plots.spectrum(list(spectrum["share"]), f"{name} {model} σ")),
             ],
-            "tables": [{"caption": "Words of both ends", "head": head, "rows": rows}],
+            "tables": [{"caption": "Words of both ends", "head": head, "rows": rows, "words": True}],
             "toxic": bool(scorer) and measure_of(scorer) == "toxicity",
             "downloads": [download(path) for path in paths],
         }
