@@ -122,8 +122,8 @@ def test_a_job_over_its_memory_gets_more(study, slurm, undisturbed):
 
 @pytest.mark.soak
 def test_a_job_over_its_time_goes_on_from_its_checkpoint(study, slurm, undisturbed):
-    # Two minutes and more on an idle machine: SLURM looks at the time now and then only.
-    long = ["--config", "shards=2", "steers={style: {steps: 10000, batch_size: 64, rank: 16}}"]
+    # Some two minutes on an idle machine (10,000 steps took half a minute): SLURM looks at the time now and then only.
+    long = ["--config", "shards=2", "steers={style: {steps: 40000, batch_size: 64, rank: 16}}"]
     study.finish("--set-resources", "train:runtime=1", "train:slurm_partition=gpu", "--retries", "20", *long)
     assert "TIMEOUT" in {job["JobState"] for job in slurm.history() if job["WorkDir"] == str(study.folder)}
     log = (study.folder / "results/logs/train/tiny.style.seed0.log").read_text(encoding="utf-8")
