@@ -179,6 +179,18 @@ def test_a_tenth_is_held_out_with_its_copies():
 def test_freed_memory_is_kept_where_the_system_has_glibc(monkeypatch):
     from lm_steer.cli import heap
 
+    taken = {}
+
+    class Glibc:
+        def mallopt(self, parameter: int, value: int) -> int:
+            taken[parameter] = value
+            return 1
+
+    monkeypatch.setattr(heap.ctypes, "CDLL", lambda _: Glibc())
     heap.keep_freed_memory()
+    # Over 32 MB glibc refuses the second one.
+    assert taken == {heap.TRIM_THRESHOLD: 2**31 - 1, heap.MMAP_THRESHOLD: 32 << 20}
+    taken.clear()
     monkeypatch.setattr(heap.ctypes, "CDLL", lambda _: object())
     heap.keep_freed_memory()
+    assert not taken

@@ -116,8 +116,9 @@ class ScoreStore:
                 for index, answer in scorer.judge([first[key] for key in missing]):
                     waiting.append((missing[index], answer))
                     if time.monotonic() - written >= EVERY:
-                        self._write(scorer, waiting)
-                        waiting.clear()
+                        # Taken out first: what cannot be written is not tried a second time below.
+                        block, waiting = waiting, []
+                        self._write(scorer, block)
                         written = time.monotonic()
                     progress.advance()
             finally:
@@ -151,8 +152,10 @@ class ScoreStore:
             return None
         return tuple(rows[attribute] for attribute in scorer.attributes)
 
-    def _write(self, scorer: Scorer, answers: Iterable[tuple[bytes, Answer]]) -> None:
-        """Keep answers to texts, by their keys, all in one transaction."""
+    def _write(self, scorer: Scorer, answers: Sequence[tuple[bytes, Answer]]) -> None:
+        """Keep answers to texts, by their keys, all in one transaction; none where there is nothing to keep."""
+        if not answers:
+            return
         scores, errors = [], []
         for key, answer in answers:
             if not isinstance(answer, str) and any(math.isnan(value) for value in answer):

@@ -1,3 +1,4 @@
+import sqlite3
 from collections.abc import Sequence
 
 import pytest
@@ -100,3 +101,13 @@ def test_a_value_that_is_not_a_number_is_an_error(store):
     broken = Scorer("broken", "1", ("value",), lambda item: item.continuation, lambda items: [(0, (float("nan"),))])
     with pytest.raises(LMSteerError, match="3 of 3 texts have no score by broken"):
         store.scores(broken, ITEMS)
+
+
+def test_nothing_is_written_where_all_is_known(store, tmp_path):
+    store.scores(Judge().scorer(), ITEMS)
+    holder = sqlite3.connect(tmp_path / "scores.sqlite", isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    # Another process writes: who only reads does not wait for it.
+    store.database.execute("PRAGMA busy_timeout=0")
+    assert store.scores(Judge().scorer(), ITEMS) == [(5, 1), (4, 1), (5, 1), (5, 1)]
+    holder.execute("ROLLBACK")

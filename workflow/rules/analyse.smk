@@ -74,7 +74,7 @@ rule generate_apart:
     threads: TORCH_THREADS
     resources:
         gpu=1,
-        mem_mb=memory(6000),
+        mem_mb=memory(4000),
         runtime=240,
     params:
         job=apart_job,
