@@ -1,5 +1,6 @@
 """The study on a real SLURM, and what happens to jobs and controllers there: it ends, with the same bytes."""
 
+import os
 import re
 import signal
 from datetime import datetime
@@ -27,6 +28,13 @@ def running_of(study, slurm, rule: str) -> list[str]:
     """The jobs of a rule that run now, by their comment."""
     lines = slurm.ask("squeue", "-h", "-t", "R", "-o", "%A|%k").splitlines()
     return [line.split("|")[0] for line in lines if line.split("|")[1].startswith(f"rule_{rule}")]
+
+
+def hang(slurm, job: str) -> None:
+    """Stop the processes of a job where they are, as a file system does that answers no more."""
+    for line in slurm.ask("scontrol", "listpids", job).splitlines()[1:]:
+        if (process := int(line.split()[0])) > 0:
+            os.kill(process, signal.SIGSTOP)
 
 
 def test_a_study_with_an_array_and_a_group_uses_both_gpus_one_job_each(study, slurm, undisturbed):
@@ -122,10 +130,13 @@ def test_a_job_over_its_memory_gets_more(study, slurm, undisturbed):
 
 @pytest.mark.soak
 def test_a_job_over_its_time_goes_on_from_its_checkpoint(study, slurm, undisturbed):
-    # Some two minutes on an idle machine (10,000 steps took half a minute): SLURM looks at the time now and then only.
-    long = ["--config", "shards=2", "steers={style: {steps: 40000, batch_size: 64, rank: 16}}"]
-    study.finish("--set-resources", "train:runtime=1", "train:slurm_partition=gpu", "--retries", "20", *long)
-    assert "TIMEOUT" in {job["JobState"] for job in slurm.history() if job["WorkDir"] == str(study.folder)}
+    long = ["--config", "shards=2", "steers={style: {steps: 10000}}"]
+    controller = study.start("--set-resources", "train:runtime=1", "train:slurm_partition=gpu", *long)
+    until(lambda: list(study.folder.glob("results/.cache/checkpoints/*.safetensors")))
+    (number,) = running_of(study, slurm, "train")
+    hang(slurm, number)
+    assert controller.wait(timeout=600) == 0, study.printed[-5000:]
+    assert {job["JobState"] for job in slurm.history() if job["JobId"] == number} == {"TIMEOUT"}
     log = (study.folder / "results/logs/train/tiny.style.seed0.log").read_text(encoding="utf-8")
     assert "found from an earlier run" in log
     assert study.tables() == undisturbed(*long)

@@ -1,4 +1,8 @@
 # What the rules of analyses are given: their files and options, read off the block `analyses`. No rules.
+import json
+from pathlib import Path
+
+from lm_steer.analyse.expand import EFFECT_KINDS
 
 
 def transfer_of(wildcards):
