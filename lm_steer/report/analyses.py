@@ -105,6 +105,9 @@ def _sweep(block: Part, cells: dict, rows: list[Part], name: str) -> Part:
         ]
         drawn.append(figure("Against its price", trade_off(path, metric, f"{name} price {metric}")))
     text = []
+    if rows and all(row["value"] == 0 for row in rows):
+        held = ", ".join(f"{dimension} {value}" for dimension, value in block["held"].items())
+        return {"figures": drawn, "text": [f"Perplexity exceeds {rows[0]['point']} at 0 already: {held} does that."]}
     for row in rows:
         side = "upwards" if row["figure"] == "breaks_above" else "downwards"
         if math.isnan(row["value"]):
@@ -140,8 +143,14 @@ def _composition(block: Part, cells: dict, rows: list[Part], name: str) -> Part:
 
 def _transfer(block: Part, cells: dict, rows: list[Part], name: str) -> Part:
     text = []
+    trained = block["points"][1]["setting"]
     for row in rows:
-        if row["figure"] == "recovered":
+        if row["figure"] == "recovered" and not direction(cells[trained, row["metric"]]):
+            text.append(
+                f"{row['point']}: the steer trained on the target has no effect on {measure(row['metric']).name} that "
+                "can be told from 0, of which a share could be kept."
+            )
+        elif row["figure"] == "recovered":
             text.append(f"{row['point']}: {estimate(row, 2)} of the effect on {measure(row['metric']).name} is kept.")
         if row.get("verdict"):
             text.append(f"{row['point']}: published {row['published']}, {row['verdict']} ({row['reason']}).")

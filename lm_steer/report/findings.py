@@ -27,12 +27,16 @@ def summary(cells: list[Cell]) -> str:
             low, *_, high = sorted([*(cell["difference"] for cell in moved.values())] * 2)
             told = sum(measures.direction(cell) != 0 for cell in moved.values())
             parts.append(
-                f"{about.name} moved by {measures.signed(low, about.digits)} to "
-                f"{measures.signed(high, about.digits)}{about.unit} ({told} of {len(moved)} "
+                f"{about.name} moved by {_range(low, high, about.digits)}{about.unit} ({told} of {len(moved)} "
                 f"difference{'s' if len(moved) > 1 else ''} to unsteered can be told from 0)"
             )
     sentence = ", and ".join(parts)
     return sentence and f"Over its steered settings {sentence}."
+
+
+def _range(low: float, high: float, digits: int) -> str:
+    ends = dict.fromkeys(measures.signed(end, digits) for end in (low, high))
+    return " to ".join(ends)
 
 
 def findings(tables: dict[str, list[Cell]], study: Study) -> Iterator[dict[str, Any]]:

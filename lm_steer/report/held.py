@@ -149,7 +149,9 @@ def estimate(row: Part, digits: int) -> str:
     value = number(row["value"], digits)
     if math.isnan(row["low"]) or row["low"] == row["high"]:
         return value
-    return f"{value} ({number(row['low'], digits)}–{number(row['high'], digits)})"
+    # No line ends inside an interval.
+    joint = "\u00a0to\u00a0" if row["low"] < 0 else "–\u2060"
+    return f"{value} ({number(row['low'], digits)}{joint}{number(row['high'], digits)})"
 
 
 def figure(caption: str, svg: str) -> Part:

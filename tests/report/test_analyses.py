@@ -1,6 +1,7 @@
 """The page's part on analyses, from results written by hand."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -55,6 +56,68 @@ def test_an_analysis_that_is_not_there_makes_no_part(study, results):
     assert analyses(study, results) == []
 
 
+@pytest.mark.parametrize(
+    ("above", "below", "said"),
+    [
+        ((0.0, 0.0, 0.0), (0.0, 0.0, 0.0), ["Perplexity exceeds 2 × unsteered at 0 already: corpus 1 does that."]),
+        (
+            (1.2, 0.5, 2.0),
+            (-3.0, -4.5, 0.5),
+            [
+                "Going upwards, perplexity exceeds 2 × unsteered at 1.2 (0.5–\u20602.0).",
+                "Going downwards, perplexity exceeds 2 × unsteered at −3.0 (−4.5\u00a0to\u00a00.5).",
+            ],
+        ),
+        (
+            (np.nan, np.nan, np.nan),
+            (0.0, -1.0, 0.0),
+            [
+                "Going upwards, perplexity stays within 2 × unsteered over the whole sweep.",
+                "Going downwards, perplexity exceeds 2 × unsteered at 0.0 (−1.0\u00a0to\u00a00.0).",
+            ],
+        ),
+    ],
+)
+def test_a_sweep_says_where_quality_breaks(study, results, above, below, said):
+    points = [{"setting": "plain-neutral", "label": "Unsteered"}]
+    points += [{"setting": "glad-neutral", "label": f"mood {x}", "x": x} for x in (-5, 0)]
+    block = {"steer": "mood", "dimension": "mood", "held": {"corpus": 1}, "points": points}
+    rows = [
+        {"model": "tiny", "figure": f"breaks_{side}", "metric": "perplexity", "point": "2 × unsteered"}
+        | dict(zip(("value", "low", "high"), numbers, strict=True))
+        for side, numbers in (("above", above), ("below", below))
+    ]
+    pd.DataFrame(rows).to_csv(results / "analyses/mood.csv", index=False)
+    (part,) = analyses({**study, "analyses": {"sweeps": {"mood": block}}}, results)
+    assert part["text"] == said
+
+
+@pytest.mark.parametrize(
+    ("metric", "trained", "said"),
+    [
+        (
+            "avg_max_toxicity",
+            "mild-rude",
+            "Inverse: 0.90 (0.50–\u20601.20) of the effect on average maximum toxicity is kept.",
+        ),
+        (
+            "positivity",
+            "glad-neutral",
+            "Inverse: the steer trained on the target has no effect on the share judged positive that can be told "
+            "from 0, of which a share could be kept.",
+        ),
+    ],
+)
+def test_a_share_is_kept_of_an_effect_alone(study, results, metric, trained, said):
+    table = {"mild-rude": "manners", "glad-neutral": "mood"}[trained]
+    unsteered = study["settings"][trained]["against"]
+    points = [{"setting": unsteered, "label": "Unsteered"}, {"setting": trained, "label": "Trained on the target"}]
+    row = {"model": "tiny", "figure": "recovered", "metric": metric, "point": "Inverse"}
+    pd.DataFrame([row | {"value": 0.9, "low": 0.5, "high": 1.2}]).to_csv(results / f"analyses/{table}.csv", index=False)
+    (part,) = analyses({**study, "analyses": {"transfers": {table: {"steer": "mood", "points": points}}}}, results)
+    assert part["text"] == [said]
+
+
 def test_seeds_that_spread_wider_than_the_interval_are_shown(study_of, make_results):
     study = study_of(seeds=(0, 1, 2))
     results = make_results(study)
@@ -88,3 +151,12 @@ def test_figures_say_what_they_show():
     assert all(text in svg for text in ("detox", "mood", "4.0", "−5"))
     bars = plots.token_bars(["<a>", " joy"], [0.5, -0.5], "Bars")
     assert "&lt;a&gt;" in bars and "joy" in bars
+
+
+def test_words_at_one_place_stand_over_each_other():
+    listed = [(word, 0.1, 0.2, True) for word in ("fine", "lovely", "splendid", "warm")] + [("grim", -0.3, 0.2, False)]
+    svg = plots.words(listed, "Words")
+    heights = {word: float(height) for height, word in re.findall(r'y="([\d.]+)" transform[^>]*>(\w+)<', svg)}
+    crowd = sorted(heights[word] for word, x, *_ in listed if x > 0)
+    assert min(np.diff(crowd)) > plots.WORD_SIZE
+    assert heights["grim"] == pytest.approx(max(crowd), abs=0.1)
