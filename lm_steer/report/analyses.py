@@ -104,10 +104,11 @@ def _sweep(block: Part, cells: dict, rows: list[Part], name: str) -> Part:
             for point in block["points"]
         ]
         drawn.append(figure("Against its price", trade_off(path, metric, f"{name} price {metric}")))
-    text = []
-    if rows and all(row["value"] == 0 for row in rows):
+    if rows and all(row["low"] == row["high"] == 0 for row in rows):
         held = ", ".join(f"{dimension} {value}" for dimension, value in block["held"].items())
-        return {"figures": drawn, "text": [f"Perplexity exceeds {rows[0]['point']} at 0 already: {held} does that."]}
+        said = f"Perplexity exceeds {rows[0]['point']} at 0 already, by what is held: {held}."
+        return {"figures": drawn, "text": [said]}
+    text = []
     for row in rows:
         side = "upwards" if row["figure"] == "breaks_above" else "downwards"
         if math.isnan(row["value"]):

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from lm_steer.report.figures import COLOURS, LABEL_WIDTH, LINE, STYLE, bare, blank, inline
+from lm_steer.report.figures import COLOURS, LABEL_WIDTH, LINE, STYLE, apart, bare, blank, inline
 from lm_steer.report.measures import PRICE, Cell, measure, number
 
 PLOT = 215
@@ -77,16 +77,19 @@ def trade_off(points: Sequence[Point], metric: str, name: str) -> Markup:
                 linewidth=0.9,
                 zorder=1,
             )
-        for mark, point in enumerate(points, start=1):
+        for point in points:
             x, y = point.price, point.cell
             axes.plot([x["low"], x["high"]], [y["value"]] * 2, color=COLOURS["line"][0], linewidth=1.4, zorder=0)
             axes.plot([x["value"]] * 2, [y["low"], y["high"]], color=COLOURS["line"][0], linewidth=1.4, zorder=0)
             axes.plot(x["value"], y["value"], "o", color=COLOURS["better"][0], markersize=5, zorder=2)
-            axes.annotate(str(mark), (x["value"], y["value"]), (4, 4), textcoords="offset points", zorder=3)
         _log_if_wide(axes.set_xscale, axes.xaxis, [point.price for point in points], PRICE)
         axes.set_xlabel(f"{measure(PRICE).heading} {measure(PRICE).arrow}")
         _headed(axes, metric)
         _grid(axes)
+        places = [(point.price["value"], point.cell["value"]) for point in points]
+        marks = [str(mark) for mark in range(1, len(points) + 1)]
+        for place, mark, up in zip(places, marks, apart(axes, places, marks, STYLE["font.size"]), strict=True):
+            axes.annotate(mark, place, (4, 4 + up), textcoords="offset points", zorder=3)
         for place, line in enumerate(line for lines in key for line in lines):
             figure.text(0.02, (below - LINE * (place + 1)) / height, line, va="baseline")
         return inline(figure, name)

@@ -173,6 +173,23 @@ def blank(height: float) -> Figure:
     return Figure(figsize=(WIDTH / 72, height / 72), facecolor="none")
 
 
+def apart(axes: Axes, places: Sequence[tuple[float, float]], labels: Sequence[str], size: float) -> list[float]:
+    """Return how many points up each label goes from its place, so that none lies over another; axes are final."""
+    axes.autoscale_view()  # limits are set lazily, and places are measured by them
+    points = axes.transData.transform(places) * 72 / axes.get_figure().dpi
+    widths, height = [0.55 * size * len(label) for label in labels], 1.1 * size
+    placed: list[tuple[float, float, float]] = []
+    up = [0.0] * len(labels)
+    for index in np.argsort(points[:, 1], kind="stable"):
+        left, level = points[index]
+        for start, end, taken in sorted(placed, key=lambda label: label[2]):
+            if start < left + widths[index] and left < end and abs(level - taken) < height:
+                level = taken + height
+        placed.append((left, left + widths[index], level))
+        up[index] = float(level - points[index, 1])
+    return up
+
+
 def _series(log: list[dict[str, Any]], key: str) -> tuple[list[int], list[float]]:
     rows = [row for row in log if key in row]
     return [row["step"] for row in rows], [row[key] for row in rows]

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter, ScalarFormatter
 
-from lm_steer.report.figures import COLOURS, STYLE, WIDTH, bare, blank, inline
+from lm_steer.report.figures import COLOURS, STYLE, WIDTH, apart, bare, blank, inline
 from lm_steer.report.measures import Cell, measure, number
 
 INK, MUTED, LINE, BETTER, WORSE = (COLOURS[name][0] for name in ("ink", "muted", "line", "better", "worse"))
@@ -81,29 +81,14 @@ def words(listed: Sequence[tuple[str, float, float, bool]], name: str) -> Markup
             axes.plot(x, y, "o", color=BETTER if raised else WORSE, markersize=3)
         axes.set(xlabel="first direction", ylabel="second direction")
         axes.margins(0.15)
-        points = axes.transData.transform([(x, y) for _, x, y, _ in listed]) * 72 / figure.dpi
-        raised_by = _apart(points, [len(word) * 0.55 * WORD_SIZE for word, *_ in listed], 1.1 * WORD_SIZE)
-        for (word, x, y, _), up in zip(listed, raised_by, strict=True):
+        places = [(x, y) for _, x, y, _ in listed]
+        for (word, x, y, _), up in zip(listed, apart(axes, places, [row[0] for row in listed], WORD_SIZE), strict=True):
             lead = {"arrowstyle": "-", "color": LINE, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 2}
             axes.annotate(
                 word, (x, y), (5, up), textcoords="offset points", fontsize=WORD_SIZE, va="center", arrowprops=lead
             )
         bare(axes, "left", "bottom")
         return inline(figure, name)
-
-
-def _apart(points: np.ndarray, widths: Sequence[float], height: float) -> list[float]:
-    """Return how far up each label goes from its point, (points, 2), so that no two labels lie over each other."""
-    placed: list[tuple[float, float, float]] = []
-    up = [0.0] * len(points)
-    for index in np.argsort(points[:, 1], kind="stable"):
-        left, bottom = points[index]
-        for start, end, level in sorted(placed, key=lambda label: label[2]):
-            if start < left + widths[index] and left < end and abs(bottom - level) < height:
-                bottom = level + height
-        placed.append((left, left + widths[index], bottom))
-        up[index] = float(bottom - points[index, 1])
-    return up
 
 
 def spectrum(shares: Sequence[float], name: str) -> Markup:

@@ -103,7 +103,7 @@ def test_nothing_speaks_for_the_style_where_no_token_does():
 
 def test_bad_input_is_named(loaded):
     steer = tiny.make_steer(loaded.model)
-    with pytest.raises(LMSteerError, match="a text of 1 tokens"):
+    with pytest.raises(LMSteerError, match="no token to predict in 'a': 1 of the two or more that a text needs"):
         evidence(steer, loaded, "a", {"style": 1})
     with pytest.raises(LMSteerError, match="no dimension 'tone'"):
         reading(steer, loaded, TEXT, "tone", [-1, 0, 1])

@@ -10,6 +10,7 @@ import pytest
 from lm_steer.analyse.evidence import Evidence, Reading, Span, write_evidence
 from lm_steer.report import plots
 from lm_steer.report.analyses import analyses, seed_spreads, without_analyses
+from lm_steer.report.curves import Point, trade_off
 from lm_steer.report.page import write_page
 
 TEXT = "A <b>fine</b> film ☃!"
@@ -59,7 +60,11 @@ def test_an_analysis_that_is_not_there_makes_no_part(study, results):
 @pytest.mark.parametrize(
     ("above", "below", "said"),
     [
-        ((0.0, 0.0, 0.0), (0.0, 0.0, 0.0), ["Perplexity exceeds 2 × unsteered at 0 already: corpus 1 does that."]),
+        (
+            (0.0, 0.0, 0.0),
+            (0.0, 0.0, 0.0),
+            ["Perplexity exceeds 2 × unsteered at 0 already, by what is held: corpus 1."],
+        ),
         (
             (1.2, 0.5, 2.0),
             (-3.0, -4.5, 0.5),
@@ -151,6 +156,15 @@ def test_figures_say_what_they_show():
     assert all(text in svg for text in ("detox", "mood", "4.0", "−5"))
     bars = plots.token_bars(["<a>", " joy"], [0.5, -0.5], "Bars")
     assert "&lt;a&gt;" in bars and "joy" in bars
+
+
+def test_numbers_of_one_place_do_not_lie_over_each_other():
+    point = {"value": 20.0, "low": 20.0, "high": 20.0}
+    far = {"value": 300.0, "low": 200.0, "high": 400.0}
+    points = [Point("Unsteered", point, point), Point("detox 0", point, point), Point("detox 5", far, far)]
+    svg = trade_off(points, "positivity", "A price")
+    heights = {mark: float(height) for height, mark in re.findall(r'y="([\d.]+)" transform[^>]*>([123])<', svg)}
+    assert abs(heights["1"] - heights["2"]) > 10
 
 
 def test_words_at_one_place_stand_over_each_other():

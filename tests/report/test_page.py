@@ -85,6 +85,8 @@ def test_toxic_samples_are_folded_and_the_others_open(page):
 
 def test_what_changed_is_said_and_what_cannot_be_told(page):
     assert "On rude prompts average maximum toxicity fell by 0.400 (0.400 to 0.400)" in page.text
+    assert "average maximum toxicity moved by −0.400 (1 of 1 difference" in page.text
+    assert "each steer was trained once" in page.text
     assert "On neutral prompts the difference in the share judged positive cannot be told from 0" in page.text
 
 
@@ -127,14 +129,14 @@ def test_two_models_and_two_seeds(page_of, study_of):
     page = page_of(study_of(("tiny", "small"), (0, 1)))
     assert "8 prompts, 48 texts" in page.text
     assert "models tiny, small were steered" in page.text
-    assert "and over 2 seeds" in page.text
+    assert "and over 2 seeds" in page.text and "trained once" not in page.text
     assert sum(tag == "svg" for tag, _ in page.tags) == 8  # models × (two headline metrics, two steers)
 
 
 def test_a_study_without_steers(page_of, study_of):
     page = page_of(study_of(steered=False))
     assert "No steer is trained in this study" in page.text
-    assert "What changed" not in page.text
+    assert "What changed" not in page.text and "trained once" not in page.text
     assert "Texts side by side" not in page.text
     assert not any(tag == "svg" for tag, _ in page.tags)
     assert "Manners & <i>" in page.text
