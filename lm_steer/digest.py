@@ -1,18 +1,23 @@
-"""Which code stands behind a command: a digest of its function in cli/ and of all modules that it imports.
+"""Which code stands behind a command: a digest of its function in cli/ and of all that it imports from the package.
 
-    code_digest("train")          # sixteen hexadecimal digits; an edit to lm_steer/steer.py changes it
+    code_digest("train")          # sixteen hexadecimal digits; an edit to a line of lm_steer/steer.py changes it
 
 The workflow gives each rule the digest of its command, so that an edit to the package re-runs what it makes and no
-more; checkpoints carry it, so that they never outlive the code that wrote them. Read as text: nothing is imported.
+more; checkpoints carry it, so that they never outlive the code that wrote them. The digest is taken from syntax trees,
+statement by statement: comments, docstrings, layout, and the file that a statement stands in do not count. Nothing is
+imported.
 """
 
 import ast
 import hashlib
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent
+# The relative path of a file or folder, `templates/page.css`.
+NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*")
 
 
 @cache
@@ -21,32 +26,70 @@ def code_digest(command: str) -> str:
     name = command.replace("-", "_")
     parts = (node for path in sorted(PACKAGE.glob("cli/*.py")) for node in _parsed(path).body)
     function = next(node for node in parts if isinstance(node, ast.FunctionDef) and node.name == name)
-    digest = hashlib.sha256(ast.unparse(function).encode())
-    for path in sorted(_reachable(function)):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
+    return _digest(function)
 
 
-def _reachable(tree: ast.AST) -> set[Path]:
-    found: set[Path] = set()
-    waiting = list(_imports(tree))
+@cache
+def module_digest(module: str) -> str:
+    """Return the digest of one module of the package, by its `__name__`, and of all that it imports."""
+    return _digest(_parsed(PACKAGE.joinpath(*module.split(".")[1:]).with_suffix(".py")))
+
+
+def _digest(root: ast.AST) -> str:
+    pieces = set(_statements(root)).union(*map(_pieces, _reachable(root)))
+    # Sorted by content: where a piece stands, and among what, is left out.
+    digests = sorted(hashlib.sha256(piece).digest() for piece in pieces)
+    return hashlib.sha256(b"".join(digests)).hexdigest()[:16]
+
+
+@cache
+def _pieces(path: Path) -> frozenset[bytes]:
+    """Return a module's statements, and the contents of the files that it reads."""
+    return frozenset([*_statements(_parsed(path)), *(file.read_bytes() for file in _read_by(path))])
+
+
+def _reachable(root: ast.AST) -> set[Path]:
+    """Return the package's modules that `root` imports, directly or through others."""
+    reached: set[Path] = set()
+    waiting = list(_imports(root))
     while waiting:
         path = waiting.pop()
-        if path not in found:
-            found.add(path)
+        if path not in reached:
+            reached.add(path)
             waiting.extend(_imports(_parsed(path)))
-            found.update(_read_by(path))
-    return found
+    return reached
+
+
+def _statements(tree: ast.AST) -> Iterator[bytes]:
+    """Yield each top-level statement as source text without comments, docstrings and imports."""
+    for node in tree.body if isinstance(tree, ast.Module) else [tree]:
+        bare = _Bare().visit(ast.parse(ast.unparse(node)))
+        if bare.body:
+            yield ast.unparse(bare).encode()
+
+
+class _Bare(ast.NodeTransformer):
+    """Drops what does not run (docstrings) or only says where code is (imports)."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
+        return None if isinstance(node.value, ast.Constant) else self.generic_visit(node)
+
+    def visit_Import(self, node: ast.Import) -> None:
+        return None
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
+        return None
 
 
 def _read_by(path: Path) -> Iterator[Path]:
-    """Yield the files beside a module that it reads: the page's templates, the published numbers."""
-    if path == PACKAGE / "report/page.py":
-        yield from (path.parent / "templates").iterdir()
-    if path == PACKAGE / "report/figures.py":
-        yield path.parent / "templates/page.css"
-    if path == PACKAGE / "report/published.py":
-        yield path.with_suffix(".csv")
+    """Yield the files that stand beside a module and are named in it, or lie in a folder that is: templates, tables."""
+    for node in ast.walk(_parsed(path)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and NAME.fullmatch(node.value):
+            place = path.parent / node.value
+            if place.is_file() and place.suffix != ".py":
+                yield place
+            elif place.is_dir() and not (place / "__init__.py").exists():
+                yield from (part for part in place.iterdir() if part.is_file())
 
 
 @cache

@@ -20,7 +20,7 @@ from transformers import PreTrainedModel
 
 from lm_steer.attach import output_head
 from lm_steer.database import open_database, remove_database, transaction
-from lm_steer.files import sha256_of
+from lm_steer.digest import module_digest
 from lm_steer.models import LoadedModel
 from lm_steer.progress import Progress, say
 
@@ -107,7 +107,7 @@ class HiddenMemo:
     def __init__(self, path: str | Path, loaded: LoadedModel, max_length: int) -> None:
         self.loaded, self.max_length = loaded, max_length
         self.weight = output_head(loaded.model).weight
-        self.code = sha256_of(__file__)
+        self.code = module_digest(__name__)
         self.database = _opened(Path(path))
         self.database.execute("PRAGMA synchronous=OFF")
         self.database.execute("CREATE TABLE IF NOT EXISTS states (key BLOB PRIMARY KEY, state BLOB NOT NULL)")

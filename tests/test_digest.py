@@ -21,19 +21,20 @@ def package(tmp_path, monkeypatch) -> Path:
 
 
 def clear() -> None:
-    digest.code_digest.cache_clear()
-    digest._parsed.cache_clear()
+    for function in (digest.code_digest, digest.module_digest, digest._parsed, digest._pieces):
+        function.cache_clear()
 
 
-def changed_by(path: Path, *commands: str) -> set[str]:
-    """Edit a file and return the commands whose digest changes."""
-    before = {command: digest.code_digest(command) for command in commands}
-    path.write_bytes(path.read_bytes() + b"\n# edited\n")
+COMMANDS = ("data", "train", "generate", "score", "judge", "page", "table")
+
+
+def digests() -> dict[str, str]:
     clear()
-    return {command for command in commands if digest.code_digest(command) != before[command]}
+    return {command: digest.code_digest(command) for command in COMMANDS}
 
 
-COMMANDS = ("data", "train", "generate", "score", "judge")
+def changed(before: dict[str, str]) -> set[str]:
+    return {command for command, value in digests().items() if value != before[command]}
 
 
 @pytest.mark.parametrize(
@@ -42,7 +43,7 @@ COMMANDS = ("data", "train", "generate", "score", "judge")
         ("steer.py", {"train", "generate", "score"}),
         ("train.py", {"train"}),
         ("generate.py", {"generate"}),
-        ("metrics.py", set()),
+        ("metrics.py", {"page", "table"}),
         ("files.py", set(COMMANDS)),
         # What a steer offers besides, and what is there for type checkers alone, changes no steer.
         ("analyse/evidence.py", set()),
@@ -52,18 +53,55 @@ COMMANDS = ("data", "train", "generate", "score", "judge")
     ],
 )
 def test_an_edit_changes_the_digests_of_the_commands_that_use_it(package, file, commands):
-    assert changed_by(package / file, *COMMANDS) == commands
+    before = digests()
+    path = package / file
+    path.write_text(path.read_text(encoding="utf-8") + "\nEDITED = True\n", encoding="utf-8")
+    assert changed(before) == commands
+
+
+@pytest.mark.parametrize("file", ["report/templates/page.js", "report/published.csv"])
+def test_an_edit_to_a_file_that_a_module_reads_changes_what_reads_it(package, file):
+    before = digests()
+    (package / file).write_bytes((package / file).read_bytes() + b"\n")
+    assert "page" in changed(before) and "train" not in changed(before)
+
+
+def test_comments_docstrings_layout_and_imports_do_not_count(package):
+    before = digests()
+    for path in package.rglob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node) is not None:
+                node.body[0].value.value += " More words."
+        path.write_text(f"# A comment.\nimport os\n\n\n{ast.unparse(tree)}\n", encoding="utf-8")
+    assert changed(before) == set()
+
+
+def test_a_module_may_move(package):
+    before = digests()
+    (package / "core").mkdir()
+    (package / "steer.py").rename(package / "core/steer.py")
+    for path in package.rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        path.write_text(text.replace("from lm_steer.steer import", "from lm_steer.core.steer import"), encoding="utf-8")
+    assert changed(before) == set()
 
 
 def test_an_edit_to_a_command_changes_its_own_digest_alone(package):
     cli = package / "cli/steers.py"
-    before = {command: digest.code_digest(command) for command in COMMANDS}
+    before = digests()
     lines = cli.read_text(encoding="utf-8").splitlines()
     train = next(node for node in ast.parse("\n".join(lines)).body if getattr(node, "name", "") == "train")
     lines.insert(train.end_lineno, "    return None")
     cli.write_text("\n".join(lines), encoding="utf-8")
+    assert changed(before) == {"train"}
+
+
+def test_a_module_has_a_digest_of_its_own(package):
+    before = digest.module_digest("lm_steer.hidden")
+    (package / "hidden.py").write_text((package / "hidden.py").read_text(encoding="utf-8") + "\nEDITED = True\n")
     clear()
-    assert {command for command in COMMANDS if digest.code_digest(command) != before[command]} == {"train"}
+    assert digest.module_digest("lm_steer.hidden") != before
 
 
 def test_modules_are_imported_in_the_one_form_that_the_digest_sees():
