@@ -6,6 +6,7 @@ with replacing("out.jsonl") as temporary:
 
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Iterable, Iterator
@@ -14,6 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from lm_steer.errors import LMSteerError
+
+# What a person calls the types of JSON.
+KINDS = {dict: "a mapping", list: "a list", str: "text", int: "a whole number", int | float: "a number"}
 
 
 @contextmanager
@@ -66,56 +70,126 @@ def fingerprint(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def read_text(path: str | Path) -> str:
-    """Read a UTF-8 file; raise LMSteerError naming the line where it is not UTF-8."""
+@contextmanager
+def reading(path: str | Path, what: str) -> Iterator[None]:
+    """Turn whatever goes wrong while the block reads `path` as `what` into LMSteerError naming the file."""
     try:
-        content = Path(path).read_bytes()
+        yield
+    except LMSteerError:
+        raise
     except FileNotFoundError:
         raise LMSteerError(f"{path}: there is no such file") from None
+    except Exception as error:
+        if is_memory(error):
+            raise
+        if isinstance(error, OSError) and error.strerror:
+            raise LMSteerError(f"{path} cannot be read: {error.strerror}") from None
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise LMSteerError(f"{path} is not {what} ({reason[:200]})") from None
+
+
+def is_memory(error: Exception) -> bool:
+    """Whether the machine's memory is exhausted: torch says so in words of its own."""
+    return isinstance(error, MemoryError) or "not enough memory" in str(error) or "allocate memory" in str(error)
+
+
+def read_text(path: str | Path) -> str:
+    """Read a UTF-8 file, with or without a byte order mark; LMSteerError names the line where it is not UTF-8."""
+    with reading(path, "a text file"):
+        content = Path(path).read_bytes()
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise LMSteerError(f"{path} is encoded as UTF-16: save the file as UTF-8")
     try:
-        return content.decode("utf-8")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise LMSteerError(
-            f"{path}, line {line}: byte 0x{content[error.start]:02x} is not UTF-8: save the file as UTF-8"
-        ) from None
+        # Of a file with a byte order mark, the position counts from behind it.
+        bad = error.object[error.start]
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise LMSteerError(f"{path}, line {line}: byte 0x{bad:02x} is not UTF-8: save the file as UTF-8") from None
 
 
 def read_jsonl(path: str | Path) -> list[dict[str, Any]]:
-    """Read JSON lines (blank lines are passed over); raise LMSteerError naming file and line of a bad one."""
+    """Read JSON lines (blank lines are skipped); raise LMSteerError naming file and line of a bad one."""
     return [row for _, row in numbered_jsonl(path)]
 
 
 def numbered_jsonl(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the lines of `read_jsonl` with their numbers, for further checks of each."""
     for number, line in enumerate(read_text(path).split("\n"), start=1):
+        # Files that were joined have a byte order mark each.
+        line = line.removeprefix("\ufeff")
         if not line.strip():
             continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise LMSteerError(f"{path}, line {number}: not valid JSON ({error.msg} at column {error.colno})") from None
-        if "\\u" in line and not _is_encodable(row):
-            raise LMSteerError(f"{path}, line {number}: holds one half of a surrogate pair, which is not text")
+        row = parse_json(line, path, number)
         if not isinstance(row, dict):
             raise LMSteerError(f"{path}, line {number}: expected a JSON object, found {line[:40]!r}")
         yield number, row
 
 
-def _is_encodable(row: Any) -> bool:
-    try:
-        json.dumps(row, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+def read_json(path: str | Path, shape: Any = object) -> Any:
+    """Read one JSON document of a shape (see `fitting`); raise LMSteerError where it is not one."""
+    return fitting(parse_json(read_text(path), path), shape, path)
 
 
-def read_json(path: str | Path) -> Any:
-    """Read one JSON document; raise LMSteerError where it is not one."""
+def parse_json(text: str, path: str | Path, line: int | None = None) -> Any:
+    """Parse JSON that stands in `path`, on `line` if it is one line of many.
+
+    Raises LMSteerError for what is not JSON, and for what no reader agrees on: NaN and infinity, keys that occur
+    twice, halves of surrogate pairs, and numbers that do not fit a float.
+    """
+    place = f"{path}, line {line}" if line else str(path)
     try:
-        return json.loads(read_text(path))
+        value = _JSON.decode(text)
+        if "\\u" in text:
+            json.dumps(value, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
-        raise LMSteerError(f"{path}, line {error.lineno}: not valid JSON ({error.msg})") from None
+        at = "" if line else f", line {error.lineno}"
+        raise LMSteerError(f"{place}{at}: not valid JSON ({error.msg} at column {error.colno})") from None
+    except UnicodeEncodeError:
+        raise LMSteerError(f"{place}: holds one half of a surrogate pair, which is not text") from None
+    except RecursionError:
+        raise LMSteerError(f"{place}: the brackets are nested too deeply") from None
+    except ValueError as error:
+        raise LMSteerError(f"{place}: {error}") from None
+    return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} occurs twice")
+    return value
+
+
+def _number(text: str) -> int | float:
+    if not math.isfinite(float(text)):
+        raise ValueError(f"{text[:20]} is not a finite number: use null where there is none")
+    return int(text) if text.lstrip("-").isdigit() else float(text)
+
+
+_JSON = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_number, parse_float=_number, parse_int=_number)
+
+
+def fitting(value: Any, shape: Any, path: str | Path, key: str = "") -> Any:
+    """Return `value`, read from `path`, if it has the shape; raise LMSteerError naming the key that has not.
+
+    A shape is a type, or [shape of all items], or {str: shape of all values}, or {key: shape} of keys that must be
+    there; others may be.
+    """
+    place = f"{path}, {key}" if key else str(path)
+    kind = type(shape) if isinstance(shape, list | dict) else shape
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind not in (bool, object)):
+        raise LMSteerError(f"{place}: expected {KINDS.get(kind, kind)}, found {str(value)[:40]!r}")
+    if isinstance(shape, list):
+        for number, item in enumerate(value):
+            fitting(item, shape[0], path, f"{key}[{number}]")
+    elif isinstance(shape, dict):
+        for name, part in {name: shape[str] for name in value}.items() if str in shape else shape.items():
+            if name not in value:
+                raise LMSteerError(f"{place}: the key '{name}' is missing")
+            fitting(value[name], part, path, f"{key}.{name}".lstrip("."))
+    return value
 
 
 def write_jsonl(path: str | Path, rows: Iterable[dict[str, Any]]) -> None:

@@ -12,6 +12,7 @@ from lm_steer.cli import analyses, bench, data, demo, leaving, record, report, s
 from lm_steer.cli.app import app
 from lm_steer.cli.heap import keep_freed_memory
 from lm_steer.errors import LMSteerError
+from lm_steer.files import is_memory
 
 __all__ = [
     "analyses",
@@ -47,14 +48,9 @@ def main() -> None:
                 f"error: a database in the cache folder ({error}): see that no other process holds it, that the folder "
                 "can be written to and is whole, and run again"
             )
-        if _is_memory(error):
+        if is_memory(error):
             sys.exit(f"error: out of memory ({str(error).splitlines()[0]}): give the job more, and run again")
         raise
-
-
-def _is_memory(error: Exception) -> bool:
-    """Whether the machine's memory is at its end: torch says so in words of its own."""
-    return isinstance(error, MemoryError) or "not enough memory" in str(error) or "allocate memory" in str(error)
 
 
 def _is_full(error: Exception) -> bool:

@@ -1,0 +1,112 @@
+"""Readers of tables and tensors: one for each format, which names the file and the place in it that is wrong.
+
+frame = read_csv("results/tables/moods.csv", texts=("model", "row"), numbers=("n_prompts",), gaps=("value",))
+tensors, metadata = read_tensors("my-steer/steer.safetensors")
+"""
+
+import csv
+import math
+from collections.abc import Iterator, Sequence
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lm_steer.errors import LMSteerError
+from lm_steer.files import read_text, reading
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Characters of one field of a CSV file; Python's own limit is shorter than many a document.
+LONGEST_FIELD = 1 << 26
+
+
+def read_csv(
+    path: str | Path,
+    texts: Sequence[str] = (),
+    numbers: Sequence[str] = (),
+    gaps: Sequence[str] = (),
+    separator: str = ",",
+) -> "pd.DataFrame":
+    """Read a CSV file with a header; every field is text, an empty one or `NA` as well.
+
+    texts       columns that must be there
+    numbers     columns of finite numbers
+    gaps        columns of finite numbers, or nothing (an empty field), which becomes NaN
+
+    Raises LMSteerError naming the line that is not CSV or has too few fields, the column, or the row of a bad number.
+    """
+    import pandas as pd
+
+    lines = csv_lines(path, separator)
+    _, header = next(lines, (0, []))
+    repeated = [name for name in header if header.count(name) > 1]
+    if repeated:
+        raise LMSteerError(f"{path}: the column '{repeated[0]}' occurs twice in the header")
+    rows = []
+    for number, row in lines:
+        if len(row) != len(header):
+            raise LMSteerError(f"{path}, line {number}: {len(row)} fields, the header has {len(header)}")
+        rows.append(row)
+    frame = pd.DataFrame(rows, columns=header, dtype=object)
+    require_columns(frame, [*texts, *numbers, *gaps], path)
+    for name in (*numbers, *gaps):
+        given = frame[name].mask(frame[name].isin(("", "nan"))) if name in gaps else frame[name]
+        values = pd.to_numeric(given, errors="coerce")
+        wrong = (values.isna() | values.abs().eq(math.inf)) & given.notna()
+        if wrong.any():
+            at = int(wrong.to_numpy().argmax())
+            raise LMSteerError(f"{path}, row {at + 1}, column {name}: {frame[name].iloc[at]!r} is not a finite number")
+        frame[name] = values
+    return frame
+
+
+def csv_lines(path: str | Path, separator: str = ",") -> Iterator[tuple[int, list[str]]]:
+    """Yield the lines of a CSV file that are not blank, each with the number of the line that it ends on."""
+    csv.field_size_limit(LONGEST_FIELD)
+    lines = csv.reader(StringIO(read_text(path), newline=""), delimiter=separator, strict=True)
+    try:
+        yield from ((lines.line_num, row) for row in lines if row)
+    except csv.Error as error:
+        raise LMSteerError(f"{path}, line {lines.line_num}: not valid CSV ({error})") from None
+
+
+def read_parquet(path: str | Path, columns: Sequence[str] = ()) -> "pd.DataFrame":
+    """Read a parquet file that has these columns at least."""
+    import pandas as pd
+
+    with reading(path, "a parquet file"), open(path, "rb") as file:
+        frame = pd.read_parquet(file)
+    require_columns(frame, columns, path)
+    return frame
+
+
+def require_columns(frame: "pd.DataFrame", columns: Sequence[str], path: str | Path) -> None:
+    """Raise LMSteerError unless a table has these columns."""
+    for name in columns:
+        if name not in frame:
+            has = ", ".join(map(str, frame.columns)) or "none"
+            raise LMSteerError(f"{path} has no column '{name}': it has {has}")
+
+
+def read_benchmark(path: str | Path) -> dict[str, float]:
+    """Return the last measurement of a benchmark file of Snakemake's; NaN for what it could not measure."""
+    import pandas as pd
+
+    frame = read_csv(path, texts=("s", "max_rss", "cpu_time"), separator="\t")
+    if frame.empty:
+        raise LMSteerError(f"{path} holds no measurement: make the step's results again")
+    return pd.to_numeric(frame.iloc[-1], errors="coerce").to_dict()
+
+
+def read_tensors(path: str | Path, framework: str = "pt") -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the tensors of a safetensors file (`np`: as arrays) and its metadata; all values must be finite."""
+    from safetensors import safe_open
+
+    with reading(path, "a whole safetensors file"), open(path, "rb"), safe_open(path, framework) as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        metadata = file.metadata() or {}
+    for name, tensor in tensors.items():
+        if not (abs(tensor) < math.inf).all():
+            raise LMSteerError(f"{path}: the tensor '{name}' holds numbers that are not finite: make it again")
+    return tensors, metadata
