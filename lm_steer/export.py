@@ -24,6 +24,7 @@ from lm_steer.errors import LMSteerError
 from lm_steer.files import read_json, replacing, write_json
 from lm_steer.fold import fold
 from lm_steer.models import LoadedModel, load_model
+from lm_steer.outputs import EXPORT
 from lm_steer.progress import say
 from lm_steer.steer import Steer
 
@@ -60,7 +61,7 @@ def export(
     plain = _logits(loaded.model, ids)
     with steer.attach(loaded.model) as handle, handle.at(values):
         expected = _logits(loaded.model, ids)
-    with replacing(output) as temporary:
+    with replacing(output, EXPORT) as temporary:
         write = _write_checkpoint if form == "checkpoint" else _write_adapter
         write(loaded, steer, values, temporary)
         say("load it again and compare its logits")
@@ -72,6 +73,7 @@ def export(
                 f"{error:.2g} of the steer's effect): " + ("use --dtype float32" if dtype != "float32" else "report it")
             )
         record = {"model": loaded.name, "form": form, "values": dict(values), "error": error, "steer": steer.about}
+        record["files"] = sorted(str(file.relative_to(temporary)) for file in temporary.rglob("*"))
         write_json(temporary / RECORD, record)
     return error
 

@@ -9,34 +9,74 @@ import json
 import math
 import os
 import shutil
+import sys
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from lm_steer.errors import LMSteerError
+from lm_steer.outputs import STDOUT, Kind, leftovers, temporary_of, writable
 
 # What a person calls the types of JSON.
 KINDS = {dict: "a mapping", list: "a list", str: "text", int: "a whole number", int | float: "a number"}
 
 
 @contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path` (a file or a folder) that takes its place if the block succeeds."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".{path.name}.{os.getpid()}.part"
+def replacing(path: str | Path, kind: Kind | None = None) -> Iterator[Path]:
+    """Yield a temporary path beside a file, or a folder of a kind, that takes its place if the block succeeds.
+
+    Raises LMSteerError, before anything is changed, where `path` may not be written (see `lm_steer.outputs`).
+    """
+    target = writable(path, kind)
+    if str(target) in STDOUT:
+        with _printed() as temporary:
+            yield temporary
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for left in leftovers(target):
+        _remove(left)
+    temporary = temporary_of(target)
     try:
         yield temporary
         _open_to_others(temporary)
-        if temporary.exists() and path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        temporary.replace(path)
+        _put(temporary, writable(path, kind))
     finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary)
-        else:
-            temporary.unlink(missing_ok=True)
+        _remove(temporary)
+
+
+def _put(temporary: Path, target: Path) -> None:
+    """Move a finished file or folder to its place; the folder that it replaces goes last."""
+    if not target.is_dir():
+        temporary.replace(target)
+        return
+    old = temporary_of(target, "old")
+    target.rename(old)
+    try:
+        temporary.rename(target)
+    except BaseException:
+        old.rename(target)
+        raise
+    _remove(old)
+
+
+@contextmanager
+def _printed() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as folder:
+        temporary = Path(folder) / "printed"
+        yield temporary
+        sys.stdout.flush()
+        with open(temporary, "rb") as file:
+            shutil.copyfileobj(file, sys.stdout.buffer)
+        sys.stdout.flush()
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _open_to_others(path: Path) -> None:

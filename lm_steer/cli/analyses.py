@@ -5,23 +5,25 @@ from typing import Annotated, Literal
 
 import typer
 
-from lm_steer.cli.app import CACHE, Cache, Dtype, Model, Output, app
+from lm_steer.cli.app import CACHE, OUTPUT, Cache, Commands, Dtype, Model, Output, app
+from lm_steer.cli.paths import MADE, Reads, Writes, in_json
 from lm_steer.lease import leased_device
+from lm_steer.outputs import ADAPTER, STEER
 
-analyse = typer.Typer(no_args_is_help=True, help="Analyses of steers: transfer, directions, evidence, effects, cost.")
+analyse = Commands(no_args_is_help=True, help="Analyses of steers: transfer, directions, evidence, effects, cost.")
 app.add_typer(analyse, name="analyse")
 
-SteerFolder = Annotated[Path, typer.Option(help="The folder of a steer.")]
+SteerFolder = Annotated[Path, typer.Option(help="The folder of a steer."), Reads()]
 Dimension = Annotated[str, typer.Option(help="One of the steer's dimensions.")]
 Values = Annotated[str, typer.Option("--at", help="Steer values, `detox=5 corpus=1`.")]
 
 
 @analyse.command("transfer")
 def analyse_transfer(
-    output: Output,
+    output: Annotated[Path, OUTPUT, Writes(STEER)],
     steer: SteerFolder,
-    source: Annotated[Path, typer.Option(help="The model it was trained on.")],
-    target: Annotated[Path, typer.Option(help="The model it is carried over to.")],
+    source: Annotated[Path, typer.Option(help="The model it was trained on."), Reads()],
+    target: Annotated[Path, typer.Option(help="The model it is carried over to."), Reads()],
     method: Annotated[Literal["least-squares", "as-published", "inverse"], typer.Option()] = "least-squares",
     anchors: Annotated[int, typer.Option(help="At most so many shared tokens, the first ones.")] = 4000,
     seed: Annotated[int, typer.Option(help="Where Adam starts, for as-published.")] = 0,
@@ -45,15 +47,17 @@ def analyse_transfer(
 @leased_device()
 def analyse_directions(
     output: Output,
-    spectrum: Annotated[Path, typer.Option(help="Where the singular values go (csv).")],
+    spectrum: Annotated[Path, typer.Option(help="Where the singular values go (csv)."), Writes()],
     model: Model,
     steer: SteerFolder,
     dimension: Dimension,
     count: Annotated[int, typer.Option(help="How many directions.")] = 8,
     words: Annotated[int, typer.Option(help="How many words of each end.")] = 12,
-    texts: Annotated[Path | None, typer.Option(help="Labelled texts (parquet) that orient the directions.")] = None,
+    texts: Annotated[
+        Path | None, typer.Option(help="Labelled texts (parquet) that orient the directions."), Reads()
+    ] = None,
     judge: Annotated[str, typer.Option(help="The kind of a scorer that judges both ends.")] = "",
-    resource: Annotated[str, typer.Option(help="The judge's folder, where it has one.")] = "",
+    resource: Annotated[str, typer.Option(help="The judge's folder, where it has one."), Reads()] = "",
     dtype: Dtype = "float32",
     cache: Cache = CACHE,
 ) -> None:
@@ -92,14 +96,14 @@ def analyse_directions(
 @leased_device()
 def analyse_evidence(
     output: Output,
-    readings: Annotated[Path, typer.Option(help="Where the likelihood curves go (csv).")],
+    readings: Annotated[Path, typer.Option(help="Where the likelihood curves go (csv)."), Writes()],
     model: Model,
     steer: SteerFolder,
     dimension: Dimension,
     value: Annotated[float, typer.Option(help="The steer value that is compared with none.")],
     text: Annotated[list[str] | None, typer.Option(help="A text; repeated.")] = None,
     path: Annotated[
-        Path | None, typer.Option(help="Instead, JSON lines with text, and spans that people marked.")
+        Path | None, typer.Option(help="Instead, JSON lines with text, and spans that people marked."), Reads()
     ] = None,
     held: Annotated[str, typer.Option(help="Values of other dimensions, `corpus=1`.")] = "",
     opposite: Annotated[bool, typer.Option(help="Compare with the opposite value.")] = False,
@@ -141,8 +145,12 @@ def analyse_evidence(
 @analyse.command("effects")
 def analyse_effects(
     output: Output,
-    spec: Annotated[str, typer.Option(help="The analysis as JSON: kind, block, settings, scorers, models, seeds.")],
-    results: Annotated[Path, typer.Option(help="The folder of results.")] = Path("results"),
+    spec: Annotated[
+        str,
+        typer.Option(help="The analysis as JSON: kind, block, settings, scorers, models, seeds."),
+        Reads(find=in_json),
+    ],
+    results: Annotated[Path, typer.Option(help="The folder of results."), Reads(MADE)] = Path("results"),
 ) -> None:
     """Compute what several settings say together, as where quality breaks or whether effects add up.
 
@@ -156,9 +164,9 @@ def analyse_effects(
 @analyse.command("lora")
 @leased_device()
 def analyse_lora(
-    output: Output,
+    output: Annotated[Path, OUTPUT, Writes(ADAPTER)],
     model: Model,
-    texts: Annotated[Path, typer.Option(help="Training texts (parquet).")],
+    texts: Annotated[Path, typer.Option(help="Training texts (parquet)."), Reads()],
     budget_rank: Annotated[int, typer.Option(help="It may have as many parameters as a steer of this rank.")],
     labels: Annotated[tuple[float, float], typer.Option(help="Lowest and highest label of the texts.")] = (-1, 1),
     count: Annotated[int, typer.Option(help="How many of the training texts, a fixed choice; 0 for all.")] = 0,
@@ -200,7 +208,9 @@ def analyse_cost(
     model: Model,
     steer: SteerFolder,
     at: Values,
-    training: Annotated[Path | None, typer.Option(help="The training's benchmark file of Snakemake's.")] = None,
+    training: Annotated[
+        Path | None, typer.Option(help="The training's benchmark file of Snakemake's."), Reads()
+    ] = None,
     dtype: Dtype = "float32",
 ) -> None:
     """Measure what a steer costs: parameters, bytes, training seconds, decoding time hooked and folded.

@@ -6,11 +6,14 @@ from typing import Annotated
 import typer
 
 from lm_steer.cli.app import CACHE, Cache, Dtype, app
+from lm_steer.cli.paths import Reads, Writes
 
 
 @app.command()
 def bench(
-    model: Annotated[str, typer.Option(help="A model, as the other commands take it; instead of a shape.")] = "",
+    model: Annotated[
+        str, typer.Option(help="A model, as the other commands take it; instead of a shape."), Reads()
+    ] = "",
     shape: Annotated[str, typer.Option(help="Random weights of a known shape: gpt2, gpt2-large, …")] = "pythia-70m",
     device: Annotated[str, typer.Option(help="cpu or cuda; the first GPU where there is one.")] = "",
     dtype: Dtype = "float32",
@@ -23,7 +26,7 @@ def bench(
     text_tokens: Annotated[int, typer.Option(help="Tokens of a training text.")] = 32,
     rank: int = 1000,
     growth: Annotated[
-        Path | None, typer.Option(help="Instead, how cost grows with each of these, as a figure (svg).")
+        Path | None, typer.Option(help="Instead, how cost grows with each of these, as a figure (svg)."), Writes()
     ] = None,
     cache: Cache = CACHE,
 ) -> None:

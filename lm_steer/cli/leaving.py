@@ -2,18 +2,21 @@
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from lm_steer.cli.app import CACHE, Cache, Dtype, Model, Output, app
+from lm_steer.cli.app import CACHE, OUTPUT, Cache, Dtype, Model, app
+from lm_steer.cli.paths import Reads, Writes
+from lm_steer.outputs import EXPORT
 
 
 @app.command()
 def export(
-    steer: Annotated[str, typer.Argument(help="The folder of a steer, or its id on the hub.")],
+    steer: Annotated[str, typer.Argument(help="The folder of a steer, or its id on the hub."), Reads()],
     model: Model,
-    output: Output,
+    output: Annotated[Path, OUTPUT, Writes(EXPORT)],
     at: Annotated[str, typer.Option(help="Its values, `detox=5 corpus=1`; what is not named is at 0.")],
     form: Annotated[
         Literal["checkpoint", "adapter"], typer.Option(help="The whole model, or a LoRA of its head (PEFT).")

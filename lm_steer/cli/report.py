@@ -5,20 +5,26 @@ from typing import Annotated
 
 import typer
 
-from lm_steer.cli.app import Output, app
+from lm_steer.cli.app import OUTPUT, Commands, Output, app
+from lm_steer.cli.paths import MADE, SHOWN, Reads, Writes, in_json
+from lm_steer.outputs import FIGURES
 
-report = typer.Typer(no_args_is_help=True, help="The page of a run and its figures; what differs between two runs.")
+report = Commands(no_args_is_help=True, help="The page of a run and its figures; what differs between two runs.")
 app.add_typer(report, name="report")
 
-Results = Annotated[Path, typer.Option(help="The folder of results.")]
-Kept = Annotated[Path | None, typer.Option(help="The study, as the workflow keeps it; by default RESULTS/study.json.")]
+Results = Annotated[Path, typer.Option(help="The folder of results."), Reads(SHOWN)]
+Kept = Annotated[
+    Path | None, typer.Option(help="The study, as the workflow keeps it; by default RESULTS/study.json."), Reads()
+]
 
 
 @app.command()
 def table(
     output: Output,
-    spec: Annotated[str, typer.Option(help="The table as JSON: rows, settings, scorers, models, seeds.")],
-    results: Results = Path("results"),
+    spec: Annotated[
+        str, typer.Option(help="The table as JSON: rows, settings, scorers, models, seeds."), Reads(find=in_json)
+    ],
+    results: Annotated[Path, typer.Option(help="The folder of results."), Reads(MADE)] = Path("results"),
 ) -> None:
     """Compute one table: every metric with its interval and its difference to the unsteered row.
 
@@ -55,7 +61,9 @@ def page(output: Output = Path("reports/index.html"), results: Results = Path("r
 
 
 @report.command()
-def figures(output: Output, results: Results = Path("results"), study: Kept = None) -> None:
+def figures(
+    output: Annotated[Path, OUTPUT, Writes(FIGURES)], results: Results = Path("results"), study: Kept = None
+) -> None:
     """Draw the figures of the page as SVG files.
 
     lm-steer report figures -o results/figures

@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from lm_steer.cli.app import CACHE, Cache, Output, app
+from lm_steer.cli.app import CACHE, Cache, Commands, Output, app
+from lm_steer.cli.paths import Reads
 
-store = typer.Typer(no_args_is_help=True, help="Scores that are kept: list them, pass them on, take them in.")
+store = Commands(no_args_is_help=True, help="Scores that are kept: list them, pass them on, take them in.")
 app.add_typer(store, name="store")
 
 
@@ -18,7 +19,9 @@ def store_export(
     output: Output,
     scorer: Annotated[str | None, typer.Option(help="Its scores alone.")] = None,
     version: Annotated[str | None, typer.Option(help="Those of one version alone.")] = None,
-    file: Annotated[list[str] | None, typer.Option(help="A generation file whose texts are written out.")] = None,
+    file: Annotated[
+        list[str] | None, typer.Option(help="A generation file whose texts are written out."), Reads()
+    ] = None,
     cache: Cache = CACHE,
 ) -> None:
     """Write kept scores as JSON lines, to be imported elsewhere.

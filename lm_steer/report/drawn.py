@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lm_steer.files import read_jsonl, replacing
+from lm_steer.outputs import FIGURES
 from lm_steer.report import curves, figures, measures
 from lm_steer.report.analyses import analysis_figures, without_analyses
 from lm_steer.report.families import Family, families
@@ -26,7 +27,7 @@ def write_figures(study: str, results: Path, output: Path) -> None:
     whole = json.loads(study)
     plan = without_analyses(whole)
     cells = [cell for table in measures.read_tables(plan, results).values() for cell in table]
-    with replacing(output) as folder:
+    with replacing(output, FIGURES) as folder:
         folder.mkdir()
         for figure in [*drawn(plan, results, cells), *analysis_figures(whole, results)]:
             (folder / f"{figure['name']}.svg").write_text(figures.standalone(figure["svg"]), encoding="utf-8")

@@ -18,6 +18,7 @@ from safetensors.numpy import load_file, save_file
 from lm_steer.data.packages import PACKAGES, read
 from lm_steer.errors import LMSteerError
 from lm_steer.files import fingerprint, read_json, replacing, sha256_of, write_json
+from lm_steer.outputs import JUDGE
 from lm_steer.progress import say, working
 from lm_steer.score.store import Item, Scorer, whole
 from lm_steer.texts import plain, read_prompts, read_texts
@@ -65,7 +66,7 @@ def train_judge(exclude: Sequence[str], held_out: str, folder: str | Path) -> No
         "weights": model.coef_[0],
         "intercept": model.intercept_,
     }
-    with replacing(folder) as temporary:
+    with replacing(folder, JUDGE) as temporary:
         temporary.mkdir()
         vocabulary = sorted(vectorizer.vocabulary_, key=vectorizer.vocabulary_.__getitem__)
         (temporary / "vocabulary.txt").write_text("\n".join(vocabulary), encoding="utf-8")
