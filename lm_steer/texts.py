@@ -12,10 +12,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from lm_steer.errors import LMSteerError
 from lm_steer.files import read_jsonl, replacing
+from lm_steer.formats import read_csv, read_parquet, require_columns
 
 SPLITS = ("train", "dev", "test")
 
@@ -46,9 +48,13 @@ def read_generations(path: str | Path) -> tuple[list[str], list[list[str]]]:
     for number, row in enumerate(read_jsonl(path), start=1):
         prompts.append(_prompt_of(row, path, number))
         try:
-            samples.append([generation["text"] for generation in row["generations"]])
+            texts = [generation["text"] for generation in row["generations"]]
         except (KeyError, TypeError):
             raise LMSteerError(f"{path}, row {number}: no generations[…].text") from None
+        if not all(isinstance(text, str) for text in texts):
+            found = next(text for text in texts if not isinstance(text, str))
+            raise LMSteerError(f"{path}, row {number}: generations[…].text is no text, but {str(found)[:40]!r}")
+        samples.append(texts)
     if not prompts or not samples[0]:
         raise LMSteerError(f"{path} holds no generations")
     for number, texts in enumerate(samples, start=1):
@@ -59,17 +65,13 @@ def read_generations(path: str | Path) -> tuple[list[str], list[list[str]]]:
 
 def read_texts(path: str | Path) -> pd.DataFrame:
     """Read labelled texts (id, text, label); LMSteerError where a column is missing or a label out of range."""
-    try:
-        frame = pd.read_parquet(path)
-    except (FileNotFoundError, OSError, ValueError) as error:
-        raise LMSteerError(f"{path} is not a parquet file of texts ({error})") from None
-    return checked_texts(frame, str(path))
+    return checked_texts(read_parquet(path), str(path))
 
 
 def first_texts(frame: pd.DataFrame, count: int) -> pd.DataFrame:
     """Return `count` texts by the hash of each, so that fewer lie within more; LMSteerError where there are too few."""
     if count > len(frame):
-        raise LMSteerError(f"{count} training texts asked, {len(frame)} there: lower the key texts")
+        raise LMSteerError(f"requested {count} training texts, only {len(frame)} available: lower the key texts")
     return frame.loc[frame["text"].map(text_key).sort_values(kind="stable").index[:count]]
 
 
@@ -79,25 +81,14 @@ def read_table(path: str | Path, text: str = "text", label: str = "label") -> pd
     Raises LMSteerError where the file is missing or unreadable, lacks a column, or a label is out of range.
     """
     readers: dict[str, Callable[[str | Path], pd.DataFrame]] = {
-        ".csv": pd.read_csv,
+        ".csv": read_csv,
         ".jsonl": lambda name: pd.DataFrame(read_jsonl(name)),
-        ".parquet": pd.read_parquet,
+        ".parquet": read_parquet,
     }
     reader = readers.get(Path(path).suffix)
     if reader is None:
         raise LMSteerError(f"{path}: texts are read from {', '.join(readers)} files")
-    try:
-        frame = reader(path)
-    except FileNotFoundError:
-        raise LMSteerError(f"{path}: there is no such file") from None
-    except (
-        pd.errors.ParserError,
-        pd.errors.EmptyDataError,
-        UnicodeDecodeError,
-        OSError,
-        ValueError,
-    ) as error:
-        raise LMSteerError(f"{path} cannot be read: {error}") from None
+    frame = reader(path)
     if frame.empty:
         raise LMSteerError(f"{path} holds no texts")
     return checked_texts(frame, str(path), text, label)
@@ -121,17 +112,32 @@ def checked_texts(frame: pd.DataFrame, origin: str, text: str = "text", label: s
 
     Raises LMSteerError naming the column or the row otherwise.
     """
-    for column in (text, label):
-        if column not in frame:
-            raise LMSteerError(f"{origin} has no column '{column}': it has {', '.join(map(str, frame.columns))}")
+    require_columns(frame, (text, label), origin)
     frame = frame.assign(text=frame[text], label=frame[label])
-    labels = pd.to_numeric(frame["label"], errors="coerce")
+    # A truth value says nothing of which label false is: 0, or -1.
+    is_bool = frame["label"].map(lambda value: isinstance(value, bool | np.bool_))
+    labels = pd.to_numeric(frame["label"].mask(is_bool), errors="coerce")
     for number, (words, value) in enumerate(zip(frame["text"], labels, strict=True), start=1):
         if not isinstance(words, str) or not words.strip():
-            raise LMSteerError(f"{origin}, row {number}: the text is empty")
+            raise LMSteerError(f"{origin}, row {number}: the text is empty, or no text")
         if not -1 <= value <= 1:
-            raise LMSteerError(f"{origin}, row {number}: label {frame['label'].iloc[number - 1]!r} is not in [-1, 1]")
+            found = frame["label"].iloc[number - 1]
+            raise LMSteerError(f"{origin}, row {number}: label {found!r} is not a number in [-1, 1]")
     return frame.assign(label=labels.astype(float))
+
+
+def require_agreement(frame: pd.DataFrame, origin: str) -> None:
+    """Raise LMSteerError where the same text, but for case and punctuation, has several labels."""
+    labels = frame.groupby(frame["text"].map(text_key), sort=False)["label"]
+    wrong = np.flatnonzero((labels.transform("min") != labels.transform("max")).to_numpy())
+    if len(wrong):
+        text = frame["text"].iloc[wrong[0]]
+        rows = [int(at) for at in wrong if text_key(frame["text"].iloc[at]) == text_key(text)][:2]
+        first, second = (f"{frame['label'].iloc[at]:g} in row {at + 1}" for at in rows)
+        raise LMSteerError(
+            f"{origin}: the same text has the label {first} and {second} ({text[:40]!r}; {len(wrong)} rows contradict "
+            "each other, letter case and punctuation aside): keep one label of each text"
+        )
 
 
 def write_splits(frame: pd.DataFrame, folder: str | Path) -> None:
@@ -155,8 +161,8 @@ def plain(text: str) -> str:
 
 
 def text_key(text: str) -> str:
-    """Name a text by its letters and digits."""
-    return hashlib.sha256(plain(text).encode()).hexdigest()
+    """Name a text by its letters and digits, or by all of it where it has none, as emoji."""
+    return hashlib.sha256((plain(text) or text).encode()).hexdigest()
 
 
 def prompt_rows(prompts: Sequence[str]) -> list[dict[str, Any]]:

@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -12,7 +13,9 @@ from lm_steer.texts import (
     prompt_rows,
     read_generations,
     read_prompts,
+    read_table,
     read_texts,
+    require_agreement,
     text_key,
     write_splits,
 )
@@ -70,6 +73,9 @@ def test_generations_are_read(tmp_path):
         ([generations("a", "b"), generations("a")], "row 2: 1 generations, the first row has 2"),
         ([generations("a"), {"prompt": {"text": "x"}}], "row 2: no generations"),
         ([{"prompt": {"text": "x"}, "generations": ["a"]}], "row 1: no generations"),
+        ([{"prompt": {"text": "x"}, "generations": None}], "row 1: no generations"),
+        ([generations(None)], r"row 1: generations\[…\].text is no text, but 'None'"),
+        ([generations("a"), generations(5)], r"row 2: generations\[…\].text is no text, but '5'"),
     ],
 )
 def test_bad_generations_are_named(tmp_path, rows, message):
@@ -80,8 +86,28 @@ def test_bad_generations_are_named(tmp_path, rows, message):
 
 @pytest.mark.parametrize("label", [1.01, -1.5, math.nan, math.inf, "good", None])
 def test_a_label_out_of_range_is_named(label):
-    with pytest.raises(LMSteerError, match=r"mine, row 2: label .* is not in \[-1, 1\]"):
+    with pytest.raises(LMSteerError, match=r"mine, row 2: label .* is not a number in \[-1, 1\]"):
         checked_texts(frame(["one", "two"], [1, label]), "mine")
+
+
+@pytest.mark.parametrize("label", [True, False, np.True_])
+def test_a_truth_value_is_no_label(label):
+    with pytest.raises(LMSteerError, match=r"mine, row 1: label .*(True|False).* is not a number in \[-1, 1\]"):
+        checked_texts(frame(["one", "two"], [label, 1]), "mine")
+
+
+def test_the_same_text_with_two_labels_is_refused_with_its_rows():
+    require_agreement(
+        frame(["One.", "one", "two", "\N{THUMBS UP SIGN}", "\N{THUMBS DOWN SIGN}"], [1, 1, -1, 1, -1]), "mine"
+    )
+    with pytest.raises(LMSteerError, match=r"mine: .* label 1 in row 1 and -1 in row 3 .*2 rows contradict"):
+        require_agreement(frame(["One.", "two", "ONE"], [1, 0, -1]), "mine")
+
+
+def test_the_words_of_a_table_stay_what_they_are(tmp_path):
+    words = ["NA", "null", "None", "nan", "1", "true"]
+    (tmp_path / "t.csv").write_text("text,label\n" + "".join(f"{word},0.5\n" for word in words))
+    assert read_table(tmp_path / "t.csv")["text"].tolist() == words
 
 
 @pytest.mark.parametrize("text", ["", " \n", None, math.nan])
@@ -100,10 +126,9 @@ def test_labels_at_the_ends_and_as_strings_are_taken():
     assert checked_texts(frame(["a", "b"], ["-1", "1"]), "mine")["label"].tolist() == [-1.0, 1.0]
 
 
-@pytest.mark.parametrize("content", [None, b"", b"not parquet"])
+@pytest.mark.parametrize("content", [b"", b"not parquet"])
 def test_a_file_that_is_not_parquet_is_named(tmp_path, content):
-    if content is not None:
-        (tmp_path / "t.parquet").write_bytes(content)
+    (tmp_path / "t.parquet").write_bytes(content)
     with pytest.raises(LMSteerError, match=r"t\.parquet is not a parquet file"):
         read_texts(tmp_path / "t.parquet")
 

@@ -7,21 +7,23 @@ Three layouts are known by their columns: comment_text and toxicity (all_data.cs
 (train.csv), text and toxicity (google/civil_comments).
 """
 
+import io
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import pandas as pd
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lm_steer.errors import LMSteerError
+from lm_steer.files import reading
 from lm_steer.progress import Progress
 
+# Comments that are read at once, and what they may take: eight times what Jigsaw's do.
 BLOCK = 20_000
+BLOCK_BYTES = 64 << 20
 LAYOUTS = (("comment_text", "toxicity"), ("comment_text", "target"), ("text", "toxicity"))
 CSV_NAMES = ("all_data.csv", "train.csv")
 
@@ -51,38 +53,53 @@ def _checked(block: pd.DataFrame, file: Path, row: int) -> pd.DataFrame:
 def _layout(columns: list[str], file: Path) -> dict[str, str]:
     """Return which columns to read, each with the name it gets."""
     for text, toxicity in LAYOUTS:
-        if text in columns and toxicity in columns:
+        if columns.count(text) == columns.count(toxicity) == 1:
             return {text: "text", toxicity: "toxicity"} | ({"id": "id"} if "id" in columns else {})
     known = "; ".join(" and ".join(layout) for layout in LAYOUTS)
     raise LMSteerError(f"{file} has the columns {', '.join(columns)}: expected {known}")
 
 
 def _csv_blocks(file: Path) -> Iterator[pd.DataFrame]:
-    plain = {"dtype": str, "keep_default_na": False, "na_filter": False, "encoding": "utf-8"}
-    try:
+    plain = {"dtype": str, "keep_default_na": False, "na_filter": False, "encoding": "utf-8-sig"}
+    with reading(file, "a whole csv in UTF-8, alone or in a zip"):
         with _opened(file) as (stream, _):
-            names = _layout(list(pd.read_csv(stream, nrows=0, **plain).columns), file)
+            # Without a header line: pandas would give a repeated name a number.
+            names = _layout(pd.read_csv(stream, nrows=1, header=None, **plain).iloc[0].tolist(), file)
         with _opened(file) as (stream, size), Progress(f"read {file.name}", size // 1000, "kB") as progress:
             for block in pd.read_csv(stream, usecols=list(names), chunksize=BLOCK, **plain):
                 yield block.rename(columns=names)
-                progress.advance(stream.tell() // 1000 - progress.done)
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise LMSteerError(f"{file} is a damaged zip ({error}): delete it and fetch it again") from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise LMSteerError(f"{file} cannot be read to its end ({error}): is it whole, and a csv in UTF-8?") from None
+                progress.advance(stream.stream.tell() // 1000 - progress.done)
+                stream.since = 0
+
+
+class _Bounded(io.RawIOBase):
+    """A stream that refuses to be endless: a zip of a megabyte may hold one comment of a gigabyte."""
+
+    def __init__(self, stream: IO[bytes], file: Path) -> None:
+        self.stream, self.file, self.since = stream, file, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        count = self.stream.readinto(buffer)  # type: ignore[attr-defined]
+        self.since += count
+        if self.since > BLOCK_BYTES:
+            raise LMSteerError(f"{self.file}: {BLOCK} comments, or one, take more than {BLOCK_BYTES >> 20} MB")
+        return count
 
 
 @contextmanager
-def _opened(file: Path) -> Iterator[tuple[IO[bytes], int]]:
+def _opened(file: Path) -> Iterator[tuple[_Bounded, int]]:
     """Open a csv, or the one inside a zip; yield it with its size in bytes."""
     if file.suffix != ".zip":
         with open(file, "rb") as stream:
-            yield stream, file.stat().st_size
+            yield _Bounded(stream, file), file.stat().st_size
         return
     with zipfile.ZipFile(file) as archive:
         member = _member(archive, file)
         with archive.open(member) as stream:
-            yield stream, member.file_size
+            yield _Bounded(stream, file), member.file_size
 
 
 def _member(archive: zipfile.ZipFile, file: Path) -> zipfile.ZipInfo:
@@ -98,12 +115,9 @@ def _member(archive: zipfile.ZipFile, file: Path) -> zipfile.ZipInfo:
 
 
 def _parquet_blocks(file: Path) -> Iterator[pd.DataFrame]:
-    try:
-        with pq.ParquetFile(file) as table:
-            names = _layout(table.schema_arrow.names, file)
-            with Progress(f"read {file.name}", table.metadata.num_rows, "comment") as progress:
-                for batch in table.iter_batches(BLOCK, columns=list(names)):
-                    yield batch.to_pandas().rename(columns=names)
-                    progress.advance(len(batch))
-    except (pa.ArrowException, OSError) as error:
-        raise LMSteerError(f"{file} is not a whole parquet file ({error})") from None
+    with reading(file, "a whole parquet file"), pq.ParquetFile(file) as table:
+        names = _layout(table.schema_arrow.names, file)
+        with Progress(f"read {file.name}", table.metadata.num_rows, "comment") as progress:
+            for batch in table.iter_batches(BLOCK, columns=list(names)):
+                yield batch.to_pandas().rename(columns=names)
+                progress.advance(len(batch))

@@ -105,5 +105,5 @@ def openings(frame: pd.DataFrame, labels: tuple[float, float], words: int, count
 
 def _enough(prompts: list, count: int, origin: str) -> list:
     if len(prompts) < count:
-        raise LMSteerError(f"{origin}: {count} prompts asked, {len(prompts)} there: lower the key count")
+        raise LMSteerError(f"{origin}: requested {count} prompts, only {len(prompts)} available: lower the key count")
     return prompts[:count]

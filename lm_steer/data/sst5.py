@@ -41,7 +41,7 @@ def _read(file: Path, split: str) -> pd.DataFrame:
     for number, row in enumerate(rows, start=1):
         if "label" not in row:
             raise LMSteerError(f"{file}, row {number}: no label; it has {', '.join(row) or 'nothing'}")
-        if row["label"] not in range(5):
+        if isinstance(row["label"], bool) or row["label"] not in range(5):
             raise LMSteerError(f"{file}, row {number}: label {row['label']!r} is not 0, 1, 2, 3 or 4")
     frame = pd.DataFrame(
         {

