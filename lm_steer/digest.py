@@ -36,7 +36,7 @@ def module_digest(module: str) -> str:
 
 
 def _digest(root: ast.AST) -> str:
-    pieces = set(_statements(root)).union(*map(_pieces, _reachable(root)))
+    pieces = set(_statements(ast.unparse(root))).union(*map(_pieces, _reachable(root)))
     # Sorted by content: where a piece stands, and among what, is left out.
     digests = sorted(hashlib.sha256(piece).digest() for piece in pieces)
     return hashlib.sha256(b"".join(digests)).hexdigest()[:16]
@@ -45,7 +45,8 @@ def _digest(root: ast.AST) -> str:
 @cache
 def _pieces(path: Path) -> frozenset[bytes]:
     """Return a module's statements, and the contents of the files that it reads."""
-    return frozenset([*_statements(_parsed(path)), *(file.read_bytes() for file in _read_by(path))])
+    statements = _statements(path.read_text(encoding="utf-8"))
+    return frozenset([*statements, *(file.read_bytes() for file in _read_by(path))])
 
 
 def _reachable(root: ast.AST) -> set[Path]:
@@ -56,16 +57,19 @@ def _reachable(root: ast.AST) -> set[Path]:
         path = waiting.pop()
         if path not in reached:
             reached.add(path)
-            waiting.extend(_imports(_parsed(path)))
+            waiting.extend(_imported_by(path))
     return reached
 
 
-def _statements(tree: ast.AST) -> Iterator[bytes]:
-    """Yield each top-level statement as source text without comments, docstrings and imports."""
-    for node in tree.body if isinstance(tree, ast.Module) else [tree]:
-        bare = _Bare().visit(ast.parse(ast.unparse(node)))
-        if bare.body:
-            yield ast.unparse(bare).encode()
+@cache
+def _imported_by(path: Path) -> list[Path]:
+    return list(_imports(_parsed(path)))
+
+
+def _statements(source: str) -> Iterator[bytes]:
+    """Yield each top-level statement as text of its own, without comments, docstrings and imports."""
+    for node in _Bare().visit(ast.parse(source)).body:
+        yield ast.unparse(node).encode()
 
 
 class _Bare(ast.NodeTransformer):
