@@ -48,7 +48,7 @@ class Playground:
 
         Both draw by the same random numbers, so that what differs between them is the steer's doing.
         """
-        ids = self.loaded.tokenizer(prompt)["input_ids"]
+        (ids,) = self.loaded.whole_ids([prompt])
         if not ids:
             raise LMSteerError("the prompt is empty: write its first words")
         random = np.random.default_rng(seed)

@@ -8,6 +8,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -124,7 +125,7 @@ def reading(path: str | Path, what: str) -> Iterator[None]:
             raise
         if isinstance(error, OSError) and error.strerror:
             raise LMSteerError(f"{path} cannot be read: {error.strerror}") from None
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = (re.sub(r"\x1b\[\d*m", "", str(error)).strip().splitlines() or [type(error).__name__])[0]
         raise LMSteerError(f"{path} is not {what} ({reason[:200]})") from None
 
 

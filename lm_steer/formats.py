@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lm_steer.errors import LMSteerError
-from lm_steer.files import read_text, reading
+from lm_steer.files import read_json, read_text, reading
 
 if TYPE_CHECKING:
     import pandas as pd
 
+RECORD = "lm_steer_model.json"
 # Characters of one field of a CSV file; Python's own limit is shorter than many a document.
 LONGEST_FIELD = 1 << 26
 
@@ -87,6 +88,11 @@ def require_columns(frame: "pd.DataFrame", columns: Sequence[str], path: str | P
         if name not in frame:
             has = ", ".join(map(str, frame.columns)) or "none"
             raise LMSteerError(f"{path} has no column '{name}': it has {has}")
+
+
+def read_record(folder: str | Path) -> dict[str, Any]:
+    """Return the record of a model's folder: source, id, revision, and the sha256 of each of its files."""
+    return read_json(Path(folder) / RECORD, {"source": str, "id": str, "revision": str, "files": {str: str}})
 
 
 def read_benchmark(path: str | Path) -> dict[str, float]:

@@ -43,7 +43,7 @@ def generate(
     With `parts`, a folder, each finished block is kept there and found again after a kill.
     Raises LMSteerError where a prompt and its continuation exceed the model's context, or the memory.
     """
-    ids = loaded.token_ids(prompts)
+    ids = loaded.whole_ids(prompts)
     context = getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None)
     for prompt, row in zip(prompts, ids, strict=True):
         if not row:

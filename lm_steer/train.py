@@ -224,7 +224,11 @@ def _padded(loaded: LoadedModel, texts: list[str], recipe: Recipe) -> Packed:
     """The same for the right-padded batch with its pad positions kept, as the original code trains."""
     loaded.tokenizer.padding_side = "right"
     encoded = loaded.tokenizer(
-        texts, padding=True, truncation=True, max_length=recipe.max_length, return_tensors="pt"
+        loaded.cut(texts, recipe.max_length),
+        padding=True,
+        truncation=True,
+        max_length=recipe.max_length,
+        return_tensors="pt",
     ).to(loaded.device)
     hidden = head_inputs(loaded.model, encoded["input_ids"], encoded["attention_mask"])[:, :-1]
     targets = encoded["input_ids"][:, 1:]

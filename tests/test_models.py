@@ -1,3 +1,9 @@
+import dataclasses
+import json
+import os
+import shutil
+from pathlib import Path
+
 import pytest
 import tiny
 import torch
@@ -82,7 +88,7 @@ class Harmful:
 
 def test_nothing_in_a_pickle_is_executed(origin, tmp_path):
     to_pickle(origin, extra=Harmful(tmp_path / "mark"))
-    with pytest.raises(LMSteerError, match=r"pytorch_model\.bin holds no weights"):
+    with pytest.raises(LMSteerError, match=r"pytorch_model\.bin is not a file of weights"):
         obtain("folder", str(origin), tmp_path / "model")
     assert not (tmp_path / "mark").exists() and not (tmp_path / "model").exists()
 
@@ -96,3 +102,141 @@ def test_an_unknown_dtype_is_refused_with_those_there_are(tmp_path):
 def test_auto_is_bfloat16_where_the_processor_multiplies_it(monkeypatch, capable):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capable)
     assert dtype_of("auto", "cpu") == (torch.bfloat16 if capable else torch.float32)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("made")
+    tiny.make_model("llama").save_pretrained(folder / "origin")
+    tiny.make_tokenizer().save_pretrained(folder / "origin")
+    obtain("folder", str(folder / "origin"), folder / "model")
+    return folder / "model"
+
+
+@pytest.fixture
+def model(made, tmp_path):
+    # Copied with its times, as a careful copy is.
+    return Path(shutil.copytree(made, tmp_path / "model"))
+
+
+@pytest.mark.parametrize("times", [None, (0, 0)], ids=["edited", "with its old times"])
+def test_weights_that_are_not_those_on_record_are_refused(model, times):
+    load_model(model)
+    weights = model / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    if times:
+        os.utime(weights, times)
+    with pytest.raises(
+        LMSteerError, match=r"model\.safetensors was changed after the model was made.*lm-steer model --source"
+    ):
+        load_model(model)
+
+
+def test_untouched_weights_are_read_once_for_their_checksum(model, monkeypatch):
+    load_model(model)
+    monkeypatch.setattr("lm_steer.models.sha256_of", lambda path: pytest.fail(f"{path} is read again"))
+    load_model(model)
+
+
+@pytest.mark.parametrize(
+    "record", ["{}", "[]", "null", '{"source": "a", "id": null, "revision": "", "files": {}}', "{"]
+)
+def test_a_record_of_another_form_is_named(model, record):
+    (model / RECORD).write_text(record)
+    with pytest.raises(LMSteerError, match=RECORD):
+        load_model(model)
+
+
+def without_record(model):
+    """Let the rest of the folder be taken as it is."""
+    record = json.loads((model / RECORD).read_text())
+    (model / RECORD).write_text(json.dumps({**record, "files": {}}))
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
+@pytest.mark.parametrize("damage", [None, b"", b"noise", b"[]", b"null", b"cut"])
+def test_a_damaged_model_folder_is_named(model, name, damage):
+    without_record(model)
+    whole = (model / name).read_bytes()
+    (model / name).unlink()
+    if damage is not None:
+        (model / name).write_bytes(whole[: len(whole) // 2] if damage == b"cut" else damage)
+    with pytest.raises(LMSteerError) as caught:
+        load_model(model)
+    assert str(model) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def with_tokenizer(model, **changes):
+    without_record(model)
+    tokenizer = tiny.make_tokenizer()
+    for name, value in changes.items():
+        setattr(tokenizer, name, value)
+    (model / "tokenizer_config.json").unlink()
+    tokenizer.save_pretrained(model)
+
+
+def test_a_tokenizer_without_end_pads_with_another_special_token(model):
+    with_tokenizer(model, pad_token=None, eos_token=None)
+    assert load_model(model).tokenizer.pad_token == "<bos>"
+
+
+def test_a_tokenizer_without_special_tokens_is_refused(model):
+    with_tokenizer(model, pad_token=None, eos_token=None, bos_token=None, unk_token=None)
+    with pytest.raises(LMSteerError, match="no token to pad with"):
+        load_model(model)
+
+
+def test_a_padding_token_beyond_the_embeddings_is_not_used(model):
+    with_tokenizer(model, pad_token="[PAD]")
+    loaded = load_model(model)
+    assert len(loaded.tokenizer) > 320 and loaded.tokenizer.pad_token == "<eos>"
+
+
+def test_a_token_beyond_the_embeddings_is_named(model):
+    without_record(model)
+    tokenizer = tiny.make_tokenizer()
+    tokenizer.add_tokens([f"word{number}" for number in range(400)])
+    tokenizer.save_pretrained(model)
+    loaded = load_model(model)
+    assert loaded.token_ids(["The movie"])
+    with pytest.raises(LMSteerError, match=r"makes the token \d+ of 'a word399'.*embeddings for 320 only"):
+        loaded.token_ids(["a word399"])
+
+
+class Counting:
+    """A tokenizer that notes how many characters it is given."""
+
+    def __init__(self, tokenizer):
+        self.tokenizer, self.given = tokenizer, []
+
+    def __getattr__(self, name):
+        return getattr(self.tokenizer, name)
+
+    def __call__(self, texts, **options):
+        self.given.append(len(texts) if isinstance(texts, str) else sum(map(len, texts)))
+        return self.tokenizer(texts, **options)
+
+
+@pytest.mark.parametrize("text", [" ".join(tiny.SENTENCES) * 1000, "x" * 100_000, "\N{PILE OF POO}e\u0301" * 30_000])
+@pytest.mark.parametrize("length", [2, 300])
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_a_long_text_is_cut_before_it_is_tokenised_and_its_tokens_are_the_same(made, monkeypatch, text, length, side):
+    loaded = load_model(made)
+    monkeypatch.setattr(loaded.tokenizer, "truncation_side", side)
+    whole = loaded.tokenizer([text], truncation=True, max_length=length)["input_ids"]
+    counting = Counting(loaded.tokenizer)
+    assert dataclasses.replace(loaded, tokenizer=counting).token_ids([text], length) == whole
+    assert max(counting.given) < len(text) / 10
+
+
+def test_a_text_far_beyond_the_context_is_refused_before_it_is_tokenised(made):
+    loaded = load_model(made)
+    counting = Counting(loaded.tokenizer)
+    with pytest.raises(
+        LMSteerError, match=r"a text of 300,000 characters and more than 128 tokens does not fit .* 64: 'xxx"
+    ):
+        dataclasses.replace(loaded, tokenizer=counting).whole_ids(["x" * 300_000])
+    assert max(counting.given) < 30_000
+    assert len(loaded.whole_ids(["x" * 70])[0]) == len(loaded.tokenizer("x" * 70)["input_ids"])

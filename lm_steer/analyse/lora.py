@@ -80,7 +80,7 @@ def train_lora(
     with Progress("train LoRA", steps, "step") as progress:
         for indices in draw.tolist():
             batch = loaded.tokenizer(
-                [texts[index] for index in indices],
+                loaded.cut([texts[index] for index in indices], max_length),
                 padding=True,
                 truncation=True,
                 max_length=max_length,

@@ -14,9 +14,9 @@ from pathlib import Path
 import torch
 
 from lm_steer.errors import LMSteerError
-from lm_steer.files import read_json
+from lm_steer.formats import read_record
 from lm_steer.hidden import blocks_of, round_up
-from lm_steer.models import RECORD, LoadedModel, load_classifier
+from lm_steer.models import LoadedModel, load_classifier
 from lm_steer.progress import say
 from lm_steer.score.kinds import ACTIVATIONS, ATTRIBUTES, PRESETS
 from lm_steer.score.store import Scorer, continuation, whole
@@ -40,7 +40,7 @@ def classifier(
     if measures not in ATTRIBUTES:
         raise LMSteerError(f"{folder}: say what it measures by the key `measures`: {' or '.join(ATTRIBUTES)}")
     loaded = load_classifier(folder)
-    record = read_json(Path(folder) / RECORD)
+    record = read_record(folder)
     index = _index_of(loaded, label, activation, record["id"])
     # A local folder's name alone: where it lay is nobody's business, and the fingerprint tells it apart.
     name = record["id"] if record["source"] == "hub" else Path(record["id"]).name

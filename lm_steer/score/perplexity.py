@@ -41,8 +41,8 @@ def causal_lm(loaded: LoadedModel, name: str) -> Scorer:
 def _judge(loaded: LoadedModel, head: Head, items: Sequence[Item]) -> Iterator[tuple[int, tuple[float, ...]]]:
     if not items:
         return
-    wholes = loaded.token_ids([item.prompt + item.continuation for item in items])
-    prompts = loaded.token_ids([item.prompt for item in items])
+    wholes = loaded.whole_ids([item.prompt + item.continuation for item in items])
+    prompts = loaded.whole_ids([item.prompt for item in items])
     _check_context(loaded, items, wholes)
     merged = [i for i, prompt in enumerate(prompts) if prompt != wholes[i][: len(prompt)]]
     alone = dict(_nll(loaded, head, [(prompts[i][:1], prompts[i][1:]) for i in merged]))
