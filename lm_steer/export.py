@@ -73,7 +73,7 @@ def export(
                 f"{error:.2g} of the steer's effect): " + ("use --dtype float32" if dtype != "float32" else "report it")
             )
         record = {"model": loaded.name, "form": form, "values": dict(values), "error": error, "steer": steer.about}
-        record["files"] = sorted(str(file.relative_to(temporary)) for file in temporary.rglob("*"))
+        record["files"] = [str(file.relative_to(temporary)) for file in temporary.rglob("*")]
         write_json(temporary / RECORD, record)
     return error
 

@@ -7,32 +7,31 @@ A regular file may be replaced. A folder may be where it is empty, or holds noth
 
 import json
 import os
+import platform
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from lm_steer.errors import LMSteerError
-from lm_steer.owner import is_gone, owner
 
-# The files of each kind of folder. One like the first is in every such folder, and shows whose it is; where it is a
-# record with a list of files, they count too.
+# The names of the files of each kind of folder. The first is in every such folder and shows whose it is; if it is a
+# record that lists files, they count too.
+Kind = tuple[str, ...]
 MODEL = ("lm_steer_model.json",)
+# Those that list no files are of earlier versions.
 EXPORT = (
-    *("lm_steer_export.json", "*config.json", "model*.safetensors", "model.safetensors.index.json", "tokenizer*"),
-    *("adapter_model.safetensors", "vocab.*", "merges.txt", "special_tokens_map.json", "added_tokens.json"),
-    *("spiece.model", "sentencepiece.bpe.model", "chat_template.jinja"),
+    "lm_steer_export.json",
+    *("*config.json", "model*.safetensors*", "adapter_model.safetensors", "tokenizer*", "vocab.*", "merges.txt"),
+    *("special_tokens_map.json", "added_tokens.json", "spiece.model", "chat_template.jinja"),
 )
 STEER = ("steer[._]*", "training.jsonl")
 ADAPTER = ("adapter_config.json", "adapter_model.safetensors", "README.md")
 DATA = ("counts.json", "train.parquet", "dev.parquet", "test.parquet")
 JUDGE = ("judge.json", "judge.safetensors", "vocabulary.txt")
 FIGURES = ("*.svg",)
-# What figures are put on (report/figures.py), by which they are known among other drawings.
+# What a figure is put on (report/figures.py) tells it from other drawings.
 GROUND = b'<rect width="100%" height="100%" fill="'
 STDOUT = ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
-LONGEST_NAME = 255
-
-Kind = tuple[str, ...]
 
 
 def writable(path: str | Path, kind: Kind | None = None) -> Path:
@@ -49,31 +48,26 @@ def writable(path: str | Path, kind: Kind | None = None) -> Path:
     return target
 
 
-def _problem(path: Path, target: Path, kind: Kind | None) -> str:
-    above = next(parent for parent in target.parents if os.path.lexists(parent))
-    locked = [place for place in (target if target.is_dir() else above, target) if not os.access(place, os.W_OK)]
+def _problem(path: Path, target: Path, kind: Kind | None) -> str | None:
+    there = next(place for place in (target, *target.parents) if os.path.lexists(place))
     if target in (Path.cwd(), *Path.cwd().parents):
         return "is the working directory or a parent of it: name a file or folder of its own"
-    if any(len(os.fsencode(part)) > LONGEST_NAME for part in temporary_of(target).parts):
+    if any(len(os.fsencode(name)) > 255 for name in temporary_of(target).parts):
         return "is too long for the name of a file: choose a shorter one"
     if any(part.is_symlink() and not part.exists() for part in (path, *path.parents)):
         return "is a link to something that is not there, or lies in one: remove the link, or choose another path"
-    if not above.is_dir():
-        return f"cannot be made because {above} is not a folder: choose another path"
-    if locked and os.path.lexists(locked[0]):
-        return f"cannot be written because {locked[0]} is read-only: choose another path"
-    if not target.exists():
-        return ""
+    for place in {there, there if there.is_dir() else there.parent}:
+        if not os.access(place, os.W_OK):
+            return f"cannot be written because {place} is read-only: choose another path"
+    if there != target:
+        return None if there.is_dir() else f"cannot be made because {there} is not a folder: choose another path"
     if not (target.is_file() or target.is_dir()):
         return "is a device, pipe or socket: name a file or folder that may be replaced"
     if target.is_dir() != (kind is not None):
         return "is a folder: name a file" if target.is_dir() else "is a file: name a folder"
-    other = next(_not_of(kind, target), None) if kind else None
-    return (
-        f"holds {other.relative_to(target)}, which is not of this command: choose a new or empty folder"
-        if other
-        else ""
-    )
+    for other in _not_of(kind, target) if kind else ():
+        return f"holds {other.relative_to(target)}, which is not of this command: choose a new or empty folder"
+    return None
 
 
 def _not_of(kind: Kind, folder: Path) -> Iterator[Path]:
@@ -89,16 +83,23 @@ def _not_of(kind: Kind, folder: Path) -> Iterator[Path]:
             yield path
 
 
-def temporary_of(target: Path, part: str = "new") -> Path:
-    """Return where this process keeps what is to become `target` (new), or what `target` was (old)."""
-    return target.parent / f".{target.name}.{part}.{owner()}.part"
+def temporary_of(target: Path, what: str = "new") -> Path:
+    """Return where this process keeps what is to become `target` (new), or what it was (old)."""
+    return target.parent / f".{target.name}.{what}.{platform.node()}-{os.getpid()}.part"
 
 
 def leftovers(target: Path) -> Iterator[Path]:
-    """Yield what processes that were killed left beside `target`."""
-    for part in ("new", "old"):
-        start = f".{target.name}.{part}."
-        for path in [*target.parent.iterdir()]:
-            name = path.name.removesuffix(".part")
-            if name != path.name and name.startswith(start) and is_gone(name.removeprefix(start)):
-                yield path
+    """Yield what processes of this machine that were killed left beside `target`."""
+    for path in list(target.parent.iterdir()):
+        name, _, process = path.name.rpartition(f".{platform.node()}-")
+        pid = process.removesuffix(".part")
+        if name in (f".{target.name}.new", f".{target.name}.old") and pid.isdecimal() and not _runs(int(pid)):
+            yield path
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except OSError as error:
+        return not isinstance(error, ProcessLookupError)
+    return True

@@ -6,14 +6,14 @@ from typing import Annotated, Literal
 import typer
 
 from lm_steer.cli.app import CACHE, OUTPUT, Cache, Commands, Dtype, Model, Output, app
-from lm_steer.cli.paths import MADE, Reads, Writes, in_json
+from lm_steer.cli.paths import STUDIED, Input, Reads, Writes, below
 from lm_steer.lease import leased_device
 from lm_steer.outputs import ADAPTER, STEER
 
 analyse = Commands(no_args_is_help=True, help="Analyses of steers: transfer, directions, evidence, effects, cost.")
 app.add_typer(analyse, name="analyse")
 
-SteerFolder = Annotated[Path, typer.Option(help="The folder of a steer."), Reads()]
+SteerFolder = Annotated[Path, typer.Option(help="The folder of a steer.")]
 Dimension = Annotated[str, typer.Option(help="One of the steer's dimensions.")]
 Values = Annotated[str, typer.Option("--at", help="Steer values, `detox=5 corpus=1`.")]
 
@@ -22,8 +22,8 @@ Values = Annotated[str, typer.Option("--at", help="Steer values, `detox=5 corpus
 def analyse_transfer(
     output: Annotated[Path, OUTPUT, Writes(STEER)],
     steer: SteerFolder,
-    source: Annotated[Path, typer.Option(help="The model it was trained on."), Reads()],
-    target: Annotated[Path, typer.Option(help="The model it is carried over to."), Reads()],
+    source: Annotated[Path, typer.Option(help="The model it was trained on.")],
+    target: Annotated[Path, typer.Option(help="The model it is carried over to.")],
     method: Annotated[Literal["least-squares", "as-published", "inverse"], typer.Option()] = "least-squares",
     anchors: Annotated[int, typer.Option(help="At most so many shared tokens, the first ones.")] = 4000,
     seed: Annotated[int, typer.Option(help="Where Adam starts, for as-published.")] = 0,
@@ -53,11 +53,9 @@ def analyse_directions(
     dimension: Dimension,
     count: Annotated[int, typer.Option(help="How many directions.")] = 8,
     words: Annotated[int, typer.Option(help="How many words of each end.")] = 12,
-    texts: Annotated[
-        Path | None, typer.Option(help="Labelled texts (parquet) that orient the directions."), Reads()
-    ] = None,
+    texts: Annotated[Path | None, typer.Option(help="Labelled texts (parquet) that orient the directions.")] = None,
     judge: Annotated[str, typer.Option(help="The kind of a scorer that judges both ends.")] = "",
-    resource: Annotated[str, typer.Option(help="The judge's folder, where it has one."), Reads()] = "",
+    resource: Annotated[Input, typer.Option(help="The judge's folder, where it has one.")] = "",
     dtype: Dtype = "float32",
     cache: Cache = CACHE,
 ) -> None:
@@ -103,7 +101,7 @@ def analyse_evidence(
     value: Annotated[float, typer.Option(help="The steer value that is compared with none.")],
     text: Annotated[list[str] | None, typer.Option(help="A text; repeated.")] = None,
     path: Annotated[
-        Path | None, typer.Option(help="Instead, JSON lines with text, and spans that people marked."), Reads()
+        Path | None, typer.Option(help="Instead, JSON lines with text, and spans that people marked.")
     ] = None,
     held: Annotated[str, typer.Option(help="Values of other dimensions, `corpus=1`.")] = "",
     opposite: Annotated[bool, typer.Option(help="Compare with the opposite value.")] = False,
@@ -145,12 +143,8 @@ def analyse_evidence(
 @analyse.command("effects")
 def analyse_effects(
     output: Output,
-    spec: Annotated[
-        str,
-        typer.Option(help="The analysis as JSON: kind, block, settings, scorers, models, seeds."),
-        Reads(find=in_json),
-    ],
-    results: Annotated[Path, typer.Option(help="The folder of results."), Reads(MADE)] = Path("results"),
+    spec: Annotated[str, typer.Option(help="The analysis as JSON: kind, block, settings, scorers, models, seeds.")],
+    results: Annotated[Path, typer.Option(help="The folder of results."), Reads(below(*STUDIED))] = Path("results"),
 ) -> None:
     """Compute what several settings say together, as where quality breaks or whether effects add up.
 
@@ -166,7 +160,7 @@ def analyse_effects(
 def analyse_lora(
     output: Annotated[Path, OUTPUT, Writes(ADAPTER)],
     model: Model,
-    texts: Annotated[Path, typer.Option(help="Training texts (parquet)."), Reads()],
+    texts: Annotated[Path, typer.Option(help="Training texts (parquet).")],
     budget_rank: Annotated[int, typer.Option(help="It may have as many parameters as a steer of this rank.")],
     labels: Annotated[tuple[float, float], typer.Option(help="Lowest and highest label of the texts.")] = (-1, 1),
     count: Annotated[int, typer.Option(help="How many of the training texts, a fixed choice; 0 for all.")] = 0,
@@ -208,9 +202,7 @@ def analyse_cost(
     model: Model,
     steer: SteerFolder,
     at: Values,
-    training: Annotated[
-        Path | None, typer.Option(help="The training's benchmark file of Snakemake's."), Reads()
-    ] = None,
+    training: Annotated[Path | None, typer.Option(help="The training's benchmark file of Snakemake's.")] = None,
     dtype: Dtype = "float32",
 ) -> None:
     """Measure what a steer costs: parameters, bytes, training seconds, decoding time hooked and folded.

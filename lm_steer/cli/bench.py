@@ -6,14 +6,12 @@ from typing import Annotated
 import typer
 
 from lm_steer.cli.app import CACHE, Cache, Dtype, app
-from lm_steer.cli.paths import Reads, Writes
+from lm_steer.cli.paths import Input, Writes
 
 
 @app.command()
 def bench(
-    model: Annotated[
-        str, typer.Option(help="A model, as the other commands take it; instead of a shape."), Reads()
-    ] = "",
+    model: Annotated[Input, typer.Option(help="A model, as the other commands take it; instead of a shape.")] = "",
     shape: Annotated[str, typer.Option(help="Random weights of a known shape: gpt2, gpt2-large, …")] = "pythia-70m",
     device: Annotated[str, typer.Option(help="cpu or cuda; the first GPU where there is one.")] = "",
     dtype: Dtype = "float32",

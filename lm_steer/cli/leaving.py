@@ -8,13 +8,13 @@ from typing import Annotated, Literal
 import typer
 
 from lm_steer.cli.app import CACHE, OUTPUT, Cache, Dtype, Model, app
-from lm_steer.cli.paths import Reads, Writes
+from lm_steer.cli.paths import Input, Writes
 from lm_steer.outputs import EXPORT
 
 
 @app.command()
 def export(
-    steer: Annotated[str, typer.Argument(help="The folder of a steer, or its id on the hub."), Reads()],
+    steer: Annotated[Input, typer.Argument(help="The folder of a steer, or its id on the hub.")],
     model: Model,
     output: Annotated[Path, OUTPUT, Writes(EXPORT)],
     at: Annotated[str, typer.Option(help="Its values, `detox=5 corpus=1`; what is not named is at 0.")],

@@ -6,15 +6,17 @@ from typing import Annotated
 import typer
 
 from lm_steer.cli.app import Output, app
-from lm_steer.cli.paths import MADE, Reads, Writes, in_json
+from lm_steer.cli.paths import STUDIED, Reads, Writes, below
 
 
 @app.command()
 def record(
     output: Output,
-    study: Annotated[str, typer.Option(help="The whole study as JSON."), Reads(find=in_json)],
+    study: Annotated[str, typer.Option(help="The whole study as JSON.")],
     benchmarks: Annotated[Path, typer.Option(help="Where time and memory of the steps go, as one table."), Writes()],
-    results: Annotated[Path, typer.Option(help="The folder of results."), Reads((*MADE, "tables"))] = Path("results"),
+    results: Annotated[Path, typer.Option(help="The folder of results."), Reads(below(*STUDIED, "tables"))] = Path(
+        "results"
+    ),
 ) -> None:
     """Write down how a run was made: study, versions, machine, checksums of inputs, times and memory.
 

@@ -6,25 +6,21 @@ from typing import Annotated
 import typer
 
 from lm_steer.cli.app import OUTPUT, Commands, Output, app
-from lm_steer.cli.paths import MADE, SHOWN, Reads, Writes, in_json
+from lm_steer.cli.paths import SHOWN, STUDIED, Reads, Writes, below
 from lm_steer.outputs import FIGURES
 
 report = Commands(no_args_is_help=True, help="The page of a run and its figures; what differs between two runs.")
 app.add_typer(report, name="report")
 
-Results = Annotated[Path, typer.Option(help="The folder of results."), Reads(SHOWN)]
-Kept = Annotated[
-    Path | None, typer.Option(help="The study, as the workflow keeps it; by default RESULTS/study.json."), Reads()
-]
+Results = Annotated[Path, typer.Option(help="The folder of results."), Reads(below(*SHOWN))]
+Kept = Annotated[Path | None, typer.Option(help="The study, as the workflow keeps it; by default RESULTS/study.json.")]
 
 
 @app.command()
 def table(
     output: Output,
-    spec: Annotated[
-        str, typer.Option(help="The table as JSON: rows, settings, scorers, models, seeds."), Reads(find=in_json)
-    ],
-    results: Annotated[Path, typer.Option(help="The folder of results."), Reads(MADE)] = Path("results"),
+    spec: Annotated[str, typer.Option(help="The table as JSON: rows, settings, scorers, models, seeds.")],
+    results: Annotated[Path, typer.Option(help="The folder of results."), Reads(below(*STUDIED))] = Path("results"),
 ) -> None:
     """Compute one table: every metric with its interval and its difference to the unsteered row.
 

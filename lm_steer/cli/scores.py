@@ -6,15 +6,15 @@ from typing import Annotated
 import typer
 
 from lm_steer.cli.app import CACHE, OUTPUT, Cache, Dtype, Output, app
-from lm_steer.cli.paths import Reads, Writes, in_json
+from lm_steer.cli.paths import Input, Inputs, Writes
 from lm_steer.outputs import JUDGE
 
 
 @app.command()
 def judge(
     output: Annotated[Path, OUTPUT, Writes(JUDGE)],
-    held_out: Annotated[str, typer.Option(help="Labelled texts for its accuracy (parquet); not trained on."), Reads()],
-    exclude: Annotated[list[str], typer.Option(help="Texts or prompts it must not have seen; repeated."), Reads()],
+    held_out: Annotated[Input, typer.Option(help="Labelled texts for its accuracy (parquet); not trained on.")],
+    exclude: Annotated[Inputs, typer.Option(help="Texts or prompts it must not have seen; repeated.")],
 ) -> None:
     """Train the embedded sentiment judge.
 
@@ -29,12 +29,12 @@ def judge(
 def score(
     output: Output,
     kind: Annotated[str, typer.Option(help="profanity-check, bag-of-words, causal-lm, perspective or classifier.")],
-    file: Annotated[list[str], typer.Option(help="A generation file; repeated."), Reads()],
+    file: Annotated[Inputs, typer.Option(help="A generation file; repeated.")],
     resource: Annotated[
-        str, typer.Option(help="The judge's folder, or the model's of causal-lm and classifier."), Reads()
+        Input, typer.Option(help="The judge's folder, or the model's of causal-lm and classifier.")
     ] = "",
     prompts: Annotated[int, typer.Option(help="How many prompts of each file, the first ones; 0 for all.")] = 0,
-    scores: Annotated[str, typer.Option(help="Earlier scores (JSON lines), imported first."), Reads()] = "",
+    scores: Annotated[Input, typer.Option(help="Earlier scores (JSON lines), imported first.")] = "",
     mode: Annotated[str, typer.Option(help="perspective: live, or replay of what the store has.")] = "live",
     score: Annotated[str, typer.Option(help="perspective: summary (whole text) or span (first sentence).")] = "summary",
     queries_per_second: Annotated[float, typer.Option(help="perspective: the quota.")] = 1,
@@ -69,12 +69,8 @@ def score(
 @app.command()
 def agreement(
     output: Output,
-    file: Annotated[
-        list[str], typer.Option(help="Texts with Perspective's scores, in RealToxicityPrompts' form."), Reads()
-    ],
-    spec: Annotated[
-        str, typer.Option(help="Scorers as JSON: name, and kind, resource and keys of the kind."), Reads(find=in_json)
-    ],
+    file: Annotated[Inputs, typer.Option(help="Texts with Perspective's scores, in RealToxicityPrompts' form.")],
+    spec: Annotated[str, typer.Option(help="Scorers as JSON: name, and kind, resource and keys of the kind.")],
     pairs: Annotated[Path | None, typer.Option(help="Where the scores themselves go (parquet)."), Writes()] = None,
     cache: Cache = CACHE,
 ) -> None:

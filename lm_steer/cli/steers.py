@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from lm_steer.cli.app import CACHE, OUTPUT, Cache, Dtype, Model, app
-from lm_steer.cli.paths import Reads, Writes
+from lm_steer.cli.paths import Writes
 from lm_steer.lease import leased_device
 from lm_steer.outputs import STEER
 
@@ -16,12 +16,8 @@ from lm_steer.outputs import STEER
 def train(
     output: Annotated[Path, OUTPUT, Writes(STEER)],
     model: Model,
-    texts: Annotated[
-        Path, typer.Option(help="Training texts with labels in [-1, 1]: .csv, .jsonl or .parquet."), Reads()
-    ],
-    dev: Annotated[
-        Path | None, typer.Option(help="Texts for the dev loss; without, a tenth of the others."), Reads()
-    ] = None,
+    texts: Annotated[Path, typer.Option(help="Training texts with labels in [-1, 1]: .csv, .jsonl or .parquet.")],
+    dev: Annotated[Path | None, typer.Option(help="Texts for the dev loss; without, a tenth of the others.")] = None,
     text_column: Annotated[str, typer.Option(help="The column of the texts.")] = "text",
     label_column: Annotated[str, typer.Option(help="The column of the labels.")] = "label",
     revision: Annotated[str, typer.Option(help="The commit, for a model of the hub.")] = "",
@@ -99,7 +95,7 @@ def push(
 
 @app.command()
 def import_original(
-    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of the authors' own code."), Reads()],
+    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of the authors' own code.")],
     output: Annotated[Path, OUTPUT, Writes(STEER)],
     dimensions: Annotated[str, typer.Option(help="Names of its dimensions in their order, by comma.")],
 ) -> None:

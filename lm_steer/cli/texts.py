@@ -6,20 +6,14 @@ from typing import Annotated
 import typer
 
 from lm_steer.cli.app import CACHE, Cache, Dtype, Model, Output, app
-from lm_steer.cli.paths import Reads, Writes
+from lm_steer.cli.paths import Reads, Writes, below
 from lm_steer.lease import leased_device
 
 
-def job_inputs(jobs: list[str]) -> list[str]:
-    """Return the prompt files and steers of jobs, as `--job` has them."""
-    parts = [job.split("|") for job in jobs if job.count("|") > 1]
-    steers = [term.split()[0] for _, _, terms, *_ in parts for term in terms.split(" + ") if term.strip()]
-    return [prompts for _, prompts, *_ in parts] + steers
-
-
-def job_outputs(jobs: list[str]) -> list[str]:
-    """Return the files that jobs write; one that is not well-formed is refused when it is read."""
-    return [job.split("|")[0] for job in jobs if job.count("|") > 1]
+def _paths_of(job: str) -> list[str]:
+    """Return output, prompts and steers of a job; one that is not well-formed is refused when it is read."""
+    output, prompts, steers, *_ = [*job.split("|"), "", ""]
+    return [output, prompts, *(term.split()[0] for term in steers.split(" + ") if term.strip())]
 
 
 @app.command()
@@ -33,8 +27,8 @@ def generate(
             "(`FOLDER name=5 corpus=1`, several folders joined by ` + `, or nothing). A fourth part, `top_p=1.0 "
             "top_k=50`, is sampling of this file's own."
         ),
-        Reads(find=job_inputs),
-        Writes(find=job_outputs),
+        Reads(lambda jobs: [path for job in jobs for path in _paths_of(job)[1:]]),
+        Writes(find=lambda jobs: [_paths_of(job)[0] for job in jobs]),
     ],
     samples: int = 25,
     new_tokens: int = 20,
@@ -66,7 +60,7 @@ def gather(
     output: Annotated[list[Path], typer.Argument(help="Files to be made of their shards, below FOLDER."), Writes()],
     shards: Annotated[int, typer.Option(help="How many shards there are.")],
     folder: Annotated[
-        Path, typer.Option(help="Where shards/1-of-4/PATH and so on are, and PATH goes."), Reads(("shards",))
+        Path, typer.Option(help="Where shards/1-of-4/PATH and so on are, and PATH goes."), Reads(below("shards"))
     ],
 ) -> None:
     """Join generations, or scores, that were made in shards, in the order of the prompts.
@@ -81,7 +75,7 @@ def gather(
 @app.command()
 def external(
     output: Output,
-    path: Annotated[Path, typer.Option(help="Generations made elsewhere, JSON lines in the field's form."), Reads()],
+    path: Annotated[Path, typer.Option(help="Generations made elsewhere, JSON lines in the field's form.")],
 ) -> None:
     """Take in generations of another method, to be scored beside one's own.
 
