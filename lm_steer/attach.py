@@ -5,17 +5,24 @@
     handle = steer.attach(model)             # the same handle, while the model carries this steer
     with handle.at(detox=[5, 0, -5]):        # a value for each row of the batch
         model(**inputs)
+    handle.set(detox=5)                      # until handle.reset(), for notebooks
     handle.remove()                          # or `with steer.attach(model) as handle:`, or attach another steer
 
 The hook sits on `model.get_output_embeddings()`, so any causal LM of transformers will do, wrapped by PEFT, quantised
 or spread over devices, and its `state_dict` keeps its keys. It is registered once: torch.compile does not look for
-hooks that come or go, but it does see new values in the same buffer.
+hooks that come or go, but it does see new values in the same buffer. The values are thus the model's: while a block is
+open, another thread or a suspended generator cannot open one of its own.
 """
 
+import inspect
+import sys
+import threading
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from types import TracebackType
-from typing import Self
+from dataclasses import dataclass
+from types import FrameType, TracebackType
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -25,6 +32,32 @@ from lm_steer.errors import LMSteerError
 from lm_steer.steer import Steer
 
 Value = float | Sequence[float] | np.ndarray | Tensor
+GENERATORS = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
+# One that its holder may take again: the end of a forgotten generator may come at any time.
+_LOCK = threading.RLock()
+
+
+@dataclass(frozen=True, eq=False)
+class _Block:
+    """The values of one `with`, and the thread and the frame that opened it."""
+
+    values: Tensor
+    thread: int
+    opener: FrameType
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether the block belongs to another thread, or to a generator that is suspended: its frame has no caller."""
+        suspended = self.opener.f_code.co_flags & GENERATORS and self.opener.f_back is None
+        return bool(suspended) or self.thread != threading.get_ident()
+
+
+def _opener() -> FrameType:
+    """Return the frame whose `with` opens a block; functions of contextlib, and for it, act for their caller."""
+    frame = sys._getframe(1)
+    while frame.f_back and "contextlib" in (frame.f_globals["__name__"], frame.f_back.f_globals["__name__"]):
+        frame = frame.f_back
+    return frame
 
 
 class Handle:
@@ -34,16 +67,23 @@ class Handle:
     @torch.inference_mode(False)
     def __init__(self, head: nn.Module, steer: Steer) -> None:
         self.steer, self.head = steer, head
-        self.values = torch.zeros(1, len(steer.dimensions))
-        self.open = 0
+        # Weak, so that a model is freed with its last user.
+        self.model: weakref.ref[nn.Module] | None = None
+        self.base = torch.zeros(1, len(steer.dimensions))
+        self.blocks: list[_Block] = []
+        self.values = self.base.clone()
         weight = _weight(head)
         # A weight that is quantised, or elsewhere for now, says nothing of what will reach the head.
         known = weight.is_floating_point() and not weight.is_meta
         self._place(weight if known else self.values)
         if steer.kind == "offset":
-            self._hook = head.register_forward_hook(lambda _, inputs, output: output + self._shift(output))
+            self._hook = head.register_forward_hook(self._steer_output)
         else:
-            self._hook = head.register_forward_pre_hook(lambda _, inputs: (self.steered(inputs[0]), *inputs[1:]))
+            self._hook = head.register_forward_pre_hook(self._steer_input)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy or pickle starts outside every block, and meets its model at the next `attach`."""
+        return {**self.__dict__, "model": None, "blocks": [], "values": self.base.clone(), "placed": None}
 
     def __enter__(self) -> Self:
         return self
@@ -53,8 +93,15 @@ class Handle:
 
     @property
     def attached(self) -> bool:
-        """Whether the steer still sits on the model."""
-        return getattr(self.head, "lm_steer_handle", None) is self
+        """Whether the steer still sits on the model's head, which resizing, folding or wrapping may replace."""
+        model = self.model and self.model()
+        return _handle_on(self.head) is self and (model is None or output_head(model) is self.head)
+
+    def _steer_input(self, _: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        return self.steered(inputs[0]), *inputs[1:]
+
+    def _steer_output(self, _: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
+        return output + self._shift(output)
 
     def steered(self, hidden: Tensor) -> Tensor:
         """Return h' for head inputs of shape (…, hidden), rows first; for `multiply` and `add`."""
@@ -97,43 +144,73 @@ class Handle:
 
     @contextmanager
     def at(self, values: Mapping[str, Value] | None = None, /, **named: Value) -> Iterator["Handle"]:
-        """Set steer values, by mapping or by name, and restore the former ones at the end, whatever happens.
+        """Set steer values, by mapping or by name, for the length of a `with`; then those around it hold again.
 
         A value is a number, or a list, array or tensor with one number a row of the batch (rows that `generate`
         repeats, by `num_return_sequences` or beams, follow). Dimensions that are not named are at 0.
-        Raises LMSteerError for an unknown dimension, a value that is not finite, lists of unequal length, and where
-        the steer has been taken off the model.
+        Raises LMSteerError for an unknown dimension, a value that is not finite, lists of unequal length, where the
+        steer no longer sits on the model's head, and while another thread or a suspended generator is in a block.
         """
-        if not self.attached:
-            raise LMSteerError("the steer was taken off the model: attach it again")
-        before = self.values.clone()
-        self.open += 1
+        block = _Block(self._checked(values, named), threading.get_ident(), _opener())
         try:
-            self._set(self._tensor({**(values or {}), **named}))
+            with _LOCK:
+                if self.blocks and self.blocks[-1].is_elsewhere:
+                    raise LMSteerError("another thread or generator is inside a `with` of this steer: let it end first")
+                self.blocks.append(block)
+                self._update()
             yield self
         finally:
-            self.open -= 1
-            self._set(before)
+            with _LOCK:
+                # Blocks may end in any order.
+                if block in self.blocks:
+                    self.blocks.remove(block)
+                self._update()
+
+    def set(self, values: Mapping[str, Value] | None = None, /, **named: Value) -> Self:
+        """Set the values, as for `at`, that hold outside of blocks until `reset`; LMSteerError inside a block."""
+        values = self._checked(values, named)
+        with _LOCK:
+            if self.blocks:
+                raise LMSteerError("the steer is inside a `with`: leave it before its lasting values are set")
+            self.base = values
+            self._update()
+        return self
+
+    def reset(self) -> Self:
+        """Set every value to 0, the unsteered model."""
+        return self.set()
+
+    def _checked(self, values: Mapping[str, Value] | None, named: Mapping[str, Value]) -> Tensor:
+        """Return values as a tensor (rows or 1, dimensions) for a steer that can act on them."""
+        if not self.attached:
+            raise LMSteerError(
+                "the steer is no longer on the model's head, which may have been replaced: attach it again"
+            )
+        if model := self.model and self.model():
+            check_fit(self.steer, model)
+        if not isinstance(values, Mapping | None):
+            raise LMSteerError(
+                f"steer values are given by name, as at(style=5) or at({{'style': 5}}), not as {values!r}"
+            )
+        return self._tensor({**(values or {}), **named})
 
     def _tensor(self, values: Mapping[str, Value]) -> Tensor:
         # Arrays of numpy and tensors are lists here.
         values = {name: value.tolist() if hasattr(value, "tolist") else value for name, value in values.items()}
-        lengths = {len(value) for value in values.values() if isinstance(value, Sequence)}
+        lists = {
+            name: value for name, value in values.items() if isinstance(value, Sequence) and not isinstance(value, str)
+        }
+        lengths = {len(value) for value in lists.values()}
         if len(lengths) > 1 or 0 in lengths:
             raise LMSteerError(f"the lists of steer values have lengths {sorted(lengths)}: give one value a row")
-        rows = lengths.pop() if lengths else 1
-        return torch.stack(
-            [
-                self.steer.vector(
-                    {name: value[row] if isinstance(value, Sequence) else value for name, value in values.items()}
-                )
-                for row in range(rows)
-            ]
-        )
+        rows = [{name: value[row] for name, value in lists.items()} for row in range(max(lengths, default=1))]
+        return torch.stack([self.steer.vector({**values, **row}) for row in rows])
 
     @torch.inference_mode(False)
-    def _set(self, values: Tensor) -> None:
-        if values.shape == self.values.shape:
+    def _update(self) -> None:
+        """Let the innermost block's values act, or outside of blocks those of `set`."""
+        values = self.blocks[-1].values if self.blocks else self.base
+        if values.shape == self.values.shape and not self.values.is_inference():
             self.values.copy_(values)
         else:
             # Another number of rows: a compiled model compiles once more, as for any new batch size.
@@ -142,28 +219,40 @@ class Handle:
     def remove(self) -> None:
         """Take the steer off the model."""
         self._hook.remove()
-        if self.attached:
+        if _handle_on(self.head) is self:
             del self.head.lm_steer_handle
 
 
 def attach(model: nn.Module, steer: Steer) -> Handle:
     """Put `steer` on a causal LM and return its handle; every value starts at 0.
 
-    A model that carries this very steer gives its handle again; another one is taken off. Raises LMSteerError where
-    the steer's width is not the model's, where it was made for a model of another type, and inside a `with` of
-    another steer.
+    A model that carries an equal steer gives its handle again; another one is taken off. Raises LMSteerError where
+    the steer's width is not the model's, where it was made for a model of another type, and while another steer acts.
     """
-    head = output_head(model)
     check_fit(steer, model)
-    present = getattr(head, "lm_steer_handle", None)
-    if present is not None and present.steer is steer:
-        return present
-    if present is not None and present.open:
-        raise LMSteerError("the model is being steered by another steer: leave its `with`, or attach their sum")
-    if present is not None:
-        present.remove()
-    head.lm_steer_handle = Handle(head, steer)
-    return head.lm_steer_handle
+    head = output_head(model)
+    handle = _handle_on(head)
+    if handle is None or handle.steer != steer:
+        detach(model)
+        handle = head.lm_steer_handle = Handle(head, steer)
+    handle.model = weakref.ref(model)
+    return handle
+
+
+def detach(model: nn.Module) -> None:
+    """Take any steer off a model, also from a head that has been wrapped since; LMSteerError while one acts."""
+    handles = [handle for handle in map(_handle_on, model.modules()) if handle]
+    if any(handle.blocks or handle.base.any() for handle in handles):
+        raise LMSteerError(
+            "the model is being steered by another steer: leave its `with`, `reset` it, or attach their sum"
+        )
+    for handle in handles:
+        handle.remove()
+
+
+def _handle_on(head: nn.Module) -> Handle | None:
+    # Wrappers pass on the attributes of what they wrap, and a wrapped head is another one.
+    return head.__dict__.get("lm_steer_handle")
 
 
 def output_head(model: nn.Module) -> nn.Module:

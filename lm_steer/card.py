@@ -38,7 +38,7 @@ def card(
     """
     about = steer.about
     # The hub's own ids alone: it links them.
-    base = about.get("model", "")
+    base = str(about.get("model", ""))
     metadata = ModelCardData(
         library_name="lm-steer",
         tags=["lm-steer", "controlled-generation"],

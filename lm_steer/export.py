@@ -22,7 +22,7 @@ from lm_steer.attach import check_fit, output_head
 from lm_steer.engines import check_engine
 from lm_steer.errors import LMSteerError
 from lm_steer.files import read_json, replacing, write_json
-from lm_steer.fold import fold
+from lm_steer.fold import check_linear, fold
 from lm_steer.models import LoadedModel, load_model
 from lm_steer.outputs import EXPORT
 from lm_steer.progress import say
@@ -61,6 +61,10 @@ def export(
     plain = _logits(loaded.model, ids)
     with steer.attach(loaded.model) as handle, handle.at(values):
         expected = _logits(loaded.model, ids)
+    if not expected.isfinite().all() or torch.equal(expected, plain):
+        raise LMSteerError(
+            f"at these values the steer changes no logits, or to no finite ones, in {dtype}: choose others"
+        )
     with replacing(output, EXPORT) as temporary:
         write = _write_checkpoint if form == "checkpoint" else _write_adapter
         write(loaded, steer, values, temporary)
@@ -80,8 +84,7 @@ def export(
 
 def _check_form(steer: Steer, model: PreTrainedModel, form: str) -> None:
     head = output_head(model)
-    if not isinstance(head, nn.Linear):
-        raise LMSteerError(f"the head is a {type(head).__name__}: a steer is exported only into a linear one")
+    check_linear(head, "is exported")
     if steer.kind == "multiply":
         return
     if form == "adapter":

@@ -13,20 +13,19 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from lm_steer.attach import check_fit, output_head
+from lm_steer.attach import check_fit, detach, output_head
 from lm_steer.errors import LMSteerError
 from lm_steer.steer import Steer
 
 
 @torch.no_grad()
 def fold(model: nn.Module, steer: Steer, values: Mapping[str, float]) -> nn.Linear:
-    """Replace the model's head by a steered one, in place, and return it.
+    """Replace the model's head by a steered one, in place, and return it; a steer that is attached is taken off.
 
-    Raises LMSteerError where the head is not linear, or the steer or its values do not fit.
+    Raises LMSteerError where the head is not linear, the steer or its values do not fit, and while a steer acts.
     """
     head = output_head(model)
-    if not isinstance(head, nn.Linear):
-        raise LMSteerError(f"the head is a {type(head).__name__}: a steer folds only into a linear one")
+    check_linear(head, "folds")
     vocabulary, hidden = head.weight.shape
     check_fit(steer, model)
     vector = steer.vector(values).to(head.weight.device)
@@ -44,8 +43,20 @@ def fold(model: nn.Module, steer: Steer, values: Mapping[str, float]) -> nn.Line
     if has_bias:
         folded.bias.copy_(bias)
     folded.requires_grad_(False)
+    if not all(parameter.isfinite().all() for parameter in folded.parameters()):
+        raise LMSteerError(
+            f"at these values the folded head does not fit into {folded.weight.dtype}: choose lower ones"
+        )
+    detach(model)
     # Both configs: otherwise tie_weights() or resize_token_embeddings() would silently undo it.
     model.config.tie_word_embeddings = False
     model.config.get_text_config().tie_word_embeddings = False
     model.set_output_embeddings(folded)
     return folded
+
+
+def check_linear(head: nn.Module, how: str) -> None:
+    """Raise LMSteerError unless a head is a plain linear map, into which a steer `how` (folds, is exported)."""
+    if not isinstance(head, nn.Linear) or not head.weight.is_floating_point() or head.weight.is_meta:
+        kind = f"{type(head).__module__}.{type(head).__name__}"
+        raise LMSteerError(f"the head is a {kind}: a steer {how} only into a torch.nn.Linear that is loaded as it is")

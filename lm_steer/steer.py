@@ -5,28 +5,29 @@
     steer = Steer.from_pretrained("results/steers/smollm2/sentiment/seed0")       # or an id on the hub
     with steer.attach(model).at(sentiment=5):
         model.generate(**inputs)
-    2 * steer + other                         # scale, add: dimensions of the same name are summed
+    2 * steer + other / 3                     # scale, add, sum(): dimensions of the same name are summed
 
 Three kinds exist: `multiply` is the map above; `add` shifts the head's input, h' = h + ε Σ v_k a_k; `offset`
 shifts the logits, logits = head(h) + ε Σ v_k o_k (a static bias over the vocabulary, the paper's Soft-Blacklist).
 """
 
 import json
-import math
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from importlib import import_module
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from lm_steer.errors import LMSteerError
-from lm_steer.files import read_json, replacing
+from lm_steer.files import fitting, read_json, replacing
+from lm_steer.formats import read_tensors
 
 if TYPE_CHECKING:
     from lm_steer.analyse.directions import Direction
@@ -35,12 +36,13 @@ if TYPE_CHECKING:
     from lm_steer.models import LoadedModel
 
 FORMAT = 1
+LARGEST = torch.finfo(torch.float32).max
 FILES = ("steer.safetensors", "steer_config.json")
 WEIGHTS_OF = {"multiply": ("A", "B"), "add": ("a",), "offset": ("o",)}
 INITIAL_STD = {"multiply": 0.01, "add": 1.0, "offset": 1.0}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Steer:
     """Named dimensions and their weights, in float32.
 
@@ -49,28 +51,33 @@ class Steer:
     add          a: (dimensions, hidden)              the head's input
     offset       o: (dimensions, vocabulary)          the logits
 
-    `about` is free-form provenance (model, dataset, seed, …); it is saved and does not act.
-    Raises LMSteerError where names repeat, shapes disagree, or ε is no finite number.
+    `about` is free-form provenance (model, dataset, seed, …); it is saved, does not act, and is not compared by `==`.
+    Raises LMSteerError where names repeat, shapes disagree, or ε or a weight is not a finite number.
     """
 
     dimensions: tuple[str, ...]
     weights: dict[str, Tensor]
     kind: str = "multiply"
     epsilon: float = 1e-3
-    about: dict[str, Any] = field(default_factory=dict, compare=False)
+    about: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.kind not in WEIGHTS_OF:
+        if self.kind not in tuple(WEIGHTS_OF):
             raise LMSteerError(f"unknown kind of steer '{self.kind}': choose {', '.join(WEIGHTS_OF)}")
         if tuple(self.weights) != WEIGHTS_OF[self.kind]:
             raise LMSteerError(
                 f"a steer of kind {self.kind} has weights {', '.join(WEIGHTS_OF[self.kind])}; "
                 f"found {', '.join(self.weights) or 'none'}"
             )
-        if not isinstance(self.epsilon, (int, float)) or not math.isfinite(self.epsilon):
+        if not all(isinstance(weight, Tensor) and weight.isfinite().all() for weight in self.weights.values()):
+            raise LMSteerError("the weights of a steer are not all finite numbers")
+        if not is_finite(self.epsilon):
             raise LMSteerError(f"the epsilon of a steer is a finite number, not {self.epsilon!r}")
-        if not all(isinstance(name, str) and name for name in self.dimensions):
-            raise LMSteerError(f"the dimensions of a steer are names: {self.dimensions!r}")
+        if not isinstance(self.about, dict):
+            raise LMSteerError(f"the provenance (about) of a steer is a dictionary, not {self.about!r}")
+        names = isinstance(self.dimensions, tuple) and all(isinstance(name, str) and name for name in self.dimensions)
+        if not names or not self.dimensions:
+            raise LMSteerError(f"the dimensions of a steer are a tuple of names, not {self.dimensions!r}")
         if len(set(self.dimensions)) != len(self.dimensions):
             raise LMSteerError(f"the dimensions of a steer need names of their own: {', '.join(self.dimensions)}")
         shapes = {name: tuple(weight.shape) for name, weight in self.weights.items()}
@@ -113,13 +120,15 @@ class Steer:
 
     def vector(self, values: Mapping[str, float]) -> Tensor:
         """Turn named steer values into a vector (dimensions,); a dimension that is not named is at 0."""
+        if not isinstance(values, Mapping):
+            raise LMSteerError(f"steer values go by the name of their dimension, like {{'style': 5}}: not {values!r}")
         for name, value in values.items():
             if name not in self.dimensions:
                 raise LMSteerError(
                     f"the steer has no dimension '{name}': it has {', '.join(self.dimensions) or 'none'}"
                 )
-            if not math.isfinite(value):
-                raise LMSteerError(f"the value of dimension '{name}' must be a finite number, not {value}")
+            if not is_finite(value):
+                raise LMSteerError(f"the value of dimension '{name}' must be a finite number, not {value!r}")
         return torch.tensor([float(values.get(name, 0.0)) for name in self.dimensions])
 
     def matrix(self, values: Mapping[str, float]) -> Tensor:
@@ -146,22 +155,44 @@ class Steer:
         """Return where in a text the steer at these values shows; see `lm_steer.analyse.evidence`."""
         return _aside("analyse.evidence").evidence(self, loaded, text, values, **options)
 
+    def __repr__(self) -> str:
+        size = f"width {self.width}" + (f", rank {self.rank}" if self.rank is not None else "")
+        return f"Steer({', '.join(self.dimensions)}: {self.kind}, {size}, ε {self.epsilon})"
+
     # --- algebra -----------------------------------------------------------------------------------------
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the other has the same dimensions, kind, ε and weights, bit for bit; a steer has thus no hash."""
+        if self is other or not isinstance(other, Steer):
+            return self is other or NotImplemented
+        mine, yours = ((one.dimensions, one.kind, one.epsilon) for one in (self, other))
+        return mine == yours and all(
+            torch.equal(weight.cpu(), other.weights[name].cpu()) for name, weight in self.weights.items()
+        )
 
     def __mul__(self, factor: float) -> Self:
         """Scale the effect: `2 * s` at 1 is `s` at 2. Only A is scaled, so that the map scales linearly."""
-        if not isinstance(factor, (int, float)):
+        if not isinstance(factor, Real):
             return NotImplemented
+        if not is_finite(factor):
+            raise LMSteerError(f"a steer is multiplied by a finite number, not by {factor}")
         first = WEIGHTS_OF[self.kind][0]
-        return replace(self, weights={**self.weights, first: self.weights[first] * factor})
+        return replace(self, weights={**self.weights, first: self.weights[first] * float(factor)})
 
     __rmul__ = __mul__
+
+    def __truediv__(self, divisor: float) -> Self:
+        if not isinstance(divisor, Real):
+            return NotImplemented
+        if not is_finite(divisor) or not divisor:
+            raise LMSteerError(f"a steer is divided by a finite number other than 0, not by {divisor}")
+        return self * (1 / divisor)
 
     def __neg__(self) -> Self:
         return self * -1.0
 
     def __sub__(self, other: Self) -> Self:
-        return self + -other
+        return self + -other if isinstance(other, Steer) else NotImplemented
 
     def __add__(self, other: Self) -> Self:
         """Add the maps of dimensions of the same name, and keep the others: ranks add up where B differs."""
@@ -172,6 +203,8 @@ class Steer:
                 f"steers add up only where kind and width agree: {self.kind} of width {self.width}, "
                 f"{other.kind} of width {other.width}"
             )
+        if not self.epsilon or not other.epsilon:
+            raise LMSteerError("a steer whose epsilon is 0 does nothing, and has no sum with another")
         names = self.dimensions + tuple(name for name in other.dimensions if name not in self.dimensions)
         # The sum carries the ε of the first; the second's maps are rescaled to it.
         mine = {name: self._map(name) for name in self.dimensions}
@@ -190,6 +223,10 @@ class Steer:
         }
         return replace(self, dimensions=names, weights=weights, about=about)
 
+    def __radd__(self, other: object) -> Self:
+        """Let `sum` start at its 0."""
+        return self if isinstance(other, int) and other == 0 else NotImplemented
+
     def _map(self, name: str) -> Any:
         index = self.dimensions.index(name)
         parts = tuple(weight[index] for weight in self.weights.values())
@@ -202,7 +239,10 @@ class Steer:
     # --- on disk -----------------------------------------------------------------------------------------
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write steer.safetensors and steer_config.json into `folder`, whole or not at all."""
+        """Write steer.safetensors and steer_config.json into `folder`, both or neither.
+
+        Raises LMSteerError where JSON cannot hold the provenance.
+        """
         config = {
             "format": FORMAT,
             "kind": self.kind,
@@ -212,11 +252,15 @@ class Steer:
             "rank": self.rank,
             "about": self.about,
         }
-        tensors = {name: weight.detach().float().cpu().contiguous() for name, weight in self.weights.items()}
-        with replacing(Path(folder) / "steer.safetensors") as temporary:
-            save_file(tensors, temporary)
-        with replacing(Path(folder) / "steer_config.json") as temporary:
-            temporary.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        try:
+            text = json.dumps(config, indent=2, allow_nan=False) + "\n"
+        except (TypeError, ValueError, RecursionError) as error:
+            raise LMSteerError(f"JSON cannot hold the provenance (about) of the steer: {error}") from None
+        tensors = {name: weight.detach().to("cpu", torch.float32) for name, weight in self.weights.items()}
+        tensors = {name: weight.clone(memory_format=torch.contiguous_format) for name, weight in tensors.items()}
+        with replacing(Path(folder) / FILES[1]) as config_file, replacing(Path(folder) / FILES[0]) as weights_file:
+            config_file.write_text(text, encoding="utf-8")
+            save_file(tensors, weights_file)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, revision: str | None = None) -> Self:
@@ -225,20 +269,18 @@ class Steer:
         Raises LMSteerError where it is missing, newer than this version, or damaged.
         """
         place = located(folder, revision)
-        config = read_json(place / FILES[1])
-        if not isinstance(config, dict) or config.get("format") != FORMAT:
-            found = config.get("format") if isinstance(config, dict) else type(config).__name__
-            raise LMSteerError(f"{folder}: a steer of format {found}, this version reads {FORMAT}: update lm-steer")
+        config = read_json(place / FILES[1], {"format": int})
+        if config["format"] != FORMAT:
+            raise LMSteerError(
+                f"{folder}: a steer of format {config['format']}, this version reads {FORMAT}: update lm-steer"
+            )
+        fitting(config, {"kind": str, "dimensions": [str], "epsilon": int | float}, place / FILES[1])
+        tensors = {name: tensor.float() for name, tensor in read_tensors(place / FILES[0])[0].items()}
+        weights = {name: tensors[name] for name in WEIGHTS_OF.get(config["kind"], ()) if name in tensors}
         try:
-            weights = {name: weight.float() for name, weight in load_file(place / FILES[0]).items()}
-            kind = config["kind"]
-            ordered = {name: weights[name] for name in WEIGHTS_OF.get(kind, tuple(weights))}
-            steer = cls(tuple(config["dimensions"]), ordered, kind, config["epsilon"], config.get("about", {}))
-        except (SafetensorError, FileNotFoundError, KeyError, TypeError) as error:
+            return cls(tuple(config["dimensions"]), weights, config["kind"], config["epsilon"], config.get("about", {}))
+        except LMSteerError as error:
             raise LMSteerError(f"{folder}: not a whole steer ({error}): train or download it again") from None
-        if not all(torch.isfinite(weight).all() for weight in weights.values()):
-            raise LMSteerError(f"{folder}: its weights are not all finite numbers: train or download it again")
-        return steer
 
     def push_to_hub(self, repo: str, **options: Any) -> str:
         """Commit the steer, with a model card, to a repository of the hub; see `lm_steer.share.push`."""
@@ -247,18 +289,26 @@ class Steer:
 
 def compose(steers: Mapping[str, Steer]) -> Steer:
     """Join the steers of several trainings into one, each dimension qualified by its steer's name."""
-    named = [steer.renamed(name) for name, steer in steers.items()]
-    total = named[0]
-    for steer in named[1:]:
-        total = total + steer
-    return total
+    if not steers:
+        raise LMSteerError("there are no steers to compose: give at least one")
+    return sum(steer.renamed(name) for name, steer in steers.items())
 
 
 def located(folder: str | Path, revision: str | None = None) -> Path:
     """Return the folder of a steer's files; owner/name that is no folder here is fetched from the hub."""
-    if isinstance(folder, str) and not Path(folder).exists() and re.fullmatch(r"[\w.-]+/[\w.-]+", folder):
+    if isinstance(folder, str | Path) and os.path.isdir(folder) and str(folder):
+        return Path(folder)
+    if isinstance(folder, str) and re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", folder) and not os.path.exists(folder):
         return _aside("share").fetch(folder, revision)
-    return Path(folder)
+    raise LMSteerError(f"{str(folder)!r} is not a steer: give its folder, or owner/name of the hub")
+
+
+def is_finite(value: object) -> bool:
+    """Whether a value is one number, and float32 can hold it."""
+    try:
+        return not isinstance(value, str | bytes | bool) and abs(float(value)) <= LARGEST
+    except (TypeError, ValueError, OverflowError, RuntimeError):
+        return False
 
 
 def _aside(module: str) -> Any:

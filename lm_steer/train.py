@@ -8,6 +8,7 @@ own; the other one is set to each text's label (paper, section 3.2; the original
 """
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -116,6 +117,7 @@ def train(
         progress.skip(step)
         if not log:
             log.append({"step": 0, "dev_loss": dev_loss()})
+            _check_finite(log, recipe, "check the model's weights, dtype and epsilon")
         while step < recipe.steps:
             indices = draw[step].tolist()
             if recipe.loss_on_padding:
@@ -136,12 +138,21 @@ def train(
                 log += [{**row, "loss": row["loss"].item()} for row in recent]
                 recent.clear()
                 log[-1]["dev_loss"] = dev_loss()
+                _check_finite(log, recipe, "lower learning_rate")
                 checkpoint.save(step, weights, optimizer, log)
             progress.advance(1, f"loss {log[-1]['loss']:.3f}" if "loss" in log[-1] else "")
     learned = {name: weight.detach().cpu() for name, weight in weights.items()}
     if not all(torch.isfinite(weight).all() for weight in learned.values()):
         raise LMSteerError(f"the training of {recipe.name} diverged (weights are not finite): lower learning_rate")
     return Steer(recipe.dimensions, learned, recipe.kind, recipe.epsilon), log
+
+
+def _check_finite(log: list[dict[str, float]], recipe: Recipe, advice: str) -> None:
+    for row in log:
+        if not all(map(math.isfinite, row.values())):
+            raise LMSteerError(
+                f"the training of {recipe.name} diverged: no finite loss at step {row['step']}: {advice}"
+            )
 
 
 def steered_nll(

@@ -1,10 +1,14 @@
+import copy
 import json
 import math
+import operator
 from dataclasses import replace
 
 import pytest
 import tiny
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from lm_steer import LMSteerError, Steer
@@ -146,13 +150,13 @@ def saved(tmp_path):
 def test_a_truncated_file_of_weights_is_refused(saved, keep):
     path = saved / "steer.safetensors"
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(LMSteerError, match="not a whole steer"):
+    with pytest.raises(LMSteerError, match=r"steer\.safetensors is not a whole"):
         Steer.from_pretrained(saved)
 
 
 def test_missing_weights_are_refused(saved):
     (saved / "steer.safetensors").unlink()
-    with pytest.raises(LMSteerError, match="not a whole steer"):
+    with pytest.raises(LMSteerError, match=r"steer\.safetensors: there is no such file"):
         Steer.from_pretrained(saved)
 
 
@@ -163,23 +167,30 @@ def test_missing_weights_are_refused(saved):
         ({"kind": "add"}, "not a whole steer"),
         ({"kind": "divide"}, "unknown kind"),
         ({"dimensions": ["style", "corpus"]}, "do not fit 2 dimensions"),
-        ({"epsilon": None}, None),
-        ({"epsilon": "much"}, "a finite number, not 'much'"),
-        ({"dimensions": [7]}, "are names"),
-        ({"dimensions": 7}, "not a whole steer"),
+        ({"dimensions": []}, "tuple of names"),
+        ({"dimensions": [""]}, "tuple of names"),
+        ({"dimensions": [7]}, r"steer_config\.json, dimensions\[0\]: expected text, found '7'"),
+        ({"dimensions": "s"}, "dimensions: expected a list"),
+        ({"kind": ["add"]}, "kind: expected text"),
+        ({"epsilon": ...}, "'epsilon' is missing"),
+        ({"epsilon": "much"}, "epsilon: expected a number, found 'much'"),
+        ({"epsilon": True}, "epsilon: expected a number"),
+        ({"epsilon": 10**39}, "finite number"),
+        ({"about": None}, "a dictionary, not None"),
+        ({"about": ["gpt2"]}, "a dictionary"),
     ],
 )
 def test_a_config_that_does_not_fit_is_refused(saved, change, message):
     path = saved / "steer_config.json"
     config = {**json.loads(path.read_text()), **change}
-    path.write_text(json.dumps({key: value for key, value in config.items() if value is not None}))
+    path.write_text(json.dumps({key: value for key, value in config.items() if value is not ...}))
     with pytest.raises(LMSteerError, match=message):
         Steer.from_pretrained(saved)
 
 
 def test_a_config_that_is_no_object_is_refused(saved):
     (saved / "steer_config.json").write_text("[1, 2]")
-    with pytest.raises(LMSteerError, match="a steer of format list"):
+    with pytest.raises(LMSteerError, match="expected a mapping"):
         Steer.from_pretrained(saved)
 
 
@@ -187,7 +198,7 @@ def test_weights_that_are_not_finite_are_refused(saved):
     weights = load_file(saved / "steer.safetensors")
     weights["A"][0, 0, 0] = math.nan
     save_file(weights, saved / "steer.safetensors")
-    with pytest.raises(LMSteerError, match="not all finite"):
+    with pytest.raises(LMSteerError, match="numbers that are not finite"):
         Steer.from_pretrained(saved)
 
 
@@ -204,10 +215,162 @@ def test_a_missing_folder_is_named(tmp_path):
         Steer.from_pretrained(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("place", ["", "nowhere", "./nowhere", "../no/where", 5, None, b"steer", "a\0b", "x" * 5000])
+def test_what_is_no_folder_of_a_steer_is_refused(place):
+    with pytest.raises(LMSteerError, match="is not a steer: give its folder"):
+        Steer.from_pretrained(place)
+
+
+def test_a_file_in_place_of_the_folder_is_refused(saved):
+    with pytest.raises(LMSteerError, match="is not a steer: give its folder"):
+        Steer.from_pretrained(saved / "steer_config.json")
+
+
+@pytest.mark.parametrize("about", [{"when": {1, 2}}, {"loss": math.nan}, {("a", "b"): 1}], ids=repr)
+def test_provenance_that_json_cannot_hold_leaves_a_saved_steer_as_it_is(saved, about):
+    before = {path.name: path.read_bytes() for path in saved.iterdir()}
+    with pytest.raises(LMSteerError, match="JSON cannot hold the provenance"):
+        replace(steer("style", seed=1), about=about).save_pretrained(saved)
+    assert {path.name: path.read_bytes() for path in saved.iterdir()} == before
+    with pytest.raises(LMSteerError, match="JSON cannot hold the provenance"):
+        replace(steer("style"), about=about).save_pretrained(saved.parent / "another")
+    assert not (saved.parent / "another").exists()
+
+
+def test_weights_that_cannot_be_written_leave_a_saved_steer_as_it_is(saved, monkeypatch):
+    before = {path.name: path.read_bytes() for path in saved.iterdir()}
+
+    def fail(tensors, path):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("lm_steer.steer.save_file", fail)
+    with pytest.raises(OSError, match="no space"):
+        steer("style", "corpus").save_pretrained(saved)
+    assert {path.name: path.read_bytes() for path in saved.iterdir()} == before
+
+
+def test_weights_that_share_memory_are_saved(tmp_path):
+    weight = torch.randn(1, WIDTH, 2)
+    one = Steer(("style",), {"A": weight, "B": weight})
+    one.save_pretrained(tmp_path / "steer")
+    assert Steer.from_pretrained(tmp_path / "steer") == one
+
+
+@pytest.mark.parametrize("weight", [math.nan, math.inf, -math.inf])
+def test_weights_are_finite(weight, kind):
+    weights = steer("style", kind=kind).weights
+    next(iter(weights.values()))[0, 0] = weight
+    with pytest.raises(LMSteerError, match="not all finite numbers"):
+        Steer(("style",), weights, kind)
+
+
+@pytest.mark.parametrize("weights", [{"A": None, "B": None}, {"A": [[[1.0]]], "B": [[[1.0]]]}])
+def test_weights_are_tensors(weights):
+    with pytest.raises(LMSteerError, match="not all finite numbers"):
+        Steer(("style",), weights)
+
+
+def test_equal_steers_have_equal_parts(kind, saved):
+    one = steer("style", "corpus", kind=kind)
+    one.save_pretrained(saved)
+    read = Steer.from_pretrained(saved)
+    assert read == one and one == copy.deepcopy(one) and one == replace(one, about={"seed": 1})
+    others = [
+        steer("style", "corpus", kind=kind, seed=1),
+        steer("style", kind=kind),
+        replace(one, epsilon=0.2),
+        2 * one,
+    ]
+    assert not any(one == other for other in others) and one != "style" and one != replace(one, dimensions=("a", "b"))
+
+
+def test_a_steer_has_no_hash_for_it_is_compared_by_its_weights():
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(steer("style"))
+
+
+def test_a_steer_is_printed_in_one_line(kind):
+    one = steer("style", "corpus", kind=kind)
+    size = "width 8, rank 2" if kind == "multiply" else "width 8"
+    assert repr(one) == f"Steer(style, corpus: {kind}, {size}, ε 0.1)"
+
+
+def test_sum_and_division(kind):
+    one, other = steer("style", kind=kind), steer("style", kind=kind, seed=1)
+    assert sum([one, other]) == one + other and sum([one]) == one
+    torch.testing.assert_close(
+        effect((one + other) / 2, {"style": 2}), effect(one, {"style": 1}) + effect(other, {"style": 1})
+    )
+
+
+@pytest.mark.parametrize("factor", [math.nan, math.inf, -math.inf, 10**400, True])
+def test_factors_are_finite(factor):
+    for act in (lambda: steer("style") * factor, lambda: factor * steer("style"), lambda: steer("style") / factor):
+        with pytest.raises(LMSteerError, match="finite number"):
+            act()
+
+
+def test_a_product_that_overflows_is_refused():
+    with pytest.raises(LMSteerError, match="not all finite numbers"):
+        _ = steer("style") * 1e30 * 1e30
+
+
+def test_a_steer_is_not_divided_by_zero():
+    with pytest.raises(LMSteerError, match="other than 0"):
+        _ = steer("style") / 0
+
+
+@pytest.mark.parametrize("operation", [operator.add, operator.sub, operator.mul, operator.truediv])
+@pytest.mark.parametrize("other", ["style", None, [1.0]])
+def test_other_operands_are_a_type_error_as_everywhere_in_python(operation, other):
+    with pytest.raises(TypeError):
+        operation(steer("style"), other)
+
+
+@pytest.mark.parametrize("epsilons", [(0.0, 0.1), (0.1, 0.0), (0.0, 0.0)])
+def test_steers_with_an_epsilon_of_zero_do_not_add_up(epsilons):
+    one, other = (steer("style", epsilon=epsilon) for epsilon in epsilons)
+    with pytest.raises(LMSteerError, match="epsilon is 0"):
+        _ = one + other
+
+
+def test_nothing_is_not_composed():
+    with pytest.raises(LMSteerError, match="at least one"):
+        compose({})
+
+
+NUMBERS = st.floats(-100, 100, allow_subnormal=False).map(lambda number: round(number, 3))
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    kind=st.sampled_from(tiny.KINDS),
+    a=NUMBERS,
+    b=NUMBERS,
+    value=NUMBERS,
+    epsilons=st.tuples(*[st.floats(1e-3, 10)] * 2),
+)
+def test_the_effect_is_linear_in_steers_and_factors(kind, a, b, value, epsilons):
+    one = steer("style", "corpus", kind=kind, epsilon=epsilons[0])
+    other = steer("style", kind=kind, rank=3, epsilon=epsilons[1], seed=1)
+    values = {"style": value, "corpus": 1.0}
+    expected = a * effect(one, values) + b * effect(other, {"style": value})
+    largest = 1e-5 * (1 + abs(a * value) + abs(b * value)) * 100
+    torch.testing.assert_close(effect(a * one + b * other, values), expected, atol=largest, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "value", [math.nan, math.inf, -math.inf, 1e39, 10**400, "5", b"5", True, None, [1.0], 1j], ids=repr
+)
 def test_values_must_be_finite(value):
     with pytest.raises(LMSteerError, match="'style' must be a finite number"):
         steer("style").vector({"style": value})
+
+
+@pytest.mark.parametrize("values", [5, "style=5", ["style"], None])
+def test_values_go_by_name(values):
+    with pytest.raises(LMSteerError, match="go by the name of their dimension"):
+        steer("style").vector(values)
 
 
 def test_an_unknown_dimension_is_refused_with_those_there_are():

@@ -6,14 +6,15 @@
 PEFT's own format: `lm-steer generate` takes the folder in the place of a steer's. The paper's LoRA row is trained so.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
 from lm_steer.errors import LMSteerError
-from lm_steer.files import replacing
+from lm_steer.files import reading, replacing
+from lm_steer.formats import read_tensors
 from lm_steer.models import LoadedModel
 from lm_steer.outputs import ADAPTER
 from lm_steer.progress import Progress
@@ -31,7 +32,9 @@ def adapted(loaded: LoadedModel, folder: str | Path) -> Iterator[None]:
     """Put an adapter on a model for as long as the block lasts."""
     from peft import PeftModel
 
-    model = PeftModel.from_pretrained(loaded.model, folder).eval()
+    with reading(folder, "an adapter that fits the model"):
+        read_tensors(Path(folder) / "adapter_model.safetensors")
+        model = PeftModel.from_pretrained(loaded.model, folder).eval()
     try:
         yield
     finally:
@@ -88,9 +91,18 @@ def train_lora(
             ).to(loaded.device)
             labels = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, -100)
             loss = adapter(**batch, labels=labels).loss
+            _require_finite([loss])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             progress.advance(1, f"loss {loss.item():.3f}")
+    _require_finite(part for part in adapter.parameters() if part.requires_grad)
     with replacing(output, ADAPTER) as temporary:
         adapter.save_pretrained(temporary)
+
+
+def _require_finite(tensors: Iterable[torch.Tensor]) -> None:
+    if not all(tensor.isfinite().all() for tensor in tensors):
+        raise LMSteerError(
+            "the training of the LoRA diverged (its loss or weights are not finite): lower learning_rate"
+        )
