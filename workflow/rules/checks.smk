@@ -1,11 +1,14 @@
 # Looked at before any job starts: the profile's keys and rule names, GPUs, partitions, the folder. No rules.
+import atexit
 import contextlib
 import fcntl
 import io
 import os
 import re
+import socket
 import sys
 
+import psutil
 from snakemake import cli
 
 from lm_steer.lease import devices
@@ -88,17 +91,50 @@ def problems_of_cluster(files):
         )
 
 
+def owner_of(lock):
+    """The host, process id and start time of the run that a lock file names, or None."""
+    lock.seek(0)
+    try:
+        host, pid, started = lock.read().split()
+        return host, int(pid), float(started)
+    except ValueError:
+        return None
+
+
+def is_gone(host, pid, started):
+    """Whether a run has certainly ended: nothing is known of other machines, and process ids are used again."""
+    try:
+        return host == socket.gethostname() and abs(psutil.Process(pid).create_time() - started) > 1
+    except psutil.NoSuchProcess:
+        return True
+
+
+def write_owner(lock, owner=()):
+    lock.truncate(0)
+    lock.write(" ".join(map(str, owner)))
+    lock.flush()
+
+
 def clear_after_a_killed_run(on_cluster):
-    """Hold this folder's run lock for as long as this process lives; one that was killed left Snakemake's behind."""
+    """Hold this folder's run lock for as long as this process lives; one that was killed left Snakemake's behind.
+
+    The lock file names its owner, for some file systems keep locks on one machine only: the owner may be at work on
+    another one. Nothing is taken from it unless it has certainly ended.
+    """
     folder = Path(".snakemake")
     folder.mkdir(exist_ok=True)
-    lock = open(folder / "run.lock", "w")
+    lock = open(folder / "run.lock", "a+", encoding="utf-8")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         # Another run is at work here, as Snakemake will say; or the file system knows no locks.
         return lock
-    left = list((folder / "locks").glob("*"))
+    owner, left = owner_of(lock), list((folder / "locks").glob("*"))
+    if (owner or left) and not (owner and is_gone(*owner)):
+        if left:
+            run = f"process {owner[1]} on {owner[0]}" if owner else "a run that left no name"
+            logger.warning(f"This folder is locked by {run}: if that has ended, run `snakemake --unlock`.")
+        return lock
     for path in left:
         path.unlink(missing_ok=True)
     orphans = cancel_jobs_of(".") if on_cluster and left else []
@@ -106,6 +142,8 @@ def clear_after_a_killed_run(on_cluster):
         logger.info(
             f"An earlier run was killed here: its lock is taken away{f', its jobs {orphans} are cancelled' if orphans else ''}."
         )
+    write_owner(lock, [socket.gethostname(), os.getpid(), psutil.Process().create_time()])
+    atexit.register(write_owner, lock)
     return lock
 
 
@@ -120,5 +158,7 @@ if workflow.is_main_process:
         raise WorkflowError(
             "the profile does not fit:\n" + "\n".join(f"  {problem}" for problem in dict.fromkeys(PROBLEMS))
         )
-    if not CHOSEN.dryrun:
+    if CHOSEN.unlock:
+        Path(".snakemake/run.lock").unlink(missing_ok=True)
+    elif not CHOSEN.dryrun:
         RUN_LOCK = clear_after_a_killed_run(ON_CLUSTER)
