@@ -23,7 +23,7 @@ from lm_steer.engines import check_engine
 from lm_steer.errors import LMSteerError
 from lm_steer.files import read_json, replacing, write_json
 from lm_steer.fold import check_linear, fold
-from lm_steer.models import LoadedModel, load_model
+from lm_steer.models import LoadedModel, load_model, pretrained
 from lm_steer.outputs import EXPORT
 from lm_steer.progress import say
 from lm_steer.steer import Steer
@@ -144,7 +144,7 @@ def lora_of(steer: Steer, values: Mapping[str, float], weight: Tensor) -> tuple[
 
 def _read(folder: Path, model: Path, form: str, dtype: str) -> nn.Module:
     if form == "checkpoint":
-        return AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype), local_files_only=True).eval()
+        return pretrained(AutoModelForCausalLM, folder, dtype=getattr(torch, dtype), use_safetensors=True).eval()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         return _peft().PeftModel.from_pretrained(load_model(model, dtype, "cpu").model, str(folder)).eval()

@@ -51,7 +51,7 @@ def requirements(
 
     size = getattr(torch, dtype).itemsize
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config)
+        model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     vocabulary, hidden = model.get_output_embeddings().weight.shape
     steer = 4 * 4 * 2 * dimensions * hidden * rank

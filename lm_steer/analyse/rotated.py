@@ -19,10 +19,12 @@ from lm_steer.errors import LMSteerError
 @torch.no_grad()
 def write_rotated(origin: Path, folder: Path) -> None:
     """Write the rotated copy of a model of the Llama family; LMSteerError for any other."""
+    from lm_steer.models import pretrained
+
     logging.disable_progress_bar()
     if not (origin / "config.json").exists():
         raise LMSteerError(f"{origin} is not a model: the source 'rotated' takes a model folder as its id")
-    model = AutoModelForCausalLM.from_pretrained(origin, dtype=torch.float32, local_files_only=True)
+    model = pretrained(AutoModelForCausalLM, origin, dtype=torch.float32, use_safetensors=True)
     if model.config.model_type != "llama":
         raise LMSteerError(f"{origin} is a {model.config.model_type}: only models of type llama are rotated")
     width = model.config.hidden_size
@@ -45,7 +47,7 @@ def write_rotated(origin: Path, folder: Path) -> None:
                 part.bias.copy_(part.bias.double() @ basis)
     _read(body.norm, [head], basis)
     model.save_pretrained(folder)
-    AutoTokenizer.from_pretrained(origin, local_files_only=True).save_pretrained(folder)
+    pretrained(AutoTokenizer, origin).save_pretrained(folder)
 
 
 def _read(norm: torch.nn.Module, parts: list[torch.nn.Linear], basis: torch.Tensor) -> None:
