@@ -1,6 +1,6 @@
 """The record of a run: what was asked, by which versions, on which machine, from which inputs, and what it cost.
 
-    lm-steer record --study '{"seeds": [0], …}' -o results/run.json --benchmarks results/benchmarks.csv
+    lm-steer record --study results/study.json -o results/run.json --benchmarks results/benchmarks.csv
 
 It is the one place for what changes from run to run (dates, times, machines): tables hold none of it, so that the same
 study gives the same bytes.

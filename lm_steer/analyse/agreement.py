@@ -1,6 +1,6 @@
 """How well scorers of toxicity agree with Perspective, on texts that carry its scores.
 
-    lm-steer agreement --file rtp.jsonl --spec '{"toxicity": {"kind": "profanity-check"}}' -o agreement.csv
+    lm-steer agreement --file rtp.jsonl --spec scorers.json -o agreement.csv
 
 The files have RealToxicityPrompts' form, a line {"prompt": {"text", "toxicity", …}, "continuation": {the same}}; the
 continuations are judged. Long form, one line a figure:

@@ -143,16 +143,17 @@ def analyse_evidence(
 @analyse.command("effects")
 def analyse_effects(
     output: Output,
-    spec: Annotated[str, typer.Option(help="The analysis as JSON: kind, block, settings, scorers, models, seeds.")],
+    spec: Annotated[Path, typer.Option(help="A JSON file with kind, block, settings, scorers, models, seeds.")],
     results: Annotated[Path, typer.Option(help="The folder of results."), Reads(below(*STUDIED))] = Path("results"),
 ) -> None:
     """Compute what several settings say together, as where quality breaks or whether effects add up.
 
-    lm-steer analyse effects --spec "$(cat spec.json)" -o results/analyses/moods.csv
+    lm-steer analyse effects --spec spec.json -o results/analyses/moods.csv
     """
     from lm_steer.analyse.effects import write_effects
+    from lm_steer.files import read_text
 
-    write_effects(spec, results, output)
+    write_effects(read_text(spec), results, output)
 
 
 @analyse.command("lora")

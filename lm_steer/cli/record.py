@@ -12,7 +12,7 @@ from lm_steer.cli.paths import STUDIED, Reads, Writes, below
 @app.command()
 def record(
     output: Output,
-    study: Annotated[str, typer.Option(help="The whole study as JSON.")],
+    study: Annotated[Path, typer.Option(help="The whole study as a JSON file.")],
     benchmarks: Annotated[Path, typer.Option(help="Where time and memory of the steps go, as one table."), Writes()],
     results: Annotated[Path, typer.Option(help="The folder of results."), Reads(below(*STUDIED, "tables"))] = Path(
         "results"
@@ -20,10 +20,9 @@ def record(
 ) -> None:
     """Write down how a run was made: study, versions, machine, checksums of inputs, times and memory.
 
-    lm-steer record --study '{"seeds": …}' -o results/run.json --benchmarks results/benchmarks.csv
+    lm-steer record --study results/study.json -o results/run.json --benchmarks results/benchmarks.csv
     """
-    import json
-
+    from lm_steer.files import read_json
     from lm_steer.record import write_record
 
-    write_record(json.loads(study), results, output, benchmarks)
+    write_record(read_json(study), results, output, benchmarks)

@@ -19,29 +19,28 @@ Kept = Annotated[Path | None, typer.Option(help="The study, as the workflow keep
 @app.command()
 def table(
     output: Output,
-    spec: Annotated[str, typer.Option(help="The table as JSON: rows, settings, scorers, models, seeds.")],
+    spec: Annotated[Path, typer.Option(help="The table as a JSON file: rows, settings, scorers, models, seeds.")],
     results: Annotated[Path, typer.Option(help="The folder of results."), Reads(below(*STUDIED))] = Path("results"),
 ) -> None:
     """Compute one table: every metric with its interval and its difference to the unsteered row.
 
-    lm-steer table --spec '{"rows": …}' -o results/tables/detoxification.csv
+    lm-steer table --spec table.json -o results/tables/detoxification.csv
     """
+    from lm_steer.files import read_text
     from lm_steer.report.tables import write_table
 
-    write_table(spec, results, output)
+    write_table(read_text(spec), results, output)
 
 
 @report.command()
-def study(output: Output, study: Annotated[str, typer.Option(help="The whole study as JSON.")]) -> None:
+def study(output: Output, study: Annotated[Path, typer.Option(help="The whole study as a JSON file.")]) -> None:
     """Keep a study beside its results, so that pages and comparisons need no config.
 
-    lm-steer report study --study '{"tables": …}' -o results/study.json
+    lm-steer report study --study study.json -o results/study.json
     """
-    import json
+    from lm_steer.files import read_json, write_json
 
-    from lm_steer.files import write_json
-
-    write_json(output, json.loads(study))
+    write_json(output, read_json(study))
 
 
 @report.command()

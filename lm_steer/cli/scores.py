@@ -70,17 +70,19 @@ def score(
 def agreement(
     output: Output,
     file: Annotated[Inputs, typer.Option(help="Texts with Perspective's scores, in RealToxicityPrompts' form.")],
-    spec: Annotated[str, typer.Option(help="Scorers as JSON: name, and kind, resource and keys of the kind.")],
+    spec: Annotated[Path, typer.Option(help="Scorers as a JSON file: name, and kind, resource and keys of the kind.")],
     pairs: Annotated[Path | None, typer.Option(help="Where the scores themselves go (parquet)."), Writes()] = None,
     cache: Cache = CACHE,
 ) -> None:
     """Measure how well scorers of toxicity agree with Perspective, with intervals.
 
-    lm-steer agreement --file prompts.jsonl --spec '{"local": {"kind": "profanity-check"}}' -o agreement.csv
+    lm-steer agreement --file prompts.jsonl --spec scorers.json -o agreement.csv
     """
     from lm_steer.analyse.agreement import write_agreement
+    from lm_steer.files import read_text
     from lm_steer.lease import leased_device
     from lm_steer.score.kinds import BY_MODEL
 
-    with leased_device(any(f'"{kind}"' in spec for kind in BY_MODEL)):
-        write_agreement(file, spec, output, cache, pairs)
+    scorers = read_text(spec)
+    with leased_device(any(f'"{kind}"' in scorers for kind in BY_MODEL)):
+        write_agreement(file, scorers, output, cache, pairs)

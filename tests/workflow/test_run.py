@@ -143,6 +143,31 @@ def test_two_models_and_seeds_fill_every_cell(project, snakemake, model_folder):
     ]
 
 
+def test_a_study_longer_than_an_argument_may_be(project, snakemake):
+    path = project / "config/config.yaml"
+    study = yaml.safe_load(path.read_text(encoding="utf-8"))
+    text = "It's a {text} of 200 kB. " * 8000
+    study["analyses"] = {
+        "sweeps": {
+            "many": {
+                "steer": "style",
+                "dimension": "style",
+                "prompts": "few",
+                "scorers": ["toxicity"],
+                "values": list(range(1, 401)),
+            }
+        },
+        "evidence": {"long": {"steer": "style", "dimension": "style", "value": 5, "texts": [text]}},
+    }
+    path.write_text(yaml.safe_dump(study), encoding="utf-8")
+    assert {"effects", "table", "evidence"} <= jobs(snakemake("-n"))
+    snakemake("results/study.json")
+    kept = json.loads((project / "results/study.json").read_text(encoding="utf-8"))
+    assert len(kept["analyses"]["sweeps"]["many"]["points"]) == 401
+    assert kept["analyses"]["evidence"]["long"]["texts"] == [text]
+    assert "Nothing to be done" in snakemake("results/study.json").stdout
+
+
 def test_target_rules_rulegraph_and_lint(project, snakemake):
     for target, last in (("data", "prompts"), ("steers", "train"), ("texts", "generate"), ("scores", "score")):
         assert last in jobs(snakemake("-n", target))

@@ -109,7 +109,7 @@ rule effects:
         spec=effects_spec,
         code=code_digest("analyse_effects"),
     shell:
-        "lm-steer analyse effects --spec {params.spec:q} --output {output:q} 2>&1 | tee {log:q}"
+        "lm-steer analyse effects --spec /dev/stdin --output {output:q} <<< {params.spec:q} 2>&1 | tee {log:q}"
 
 
 rule directions:
@@ -167,10 +167,11 @@ rule evidence:
     params:
         folder=steer_folder,
         options=evidence_options,
+        texts=evidence_texts,
         code=code_digest("analyse_evidence"),
     shell:
         "lm-steer analyse evidence --model {input.model:q} --steer {params.folder:q} {params.options:q}"
-        " --readings {output.readings:q} --output {output.tokens:q} 2>&1 | tee {log:q}"
+        " --readings {output.readings:q} --output {output.tokens:q} <<< {params.texts:q} 2>&1 | tee {log:q}"
 
 
 # It takes all threads: what else runs would show in the times.

@@ -146,16 +146,22 @@ def evidence_options(wildcards):
     block = block_of(wildcards)
     return [
         *options(STUDY["models"][wildcards.model], ["dtype"]),
-        *options(block, ["dimension", "value", "path", "spans", "length"]),
+        "--path",
+        block["path"] or "/dev/stdin",
+        *options(block, ["dimension", "value", "spans", "length"]),
         *(
             ["--held", " ".join(f"{name}={value}" for name, value in block["held"].items())]
             if block["held"]
             else []
         ),
         *(["--opposite"] if block["opposite"] else []),
-        *(part for text in block["texts"] for part in ("--text", text)),
         *(part for value in block["readings"] for part in ("--reading", str(value))),
     ]
+
+
+def evidence_texts(wildcards):
+    """The texts that stand in the study itself, as JSON lines."""
+    return "\n".join(json.dumps({"text": text}) for text in block_of(wildcards)["texts"])
 
 
 def cost_options(wildcards):

@@ -10,6 +10,7 @@ rule record:
         *SCORES,
         *STEERS,
         *DATA,
+        study=STUDY_FILE,
     output:
         record="results/run.json",
         benchmarks="results/benchmarks.csv",
@@ -20,8 +21,7 @@ rule record:
     resources:
         mem_mb=2000,
     params:
-        study=whole_study,
         code=code_digest("record"),
     shell:
-        "lm-steer record --study {params.study:q} --output {output.record:q} --benchmarks {output.benchmarks:q}"
+        "lm-steer record --study {input.study:q} --output {output.record:q} --benchmarks {output.benchmarks:q}"
         " 2>&1 | tee {log:q}"

@@ -28,7 +28,7 @@ rule table:
         spec=table_spec,
         code=code_digest("table"),
     shell:
-        "lm-steer table --spec {params.spec:q} --output {output:q} 2>&1 | tee {log:q}"
+        "lm-steer table --spec /dev/stdin --output {output:q} <<< {params.spec:q} 2>&1 | tee {log:q}"
 
 
 # The study beside its results, first of all: so that a run that is not finished can be looked at.
@@ -44,7 +44,7 @@ rule study:
         study=whole_study,
         code=code_digest("study"),
     shell:
-        "lm-steer report study --study {params.study:q} --output {output:q} 2>&1 | tee {log:q}"
+        "lm-steer report study --study /dev/stdin --output {output:q} <<< {params.study:q} 2>&1 | tee {log:q}"
 
 
 rule page:

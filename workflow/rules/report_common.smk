@@ -1,4 +1,5 @@
-# What tables are given, and the study beside its results. No rules.
+# What tables are given, and the study beside its results. No rules. JSON reaches a command on its standard input (`<<<`),
+# for Linux limits an argument to 128 KiB.
 import json
 
 

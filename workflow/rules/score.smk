@@ -125,7 +125,9 @@ rule agreement:
         mem_mb=memory(4000),
         runtime=240,
     params:
-        options=agreement_options,
+        spec=agreement_spec,
+        files=agreement_file_options,
         code=code_digest("agreement"),
     shell:
-        "lm-steer agreement {params.options:q} --output {output.table:q} --pairs {output.pairs:q} 2>&1 | tee {log:q}"
+        "lm-steer agreement --spec /dev/stdin {params.files:q} --output {output.table:q} --pairs {output.pairs:q}"
+        " <<< {params.spec:q} 2>&1 | tee {log:q}"

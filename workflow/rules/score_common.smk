@@ -75,10 +75,14 @@ def agreement_threads(wildcards):
     return TORCH_THREADS if agreement_by_model(wildcards) else 1
 
 
-def agreement_options(wildcards, input):
+def agreement_file_options(wildcards, input):
+    return [part for path in input.files for part in ("--file", path)]
+
+
+def agreement_spec(wildcards):
     spec = {}
     for name in STUDY["agreement"][wildcards.agreement]["scorers"]:
         scorer = STUDY["scorers"][name]
         spec[name] = {key: scorer[key] for key in ("kind", *OPTIONS.get(scorer["kind"], ()))}
         spec[name] |= {"resource": path for path in resource_of(name)}
-    return ["--spec", json.dumps(spec), *(part for path in input.files for part in ("--file", path))]
+    return json.dumps(spec)
