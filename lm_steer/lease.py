@@ -10,13 +10,15 @@ nvidia-smi lists. A SLURM job's devices are its own: its leases are shared with 
 
 import fcntl
 import os
+import stat
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from lm_steer.errors import LMSteerError
 from lm_steer.progress import say
 
 FOLDER = Path("/tmp/lm-steer-devices")
@@ -76,17 +78,43 @@ def _lease(names: list[str]) -> tuple[str, IO[bytes]]:
 def _try(name: str) -> IO[bytes] | None:
     """Return the open, locked file of a free device, or None."""
     # Inside SLURM jobs the same number may be another device each time.
-    path = FOLDER / f"{os.environ.get('SLURM_JOB_ID', 'machine')}-{name.replace('/', '-')}.lock"
-    FOLDER.mkdir(exist_ok=True)
-    # People of one machine share its devices, whatever their umask; nobody can hand us a link to follow.
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
-    for shared in (FOLDER, path):
-        if shared.stat().st_uid == os.getuid():
-            shared.chmod(0o777 if shared is FOLDER else 0o666)
-    lock = os.fdopen(descriptor, "r+b")
+    file = f"{os.environ.get('SLURM_JOB_ID', 'machine')}-{name.replace('/', '-')}.lock"
+    try:
+        lock = os.fdopen(_open_shared(file), "r+b")
+    except OSError as error:
+        raise LMSteerError(
+            f"{FOLDER} cannot be used to share the GPUs of this machine ({error.strerror or error}): it has to be a "
+            "folder with the sticky bit, as /tmp is; remove it, or ask its owner to"
+        ) from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         lock.close()
         return None
     return lock
+
+
+def _open_shared(file: str) -> int:
+    """Open a lock file in FOLDER, made for everyone on this machine; nothing of another user's is followed or changed.
+
+    Nobody but its owner can delete or replace a file in a folder with the sticky bit.
+    """
+    with suppress(FileExistsError):
+        FOLDER.mkdir()
+    folder = os.open(FOLDER, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        found = os.fstat(folder)
+        if found.st_uid == os.getuid():
+            os.fchmod(folder, 0o1777)
+        elif not found.st_mode & stat.S_ISVTX:
+            raise OSError("its owner is another user")
+        # Linux may refuse O_CREAT for another user's file, so it is tried without; another process may be faster, too.
+        for create in (0, os.O_CREAT | os.O_EXCL, 0):
+            with suppress(FileNotFoundError, FileExistsError):
+                lock = os.open(file, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | create, 0o666, dir_fd=folder)
+                if create:
+                    os.fchmod(lock, 0o666)
+                return lock
+        raise OSError(f"{file} comes and goes")
+    finally:
+        os.close(folder)
