@@ -125,6 +125,24 @@ def test_an_index_of_another_protocol_is_told_apart(registry):
         fetch("small")
 
 
+@pytest.mark.parametrize("broken", ["files", "protocol", "name", "address"])
+def test_the_password_of_an_index_is_never_shown(registry, published, monkeypatch, capfd, broken):
+    monkeypatch.setenv("PIP_INDEX_URL", registry.url.replace("://", "://me:pa%40ss@wo:rd@"))
+    if broken == "files":
+        registry.faults = [503] * 20
+    elif broken == "protocol":
+        registry.json = False
+    elif broken == "name":
+        published.rename(published.with_name("small-1.1-py3-none-any.whl"))
+    else:
+        monkeypatch.setenv("PIP_INDEX_URL", "http://me:pa%40ss@wo:rd@nowhere.invalid:1x/simple")
+    with pytest.raises(LMSteerError) as caught:
+        fetch("small")
+    shown = str(caught.value) + "".join(capfd.readouterr())
+    assert "://" in shown or broken == "address"
+    assert "me:" not in shown and "pa%40" not in shown and "rd@" not in shown
+
+
 def tar_of(members: dict[str, bytes]) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
