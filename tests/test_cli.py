@@ -102,6 +102,21 @@ def test_a_wrong_option_ends_with_2_and_a_wrong_file_with_1(run, tmp_path):
     assert not (tmp_path / "out.jsonl").exists()
 
 
+def test_a_study_is_read_from_a_file_or_standard_input_and_never_replaced(run, tmp_path, monkeypatch):
+    study = json.dumps({"title": "ü" * 200_000})
+    Path("study.json").write_text(study, encoding="utf-8")
+    assert run("report", "study", "--study", "study.json", "-o", "kept.json") == (0, "")
+    code = "from lm_steer.cli import main; main()"
+    command = [sys.executable, "-c", code, "report", "study", "--study", "/dev/stdin", "-o", "piped.json"]
+    subprocess.run(command, input=study, encoding="utf-8", check=True)
+    assert Path("piped.json").read_bytes() == Path("kept.json").read_bytes()
+    assert json.loads(Path("kept.json").read_text(encoding="utf-8")) == json.loads(study)
+    code, error = run("report", "study", "--study", "study.json", "-o", "study.json")
+    assert code == 1 and "--study" in error and Path("study.json").read_text(encoding="utf-8") == study
+    code, error = run("report", "study", "--study", "none.json", "-o", "other.json")
+    assert (code, error) == (1, "error: none.json: there is no such file")
+
+
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
 def test_a_steer_is_trained_on_ones_own_texts(run, model, reviews, suffix):
     frame, texts = pd.read_csv(reviews), reviews.with_suffix(suffix)

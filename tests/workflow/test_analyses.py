@@ -20,7 +20,10 @@ ANALYSES = {
     },
     "transfers": {"carried": {"steer": "style", "source": "tiny", "target": "turned", "values": VALUES, **COMMON}},
     "directions": {"words": {"steer": "style", "dimension": "style", "scorer": "toxicity", "count": 2}},
-    "evidence": {"shown": {"steer": "style", "dimension": "style", "value": 5, "path": "marked.jsonl"}},
+    "evidence": {
+        "shown": {"steer": "style", "dimension": "style", "value": 5, "path": "marked.jsonl"},
+        "told": {"steer": "style", "dimension": "style", "value": 5, "texts": ["It's a {joy}", "The film\nis dull"]},
+    },
     "ablations": {
         "matters": {
             "steer": "style",
