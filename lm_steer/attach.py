@@ -55,7 +55,7 @@ class _Block:
 def _opener() -> FrameType:
     """Return the frame whose `with` opens a block; functions of contextlib, and for it, act for their caller."""
     frame = sys._getframe(1)
-    while frame.f_back and "contextlib" in (frame.f_globals["__name__"], frame.f_back.f_globals["__name__"]):
+    while frame.f_back and "contextlib" in (frame.f_globals.get("__name__"), frame.f_back.f_globals.get("__name__")):
         frame = frame.f_back
     return frame
 
@@ -265,6 +265,8 @@ def output_head(model: nn.Module) -> nn.Module:
 
 def check_fit(steer: Steer, model: nn.Module) -> None:
     """Raise LMSteerError unless the steer fits the model: its head's shape, and the type it was made for."""
+    if not isinstance(steer, Steer):
+        raise LMSteerError(f"a {type(steer).__name__} was given where a Steer is expected")
     vocabulary, hidden = _weight(output_head(model)).shape
     width, what = (vocabulary, "vocabulary") if steer.kind == "offset" else (hidden, "hidden size")
     advice = "train one for this model, or transfer it"

@@ -26,8 +26,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from lm_steer.errors import LMSteerError
-from lm_steer.files import fitting, read_json, replacing
+from lm_steer.files import fitting, parse_json, read_json, replacing
 from lm_steer.formats import read_tensors
+from lm_steer.outputs import STEER, writable
 
 if TYPE_CHECKING:
     from lm_steer.analyse.directions import Direction
@@ -83,7 +84,7 @@ class Steer:
         shapes = {name: tuple(weight.shape) for name, weight in self.weights.items()}
         rank_axes = 3 if self.kind == "multiply" else 2
         if len(set(shapes.values())) != 1 or any(
-            len(shape) != rank_axes or shape[0] != len(self.dimensions) for shape in shapes.values()
+            len(shape) != rank_axes or shape[0] != len(self.dimensions) or 0 in shape for shape in shapes.values()
         ):
             raise LMSteerError(f"weights {shapes} do not fit {len(self.dimensions)} dimensions of kind {self.kind}")
 
@@ -241,7 +242,7 @@ class Steer:
     def save_pretrained(self, folder: str | Path) -> None:
         """Write steer.safetensors and steer_config.json into `folder`, both or neither.
 
-        Raises LMSteerError where JSON cannot hold the provenance.
+        Raises LMSteerError where JSON cannot hold the provenance, and where the folder is not a steer's.
         """
         config = {
             "format": FORMAT,
@@ -252,9 +253,11 @@ class Steer:
             "rank": self.rank,
             "about": self.about,
         }
+        writable(folder, STEER)
         try:
-            text = json.dumps(config, indent=2, allow_nan=False) + "\n"
-        except (TypeError, ValueError, RecursionError) as error:
+            text = json.dumps(config, indent=2) + "\n"
+            parse_json(text, FILES[1])
+        except (TypeError, ValueError, RecursionError, LMSteerError) as error:
             raise LMSteerError(f"JSON cannot hold the provenance (about) of the steer: {error}") from None
         tensors = {name: weight.detach().to("cpu", torch.float32) for name, weight in self.weights.items()}
         tensors = {name: weight.clone(memory_format=torch.contiguous_format) for name, weight in tensors.items()}

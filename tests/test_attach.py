@@ -518,6 +518,15 @@ def test_a_steer_for_a_model_of_another_type_is_refused(model):
         steer.attach(model)
 
 
+def test_what_is_no_steer_or_no_model_is_refused(model):
+    for model_or_steer, steer_or_model in ((model, None), (tiny.make_steer(model), model), (model, "steer")):
+        with pytest.raises(LMSteerError, match="where a Steer is expected"):
+            attach(model_or_steer, steer_or_model)
+    for nothing in (None, "model"):
+        with pytest.raises(LMSteerError, match="needs a causal LM"):
+            attach(nothing, tiny.make_steer(model))
+
+
 def test_a_model_without_a_head_is_refused(model):
     with pytest.raises(LMSteerError, match="causal LM"):
         attach(model.model, tiny.make_steer(model))

@@ -226,7 +226,7 @@ def test_a_file_in_place_of_the_folder_is_refused(saved):
         Steer.from_pretrained(saved / "steer_config.json")
 
 
-@pytest.mark.parametrize("about", [{"when": {1, 2}}, {"loss": math.nan}, {("a", "b"): 1}], ids=repr)
+@pytest.mark.parametrize("about", [{"when": {1, 2}}, {"loss": math.nan}, {("a", "b"): 1}, {"a": "\ud800"}], ids=repr)
 def test_provenance_that_json_cannot_hold_leaves_a_saved_steer_as_it_is(saved, about):
     before = {path.name: path.read_bytes() for path in saved.iterdir()}
     with pytest.raises(LMSteerError, match="JSON cannot hold the provenance"):
@@ -247,6 +247,13 @@ def test_weights_that_cannot_be_written_leave_a_saved_steer_as_it_is(saved, monk
     with pytest.raises(OSError, match="no space"):
         steer("style", "corpus").save_pretrained(saved)
     assert {path.name: path.read_bytes() for path in saved.iterdir()} == before
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(LMSteerError, match=r"thesis\.tex"):
+        steer("style").save_pretrained(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
 def test_weights_that_share_memory_are_saved(tmp_path):
@@ -383,7 +390,9 @@ def test_repeated_dimensions_are_refused():
         steer("style", "style")
 
 
-@pytest.mark.parametrize("shapes", [((1, 8, 2), (1, 8, 3)), ((2, 8, 2), (2, 8, 2)), ((1, 8), (1, 8))])
+@pytest.mark.parametrize(
+    "shapes", [((1, 8, 2), (1, 8, 3)), ((2, 8, 2), (2, 8, 2)), ((1, 8), (1, 8)), ((1, 8, 0), (1, 8, 0))]
+)
 def test_weights_of_other_shapes_are_refused(shapes):
     with pytest.raises(LMSteerError, match="do not fit"):
         Steer(("style",), {name: torch.zeros(shape) for name, shape in zip("AB", shapes, strict=True)})
