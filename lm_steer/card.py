@@ -66,7 +66,7 @@ def _cells(table: Path, rows: Sequence[str]) -> list[dict[str, Any]]:
     """Return a table's cells that have a difference to an unsteered row."""
     try:
         frame = pd.read_csv(table)
-    except (FileNotFoundError, pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+    except (OSError, pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise LMSteerError(f"{table} is no table ({error})") from None
     missing = [column for column in COLUMNS if column not in frame]
     if missing:

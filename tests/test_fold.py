@@ -100,3 +100,27 @@ def test_an_unknown_dimension_leaves_the_model_alone(ids):
     with pytest.raises(LMSteerError, match="no dimension 'tone'"):
         fold(model, tiny.make_steer(model), {"tone": 1})
     assert torch.equal(tiny.logits_of(model, ids), before)
+
+
+def test_a_fold_takes_off_a_steer_that_is_attached_and_waits_for_one_that_acts(ids):
+    model = tiny.make_model("llama")
+    steer = tiny.make_steer(model)
+    expected, handle = hooked_logits(model, steer, ids), attach(model, steer)
+    with handle.at(VALUES), pytest.raises(LMSteerError, match="being steered"):
+        fold(model, steer, VALUES)
+    handle.set(VALUES)
+    with pytest.raises(LMSteerError, match="being steered"):
+        fold(model, steer, VALUES)
+    handle.reset()
+    fold(model, steer, VALUES)
+    assert_same(tiny.logits_of(model, ids), expected)
+    with pytest.raises(LMSteerError, match="attach it again"), handle.at(VALUES):
+        pass
+
+
+def test_a_fold_that_overflows_is_refused_and_leaves_the_model(ids):
+    model = tiny.make_model("llama")
+    plain = tiny.logits_of(model, ids)
+    with pytest.raises(LMSteerError, match=r"does not fit into torch\.float32"):
+        fold(model, tiny.make_steer(model), {"style": 1e38})
+    assert torch.equal(tiny.logits_of(model, ids), plain)

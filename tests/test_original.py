@@ -1,9 +1,12 @@
 import argparse
 import os
+from contextlib import suppress
 
 import pytest
 import tiny
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lm_steer import LMSteerError, Steer
 from lm_steer.original import import_original
@@ -65,6 +68,56 @@ def test_something_else_is_refused(tmp_path, content):
     torch.save(content, tmp_path / "other.pt")
     with pytest.raises(LMSteerError):
         import_original(tmp_path / "other.pt", ("detox", "corpus"))
+
+
+def test_a_transferred_steer_has_no_arguments(checkpoint, tmp_path):
+    _, state = checkpoint
+    torch.save([None, state, 5], tmp_path / "transferred.pt")
+    steer = import_original(tmp_path / "transferred.pt", ("detox", "corpus"))
+    steer.save_pretrained(tmp_path / "steer")
+    assert Steer.from_pretrained(tmp_path / "steer") == steer and steer.epsilon == 1e-3
+
+
+NAN = torch.full((1, 4, 2), float("nan"))
+STATES = [{"projector1": 5, "projector2": 6}, {"projector1": torch.tensor(5.0), "projector2": torch.tensor(5.0)}]
+STATES += [
+    {"projector1": NAN, "projector2": NAN},
+    {"projector1": torch.ones(1, 4, 2), "projector2": torch.ones(1, 3, 2)},
+]
+
+
+@pytest.mark.parametrize("state", STATES, ids=["numbers", "scalars", "nan", "shapes"])
+def test_a_state_that_is_no_steer_is_refused(tmp_path, state):
+    torch.save([argparse.Namespace(), state, 1], tmp_path / "original.pt")
+    with pytest.raises(LMSteerError, match=r"original\.pt"):
+        import_original(tmp_path / "original.pt", ("detox",))
+
+
+@pytest.mark.parametrize("epsilon", ["small", float("nan"), None, True, [1]])
+def test_an_epsilon_that_is_no_number_is_refused(tmp_path, epsilon):
+    state = {"add_vec": torch.ones(1, 32)}
+    torch.save([argparse.Namespace(epsilon=epsilon), state, 1], tmp_path / "original.pt")
+    with pytest.raises(LMSteerError, match=r"original\.pt .*epsilon"):
+        import_original(tmp_path / "original.pt", ("detox",))
+
+
+@settings(deadline=None, max_examples=60)
+@given(place=st.floats(0, 1), byte=st.integers(0, 255))
+def test_a_damaged_checkpoint_is_refused_or_read(tmp_path_factory, place, byte):
+    path = tmp_path_factory.getbasetemp() / "damaged.pt"
+    torch.save([argparse.Namespace(), {"add_vec": torch.ones(1, 4)}, 1], path)
+    content = bytearray(path.read_bytes())
+    content[int(place * (len(content) - 1))] = byte
+    path.write_bytes(content)
+    with suppress(LMSteerError):
+        import_original(path, ("detox",))
+
+
+@pytest.mark.parametrize("make", [lambda path: path.mkdir(), lambda path: path.write_bytes(b"")])
+def test_a_folder_and_an_empty_file_are_refused(tmp_path, make):
+    make(tmp_path / "original.pt")
+    with pytest.raises(LMSteerError, match=r"original\.pt"):
+        import_original(tmp_path / "original.pt", ("detox",))
 
 
 def test_the_number_of_dimensions_must_fit(checkpoint):

@@ -298,10 +298,23 @@ def test_texts_without_anything_to_predict_are_refused(loaded, tmp_path, texts):
         train(loaded, texts, TEXTS, RECIPE, tmp_path)
 
 
-def test_a_diverged_training_is_refused(loaded, tmp_path):
-    recipe = replace(RECIPE, learning_rate=1e30, steps=3)
-    with pytest.raises(LMSteerError, match="lower learning_rate"):
+def test_a_diverged_training_ends_at_once_and_leaves_no_checkpoint(loaded, tmp_path):
+    recipe = replace(RECIPE, learning_rate=1e30, steps=1000)
+    with pytest.raises(LMSteerError, match=r"diverged: no finite loss at step [1-9]\d?: lower learning_rate"):
         train(loaded, TEXTS, TEXTS, recipe, tmp_path)
+    assert not list((tmp_path / "checkpoints").glob("*"))
+
+
+@pytest.mark.parametrize("where", ["label", "weight"])
+def test_a_training_that_starts_without_a_finite_loss_is_refused(loaded, tmp_path, where):
+    texts = TEXTS
+    if where == "label":
+        texts = replace(TEXTS, labels=[float("nan"), *TEXTS.labels[1:]])
+    else:
+        loaded.model.model.norm.weight.data[0] = torch.nan
+    with pytest.raises(LMSteerError):
+        train(loaded, texts, texts, RECIPE, tmp_path)
+    assert not list((tmp_path / "checkpoints").glob("*"))
 
 
 def test_every_text_is_drawn_as_often_as_any_other(loaded, tmp_path):

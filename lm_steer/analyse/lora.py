@@ -6,6 +6,7 @@
 PEFT's own format: `lm-steer generate` takes the folder in the place of a steer's. The paper's LoRA row is trained so.
 """
 
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,7 +33,9 @@ def adapted(loaded: LoadedModel, folder: str | Path) -> Iterator[None]:
     """Put an adapter on a model for as long as the block lasts."""
     from peft import PeftModel
 
-    with reading(folder, "an adapter that fits the model"):
+    with reading(folder, "an adapter that fits the model"), warnings.catch_warnings():
+        # PEFT leaves out what the file lacks or names otherwise, and only warns.
+        warnings.filterwarnings("error", ".*missing adapter keys")
         read_tensors(Path(folder) / "adapter_model.safetensors")
         model = PeftModel.from_pretrained(loaded.model, folder).eval()
     try:

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 import tiny
 import torch
+from safetensors.torch import load_file, save_file
 
 from lm_steer import LMSteerError
 from lm_steer.analyse.cost import sizes, write_cost
@@ -89,6 +90,33 @@ def test_a_lora_learns_its_texts_within_its_budget_and_leaves_no_trace(loaded, m
         with adapted(loaded, adapter):
             assert nll() < plain - 0.1
         assert torch.equal(tiny.logits_of(loaded.model, ids), before)
+
+
+def test_a_lora_that_diverges_is_not_saved(loaded, tmp_path):
+    with pytest.raises(LMSteerError, match="diverged"):
+        train_lora(loaded, tiny.SENTENCES, budget=2000, output=tmp_path / "adapter", **{**LORA, "learning_rate": 1e30})
+    assert not (tmp_path / "adapter").exists()
+
+
+@pytest.mark.parametrize("damage", ["nan", "truncated", "other names", "config", "missing"])
+def test_a_damaged_adapter_is_refused_by_name(loaded, make_loaded, tmp_path, damage):
+    adapter = tmp_path / "adapter"
+    train_lora(make_loaded("llama-padded-vocabulary"), tiny.SENTENCES, budget=2000, output=adapter, **LORA)
+    weights = adapter / "adapter_model.safetensors"
+    tensors = load_file(weights)
+    if damage == "nan":
+        next(iter(tensors.values())).fill_(torch.nan)
+        save_file(tensors, weights)
+    elif damage == "truncated":
+        weights.write_bytes(weights.read_bytes()[:50])
+    elif damage == "other names":
+        save_file({name.replace("layers.0", "layers.7"): tensor for name, tensor in tensors.items()}, weights)
+    elif damage == "config":
+        (adapter / "adapter_config.json").write_text('{"peft_type": null}')
+    else:
+        weights.unlink()
+    with pytest.raises(LMSteerError, match=str(adapter)), adapted(loaded, adapter):
+        pass
 
 
 def test_the_budget_of_a_lora(loaded):
