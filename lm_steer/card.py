@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import pandas as pd
 from huggingface_hub import ModelCardData
 
 from lm_steer.errors import LMSteerError
+from lm_steer.formats import read_csv, require_rows
+from lm_steer.report.measures import edited
 from lm_steer.steer import Steer
 
 TEMPLATE = Path(__file__).parent / "card.md"
@@ -21,8 +22,9 @@ INTENDED_USE = (
     "Research on controlled generation. A steer shifts what a model tends to say; it gives no guarantee about any "
     "single text, and a negative value makes the opposite more likely."
 )
-COLUMNS = ["model", "row", "prompts", "metric", "value", "low", "high", "difference", "difference_low"]
-COLUMNS += ["difference_high", "n_prompts", "n_generations", "scorer", "version"]
+TEXTS = ("model", "row", "prompts", "metric", "scorer", "version")
+NUMBERS = ("value", "low", "high", "difference", "difference_low", "difference_high")
+COUNTS = ("n_prompts", "n_generations")
 
 
 def card(
@@ -64,15 +66,12 @@ def card(
 
 def _cells(table: Path, rows: Sequence[str]) -> list[dict[str, Any]]:
     """Return a table's cells that have a difference to an unsteered row."""
-    try:
-        frame = pd.read_csv(table)
-    except (OSError, pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise LMSteerError(f"{table} is no table ({error})") from None
-    missing = [column for column in COLUMNS if column not in frame]
-    if missing:
-        raise LMSteerError(f"{table} is no table of `lm-steer table`: it has no column '{missing[0]}'")
+    frame = read_csv(table, TEXTS, COUNTS, NUMBERS)
+    require_rows(frame, table)
+    if table.stem in edited(table.parent.parent):
+        raise LMSteerError(f"{table} is not the table on the record of its run, run.json: make the table again")
     unknown = [row for row in rows if row not in set(frame["row"])]
     if unknown:
         raise LMSteerError(f"{table} has no row '{unknown[0]}': it has {', '.join(frame['row'].unique())}")
     kept = frame[frame["difference"].notna() & (frame["row"].isin(rows) if rows else True)]
-    return kept[COLUMNS].to_dict("records")
+    return kept[[*TEXTS, *NUMBERS, *COUNTS]].to_dict("records")

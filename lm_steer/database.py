@@ -33,6 +33,11 @@ def open_database(path: str | Path) -> sqlite3.Connection:
     return database
 
 
+def is_damage(error: sqlite3.Error) -> bool:
+    """Whether an error says that the file is no sqlite file, or not whole: it is found wherever it is read first."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
 @contextmanager
 def transaction(database: sqlite3.Connection) -> Iterator[None]:
     """Make what is written inside one transaction: a commit costs as much as hundreds of rows."""
@@ -40,7 +45,9 @@ def transaction(database: sqlite3.Connection) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        database.execute("ROLLBACK")
+        # Damage ends the transaction by itself.
+        if database.in_transaction:
+            database.execute("ROLLBACK")
         raise
     database.execute("COMMIT")
 

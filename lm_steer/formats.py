@@ -6,6 +6,7 @@ tensors, metadata = read_tensors("my-steer/steer.safetensors")
 
 import csv
 import math
+import re
 from collections.abc import Iterator, Sequence
 from io import StringIO
 from pathlib import Path
@@ -17,6 +18,7 @@ from lm_steer.files import read_json, read_text, reading
 if TYPE_CHECKING:
     import pandas as pd
 
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 RECORD = "lm_steer_model.json"
 # Characters of one field of a CSV file; Python's own limit is shorter than many a document.
 LONGEST_FIELD = 1 << 26
@@ -72,6 +74,21 @@ def csv_lines(path: str | Path, separator: str = ",") -> Iterator[tuple[int, lis
         raise LMSteerError(f"{path}, line {lines.line_num}: not valid CSV ({error})") from None
 
 
+def harmless(path: str | Path) -> bytes:
+    """Return a CSV file for download: a text that a spreadsheet would take for a formula has a `'` before it."""
+
+    def is_formula(field: str) -> bool:
+        return field.startswith(("=", "+", "-", "@", "\t", "\r")) and not NUMBER.fullmatch(field)
+
+    rows = [row for _, row in csv_lines(path)]
+    if not any(is_formula(field) for row in rows for field in row):
+        return Path(path).read_bytes()
+    written = StringIO(newline="")
+    lines = ([f"'{field}" if is_formula(field) else field for field in row] for row in rows)
+    csv.writer(written, lineterminator="\n").writerows(lines)
+    return written.getvalue().encode()
+
+
 def read_parquet(path: str | Path, columns: Sequence[str] = ()) -> "pd.DataFrame":
     """Read a parquet file that has these columns at least."""
     import pandas as pd
@@ -90,6 +107,12 @@ def require_columns(frame: "pd.DataFrame", columns: Sequence[str], path: str | P
             raise LMSteerError(f"{path} has no column '{name}': it has {has}")
 
 
+def require_rows(frame: "pd.DataFrame", path: str | Path) -> None:
+    """Raise LMSteerError where nothing, or nothing of what is shown together, is left of a table."""
+    if frame.empty:
+        raise LMSteerError(f"{path} has no rows, or not all of them: make it again")
+
+
 def read_record(folder: str | Path) -> dict[str, Any]:
     """Return the record of a model's folder: source, id, revision, and the sha256 of each of its files."""
     return read_json(Path(folder) / RECORD, {"source": str, "id": str, "revision": str, "files": {str: str}})
@@ -100,8 +123,7 @@ def read_benchmark(path: str | Path) -> dict[str, float]:
     import pandas as pd
 
     frame = read_csv(path, texts=("s", "max_rss", "cpu_time"), separator="\t")
-    if frame.empty:
-        raise LMSteerError(f"{path} holds no measurement: make the step's results again")
+    require_rows(frame, path)
     return pd.to_numeric(frame.iloc[-1], errors="coerce").to_dict()
 
 

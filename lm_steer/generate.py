@@ -68,7 +68,7 @@ def generate(
         def finish(indices: list[int], part: Path | None, tokens: Callable[[], Tensor]) -> None:
             continuations = _decode(loaded, [ids[index] for index in indices], tokens())
             if part:
-                write_json(part, continuations)
+                write_json(part, {"texts": continuations, "fingerprint": fingerprint(continuations)})
             for index, samples in zip(indices, continuations, strict=True):
                 texts[index] = samples
             progress.advance(len(indices))
@@ -97,13 +97,17 @@ def _kept(part: Path, prompts: int, samples: int) -> list[list[str]] | None:
     if not part.exists():
         return None
     try:
-        texts = read_json(part)
+        kept = read_json(part, {"texts": [[str]], "fingerprint": str})
+        if fingerprint(kept["texts"]) == kept["fingerprint"] and _sizes(kept["texts"]) == [samples] * prompts:
+            return kept["texts"]
     except LMSteerError:
-        texts = None
-    if isinstance(texts, list) and [len(row) for row in texts] == [samples] * prompts:
-        return texts
+        pass
     say(f"{part} is damaged: its continuations are made again")
     return None
+
+
+def _sizes(rows: list[list[str]]) -> list[int]:
+    return [len(row) for row in rows]
 
 
 def parts_folder(cache: str | Path, loaded: LoadedModel, steer: object, sampling: Sampling) -> Path:

@@ -10,6 +10,7 @@ on the texts beside it, nor on what the memo held before (exactly on a CPU in fp
 
 import hashlib
 import sqlite3
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,7 +20,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from lm_steer.attach import output_head
-from lm_steer.database import open_database, remove_database, transaction
+from lm_steer.database import is_damage, open_database, remove_database, transaction
 from lm_steer.digest import module_digest
 from lm_steer.models import LoadedModel
 from lm_steer.progress import Progress, say
@@ -27,6 +28,7 @@ from lm_steer.progress import Progress, say
 # Tokens of a block, and the multiple that texts are padded to.
 TOKENS = {"cpu": 512, "cuda": 16384}
 STEP = 4
+CHECKSUM = 4
 MEMO_BYTES = 8 << 30
 # States that a training holds at once in the host's memory.
 HELD_BYTES = 1 << 30
@@ -35,6 +37,7 @@ HELD_BYTES = 1 << 30
 Packed = tuple[Tensor, Tensor, Tensor]
 
 Key = TypeVar("Key", int, tuple[int, int])
+Result = TypeVar("Result")
 
 
 class _HeadReached(Exception):
@@ -84,21 +87,25 @@ def _bytes(state: Tensor) -> bytes:
     return state.contiguous().view(torch.uint8).cpu().numpy().tobytes()
 
 
+def _checksum(state: bytes) -> bytes:
+    """Return what stands behind a state: sqlite does not notice when what it keeps is changed."""
+    return zlib.crc32(state).to_bytes(CHECKSUM)
+
+
 def round_up(length: int, step: int = 8) -> int:
     """Return the smallest positive multiple of `step` that holds `length`."""
     return max(1, -(-length // step)) * step
 
 
 def _opened(path: Path) -> sqlite3.Connection:
-    """Open the memo; what is damaged beyond opening is made anew, for all of it can be computed again."""
+    database = open_database(path)
     try:
-        return open_database(path)
-    except sqlite3.OperationalError:
+        database.execute("PRAGMA synchronous=OFF")
+        database.execute("CREATE TABLE IF NOT EXISTS states (key BLOB PRIMARY KEY, state BLOB NOT NULL)")
+    except sqlite3.Error:
+        database.close()
         raise
-    except sqlite3.DatabaseError as error:
-        say(f"{path} is damaged ({error}): its hidden states are computed again")
-        remove_database(path)
-        return open_database(path)
+    return database
 
 
 class HiddenMemo:
@@ -108,9 +115,7 @@ class HiddenMemo:
         self.loaded, self.max_length = loaded, max_length
         self.weight = output_head(loaded.model).weight
         self.code = module_digest(__name__)
-        self.database = _opened(Path(path))
-        self.database.execute("PRAGMA synchronous=OFF")
-        self.database.execute("CREATE TABLE IF NOT EXISTS states (key BLOB PRIMARY KEY, state BLOB NOT NULL)")
+        self.path, self.database = Path(path), None
         self.size = self._size()
 
     def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
@@ -166,30 +171,58 @@ class HiddenMemo:
     def _key(self, text: str) -> bytes:
         return hashlib.sha256(f"{self.code}\0{self.loaded.fingerprint}\0{self.max_length}\0{text}".encode()).digest()
 
+    def _do(self, action: Callable[[sqlite3.Connection], Result]) -> Result:
+        """Do something with the memo; where it turns out damaged, with an empty one: all of it can be made again."""
+        try:
+            self.database = self.database or _opened(self.path)
+            return action(self.database)
+        except sqlite3.DatabaseError as error:
+            if not is_damage(error):
+                raise
+            say(f"{self.path} is damaged ({error}): its hidden states are computed again")
+        if self.database:
+            self.database.close()
+        remove_database(self.path)
+        self.database, self.size = _opened(self.path), 0
+        return action(self.database)
+
     def _has(self, key: bytes) -> bool:
-        return self.database.execute("SELECT 1 FROM states WHERE key = ?", (key,)).fetchone() is not None
+        return self._do(lambda memo: memo.execute("SELECT 1 FROM states WHERE key = ?", (key,)).fetchone()) is not None
 
     def _read(self, text: str) -> Tensor | None:
-        row = self.database.execute("SELECT state FROM states WHERE key = ?", (self._key(text),)).fetchone()
+        key = self._key(text)
+        row = self._do(
+            lambda memo: memo.execute("SELECT CAST(state AS BLOB) FROM states WHERE key = ?", (key,)).fetchone()
+        )
         if row is None:
             return None
-        return torch.frombuffer(bytearray(row[0]), dtype=self.weight.dtype).view(-1, self.weight.shape[1])
+        state = bytearray(row[0][:-CHECKSUM])
+        if _checksum(state) != row[0][-CHECKSUM:]:
+            say(f"{self.path} is damaged (a state that was changed): it is computed again")
+            return None
+        return torch.frombuffer(state, dtype=self.weight.dtype).view(-1, self.weight.shape[1])
 
     def _keep(self, block: list[tuple[str, Tensor]]) -> None:
         """Write states, after dropping the oldest where the memo would outgrow its bound."""
-        rows = [(self._key(text), _bytes(state)) for text, state in block]
+        states = ((self._key(text), _bytes(state)) for text, state in block)
+        rows = [(key, state + _checksum(state)) for key, state in states]
         size = sum(len(state) for _, state in rows)
         if size > MEMO_BYTES:
             return
         if self.size + size > MEMO_BYTES:
-            self.database.execute("DELETE FROM states WHERE rowid <= (SELECT max(rowid) - count(*) / 2 FROM states)")
+            older = "DELETE FROM states WHERE rowid <= (SELECT max(rowid) - count(*) / 2 FROM states)"
+            self._do(lambda memo: memo.execute(older))
             self.size = self._size()
-        with transaction(self.database):
-            self.database.executemany("INSERT OR REPLACE INTO states VALUES (?, ?)", rows)
+
+        def write(memo: sqlite3.Connection) -> None:
+            with transaction(memo):
+                memo.executemany("INSERT OR REPLACE INTO states VALUES (?, ?)", rows)
+
+        self._do(write)
         self.size += size
 
     def _size(self) -> int:
-        return self.database.execute("SELECT coalesce(sum(length(state)), 0) FROM states").fetchone()[0]
+        return self._do(lambda memo: memo.execute("SELECT coalesce(sum(length(state)), 0) FROM states").fetchone())[0]
 
 
 class DrawnStates:

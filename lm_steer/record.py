@@ -17,7 +17,10 @@ from typing import Any
 
 import pandas as pd
 
-from lm_steer.files import read_json, replacing, sha256_of, write_json
+from lm_steer.errors import LMSteerError
+from lm_steer.files import fitting, replacing, sha256_of, write_json
+from lm_steer.formats import read_benchmark, read_record
+from lm_steer.report.measures import STUDY
 from lm_steer.report.provenance import git_revision, packages_used
 from lm_steer.study import Study
 
@@ -29,6 +32,9 @@ TOOLS = ("lm-steer", "snakemake", "snakemake-executor-plugin-slurm", "tokenizers
 
 def write_record(study: Study, results: Path, output: Path, benchmarks: Path) -> None:
     """Write the record of a finished run as JSON, and the benchmarks of its steps as one table."""
+    fitting(study, STUDY, "the study")
+    if not results.is_dir():
+        raise LMSteerError(f"{results}: there is no such folder of results: name that of a run by --results")
     measured = benchmark_table(results / "benchmarks")
     with replacing(benchmarks) as temporary:
         measured.to_csv(temporary, index=False)
@@ -52,7 +58,7 @@ def benchmark_table(folder: Path) -> pd.DataFrame:
     """Return the last measurement of every job: rule, job, seconds, peak_memory_mb, cpu_seconds."""
     rows = []
     for path in sorted(folder.glob("*/*.tsv")):
-        row = pd.to_numeric(pd.read_csv(path, sep="\t").iloc[-1], errors="coerce")
+        row = read_benchmark(path)
         rows.append({"rule": path.parent.name, "job": path.stem, **{MEASURED[key]: row[key] for key in MEASURED}})
     return pd.DataFrame(rows, columns=["rule", "job", *MEASURED.values()])
 
@@ -106,7 +112,7 @@ def _inputs(study: Study, results: Path) -> Iterator[tuple[str, str]]:
         for path in sorted(results.glob(pattern)):
             yield str(path), sha256_of(path)
     for path in sorted(results.glob("models/*/lm_steer_model.json")):
-        for name, checksum in read_json(path)["files"].items():
+        for name, checksum in read_record(path.parent)["files"].items():
             yield f"{path.parent}/{name}", checksum
     named = [block.get("path") for block in [*study["datasets"].values(), *study["prompts"].values()]]
     named += [setting.get("generations") for setting in study["settings"].values()]

@@ -7,21 +7,22 @@ The dimension called `corpus` is held at 1 and absorbs what merely distinguishes
 own; the other one is set to each text's label (paper, section 3.2; the original code's dummy dimension).
 """
 
+import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from lm_steer.digest import code_digest
 from lm_steer.errors import LMSteerError
 from lm_steer.files import fingerprint, replacing, write_jsonl
+from lm_steer.formats import read_tensors
 from lm_steer.hidden import DrawnStates, HiddenMemo, Packed, head_inputs
 from lm_steer.loss import Head, head_cross_entropy, head_of
 from lm_steer.models import LoadedModel
@@ -247,6 +248,14 @@ def _padded(loaded: LoadedModel, texts: list[str], recipe: Recipe) -> Packed:
     return hidden.flatten(0, 1), targets.flatten(), rows.flatten()
 
 
+def _checksum(tensors: Mapping[str, Tensor], about: Mapping[str, str]) -> str:
+    """Return a checksum of all that a checkpoint holds: its format does not notice changed numbers."""
+    digest = hashlib.sha256(json.dumps(sorted(about.items())).encode())
+    for name in sorted(tensors):
+        digest.update(name.encode() + tensors[name].contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
 class _Checkpoint:
     """Weights, optimiser and log of an unfinished training, in one file named by all that it depends on."""
 
@@ -268,22 +277,23 @@ class _Checkpoint:
             for key in ("step", "exp_avg", "exp_avg_sq"):
                 tensors[f"{name}.{key}"] = state[key].detach().cpu()
         with replacing(self.path) as temporary:
-            save_file(tensors, temporary, {"step": str(step), "log": json.dumps(log)})
+            about = {"step": str(step), "log": json.dumps(log)}
+            save_file(tensors, temporary, {**about, "checksum": _checksum(tensors, about)})
 
     def load(self, weights: dict[str, Tensor], optimizer: torch.optim.Adam) -> tuple[int, list[dict]]:
         if not self.path.exists():
             return 0, []
         try:
             return self._read(weights, optimizer)
-        except (SafetensorError, KeyError, ValueError) as error:
+        except (LMSteerError, KeyError, ValueError) as error:
             say(f"the checkpoint {self.path} is damaged ({error}): the training starts afresh")
             self.path.unlink()
             return 0, []
 
     def _read(self, weights: dict[str, Tensor], optimizer: torch.optim.Adam) -> tuple[int, list[dict]]:
-        with safe_open(self.path, "pt") as file:
-            about = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        tensors, about = read_tensors(self.path)
+        if about.pop("checksum") != _checksum(tensors, about):
+            raise LMSteerError("its checksum is that of other numbers")
         # All is read before any is set: a checkpoint that turns out damaged half-way must not leave its weights.
         step, log = int(about["step"]), json.loads(about["log"])
         states = {

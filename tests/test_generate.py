@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -200,6 +201,17 @@ def test_finished_blocks_are_found_again_after_a_kill(loaded, tmp_path, monkeypa
     passes.clear()
     assert run(loaded, parts=tmp_path) == expected
     assert not passes
+
+
+@pytest.mark.parametrize("change", ["null", "[[1]]", '{"texts": [[5]], "fingerprint": "a"}', "letters"])
+def test_a_block_that_was_changed_is_made_again(loaded, tmp_path, capsys, change):
+    sampling = Sampling(2, 4)
+    whole = generate(loaded, ["The movie"], sampling, "test", tmp_path)
+    (part,) = tmp_path.iterdir()
+    text = part.read_text()
+    part.write_text(change if change != "letters" else text.replace(json.loads(text)["texts"][0][0][-1], "§", 1))
+    assert generate(loaded, ["The movie"], sampling, "test", tmp_path) == whole
+    assert f"{part} is damaged: its continuations are made again" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -122,3 +122,27 @@ def test_blocks_hold_every_index_once_and_one_key_each():
     assert sorted(index for _, _, indices in blocks for index in indices) == list(range(len(keys)))
     assert all(keys[index] == key for key, _, indices in blocks for index in indices)
     assert all(len(indices) <= full == key // 4 for key, full, indices in blocks)
+
+
+def test_damage_in_the_middle_of_the_memo_is_made_good(memo, tmp_path, capsys):
+    texts = [f"{sentence} {number}" for sentence in tiny.SENTENCES for number in range(30)]
+    whole = memo.states(texts, "first")
+    memo.database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    memo.database.close()
+    content = memo.path.read_bytes()
+    memo.path.write_bytes(content[:8192] + b"noise" * ((len(content) - 8192) // 5))
+    again = HiddenMemo(memo.path, memo.loaded, MAX_LENGTH)
+    states = again.states(texts, "again")
+    assert all(torch.equal(states[text], whole[text]) for text in texts)
+    assert f"{memo.path} is damaged" in capsys.readouterr().err
+    assert all(torch.equal(again.state(text), whole[text]) for text in texts[:3])
+
+
+@pytest.mark.parametrize("change", ["zeroblob(length(state))", "substr(state, 5)", "x''", "'text'"])
+def test_a_state_that_was_changed_is_computed_again(memo, runs, capsys, change):
+    text = tiny.SENTENCES[0]
+    whole = memo.state(text)
+    memo.database.execute(f"UPDATE states SET state = {change}")
+    assert torch.equal(memo.state(text), whole) and len(runs) == 2
+    assert "is damaged (a state that was changed)" in capsys.readouterr().err
+    assert torch.equal(memo.state(text), whole) and len(runs) == 2

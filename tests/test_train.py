@@ -225,10 +225,13 @@ def damage(content: bytes, how: str) -> bytes:
     if how == "log":
         # The tensors are whole and the step is there, but the log cannot be read.
         return content.replace(b'\\"loss\\"', b'\\"loss  ', 1)
+    if how == "number":
+        # All reads well, but for one bit of a weight.
+        return content[:-3] + bytes([content[-3] ^ 1]) + content[-2:]
     return b"\xff" * len(content)
 
 
-@pytest.mark.parametrize("how", ["empty", "cut", "log", "overwritten"])
+@pytest.mark.parametrize("how", ["empty", "cut", "log", "number", "overwritten"])
 def test_a_damaged_checkpoint_starts_the_training_afresh(loaded, tmp_path, monkeypatch, how):
     expected = saved(tmp_path / "whole", loaded, RECIPE, tmp_path / "cache whole")
     with monkeypatch.context() as patch:

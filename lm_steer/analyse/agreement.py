@@ -12,7 +12,6 @@ reference_rate      share of texts that Perspective scores ≥ .5
 threshold           the scorer's value that as large a share of texts reaches
 """
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,7 +22,7 @@ import pandas as pd
 
 from lm_steer import metrics
 from lm_steer.errors import LMSteerError
-from lm_steer.files import numbered_jsonl, replacing
+from lm_steer.files import fitting, numbered_jsonl, parse_json, replacing
 from lm_steer.metrics import Array
 from lm_steer.progress import say
 from lm_steer.score.kinds import measure_of
@@ -44,7 +43,7 @@ def write_agreement(files: Sequence[str], spec: str, output: Path, cache: Path, 
     columns = {REFERENCE: np.array([score for _, score in scored])}
     store = ScoreStore(cache / STORE)
     rows: list[dict[str, Any]] = []
-    for name, block in json.loads(spec).items():
+    for name, block in fitting(parse_json(spec, "--spec"), {str: {"kind": str}}, "--spec").items():
         if measure_of(block) != "toxicity":
             raise LMSteerError(f"the scorer {name} does not measure toxicity, which Perspective's scores are of")
         options = {key: value for key, value in block.items() if key not in ("kind", "resource")}

@@ -7,6 +7,7 @@ Decoding is timed in rounds, plain, hooked and folded in turn, so that a machine
 are medians over rounds, with the lowest and the highest.
 """
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
@@ -21,6 +22,7 @@ from lm_steer.attach import attach
 from lm_steer.errors import LMSteerError
 from lm_steer.files import replacing
 from lm_steer.fold import fold
+from lm_steer.formats import read_benchmark
 from lm_steer.generate import Sampling, generate
 from lm_steer.models import LoadedModel
 from lm_steer.progress import Progress
@@ -91,7 +93,7 @@ def _timed(loaded: LoadedModel, around: Callable[[], Any]) -> float:
 
 def _seconds(path: Path) -> float:
     """Return the wall-clock seconds of a benchmark file of Snakemake's."""
-    try:
-        return float(pd.read_csv(path, sep="\t")["s"].iloc[0])
-    except (OSError, KeyError, IndexError, ValueError) as error:
-        raise LMSteerError(f"{path} is no benchmark file of Snakemake's ({error})") from None
+    seconds = read_benchmark(path)["s"]
+    if not math.isfinite(seconds):
+        raise LMSteerError(f"{path} holds no seconds in the column s: train the steer again")
+    return seconds

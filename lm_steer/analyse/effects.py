@@ -14,7 +14,6 @@ ablations     range                    highest less lowest metric over the value
 Settings that stand in one figure are resampled together: the same prompts and seeds on all sides.
 """
 
-import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -25,10 +24,11 @@ import pandas as pd
 
 from lm_steer import metrics
 from lm_steer.analyse.composition import exactness
-from lm_steer.files import replacing
+from lm_steer.errors import LMSteerError
+from lm_steer.files import fitting, parse_json, replacing
 from lm_steer.metrics import Array, Estimate, Metric
 from lm_steer.report.published import judged, published
-from lm_steer.report.tables import Reader
+from lm_steer.report.tables import SPEC, Reader
 from lm_steer.steer import Steer
 
 SHOWN = ("avg_max_toxicity", "toxicity_probability", "positivity", "perplexity")
@@ -38,7 +38,9 @@ Row = dict[str, Any]
 
 def write_effects(spec: str, results: Path, output: Path) -> None:
     """Compute the figures of one analysis, for each model; spec has kind, block, settings, scorers, models, seeds."""
-    plan = json.loads(spec)
+    plan = fitting(parse_json(spec, "--spec"), {**SPEC, "kind": str, "block": {"points": [dict]}}, "--spec")
+    if plan["kind"] not in FIGURES or not plan["block"]["points"]:
+        raise LMSteerError(f"--spec, kind: '{plan['kind']}' without points; the kinds are {', '.join(FIGURES)}")
     rows: list[Row] = []
     for model in plan["models"]:
         settings = [point["setting"] for point in plan["block"]["points"]]

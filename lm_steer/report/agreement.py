@@ -6,8 +6,8 @@ agreements(study, results)              # what agreement.html shows; nothing whe
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
+from lm_steer.errors import LMSteerError
+from lm_steer.formats import read_csv, read_parquet
 from lm_steer.report.figures import scatter
 from lm_steer.report.layout import downloads, plain_latex
 from lm_steer.report.measures import number
@@ -34,8 +34,13 @@ def agreements(study: Study, results: Path) -> list[dict[str, Any]]:
 
 
 def _agreement(name: str, scorers: list[str], results: Path) -> dict[str, Any]:
-    frame = pd.read_csv(results / "tables" / f"agreement-{name}.csv")
-    pairs = pd.read_parquet(results / "agreement" / f"{name}.parquet")
+    texts, numbers = ("scorer", "metric", "version"), ("n", "left_out")
+    table = results / "tables" / f"agreement-{name}.csv"
+    frame = read_csv(table, texts, numbers, gaps=("value", "low", "high"))
+    pairs = read_parquet(results / "agreement" / f"{name}.parquet", ["reference", *scorers])
+    for scorer in scorers:
+        if list(frame.loc[frame["scorer"] == scorer, "metric"]) != list(HEADINGS):
+            raise LMSteerError(f"{table} lacks figures of {scorer}, or has them twice: make the table again")
     rows = [
         {
             "scorer": scorer,

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
+from lm_steer.formats import read_csv
 from lm_steer.report import plots
 from lm_steer.report.curves import Point, trade_off, value_curves
 from lm_steer.report.held import Part, cost_of, download, estimate, evidence_of, figure, words_of
@@ -66,8 +66,9 @@ def _of_settings(draw: Callable[..., Part]) -> Callable[[str, Part, Study, Path]
         table, effects = results / "tables" / f"{name}.csv", results / "analyses" / f"{name}.csv"
         if not table.exists():
             return
-        cells = read_cells(table)
-        found = pd.read_csv(effects, keep_default_na=False, na_values=NUMBERS_OR_NOT) if effects.exists() else None
+        cells = read_cells(table, study)
+        texts, numbers = ("model", "figure", "metric", "point"), ("value", "low", "high")
+        found = read_csv(effects, texts, gaps=numbers) if effects.exists() else None
         models = [model for model in dict.fromkeys(cell["model"] for cell in cells) if model != "external"]
         for model in models:
             own = [cell for cell in cells if cell["model"] in (model, "external")]
@@ -82,9 +83,6 @@ def _of_settings(draw: Callable[..., Part]) -> Callable[[str, Part, Study, Path]
             }
 
     return make
-
-
-NUMBERS_OR_NOT = {key: ["", "nan"] for key in ("value", "low", "high")}
 
 
 def _sweep(block: Part, cells: dict, rows: list[Part], name: str) -> Part:
@@ -221,7 +219,7 @@ def seed_spreads(study: Study, results: Path) -> list[list[str]]:
     rows = []
     for name in study["tables"]:
         path = results / "tables" / f"{name}.csv"
-        for cell in read_cells(path) if path.exists() and len(study["seeds"]) > 1 else []:
+        for cell in read_cells(path, study) if path.exists() and len(study["seeds"]) > 1 else []:
             if cell["metric"] in MEASURES and cell["seed_high"] - cell["seed_low"] > cell["high"] - cell["low"]:
                 digits = measure(cell["metric"]).digits
                 spread = f"{number(cell['seed_low'], digits)}–{number(cell['seed_high'], digits)}"

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from lm_steer.errors import LMSteerError
-from lm_steer.files import read_json
-from lm_steer.report.measures import Cell, measure, number, read_tables
+from lm_steer.files import read_json, read_text
+from lm_steer.report.measures import Cell, measure, number, read_study, read_tables
 from lm_steer.report.records import scorer_of
 from lm_steer.study import Study
 
@@ -86,7 +86,7 @@ def read_run(folder: Path) -> Run:
     """Read the study and the tables of a folder of results."""
     if not (folder / "study.json").exists():
         raise LMSteerError(f"{folder} has no study.json: name the results folder of a run, as `results`")
-    study = read_json(folder / "study.json")
+    study = read_study(read_text(folder / "study.json"), folder / "study.json")
     tables = read_tables(study, folder)
     if not tables:
         raise LMSteerError(f"{folder} holds none of the tables of its study: finish the run, `snakemake tables`")
@@ -96,7 +96,7 @@ def read_run(folder: Path) -> Run:
         for cell in rows
     }
     path = folder / "run.json"
-    record = read_json(path) if path.exists() else {}
+    record = read_json(path, dict) if path.exists() else {}
     return Run(study, {key: record[key] for key in MADE_BY if key in record}, cells)
 
 

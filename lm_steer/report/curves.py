@@ -51,7 +51,9 @@ def value_curves(values: Sequence[float], cells: dict[str, Sequence[Cell | None]
             axes.plot(
                 [value for value, _ in there], [cell["value"] for _, cell in there], "o-", color=colour, markersize=4
             )
-            _published(axes, [(value, cell["published"]) for value, cell in there if cell.get("published", "") != ""])
+            _published(
+                axes, [(value, float(cell["published"])) for value, cell in there if cell.get("published", "") != ""]
+            )
             axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
             _log_if_wide(axes.set_yscale, axes.yaxis, [row for _, row in there], metric)
             axes.set_xlabel(axis)

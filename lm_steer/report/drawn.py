@@ -4,7 +4,6 @@ for figure in drawn(study, results, cells): …       # {"kind", "name", "title"
 write_figures(study, results, Path("results/figures"))
 """
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ Drawn = dict[str, Any]
 
 def write_figures(study: str, results: Path, output: Path) -> None:
     """Write every figure of a study (as JSON) into a folder, each an SVG file; what is not there is not drawn."""
-    whole = json.loads(study)
+    whole = measures.read_study(study, "the study")
     plan = without_analyses(whole)
     cells = [cell for table in measures.read_tables(plan, results).values() for cell in table]
     with replacing(output, FIGURES) as folder:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from lm_steer.formats import harmless, read_csv, require_rows
 from lm_steer.report import plots
 from lm_steer.report.measures import number, signed
 from lm_steer.score.kinds import measure_of
@@ -27,8 +28,11 @@ def words_of(name: str, block: Part, study: Study, results: Path) -> Iterator[Pa
         paths = [results / "analyses" / model / f"{name}.{part}.csv" for part in ("words", "spectrum")]
         if not all(path.exists() for path in paths):
             continue
-        words = pd.read_csv(paths[0], keep_default_na=False, na_values={"score": [""]})
-        spectrum = pd.read_csv(paths[1])
+        columns = ("direction", "place", "share", "x", "y")
+        words = read_csv(paths[0], ("end", "word"), columns, gaps=("score",))
+        spectrum = read_csv(paths[1], numbers=("share", "effective_rank"))
+        require_rows(words, paths[0])
+        require_rows(spectrum, paths[1])
         rows = []
         for number_, lines in words.groupby("direction"):
             raised, lowered = (lines[lines["end"] == end] for end in ("raised", "lowered"))
@@ -72,17 +76,21 @@ def evidence_of(name: str, block: Part, study: Study, results: Path) -> Iterator
         paths = [results / "analyses" / model / f"{name}.{part}.csv" for part in ("tokens", "readings")]
         if not all(path.exists() for path in paths):
             continue
-        tokens = pd.read_csv(paths[0], keep_default_na=False)
-        readings = pd.read_csv(paths[1])
+        tokens = read_csv(paths[0], ("piece",), ("text", "start", "stop", "score", "span"))
+        columns = ("text", "value", "log_likelihood", "reading")
+        readings = read_csv(paths[1], ("inside",), columns, gaps=("precision", "recall"))
         highlights, figures = [], []
         for number_, own in tokens.groupby("text"):
             curve = readings[readings["text"] == number_]
+            require_rows(curve, paths[1])
             reading = float(curve["reading"].iloc[0])
             marked = curve["precision"].notna().iloc[0]
             highlights.append(
                 {
                     "tokens": list(_tokens(own)),
-                    "reading": number(reading, 1) if curve["inside"].iloc[0] else f"{number(reading, 1)} or beyond",
+                    "reading": number(reading, 1)
+                    if curve["inside"].iloc[0] == "True"
+                    else f"{number(reading, 1)} or beyond",
                     "found": f"precision {curve['precision'].iloc[0]:.2f}, recall {curve['recall'].iloc[0]:.2f}"
                     if marked
                     else "",
@@ -130,7 +138,8 @@ def cost_of(name: str, block: Part, study: Study, results: Path) -> Iterator[Par
     for model in study["steered"]:
         path = results / "analyses" / model / f"{name}.cost.csv"
         if path.exists():
-            lines = pd.read_csv(path).to_dict("records")
+            frame = read_csv(path, ("figure",), gaps=("value", "low", "high", "published"))
+            lines = frame[frame["figure"].isin(labels)].to_dict("records")
             rows = [
                 [
                     labels[line["figure"]][0],
@@ -161,4 +170,4 @@ def figure(caption: str, svg: str) -> Part:
 
 def download(path: Path) -> Part:
     """Return a file as a link of the page holds it."""
-    return {"name": f"{path.parent.name}-{path.name}", "csv": base64.b64encode(path.read_bytes()).decode("ascii")}
+    return {"name": f"{path.parent.name}-{path.name}", "csv": base64.b64encode(harmless(path)).decode("ascii")}

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lm_steer.formats import harmless
 from lm_steer.report.findings import is_weak
 from lm_steer.report.measures import MEASURES, VARIANTS, Cell, measure, number
 from lm_steer.report.records import record_id, scorer_of
@@ -54,7 +55,7 @@ def laid_out(name: str, cells: list[Cell], path: Path, study: Study) -> dict[str
 
 def downloads(csv: Path, latex: str) -> dict[str, str]:
     """Return a table's file and its LaTeX in base64, as the page holds them for download."""
-    contents = {"csv": csv.read_bytes(), "latex": latex.encode()}
+    contents = {"csv": harmless(csv), "latex": latex.encode()}
     return {kind: base64.b64encode(content).decode("ascii") for kind, content in contents.items()}
 
 
@@ -63,7 +64,7 @@ def plain_latex(title: str, headings: Sequence[str], rows: Sequence[Sequence[str
     lines = [[escaped(text) for text in row] for row in (headings, *rows)]
     top, *body = [" & ".join(line) + r" \\" for line in lines]
     frame = rf"\begin{{tabular}}{{l{'r' * (len(headings) - 1)}}}"
-    parts = [f"% {title}", frame, r"\toprule", top, r"\midrule", *body, r"\bottomrule", r"\end{tabular}", ""]
+    parts = [_comment(title), frame, r"\toprule", top, r"\midrule", *body, r"\bottomrule", r"\end{tabular}", ""]
     return "\n".join(parts)
 
 
@@ -92,8 +93,10 @@ def latex(table: dict[str, Any]) -> str:
         at += width
     headings = [escaped(measure(metric).heading) + ARROWS[measure(metric).better] for _, metric in columns]
     lines = [
-        rf"% {table['title']}. Needs \usepackage{{booktabs}}. Brackets: 95 % intervals, a bootstrap over prompts.",
-        *(f"% Scored by {scorer} ({version})." for scorer, version in table["scorers"]),
+        _comment(
+            rf"{table['title']}. Needs \usepackage{{booktabs}}. Brackets: 95 % intervals, a bootstrap over prompts."
+        ),
+        *(_comment(f"Scored by {scorer} ({version}).") for scorer, version in table["scorers"]),
         rf"\begin{{tabular}}{{l{'r' * len(columns)}}}",
         r"\toprule",
         " & ".join(["", *(heading for heading, _ in spans)]) + r" \\",
@@ -115,10 +118,15 @@ def _latex_cell(cell: Cell | None) -> str:
         return "--"
     digits = measure(cell["metric"]).digits
     value, low, high = (escaped(number(cell[key], digits)) for key in ("value", "low", "high"))
-    published = f" {{\\scriptsize (published {cell['published']})}}" if cell.get("published", "") != "" else ""
+    published = f" {{\\scriptsize (published {escaped(cell['published'])})}}" if cell.get("published", "") != "" else ""
     return f"{value} {{\\scriptsize [{low}, {high}]}}{published}"
 
 
 def escaped(text: str) -> str:
     """Return a text as LaTeX reads it."""
-    return "".join(SPECIAL.get(char, char) for char in text)
+    return "".join(SPECIAL.get(char, char) for char in " ".join(text.splitlines()))
+
+
+def _comment(text: str) -> str:
+    # All that ends a line ends a comment.
+    return f"% {' '.join(text.split())}"

@@ -11,14 +11,39 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from lm_steer.errors import LMSteerError
+from lm_steer.files import fitting, parse_json, read_json, sha256_of
+from lm_steer.formats import read_csv
+from lm_steer.progress import say
 
 Cell = dict[str, Any]
 
 TEXT_COLUMNS = ("model", "row", "setting", "prompts", "metric", "scorer", "version")
-NUMBER_COLUMNS = ("value", "low", "high", "difference", "difference_low", "difference_high")
+NUMBER_COLUMNS = ("value", "low", "high", "difference", "difference_low", "difference_high", "seed_low", "seed_high")
+COUNT_COLUMNS = ("n_prompts", "n_generations", "seeds", "left_out")
+# What identifies a cell of a table.
+PLACE = ["model", "row", "prompts", "metric"]
+# What is read of a study that the workflow has resolved.
+STUDY = {
+    "title": str,
+    "seeds": [int],
+    "steered": [str],
+    "models": {str: {"source": str, "id": str}},
+    "datasets": {str: {"source": str, "path": str}},
+    "steers": {str: {"dataset": str, "dimensions": [str]}},
+    "prompts": {str: {"source": str, "dataset": str, "path": str, "toxic": bool}},
+    "sampling": {"samples": int, "new_tokens": int, "top_p": int | float, "top_k": int},
+    "scorers": {str: {"kind": str, "model": str}},
+    "settings": {
+        str: {
+            **{"prompts": str, "scorers": [str], "steer": {str: {str: int | float}}, "sampling": dict},
+            **{"against": str, "generations": str},
+        }
+    },
+    "tables": {str: {"title": str, "rows": {str: [str]}, "scorers": [str]}},
+    "agreement": {str: {"scorers": [str]}},
+    "analyses": {str: {str: dict}},
+}
 
 
 @dataclass(frozen=True)
@@ -56,21 +81,53 @@ HEADLINES = ("avg_max_toxicity", "positivity")
 PRICE = "perplexity"
 
 
-def read_cells(path: Path) -> list[Cell]:
-    """Read a table's CSV; a model or a row may be called `NA` or `None` and stays that."""
+def read_study(text: str, path: str | Path) -> dict[str, Any]:
+    """Parse a resolved study that stands in `path`; LMSteerError names what is not as the workflow writes it."""
+    study = fitting(parse_json(text, path), STUDY, path)
+    for name, setting in study["settings"].items():
+        used = {"prompts": [setting["prompts"]], "scorers": setting["scorers"], "steers": [*setting["steer"]]}
+        used["settings"] = [setting["against"]] if setting["against"] else []
+        for part, names in used.items():
+            for lacking in set(names) - set(study[part]):
+                raise LMSteerError(f"{path}, settings.{name}: there is no '{lacking}' under {part}")
+    return study
+
+
+def read_cells(path: Path, study: dict[str, Any] | None = None) -> list[Cell]:
+    """Read a table's CSV; a model or a row may be called `NA` or `None` and stays that.
+
+    Raises LMSteerError where a row is not one that `lm-steer table` writes, or of a setting that the study lacks.
+    """
     if not path.exists():
         raise LMSteerError(f"{path}: there is no such file: make it with `lm-steer table`")
-    missing = {column: ["", "nan"] for column in NUMBER_COLUMNS}
-    frame = pd.read_csv(
-        path, dtype=dict.fromkeys(TEXT_COLUMNS, str), keep_default_na=False, na_values=missing, encoding="utf-8"
-    )
+    frame = read_csv(path, texts=TEXT_COLUMNS, numbers=COUNT_COLUMNS, gaps=NUMBER_COLUMNS)
+    known = {"metric": MEASURES | VARIANTS, **({"setting": study["settings"]} if study else {})}
+    for column, names in known.items():
+        for number, name in enumerate(frame[column], start=1):
+            if name not in names:
+                raise LMSteerError(f"{path}, row {number}: unknown {column} '{name}': make the table again")
+    repeated = frame.index[frame.duplicated(PLACE)]
+    if len(repeated):
+        raise LMSteerError(f"{path}, row {repeated[0] + 1} repeats an earlier one: make the table again")
     return frame.to_dict("records")
 
 
+def edited(results: Path) -> list[str]:
+    """Return the tables that are not those on the record of the run: edited by hand, or made since."""
+    record = results / "run.json"
+    known = read_json(record, dict).get("tables", {}) if record.exists() else {}
+    fitting(known, {str: str}, record, "tables")
+    checksums = {Path(path).name: checksum for path, checksum in known.items()}
+    paths = [path for path in sorted((results / "tables").glob("*.csv")) if path.name in checksums]
+    return [path.stem for path in paths if sha256_of(path) != checksums[path.name]]
+
+
 def read_tables(study: dict[str, Any], results: Path) -> dict[str, list[Cell]]:
-    """Read those tables of a study that are there."""
+    """Read those tables of a study that are there, and say which are not those of the record."""
+    for name in edited(results):
+        say(f"{results / 'tables' / name}.csv is not the table on the record of the run: it was edited, or made since")
     files = {name: results / "tables" / f"{name}.csv" for name in study["tables"]}
-    return {name: read_cells(path) for name, path in files.items() if path.exists()}
+    return {name: read_cells(path, study) for name, path in files.items() if path.exists()}
 
 
 def measure(name: str) -> Measure:

@@ -9,7 +9,6 @@ reads whole without JavaScript; page.js adds dials, sorting, filters and a windo
 
 import base64
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 def write_page(study: str, results: Path, output: Path) -> None:
     """Write the page of a resolved study (as JSON) from those of its results that are there."""
-    whole = json.loads(study)
+    whole = measures.read_study(study, "the study")
     plan, swept = without_analyses(whole), with_sweeps(whole)
     if not results.is_dir():
         raise LMSteerError(f"{results}: there is no such folder of results: name that of a run by --results")
@@ -51,6 +50,7 @@ def write_page(study: str, results: Path, output: Path) -> None:
             script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
             weak_steers=weak_steers(plan),
             missing=missing(plan, results),
+            edited=measures.edited(results),
             summary=summary(cells),
             findings=list(findings(tables, plan)),
             figures=_by_kind(plan, results, cells),

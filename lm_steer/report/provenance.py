@@ -11,12 +11,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pyarrow.parquet as pq
 
 import lm_steer
 from lm_steer.data.packages import PACKAGES, Package
-from lm_steer.files import read_json
+from lm_steer.files import read_json, reading
+from lm_steer.formats import RECORD, read_benchmark, read_record
 from lm_steer.report.measures import Cell
 from lm_steer.score.kinds import note_of
 from lm_steer.study import Study, models_used
@@ -42,6 +42,19 @@ RECIPE = {
     "loss_on_padding": "Padding in the loss",
 }
 
+# What is shown of files that other steps wrote.
+NUMBER = int | float
+COUNTS = dict.fromkeys(("texts", "negative", "neutral", "positive"), int)
+STEER = {"dimensions": [str], "about": {"recipe": dict.fromkeys(RECIPE, object), "texts": int}}
+JUDGE = {
+    **{"trained_on": str, "texts": int, "left_out_as_overlapping": int},
+    **{"held_out_texts": int, "held_out_accuracy": NUMBER},
+}
+RUN = {
+    **{"recorded_at": str, "versions": {str: str}, "inputs": dict, "seconds": NUMBER, "steps": list},
+    "hardware": {"cores": int, "processor": str, "memory_mb": NUMBER, "gpus": [str]},
+}
+
 
 def provenance(study: Study, results: Path, cells: Iterable[Cell]) -> dict[str, Any]:
     """Return all that the page says of its origin."""
@@ -61,7 +74,7 @@ def provenance(study: Study, results: Path, cells: Iterable[Cell]) -> dict[str, 
         "peak_memory": max((step["memory"] for step in steps if step["memory"] > 0), default=float("nan")),
         "version": lm_steer.__version__,
         "revision": git_revision(),
-        "record": read_json(results / "run.json") if (results / "run.json").exists() else None,
+        "record": read_json(results / "run.json", RUN) if (results / "run.json").exists() else None,
         "date": datetime.now(UTC).date().isoformat(),
     }
 
@@ -85,9 +98,9 @@ def packages_used(study: Study) -> list[Package]:
 
 def _models(study: Study, results: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     for name in models_used(study):
-        path = results / "models" / name / "lm_steer_model.json"
-        if path.exists():
-            yield name, read_json(path)
+        folder = results / "models" / name
+        if (folder / RECORD).exists():
+            yield name, read_record(folder)
 
 
 def _datasets(study: Study, results: Path) -> Iterator[dict[str, Any]]:
@@ -95,7 +108,7 @@ def _datasets(study: Study, results: Path) -> Iterator[dict[str, Any]]:
         path = results / "data" / name / "counts.json"
         if path.exists():
             weak = block["source"] in WEAK_SOURCES
-            yield {"name": name, "source": block["source"], "weak": weak, **read_json(path)}
+            yield {"name": name, "source": block["source"], "weak": weak, **read_json(path, COUNTS)}
 
 
 def _steers(study: Study, results: Path) -> Iterator[dict[str, Any]]:
@@ -104,7 +117,7 @@ def _steers(study: Study, results: Path) -> Iterator[dict[str, Any]]:
         folder = results / "steers" / study["steered"][0] / name / f"seed{study['seeds'][0]}"
         if not (folder / "steer_config.json").exists():
             continue
-        config = read_json(folder / "steer_config.json")
+        config = read_json(folder / "steer_config.json", STEER)
         about = config["about"]
         yield {
             "name": name,
@@ -132,7 +145,7 @@ def _scorer(name: str, study: Study, results: Path, cells: Iterable[Cell]) -> di
         "name": name,
         "kind": scorer["kind"],
         "versions": list(versions),
-        "judge": read_json(note) if note.exists() else None,
+        "judge": read_json(note, JUDGE) if note.exists() else None,
         "note": note_of(scorer),
         "prompts": scorer["prompts"],
         "held_out": scorer["held_out"],
@@ -142,17 +155,20 @@ def _scorer(name: str, study: Study, results: Path, cells: Iterable[Cell]) -> di
 
 def _versions(name: str, results: Path) -> set[tuple[str, str]]:
     """Return what the scores of a study's scorer were made by; a file of scores is all of one version."""
-    files = [pq.ParquetFile(path) for path in results.glob(f"scores/*/{name}.parquet")]
-    first = [next(file.iter_batches(1, columns=["scorer", "version"]), None) for file in files]
-    return {(row["scorer"], row["version"]) for batch in first if batch for row in batch.to_pylist()}
+    found = set()
+    for path in results.glob(f"scores/*/{name}.parquet"):
+        with reading(path, "a file of scores"), pq.ParquetFile(path) as file:
+            first = next(file.iter_batches(1, columns=["scorer", "version"]), None)
+            found |= {(row["scorer"], row["version"]) for row in (first.to_pylist() if first else ())}
+    return found
 
 
 def _steps(folder: Path) -> Iterator[dict[str, Any]]:
     """Yield time and peak memory of each step that was measured, as Snakemake's benchmarks have them."""
     for path in sorted(folder.glob("**/*.tsv")):
-        row = pd.to_numeric(pd.read_csv(path, sep="\t").iloc[-1], errors="coerce")
+        row = read_benchmark(path)
         name = path.relative_to(folder).with_suffix("").as_posix()
-        yield {"name": name, "seconds": float(row["s"]), "memory": float(row["max_rss"])}
+        yield {"name": name, "seconds": row["s"], "memory": row["max_rss"]}
 
 
 def git_revision() -> str:

@@ -5,7 +5,6 @@
 Long form, one line a cell. All rows of a table are scored by the same scorer and version; otherwise it is refused.
 """
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,8 @@ import pandas as pd
 
 from lm_steer import metrics
 from lm_steer.errors import LMSteerError
-from lm_steer.files import replacing
+from lm_steer.files import fitting, parse_json, replacing
+from lm_steer.formats import read_parquet
 from lm_steer.progress import Progress
 from lm_steer.report.published import beside
 from lm_steer.score.kinds import measure_of
@@ -31,6 +31,13 @@ METRICS: dict[str, dict[str, metrics.Metric]] = {
         "perplexity_pooled": metrics.perplexity_pooled,
     },
 }
+SPEC = {
+    "settings": {str: {"prompts": str, "scorers": [str], "against": str, "generations": str}},
+    "scorers": {str: {"kind": str}},
+    "models": [str],
+    "seeds": [int],
+}
+TABLE = {**SPEC, "rows": {str: [str]}}
 KEYS = ["file", "prompt", "sample", "scorer", "version"]
 # The place of a model for generations that were made elsewhere.
 EXTERNAL = "external"
@@ -43,7 +50,7 @@ def generation_file(results: Path, model: str, seed: int, setting: str) -> Path:
 
 def write_table(spec: str, results: Path, output: Path) -> None:
     """Compute the table of a spec: rows, settings, scorers, models and seeds, as the study has them."""
-    table = json.loads(spec)
+    table = fitting(parse_json(spec, "--spec"), TABLE, "--spec")
     cells = [(label, setting) for label, settings in table["rows"].items() for setting in settings]
     elsewhere = [cell for cell in cells if table["settings"][cell[1]]["generations"]]
     here = [cell for cell in cells if cell not in elsewhere]
@@ -164,7 +171,13 @@ class Reader:
     def _files(self, scorer: str) -> dict[str, pd.DataFrame]:
         """Return a scorer's scores by the file they are of."""
         if scorer not in self._scores:
-            frame = pd.read_parquet(self.results / "scores" / self.model / f"{scorer}.parquet")
+            path = self.results / "scores" / self.model / f"{scorer}.parquet"
+            frame = read_parquet(path, KEYS)
+            values = frame.drop(columns=KEYS)
+            if frame.empty or values.empty or not all(np.isfinite(values.select_dtypes("number")).all()):
+                raise LMSteerError(f"{path} holds no scores, or some that are no finite numbers: score again")
+            if len(values.select_dtypes("number").columns) < len(values.columns) or frame.duplicated(KEYS[:3]).any():
+                raise LMSteerError(f"{path} holds scores that are no numbers, or several of one text: score again")
             self._scores[scorer] = dict(iter(frame.groupby("file")))
         return self._scores[scorer]
 
@@ -174,6 +187,8 @@ class Reader:
         if rows is None:
             raise LMSteerError(f"{path} has no scores by {scorer}: score it first")
         rows = rows.sort_values(["prompt", "sample"])
+        if len(rows) % rows["prompt"].nunique():
+            raise LMSteerError(f"{path} has no score by {scorer} of some texts: score it again")
         values = rows[columns].to_numpy(dtype=float).reshape(rows["prompt"].nunique(), -1, len(columns))
         return values[..., 0] if len(columns) == 1 else values
 

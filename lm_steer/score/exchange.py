@@ -41,11 +41,12 @@ def export_scores(
     held = store.holdings(scorer, version)
     if not held:
         raise LMSteerError(f"the store has no scores of {scorer or 'any scorer'} {version or ''}: {_listed(store)}")
-    rows = store.database.execute(
-        "SELECT scorer, version, text, attribute, value, scored_at FROM scores "
-        "WHERE scorer = coalesce(?, scorer) AND version = coalesce(?, version) ORDER BY 1, 2, 3, 4",
-        (scorer, version),
-    ).fetchall()
+    with store.whole():
+        rows = store.database.execute(
+            "SELECT scorer, version, text, attribute, value, scored_at FROM scores "
+            "WHERE scorer = coalesce(?, scorer) AND version = coalesce(?, version) ORDER BY 1, 2, 3, 4",
+            (scorer, version),
+        ).fetchall()
     write_jsonl(path, (_line(row, texts) for row in rows))
     for one in held:
         say(f"{one.scorer} {one.version}: {one.texts} texts, scored {one.first[:10]} to {one.last[:10]}")
@@ -59,7 +60,7 @@ def import_scores(store: ScoreStore, path: str | Path) -> int:
     """
     new = 0
     database = store.database
-    with transaction(database):
+    with store.whole(), transaction(database):
         for number, line in numbered_jsonl(path):
             row = _row(line, f"{path}, line {number}")
             kept = database.execute(

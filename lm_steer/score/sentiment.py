@@ -13,11 +13,12 @@ from io import StringIO
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
 from lm_steer.data.packages import PACKAGES, read
 from lm_steer.errors import LMSteerError
-from lm_steer.files import fingerprint, read_json, replacing, sha256_of, write_json
+from lm_steer.files import fingerprint, read_json, read_text, replacing, sha256_of, write_json
+from lm_steer.formats import read_tensors
 from lm_steer.outputs import JUDGE
 from lm_steer.progress import say, working
 from lm_steer.score.store import Item, Scorer, whole
@@ -76,22 +77,28 @@ def train_judge(exclude: Sequence[str], held_out: str, folder: str | Path) -> No
 
 def bag_of_words(folder: str | Path) -> Scorer:
     """Return a trained judge; prompt and continuation are judged together."""
-    note = read_json(Path(folder) / "judge.json")
-    weights = sha256_of(Path(folder) / "judge.safetensors")
+    place = Path(folder)
+    note = read_json(place / "judge.json", {"trained_on": str})
+    weights = sha256_of(place / "judge.safetensors")
+    tensors, _ = read_tensors(place / "judge.safetensors", "np")
+    terms = read_text(place / "vocabulary.txt").split("\n")
+    shapes = {name: tensor.shape for name, tensor in tensors.items()}
+    if shapes != {"idf": (len(terms),), "weights": (len(terms),), "intercept": (1,)} or len(set(terms)) < len(terms):
+        raise LMSteerError(f"{folder}: its vocabulary and its weights do not fit each other: train the judge again")
     return Scorer(
         name="bag-of-words",
         version=f"{note['trained_on'].split('-py3')[0]} {fingerprint(weights)[:8]}",
         attributes=("positive",),
         text=whole,
-        judge=lambda items: _judge(Path(folder), items),
+        judge=lambda items: _judge(terms, tensors, items),
     )
 
 
-def _judge(folder: Path, items: Sequence[Item]) -> Iterator[tuple[int, tuple[float, ...]]]:
+def _judge(
+    terms: list[str], tensors: dict[str, np.ndarray], items: Sequence[Item]
+) -> Iterator[tuple[int, tuple[float, ...]]]:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    tensors = load_file(folder / "judge.safetensors")
-    terms = (folder / "vocabulary.txt").read_text(encoding="utf-8").split("\n")
     vectorizer = TfidfVectorizer(
         sublinear_tf=True,
         ngram_range=(1, 2),

@@ -8,11 +8,12 @@ import hashlib
 import math
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lm_steer.database import open_database, transaction
+from lm_steer.database import is_damage, open_database, transaction
 from lm_steer.errors import LMSteerError
 from lm_steer.progress import Progress
 
@@ -88,22 +89,36 @@ class ScoreStore:
     """The sqlite file of scores."""
 
     def __init__(self, path: str | Path) -> None:
-        try:
+        self.path = path
+        with self.whole():
             self.database = open_database(path)
-        except sqlite3.OperationalError:
-            raise
+            self.database.executescript(SCHEMA)
+
+    @contextmanager
+    def whole(self) -> Iterator[None]:
+        """Name the file, and how to save its scores, where it turns out damaged inside the block."""
+        try:
+            yield
         except sqlite3.DatabaseError as error:
-            raise LMSteerError(
-                f"{path} is damaged ({error}), and its scores may have been paid for: save what is left by "
-                f"`sqlite3 {path} .recover | sqlite3 {path}.new`, or move it away to score again"
-            ) from None
-        self.database.executescript(SCHEMA)
+            if not is_damage(error):
+                raise
+            raise self._damaged(str(error)) from None
+
+    def _damaged(self, reason: str) -> LMSteerError:
+        return LMSteerError(
+            f"{self.path} is damaged ({reason}), and its scores may have been paid for: save what is left by "
+            f"`sqlite3 {self.path} .recover | sqlite3 {self.path}.new`, or move it away to score again"
+        )
 
     def scores(self, scorer: Scorer, items: Sequence[Item]) -> list[tuple[float, ...]]:
         """Return each item's scores, one value an attribute, judging those the store lacks.
 
         Raises LMSteerError with their number where some could not be scored; what was scored is kept.
         """
+        with self.whole():
+            return self._scores(scorer, items)
+
+    def _scores(self, scorer: Scorer, items: Sequence[Item]) -> list[tuple[float, ...]]:
         keys = [exact_key(scorer.text(item)) for item in items]
         first = dict(reversed([(key, item) for key, item in zip(keys, items, strict=True)]))
         unique = list(dict.fromkeys(keys))
@@ -134,12 +149,13 @@ class ScoreStore:
 
     def holdings(self, scorer: str | None = None, version: str | None = None) -> list[Holding]:
         """Return what the store has, by scorer and version: how many texts, and the range of dates (UTC)."""
-        rows = self.database.execute(
-            "SELECT scorer, version, count(DISTINCT text), min(scored_at), max(scored_at) FROM scores "
-            "WHERE scorer = coalesce(?, scorer) AND version = coalesce(?, version) GROUP BY 1, 2 ORDER BY 1, 2",
-            (scorer, version),
-        )
-        return [Holding(*row) for row in rows]
+        with self.whole():
+            rows = self.database.execute(
+                "SELECT scorer, version, count(DISTINCT text), min(scored_at), max(scored_at) FROM scores "
+                "WHERE scorer = coalesce(?, scorer) AND version = coalesce(?, version) GROUP BY 1, 2 ORDER BY 1, 2",
+                (scorer, version),
+            )
+            return [Holding(*row) for row in rows]
 
     def _read(self, scorer: Scorer, key: bytes) -> tuple[float, ...] | None:
         rows = dict(
@@ -150,7 +166,10 @@ class ScoreStore:
         )
         if any(attribute not in rows for attribute in scorer.attributes):
             return None
-        return tuple(rows[attribute] for attribute in scorer.attributes)
+        values = tuple(rows[attribute] for attribute in scorer.attributes)
+        if not all(isinstance(value, float) and math.isfinite(value) for value in values):
+            raise self._damaged(f"the score of a text by {scorer.name} is {values}")
+        return values
 
     def _write(self, scorer: Scorer, answers: Sequence[tuple[bytes, Answer]]) -> None:
         """Keep answers to texts, by their keys, all in one transaction; none where there is nothing to keep."""
@@ -158,8 +177,8 @@ class ScoreStore:
             return
         scores, errors = [], []
         for key, answer in answers:
-            if not isinstance(answer, str) and any(math.isnan(value) for value in answer):
-                answer = "the scorer's answer is not a number"
+            if not isinstance(answer, str) and not all(map(math.isfinite, answer)):
+                answer = "the scorer's answer is not a finite number"
             if isinstance(answer, str):
                 errors.append((scorer.name, scorer.version, key, answer))
             else:

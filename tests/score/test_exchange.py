@@ -119,7 +119,7 @@ def test_another_value_is_refused_and_nothing_of_the_file_is_taken(store, tmp_pa
         ({"scored_at": "yesterday"}, "'scored_at' is no time"),
         ({"value": "0.5"}, "'value' is no number: '0.5'"),
         ({"value": True}, "'value' is no number"),
-        ({"value": float("nan")}, "'value' is no number: nan"),
+        ({"value": float("nan")}, "NaN is not a finite number"),
         ({"text": None}, "neither 'sha256' nor 'text'"),
         ({"text": 5}, "'text' is no text: 5"),
         ({"sha256": "abc"}, "'sha256' is not 64 hexadecimal digits"),

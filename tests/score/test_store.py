@@ -1,9 +1,11 @@
+import math
 import sqlite3
 from collections.abc import Sequence
 
 import pytest
 
 from lm_steer import LMSteerError
+from lm_steer.score.exchange import export_scores
 from lm_steer.score.store import Item, Scorer, ScoreStore
 
 ITEMS = [Item("a", " good"), Item("b", " bad"), Item("c", " good"), Item("d", " fine")]
@@ -111,3 +113,37 @@ def test_nothing_is_written_where_all_is_known(store, tmp_path):
     store.database.execute("PRAGMA busy_timeout=0")
     assert store.scores(Judge().scorer(), ITEMS) == [(5, 1), (4, 1), (5, 1), (5, 1)]
     holder.execute("ROLLBACK")
+
+
+def test_damage_in_the_middle_of_the_store_names_the_file_and_how_to_save_it(store, tmp_path):
+    items = [Item("", f"{number} {'x' * 200}") for number in range(400)]
+    store.scores(Judge().scorer(), items)
+    store.database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    store.database.close()
+    path = tmp_path / "scores.sqlite"
+    content = path.read_bytes()
+    damaged = content[:12288] + b"noise" * ((len(content) - 12288) // 5)
+    path.write_bytes(damaged)
+    for use in (
+        lambda: ScoreStore(path).scores(Judge().scorer(), items),
+        lambda: ScoreStore(path).holdings(),
+        lambda: export_scores(ScoreStore(path), tmp_path / "out.jsonl"),
+    ):
+        with pytest.raises(LMSteerError, match=r"scores\.sqlite is damaged .* \.recover"):
+            use()
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+@pytest.mark.parametrize("value", ["'text'", "9e999", "x'00'"])
+def test_a_kept_score_that_is_no_number_is_damage(store, value):
+    store.scores(Judge().scorer(), ITEMS)
+    store.database.execute(f"UPDATE scores SET value = {value} WHERE attribute = 'words'")
+    with pytest.raises(LMSteerError, match=r"scores\.sqlite is damaged \(the score of a text by length"):
+        store.scores(Judge().scorer(), ITEMS)
+
+
+@pytest.mark.parametrize("answer", [math.inf, math.nan])
+def test_an_answer_that_is_not_finite_is_no_score(store, answer):
+    scorer = Scorer("s", "1", ("a",), lambda item: item.continuation, lambda items: [(0, (answer,))])
+    with pytest.raises(LMSteerError, match="not a finite number"):
+        store.scores(scorer, ITEMS[:1])

@@ -1,0 +1,166 @@
+"""What is shown comes from files that may have been edited or damaged: they are named, never shown in silence."""
+
+import json
+import shutil
+
+import pandas as pd
+import pytest
+
+from lm_steer import LMSteerError
+from lm_steer.files import sha256_of, write_json
+from lm_steer.formats import harmless
+from lm_steer.record import write_record
+from lm_steer.report.compare import compare
+from lm_steer.report.drawn import write_figures
+from lm_steer.report.layout import plain_latex
+from lm_steer.report.measures import read_cells, read_study
+from lm_steer.report.page import write_page
+from lm_steer.report.tables import write_table
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return tmp_path_factory.mktemp("made")
+
+
+@pytest.fixture
+def results(made, make_results, study_of, tmp_path):
+    """A folder of results; the study is made once, and copied."""
+    study = study_of()
+    if not (made / "results").exists():
+        shutil.copytree(make_results(study), made / "results")
+        write_json(made / "results/study.json", study)
+        shutil.rmtree(tmp_path / "results")
+    return shutil.copytree(made / "results", tmp_path / "results")
+
+
+def shown(results):
+    write_page((results / "study.json").read_text(), results, results.parent / "index.html")
+    return (results.parent / "index.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("value", "high", "row 1, column value: 'high' is not a finite number"),
+        ("low", "inf", "row 1, column low: 'inf' is not a finite number"),
+        ("n_prompts", "", "row 1, column n_prompts: '' is not a finite number"),
+        ("metric", "charm", "row 1: unknown metric 'charm'"),
+        ("setting", "other", "row 1: unknown setting 'other'"),
+        ("version", None, "has no column 'version'"),
+    ],
+)
+def test_a_table_that_was_edited_is_named(results, column, value, message):
+    path = results / "tables/manners.csv"
+    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    if value is None:
+        frame = frame.drop(columns=column)
+    else:
+        frame.loc[0, column] = value
+    frame.to_csv(path, index=False)
+    study = read_study((results / "study.json").read_text(), "study.json")
+    with pytest.raises(LMSteerError, match=f"manners.csv.*{message}"):
+        read_cells(path, study)
+    with pytest.raises(LMSteerError, match=f"manners.csv.*{message}"):
+        compare(results, results)
+    with pytest.raises(LMSteerError, match=f"manners.csv.*{message}"):
+        write_figures((results / "study.json").read_text(), results, results.parent / "figures")
+    assert not (results.parent / "figures").exists()
+
+
+def test_a_row_that_repeats_another_is_named(results):
+    path = results / "tables/manners.csv"
+    path.write_text(path.read_text() + path.read_text().splitlines()[1] + "\n")
+    with pytest.raises(LMSteerError, match=r"manners\.csv, row \d+ repeats an earlier one"):
+        read_cells(path)
+
+
+def test_the_page_says_which_tables_are_not_those_on_record(results, capsys):
+    path = results / "tables/mood.csv"
+    tables = {f"results/tables/{one.name}": sha256_of(one) for one in (results / "tables").glob("*.csv")}
+    record = {"recorded_at": "2026-01-01", "versions": {}, "inputs": {}, "seconds": 1, "steps": [], "tables": tables}
+    record["hardware"] = {"cores": 1, "processor": "x", "memory_mb": 1, "gpus": []}
+    record["git"] = ""
+    write_json(results / "run.json", record)
+    said = "Not all tables are those of the recorded run."
+    assert said not in shown(results)
+    path.write_text(path.read_text().replace("0.", "0.9", 1))
+    assert said in shown(results)
+    assert "mood.csv is not the table on the record of the run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("study", ["null", "[]", "{}", "{", '{"title": 5}'])
+def test_a_study_of_another_form_is_named(results, study):
+    for use in (
+        lambda: write_page(study, results, results.parent / "index.html"),
+        lambda: write_figures(study, results, results.parent / "figures"),
+    ):
+        with pytest.raises(LMSteerError, match="the study"):
+            use()
+    (results / "study.json").write_text(study)
+    with pytest.raises(LMSteerError, match=r"study\.json"):
+        compare(results, results)
+
+
+@pytest.mark.parametrize("key", ["seeds", "settings", "tables", "scorers", "prompts", "steers", "models", "analyses"])
+@pytest.mark.parametrize("value", [None, [None], {"a": None}, "x"])
+def test_a_key_of_another_form_is_named(results, key, value):
+    study = json.loads((results / "study.json").read_text())
+    with pytest.raises(LMSteerError, match=f"study.json, {key}"):
+        read_study(json.dumps({**study, key: value}), "study.json")
+
+
+@pytest.mark.parametrize("spec", ["null", "{}", "{", '{"rows": null}', '{"rows": {"a": [1]}}'])
+def test_a_spec_of_another_form_is_named(results, spec):
+    with pytest.raises(LMSteerError, match="--spec"):
+        write_table(spec, results, results / "t.csv")
+    assert not (results / "t.csv").exists()
+
+
+@pytest.mark.parametrize("content", ["", "s\tmax_rss\tcpu_time\n", "a\tb\n1\t2\n"])
+def test_a_damaged_benchmark_is_named_by_page_and_record(results, content):
+    path = results / "benchmarks/train/tiny.tsv"
+    path.parent.mkdir(parents=True)
+    path.write_text(content)
+    study = json.loads((results / "study.json").read_text())
+    for use in (lambda: shown(results), lambda: write_record(study, results, results / "r.json", results / "b.csv")):
+        with pytest.raises(LMSteerError, match=r"tiny\.tsv"):
+            use()
+    assert not (results / "r.json").exists() and not (results / "b.csv").exists()
+
+
+def damaged_scores(frame, how):
+    if how == "a text":
+        return frame.assign(toxicity="high")
+    if how == "infinite":
+        return frame.assign(toxicity=float("inf"))
+    if how == "a column less":
+        return frame.drop(columns="prompt")
+    if how == "a row twice":
+        return pd.concat([frame, frame.iloc[:1]])
+    return frame.iloc[1:] if how == "a row less" else frame.iloc[:0]
+
+
+@pytest.mark.parametrize("how", ["a text", "infinite", "a column less", "a row twice", "a row less", "empty"])
+def test_damaged_scores_are_named(results, study_of, how):
+    study = study_of()
+    path = results / "scores/tiny/toxicity.parquet"
+    damaged_scores(pd.read_parquet(path), how).to_parquet(path)
+    keys = {"settings": study["settings"], "scorers": study["scorers"], "published": None, "seeds": [0]}
+    spec = json.dumps({"rows": study["tables"]["manners"]["rows"], "models": ["tiny"], **keys})
+    with pytest.raises(LMSteerError, match=r"toxicity"):
+        write_table(spec, results, results / "t.csv")
+
+
+def test_what_a_spreadsheet_would_run_is_text_in_a_download(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text('word,x\n"=HYPERLINK(""a"")",-1.5e-3\n@me,+2\n-,.5\nplain,-7\n')
+    assert harmless(path).decode() == 'word,x\n"\'=HYPERLINK(""a"")",-1.5e-3\n\'@me,+2\n\'-,.5\nplain,-7\n'
+    path.write_text('word,x\n"plain",-1\n')
+    assert harmless(path) == path.read_bytes()
+
+
+def test_no_line_of_a_title_leaves_its_comment():
+    table = plain_latex("a\n\\input{b}\r\u2028c", ["x\ny"], [["d\n\ne"]])
+    assert table.splitlines()[0] == "% a \\input{b} c"
+    assert all("\\input" not in line for line in table.splitlines()[1:])
