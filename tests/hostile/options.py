@@ -1,0 +1,234 @@
+"""Options: numbers out of their range, names that no later command can address, and what contradicts itself."""
+
+from collections.abc import Iterator
+
+from hostile.cases import EITHER, WORKING, Case
+
+WHOLE = "-1 1.7 nan 1e400 '' five"
+COUNT, POSITIVE = WHOLE, f"0 {WHOLE}"
+SEED = "-1 1.5 '' 99999999999999999999999"
+REAL = "0 -1 nan inf 1e400 '' five"
+# What each option must refuse; a value of 0 stands first where it means nothing.
+NUMBERS = {
+    "train": {
+        "--rank": f"{POSITIVE} 1000000000000",
+        "--steps": POSITIVE,
+        "--batch-size": f"-2 {POSITIVE}",
+        "--max-length": POSITIVE,
+        "--epsilon": REAL,
+        "--learning-rate": REAL,
+        "--regularization": "-1 nan inf ''",
+        "--count": f"1000 {COUNT}",
+        "--label-scale": "nan inf 1e400 ''",
+        "--seed": SEED,
+    },
+    "generate": {
+        "--samples": POSITIVE,
+        "--new-tokens": POSITIVE,
+        "--top-p": "0 -1 2 1.0001 nan inf '' most",
+        "--top-k": COUNT,
+        "--seed": SEED,
+        "--shard": "0-of-1 3-of-2 1-of-0 -1-of-2 1 of-2 '' 1-of-2-of-3 1.5-of-2",
+    },
+    "score": {"--prompts": COUNT, "--shard": "0-of-1 3-of-2 one-of-two"},
+    "lora": {
+        "--budget-rank": POSITIVE,
+        "--steps": POSITIVE,
+        "--batch-size": POSITIVE,
+        "--learning-rate": REAL,
+        "--max-length": POSITIVE,
+        "--count": COUNT,
+        "--seed": SEED,
+        "--labels": "'nan 1' '1 0.5' 'inf inf'",
+    },
+    "prompts": {"--count": COUNT},
+    "directions": {"--count": POSITIVE, "--words": POSITIVE},
+    "evidence": {
+        "--value": "nan inf -inf 1e400 '' five",
+        "--spans": POSITIVE,
+        "--length": POSITIVE,
+        "--reading": "nan inf ''",
+    },
+    "transfer": {"--anchors": POSITIVE, "--seed": SEED},
+    "data": {"--seed": "1.5 '' -1"},
+    "gather": {"--shards": POSITIVE},
+    "bench": {
+        "--prompts": POSITIVE,
+        "--samples": POSITIVE,
+        "--new-tokens": POSITIVE,
+        "--top-p": "0 2 nan",
+        "--steps": "0 -1",
+        "--batch": POSITIVE,
+        "--text-tokens": "0 -1",
+        "--rank": "0 -1",
+    },
+    "demo": {"--port": "-1 0.5 65536 99999999 http ''"},
+    "perspective": {"--queries-per-second": "0 -1 nan inf ''"},
+}
+COMMANDS = WORKING | {
+    "demo": "demo --model model --steer steer",
+    "perspective": "score --kind perspective --mode replay --version 1 --file g.jsonl -o out.parquet",
+}
+VALUES = (
+    "style=5 style=-5",
+    "style",
+    "style=",
+    "style=five",
+    "style=nan",
+    "style=inf",
+    "style=1e400",
+    "=5",
+    "style==5",
+    "tone=5",
+    "style=5,corpus=1",
+    "style=1e30",
+    "style=5 corpus=1 corpus=1",
+)
+SINGLE = (
+    (f"{WORKING['train']} --dimensions ''", "dimension"),
+    (f"{WORKING['train']} --dimensions style,style", "dimension"),
+    (f"{WORKING['train']} --dimensions ,corpus", "dimension"),
+    (f"{WORKING['train']} --dimensions 'my style,corpus'", "dimension"),
+    (f"{WORKING['train']} --dimensions 'a=b,corpus'", "dimension"),
+    (f"{WORKING['train']} --dimensions 'a|b,corpus'", "dimension"),
+    (f"{WORKING['train']} --dimensions 'a+b,corpus'", "dimension"),
+    (f"{WORKING['train']} --dimensions 'style, corpus'", "dimension"),
+    (f"{WORKING['train']} --dimensions corpus", "dimension"),
+    (f"{WORKING['train']} --dimensions a,b,c", "dimension"),
+    (f"{WORKING['train']} --kind subtract", "kind"),
+    (f"{WORKING['train']} --dtype float8", "dtype"),
+    (f"{WORKING['train']} --text-column ''", "column"),
+    (f"{WORKING['train']} --text-column label", "text"),
+    (f"{WORKING['train']} --label-scale 1e300", ""),
+    (f"{WORKING['train']} --model ''", "model"),
+    (f"{WORKING['train']} --model docs", "config.json"),
+    (f"{WORKING['train']} --model none", "none"),
+    (f"{WORKING['train']} --texts ''", ""),
+    (f"{WORKING['train']} --texts docs", "docs"),
+    (f"{WORKING['train']} --dev none.csv", "none.csv"),
+    (f"{WORKING['train']} --steps", "--steps"),
+    ("import-original checkpoint.pt --dimensions '' -o out", "dimension"),
+    ("import-original checkpoint.pt --dimensions style -o out", "dimension"),
+    ("import-original checkpoint.pt --dimensions 'a b,corpus' -o out", "dimension"),
+    ("import-original checkpoint.pt --dimensions a=b,corpus -o out", "dimension"),
+    ("import-original none.pt --dimensions a,b -o out", "none.pt"),
+    ("import-original docs --dimensions a,b -o out", "docs"),
+    ("model --source folder --id '' -o out", "id"),
+    ("model --source folder --id none -o out", "none"),
+    ("model --source floder --id origin -o out", "source|floder"),
+    ("model --source package --id none -o out", "none"),
+    ("model --source hub --id origin -o out", "origin"),
+    ("model --source hub --id ../../etc -o out", "etc"),
+    ("model --source hub --id a/b/c -o out", "a/b/c"),
+    ("model --source hub --id '' -o out", "id"),
+    ("model --source rotated --id docs -o out", "docs"),
+    ("data --source nowhere -o out", "nowhere"),
+    ("data --source file -o out", "path"),
+    ("data --source jigsaw -o out", "origin"),
+    ("prompts --source file -o out.jsonl", "path"),
+    ("prompts --source nowhere -o out.jsonl", "nowhere"),
+    ("prompts --source paper -o out.jsonl", "name"),
+    ("prompts --source paper --name kind -o out.jsonl", "kind"),
+    ("prompts --source openings -o out.jsonl", "texts|count"),
+    ("prompts --source openings --texts texts.parquet --count 0 -o out.jsonl", "count"),
+    ("prompts --source openings --texts texts.parquet --count 2 --words 0 -o out.jsonl", "words"),
+    ("prompts --source openings --texts texts.parquet --count 2 --words -3 -o out.jsonl", "words"),
+    ("prompts --source openings --texts texts.parquet --count 999 -o out.jsonl", "999"),
+    ("prompts --source openings --texts texts.parquet --count 2 --labels 1 0 -o out.jsonl", "label"),
+    ("prompts --source openings --texts texts.parquet --count 2 --labels nan nan -o out.jsonl", "label"),
+    ("prompts --source openings --texts none.parquet --count 2 -o out.jsonl", "none.parquet"),
+    ("score --kind none --file g.jsonl -o out.parquet", "none"),
+    ("score --kind causal-lm --file g.jsonl -o out.parquet", "resource|model"),
+    ("score --kind causal-lm --resource docs --file g.jsonl -o out.parquet", "docs"),
+    ("score --kind bag-of-words --file g.jsonl -o out.parquet", ""),
+    ("score --kind bag-of-words --resource docs --file g.jsonl -o out.parquet", "docs"),
+    ("score --kind classifier --resource model --label a --measures toxicity --file g.jsonl -o out.parquet", ""),
+    ("score --kind classifier --resource classifier --label no --measures toxicity --file g.jsonl -o out.x", "no"),
+    ("score --kind classifier --resource classifier --preset no --file g.jsonl -o out.x", "preset"),
+    ("score --kind classifier --resource classifier --label LABEL_1 --measures taste --file g.jsonl -o out.x", ""),
+    (f"{WORKING['classifier']} --activation relu", "activation"),
+    ("score --kind perspective --mode relive --file g.jsonl -o out.parquet", "mode"),
+    ("score --kind perspective --mode replay --score half --version 1 --file g.jsonl -o out.parquet", "score"),
+    ("score --kind perspective --mode replay --version none --file g.jsonl -o out.parquet", ""),
+    ("analyse directions --model model --steer steer --dimension tone --spectrum out2.csv -o out.csv", "tone"),
+    ("analyse directions --model model --steer docs --dimension style --spectrum out2.csv -o out.csv", "docs"),
+    ("analyse directions --model model --steer steer --dimension '' --spectrum out2.csv -o out.csv", "dimension"),
+    (f"{WORKING['directions']} --judge none", "none"),
+    (f"{WORKING['evidence']} --dimension tone", "tone"),
+    (f"{WORKING['evidence']} --text ''", "text"),
+    (f"{WORKING['evidence']} --held style=1", "style"),
+    (f"{WORKING['evidence']} --held tone=1", "tone"),
+    (f"{WORKING['evidence']} --path none.jsonl", ""),
+    (f"{WORKING['cost']} --training none.tsv", "none.tsv"),
+    (f"{WORKING['export']} --engine none", "engine"),
+    (f"{WORKING['export']} --form gguf", "form"),
+    ("bench --shape none", "none"),
+    ("bench --model docs", "docs"),
+    (f"{WORKING['bench']} --device tpu", "device|tpu"),
+    (f"{WORKING['bench']} --device cuda:99", "device|cuda"),
+    ("store export --cache cache --scorer none -o out.jsonl", "none"),
+    ("store export --cache cache --version none -o out.jsonl", "none"),
+    ("store export --cache none -o out.jsonl", ""),
+    ("store list --cache texts.csv", "texts.csv"),
+    ("report compare docs results", "docs"),
+    ("report compare none results", "none"),
+    ("report page --results none -o out.html", "none"),
+    ("report page --results docs -o out.html", "docs"),
+    ("report figures --study none.json -o out", "none.json"),
+    ("push steer not-a-repo", "not-a-repo|repository"),
+    ("push docs me/it", "docs"),
+    ("push steer me/it --table none.csv", "none.csv"),
+    ("push steer '' ", ""),
+    ("demo --model model --steer docs", "docs"),
+    ("demo --model model --steer steer --host 'no such host'", "host"),
+    ("demo --model none --steer steer", "none"),
+    ("demo --results docs", ""),
+    ("generate --model model", "--job"),
+    ("generate --model model --job out.jsonl", ""),
+    ("generate --model model --job '|prompts.jsonl|'", ""),
+    ("generate --model model --job 'out.jsonl|none.jsonl|'", "none.jsonl"),
+    ("generate --model model --job 'out.jsonl|prompts.jsonl|none style=5'", "none"),
+    ("generate --model model --job 'out.jsonl|prompts.jsonl|steer style=5 + steer style=5'", "steer"),
+    ("generate --model model --job 'out.jsonl|prompts.jsonl|steer|samples=1.7'", "samples"),
+    ("generate --model model --job 'out.jsonl|prompts.jsonl|steer|samples=0'", "samples"),
+    ("generate --model model --job 'out.jsonl|prompts.jsonl|steer|top_p=2'", "top_p|top-p"),
+    ("generate --model model --job 'out.jsonl|prompts.jsonl|steer|top_k=-1'", "top_k|top-k"),
+    ("generate --model model --job 'out.jsonl|prompts.jsonl|steer|new_tokens=nan'", "new_tokens|new-tokens"),
+    ("generate --model model --job 'out.jsonl|prompts.jsonl|steer|seed=-1'", "seed"),
+    ("generate --model model --job 'out.jsonl|prompts.jsonl|steer|seed=1e30'", "seed"),
+    ("generate --model model --job 'out.jsonl|prompts.jsonl|steer|top_p=0.5 top_p=0.9'", "top_p"),
+    ("generate --model model --job 'out.jsonl|prompts.jsonl|steer|heat=2'", "heat"),
+    ("generate --model model --new-tokens 100000 --job 'out.jsonl|prompts.jsonl|'", "token"),
+    ("none", "none"),
+    ("report none", "none"),
+    ("--none", "--none"),
+)
+
+
+def options() -> Iterator[Case]:
+    """Yield the cases of this file."""
+    import shlex
+
+    for name, known in NUMBERS.items():
+        for option, values in known.items():
+            for value in shlex.split(values):
+                given = value if option == "--labels" else shlex.quote(value)
+                yield Case("options", f"{_without(COMMANDS[name], option)} {option} {given}", says=option)
+    for values in VALUES:
+        yield Case("options", f"{WORKING['export'].replace('style=5', repr(values))}")
+        yield Case("options", f"{WORKING['cost'].replace('style=5', repr(values))}")
+        job = f"out.jsonl|prompts.jsonl|steer {values}"
+        yield Case("options", f"generate --model model --samples 2 --new-tokens 3 --job {job!r}")
+    for command, says in SINGLE:
+        yield Case("options", command, says=says)
+    for value in ("１２", "1_0", " 3", "+3", "0x10"):
+        yield Case("options", f"{_without(WORKING['train'], '--steps')} --steps {value!r}", EITHER, "--steps")
+
+
+def _without(command: str, option: str) -> str:
+    """Take an option and its value out of a command."""
+    words = command.split(" ")
+    if option not in words or option == "--labels":
+        return command
+    place = words.index(option)
+    return " ".join(words[:place] + words[place + 2 :])

@@ -1,0 +1,159 @@
+"""Outputs: what a command may replace, and what it never does."""
+
+from collections.abc import Iterator
+
+from hostile.cases import EITHER, FINE, REFUSED, WORKING, Case, put, with_output
+
+FOLDERS = ("model", "export", "figures", "lora", "train", "data", "import", "transfer")
+# These write single files into a folder that may hold others.
+BESIDE = {
+    "train": "docs/steer docs/training",
+    "data": "docs/train docs/dev docs/test docs/counts",
+    "import": "docs/steer",
+    "transfer": "docs/steer docs/training",
+}
+FILES = ("prompts", "external", "score", "directions", "effects", "agreement", "study", "record", "page", "table")
+JOBS = "generate --model model --samples 2 --new-tokens 3"
+DEVICE = """
+try:
+    os.mknod("device", 0o020666, os.makedev(1, {minor}))
+except PermissionError:
+    os.mkfifo("device")
+"""
+NEVER = (".", "..", "../..", "''", "./docs/..", "../work")
+INPUTS = {
+    "model": "origin ./origin",
+    "export": "model steer ./model",
+    "train": "model texts.csv",
+    "data": "texts.csv",
+    "import": "checkpoint.pt",
+    "transfer": "steer model other",
+    "lora": "model texts.parquet",
+    "figures": "results results/study.json results/tables results/scores",
+    "prompts": "prompts.jsonl ./prompts.jsonl docs/../prompts.jsonl",
+    "external": "g.jsonl",
+    "score": "g.jsonl",
+    "effects": "effects.json results",
+    "directions": "steer/steer.safetensors steer model/config.json",
+    "agreement": "rtp.jsonl scorers.json",
+    "record": "results/study.json results",
+    "page": "results/study.json results/tables/effect.csv results",
+    "table": "table.json results/scores/tiny/toxicity.parquet",
+}
+GENERATION = {
+    "''": "''",
+    "the prompts": "'prompts.jsonl|prompts.jsonl|'",
+    "a folder": "'docs|prompts.jsonl|'",
+    "the working directory": "'.|prompts.jsonl|'",
+    "the steer": "'steer/steer.safetensors|prompts.jsonl|steer style=5'",
+    "the steer's folder": "'steer|prompts.jsonl|steer style=5'",
+    "the model": "'model/model.safetensors|prompts.jsonl|'",
+    "one output twice": "'out.jsonl|prompts.jsonl|' --job 'out.jsonl|prompts.jsonl|steer style=5'",
+    "one output twice, in two spellings": "'out.jsonl|prompts.jsonl|' --job './out.jsonl|prompts.jsonl|'",
+    "the next job's prompts": "'more.jsonl|prompts.jsonl|' --job 'out.jsonl|more.jsonl|'",
+}
+
+
+def outputs() -> Iterator[Case]:
+    """Yield the cases of this file."""
+    for name in (*FOLDERS, *FILES):
+        for output in NEVER:
+            yield Case("outputs", with_output(WORKING[name], output))
+        for output in INPUTS.get(name, "").split():
+            yield Case("outputs", with_output(WORKING[name], output))
+        deep = "out/of/sight" + ("" if name in FOLDERS else ".x")
+        yield Case("outputs", with_output(WORKING[name], deep), FINE)
+    yield from _folders()
+    yield from _files()
+    for name, output in (("model", "origin/sub"), ("export", "model/new"), ("export", "steer/new")):
+        yield Case("outputs", with_output(WORKING[name], output), EITHER, makes=output)
+    for job in GENERATION.values():
+        prepared = "shutil.copy('prompts.jsonl', 'more.jsonl')" if "more" in job else ""
+        yield Case("outputs", f"{JOBS} --job {job}", before=prepared)
+    for command in (
+        "agreement --file rtp.jsonl --spec @scorers.json --pairs out.csv -o out.csv",
+        "agreement --file rtp.jsonl --spec @scorers.json --pairs rtp.jsonl -o out.csv",
+        "record --study @results/study.json --benchmarks out.json -o out.json",
+        "record --study @results/study.json --benchmarks results/study.json -o out.json",
+        WORKING["directions"].replace("out2", "out"),
+        WORKING["directions"].replace("out2.csv", "steer"),
+        WORKING["evidence"].replace("out2", "out"),
+        WORKING["evidence"].replace("out2.csv", "."),
+        "store export --cache cache -o cache",
+        "store export --cache cache -o cache/scores.sqlite",
+        "store export --cache cache --file g.jsonl -o g.jsonl",
+        "gather shared/shards --shards 2 --folder shared",
+        "gather elsewhere/out.jsonl --shards 2 --folder shared",
+        "gather shared/shards/1-of-2/out.jsonl --shards 2 --folder shared",
+        "gather shared/none.jsonl --shards 2 --folder shared",
+        "judge --held-out texts.parquet --exclude prompts.jsonl -o .",
+        "judge --held-out texts.parquet --exclude prompts.jsonl -o docs",
+        "bench --model model --growth . --prompts 1",
+        "score --kind bag-of-words --resource judge --file g.jsonl -o judge",
+        "score --kind causal-lm --resource model --file g.jsonl -o model/model.safetensors",
+        "score --kind profanity-check --file g.jsonl --scores scores.jsonl -o scores.jsonl",
+    ):
+        yield Case("outputs", command)
+
+
+def _folders() -> Iterator[Case]:
+    for name in FOLDERS:
+        beside, command = name in BESIDE, WORKING[name]
+        for output in ("docs", "./docs"):
+            yield Case(
+                "outputs", with_output(command, output), EITHER if beside else REFUSED, makes=BESIDE.get(name, "-")
+            )
+        yield Case("outputs", with_output(command, "empty"), FINE, makes="empty")
+        again = f"command(*{command.split()!r})" if "'" not in command else ""
+        yield Case("outputs", command, FINE, before=again)
+        yield Case("outputs", with_output(command, "texts.jsonl"), EITHER, makes="texts.jsonl")
+        yield Case("outputs", with_output(command, "pipe"), before="os.mkfifo('pipe')")
+        yield Case("outputs", with_output(command, "device"), before=DEVICE.format(minor=3))
+        yield Case("outputs", with_output(command, "dangling"), before="os.symlink('nowhere', 'dangling')")
+        yield Case("outputs", with_output(command, "here"), before="os.symlink('.', 'here')")
+        yield Case(
+            "outputs",
+            with_output(command, "linked"),
+            EITHER if beside else REFUSED,
+            before="os.symlink('docs', 'linked')",
+            makes=BESIDE.get(name, "-"),
+        )
+        yield Case(
+            "outputs",
+            with_output(command, "linked"),
+            EITHER,
+            before="os.symlink('empty', 'linked')",
+            check="assert Path('linked').is_symlink() and list(Path('empty').iterdir())",
+            makes="empty",
+        )
+        # Whatever else lies in a folder that this command made stays.
+        if again:
+            mine = "Path('out/mine.txt').write_text('my notes')"
+            kept = "assert Path('out/mine.txt').read_text() == 'my notes'"
+            yield Case("outputs", command, EITHER, before=f"{again}\n{mine}", check=kept)
+
+
+def _files() -> Iterator[Case]:
+    for name in FILES:
+        command = WORKING[name]
+        yield Case("outputs", with_output(command, "docs"))
+        yield Case("outputs", with_output(command, "model"))
+        yield Case("outputs", with_output(command, "empty"), EITHER, makes="out empty")
+        yield Case("outputs", with_output(command, "old.txt"), FINE, before=put("old.txt", "old"), makes="out old.txt")
+        yield Case("outputs", with_output(command, "pipe"), before="os.mkfifo('pipe')")
+        yield Case("outputs", with_output(command, "device"), before=DEVICE.format(minor=7))
+        yield Case("outputs", with_output(command, "dangling"), before="os.symlink('nowhere', 'dangling')")
+        yield Case("outputs", with_output(command, "texts.csv/out.x"))
+        yield Case(
+            "outputs",
+            with_output(command, "linked"),
+            FINE,
+            before=put("old.txt", "old") + "os.symlink('old.txt', 'linked')",
+            check="assert Path('linked').is_symlink() and Path('old.txt').read_bytes() != b'old'",
+            makes="out old.txt",
+        )
+    for name, taken in (("prompts", "prompts.jsonl"), ("external", "g.jsonl"), ("score", "g.jsonl")):
+        yield Case("outputs", with_output(WORKING[name], "linked"), before=f"os.symlink('{taken}', 'linked')")
+    # Where standard output is written, it is written once and stays what it was.
+    for name in ("prompts", "external", "study"):
+        yield Case("outputs", with_output(WORKING[name], "said"), EITHER, before="os.symlink('/dev/stdout', 'said')")

@@ -1,0 +1,39 @@
+"""Hostile use: nothing is lost, nothing is silently wrong, no traceback, and one sentence for people.
+
+python -m hostile.arena [words …]          # in tests/: a table of verdicts, and what is not good
+
+Each case (cases.py) runs as a process of its own in a copy of one small world. A test run takes an eighth of them, the
+same at any time; `make soak` takes all.
+"""
+
+from collections.abc import Iterator
+
+import pytest
+from hostile.arena import GOOD, Arena, one_in
+from hostile.table import CASES
+
+SHARE = 8
+
+
+@pytest.fixture(scope="module")
+def arena(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Arena]:
+    with Arena(tmp_path_factory.mktemp("arena")) as made:
+        yield made
+
+
+# What other groups ask is being built.
+OFTEN = [case for case in one_in(SHARE, CASES) if case.group in ("sound", "outputs")]
+SELDOM = [case for case in CASES if case not in OFTEN]
+
+
+@pytest.mark.parametrize("case", OFTEN, ids=lambda case: case.name)
+def test_a_hostile_use_ends_well(arena, case):
+    found = arena.judge(case)
+    assert found.verdict == GOOD, f"{found.verdict}: {found.why}\n{case.before}\n{found.printed}"
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("case", SELDOM, ids=lambda case: case.name)
+def test_any_other_hostile_use_ends_well(arena, case):
+    found = arena.judge(case)
+    assert found.verdict == GOOD, f"{found.verdict}: {found.why}\n{case.before}\n{found.printed}"

