@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lm_steer.errors import LMSteerError
-from lm_steer.files import replacing
+from lm_steer.files import reading, replacing
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,11 @@ def _join_scores(parts: Sequence[Path], output: Path) -> None:
     import pyarrow.parquet as pq
 
     # The last shard of any number of prompts has one, so its table names every file.
-    files = pq.read_table(parts[-1], columns=["file"])["file"].unique().to_pylist()
-    with pq.ParquetWriter(output, pq.read_schema(parts[-1])) as writer:
+    with reading(parts[-1], "a table of scores"):
+        files = pq.read_table(parts[-1], columns=["file"])["file"].unique().to_pylist()
+        schema = pq.read_schema(parts[-1])
+    with pq.ParquetWriter(output, schema) as writer:
         for file in files:
             for part in parts:
-                writer.write_table(pq.read_table(part, filters=[("file", "=", file)]))
+                with reading(part, "a table of scores like those of the other shards"):
+                    writer.write_table(pq.read_table(part, filters=[("file", "=", file)]))

@@ -46,3 +46,20 @@ def test_scores_are_joined_file_by_file_in_the_order_of_their_prompts(tmp_path):
         whole[whole["prompt"].isin(mine)].to_parquet(part, index=False)
     gather([tmp_path / "scores/judge.parquet"], tmp_path, 8)
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "scores/judge.parquet"), whole)
+
+
+@pytest.mark.parametrize("damage", [b"", b"noise", None])
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_damaged_shard_of_scores_is_named_and_nothing_is_written(tmp_path, number, damage):
+    for each in (1, 2):
+        part = tmp_path / f"shards/{each}-of-2/scores/out.parquet"
+        part.parent.mkdir(parents=True)
+        pd.DataFrame({"file": ["a"], "score": [0.5]}).to_parquet(part)
+    part = tmp_path / f"shards/{number}-of-2/scores/out.parquet"
+    if damage is None:
+        pd.DataFrame({"file": ["a"], "other": ["x"]}).to_parquet(part)
+    else:
+        part.write_bytes(damage)
+    with pytest.raises(LMSteerError, match=r"shards/\d-of-2/scores/out\.parquet"):
+        gather([tmp_path / "scores/out.parquet"], tmp_path, 2)
+    assert not (tmp_path / "scores/out.parquet").exists()
