@@ -2,9 +2,9 @@
 
 import os
 import random
+import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,6 @@ from miniature import make_model_folder, sentences
 from lm_steer.files import write_jsonl
 
 COMMAND = str(Path(sys.executable).parent / "lm-steer")
-SEED = 20240518
 # Each command with what it makes; the later ones read what the earlier ones have made.
 STEPS = {
     "model": ("model --source folder --id origin -o model", ["model"]),
@@ -38,6 +37,41 @@ STEPS = {
 }
 
 
+# Runs `lm-steer` and counts what it does in its folder (a file opened to be written, made, moved or removed, a unit of
+# work done), which is the same in every run; it kills itself at the moment that is named, and else writes their number.
+KILLED = """
+import os, signal, sys
+from lm_steer.cli import main
+from lm_steer.progress import Progress
+moment, here, seen = int(os.environ["MOMENT"]), os.getcwd() + os.sep, 0
+
+def count():
+    global seen
+    seen += 1
+    if seen == moment:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+def look(event, given):
+    if event == "open":
+        changes = isinstance(given[2], int) and given[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+    else:
+        changes = event in ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "sqlite3.connect")
+    if changes and isinstance(given[0], (str, os.PathLike)) and os.path.abspath(given[0]).startswith(here):
+        count()
+
+def advance(self, *rest, advance=Progress.advance):
+    advance(self, *rest)
+    count()
+
+Progress.advance = advance
+sys.addaudithook(look)
+try:
+    main()
+finally:
+    print(seen, file=sys.stderr)
+"""
+
+
 def words(step: str) -> list[str]:
     """The command of a step as an argument list, with a cache beside its files."""
     command = [part.replace("\\ ", " ") for part in STEPS[step][0].replace("\\ ", "\0").split(" ")]
@@ -50,26 +84,49 @@ def run(folder: Path, step: str, **environment: str) -> subprocess.CompletedProc
     return subprocess.run(words(step), cwd=folder, env=os.environ | environment, capture_output=True, text=True)
 
 
-def start(folder: Path, step: str) -> subprocess.Popen:
-    return subprocess.Popen(words(step), cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def killed(folder: Path, step: str, moment: int) -> subprocess.CompletedProcess[str]:
+    """Run a step that kills itself at a moment of its work; one that is never reached kills nothing."""
+    command = [sys.executable, "-c", KILLED, *words(step)[1:]]
+    return subprocess.run(command, cwd=folder, env=os.environ | {"MOMENT": str(moment)}, capture_output=True, text=True)
+
+
+def moments(folder: Path, step: str) -> int:
+    """Run a step to its end, and count the moments at which it can be killed."""
+    done = killed(folder, step, 0)
+    assert done.returncode == 0, done.stderr
+    return int(done.stderr.splitlines()[-1])
+
+
+def forget(folder: Path, step: str) -> None:
+    """Remove what a step has made, and every cache."""
+    for name in STEPS[step][1]:
+        shutil.rmtree(folder / name) if (folder / name).is_dir() else (folder / name).unlink()
+    shutil.rmtree(folder / "cache", ignore_errors=True)
+
+
+def temporary(folder: Path) -> list[Path]:
+    """What is being written, or was when its writer was killed."""
+    return sorted(folder.rglob(".*.part"))
 
 
 def made(folder: Path, step: str) -> dict[str, bytes]:
-    """The files that a step has made, by path."""
+    """The files that a step has made, by path; not what is still being written."""
     found = {}
+    unfinished = temporary(folder)
     for name in STEPS[step][1]:
         path = folder / name
         files = [path] if path.is_file() else sorted(part for part in path.rglob("*") if part.is_file())
-        found |= {str(file.relative_to(folder)): file.read_bytes() for file in files}
+        whole = [file for file in files if not {file, *file.parents} & {*unfinished}]
+        found |= {str(file.relative_to(folder)): file.read_bytes() for file in whole}
     return found
 
 
 @dataclass
 class Reference:
-    """A folder in which every step has run undisturbed, and how long each took."""
+    """A folder in which every step has run undisturbed, and at how many moments of each it could have been killed."""
 
     folder: Path
-    seconds: dict[str, float]
+    moments: dict[str, int]
 
 
 def make_reference(folder: Path) -> Reference:
@@ -80,13 +137,7 @@ def make_reference(folder: Path) -> Reference:
     write_jsonl(
         folder / "own.jsonl", [{"prompt": {"text": text}} for text in [*tiny.SENTENCES, *sentences(60, seed=2)]]
     )
-    seconds = {}
-    for step in STEPS:
-        begun = time.monotonic()
-        done = run(folder, step)
-        seconds[step] = time.monotonic() - begun
-        assert done.returncode == 0, f"{step}: {done.stderr}"
-    return Reference(folder, seconds)
+    return Reference(folder, {step: moments(folder, step) for step in STEPS})
 
 
 Row = Callable[[str, str, str, float], None]

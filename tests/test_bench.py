@@ -86,5 +86,5 @@ def test_the_limit_is_measured(shape):
 
 def test_a_cost_is_that_of_the_fastest_run(shape):
     runs = []
-    assert measure(lambda: runs.append(1), shape.device, repeat=3).seconds < 1
+    assert measure(lambda: runs.append(1), shape.device, repeat=3).seconds > 0
     assert len(runs) == 3

@@ -133,6 +133,12 @@ def test_what_is_asked_for_is_written_and_written_again(run, tmp_path):
     assert sorted(path.name for path in Path("new").iterdir()) == ["prompts.jsonl"]
 
 
+def test_to_list_scores_makes_nothing(run, tmp_path):
+    before = state(tmp_path)
+    assert run("store list --cache nowhere") == ""
+    assert state(tmp_path) == before
+
+
 def test_a_model_is_copied_into_a_new_folder_of_its_own(tmp_path):
     tiny.make_model("gpt2").save_pretrained(tmp_path / "origin" / "deep")
     tiny.make_tokenizer().save_pretrained(tmp_path / "origin" / "deep")

@@ -143,6 +143,6 @@ def test_jobs_of_slurm_do_not_wait_for_each_other(holder, monkeypatch):
     assert name == "0"
     # In another job the first device is another one.
     monkeypatch.setenv("SLURM_JOB_ID", f"other{os.getpid()}")
-    begun = time.monotonic()
+    monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail("it waits"))
     with leased_device() as mine:
-        assert mine == "0" and time.monotonic() - begun < lease.SECONDS_BETWEEN_TRIES
+        assert mine == "0"

@@ -59,7 +59,8 @@ def store_list(
     """
     from lm_steer.score.store import STORE, ScoreStore
 
-    for held in ScoreStore(cache / STORE).holdings():
+    # Opening a store makes its file: to look at none makes nothing.
+    for held in ScoreStore(cache / STORE).holdings() if (cache / STORE).exists() else ():
         if as_json:
             print(json.dumps(asdict(held)))
             continue
