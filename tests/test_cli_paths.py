@@ -23,6 +23,8 @@ def run(tmp_path, monkeypatch) -> Callable[[str], str]:
     make_folder("results", "study.json", "models/gpt2/config.json", "tables/a.csv", "scores/gpt2/a.parquet")
     make_folder("results", ".cache/scores.sqlite")
     make_folder(".", "g.jsonl", "p.jsonl", "a.csv", "model/config.json", "steer/steer.safetensors")
+    make_folder("judge", "judge.json")
+    make_folder(".", "spec.json", content='{"local": {"kind": "bag-of-words", "resource": "judge"}}')
     make_folder("data", "counts.json", "train.parquet")
 
     def command(words: str) -> str:
@@ -107,6 +109,8 @@ def test_no_command_writes_to_what_is_not_its_own(run, name, option, tmp_path):
         "report figures -o results",
         "analyse evidence --model model --steer steer --dimension a --value 1 --text x --readings o.csv -o ./o.csv",
         "analyse directions --model model --steer steer --dimension a --spectrum g.jsonl -o g.jsonl",
+        "agreement --file g.jsonl --spec spec.json -o spec.json",
+        "agreement --file g.jsonl --spec spec.json -o judge/judge.json",
         "store export --file g.jsonl -o g.jsonl",
         "import-original g.jsonl --dimensions a -o g.jsonl",
         "bench --model model --growth model/config.json",

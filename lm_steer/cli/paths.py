@@ -7,10 +7,12 @@ results: Annotated[Path, typer.Option(), Reads(below("scores", "generations"))]
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 from lm_steer.errors import LMSteerError
+from lm_steer.files import read_json
 from lm_steer.outputs import Kind, writable
 
 Find = Callable[[Any], Iterable[str | Path]]
@@ -41,6 +43,19 @@ Inputs = Annotated[list[str], Reads()]
 def below(*names: str) -> Find:
     """Find only parts of a folder."""
     return lambda folder: [Path(folder, name) for name in names]
+
+
+def named_in(spec: Path) -> list[Path | str]:
+    """Find a JSON file and the inputs that it names; what a pipe holds can be read but once."""
+    found: list[Path | str] = [spec]
+    with suppress(LMSteerError):
+        blocks = [read_json(spec)] if spec.is_file() else []
+        while blocks:
+            block = blocks.pop()
+            blocks += block.values() if isinstance(block, dict) else block if isinstance(block, list) else ()
+            if isinstance(block, dict):
+                found += [block[key] for key in ("path", "resource", "generations") if isinstance(block.get(key), str)]
+    return found
 
 
 # What tables and analyses are made from in a folder of results, and what they are shown with.

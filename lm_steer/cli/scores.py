@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from lm_steer.cli.app import CACHE, OUTPUT, Cache, Dtype, Output, app
-from lm_steer.cli.paths import Input, Inputs, Writes
+from lm_steer.cli.paths import Input, Inputs, Reads, Writes, named_in
 from lm_steer.outputs import JUDGE
 
 
@@ -70,7 +70,11 @@ def score(
 def agreement(
     output: Output,
     file: Annotated[Inputs, typer.Option(help="Texts with Perspective's scores, in RealToxicityPrompts' form.")],
-    spec: Annotated[Path, typer.Option(help="Scorers as a JSON file: name, and kind, resource and keys of the kind.")],
+    spec: Annotated[
+        Path,
+        typer.Option(help="Scorers as a JSON file: name, and kind, resource and keys of the kind."),
+        Reads(named_in),
+    ],
     pairs: Annotated[Path | None, typer.Option(help="Where the scores themselves go (parquet)."), Writes()] = None,
     cache: Cache = CACHE,
 ) -> None:
