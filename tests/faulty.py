@@ -1,12 +1,15 @@
 """Steps of a study in miniature as commands, what they make, and a table of what faults did to them."""
 
+import multiprocessing
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 
 import tiny
@@ -37,39 +40,40 @@ STEPS = {
 }
 
 
-# Runs `lm-steer` and counts what it does in its folder (a file opened to be written, made, moved or removed, a unit of
-# work done), which is the same in every run; it kills itself at the moment that is named, and else writes their number.
-KILLED = """
-import os, signal, sys
-from lm_steer.cli import main
-from lm_steer.progress import Progress
-moment, here, seen = int(os.environ["MOMENT"]), os.getcwd() + os.sep, 0
+# Processes that have torch at hand: a step that is killed again and again need not import it each time.
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload([f"lm_steer.{name}" for name in ("cli", "jobs", "train", "score.run", "data.sources")])
+CHANGES = ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "sqlite3.connect")
 
-def count():
-    global seen
-    seen += 1
-    if seen == moment:
-        os.kill(os.getpid(), signal.SIGKILL)
 
-def look(event, given):
-    if event == "open":
-        changes = isinstance(given[2], int) and given[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
-    else:
-        changes = event in ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "sqlite3.connect")
-    if changes and isinstance(given[0], (str, os.PathLike)) and os.path.abspath(given[0]).startswith(here):
+def _work(folder: Path, command: list[str], moment: int, seen: Synchronized) -> None:
+    """Run `lm-steer`, counting changes in its folder and units of work done; at `moment` of them it kills itself."""
+    from lm_steer.cli import main
+    from lm_steer.progress import Progress
+
+    def count() -> None:
+        seen.value += 1
+        if seen.value == moment:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def look(event: str, given: tuple) -> None:
+        if event == "open":
+            changes = isinstance(given[2], int) and given[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+        else:
+            changes = event in CHANGES
+        named = changes and isinstance(given[0], (str, os.PathLike))
+        if named and os.path.abspath(given[0]).startswith(f"{folder}{os.sep}"):
+            count()
+
+    def advance(self: Progress, *rest: object, known: Callable[..., None] = Progress.advance) -> None:
+        known(self, *rest)
         count()
 
-def advance(self, *rest, advance=Progress.advance):
-    advance(self, *rest)
-    count()
-
-Progress.advance = advance
-sys.addaudithook(look)
-try:
+    os.chdir(folder)
+    Progress.advance = advance
+    sys.addaudithook(look)
+    sys.argv = command
     main()
-finally:
-    print(seen, file=sys.stderr)
-"""
 
 
 def words(step: str) -> list[str]:
@@ -84,17 +88,13 @@ def run(folder: Path, step: str, **environment: str) -> subprocess.CompletedProc
     return subprocess.run(words(step), cwd=folder, env=os.environ | environment, capture_output=True, text=True)
 
 
-def killed(folder: Path, step: str, moment: int) -> subprocess.CompletedProcess[str]:
-    """Run a step that kills itself at a moment of its work; one that is never reached kills nothing."""
-    command = [sys.executable, "-c", KILLED, *words(step)[1:]]
-    return subprocess.run(command, cwd=folder, env=os.environ | {"MOMENT": str(moment)}, capture_output=True, text=True)
-
-
-def moments(folder: Path, step: str) -> int:
-    """Run a step to its end, and count the moments at which it can be killed."""
-    done = killed(folder, step, 0)
-    assert done.returncode == 0, done.stderr
-    return int(done.stderr.splitlines()[-1])
+def killed(folder: Path, step: str, moment: int = 0) -> tuple[int, int]:
+    """Run a step that kills itself at a moment of its work, if it comes to it: its exit code, and how far it came."""
+    seen = FORKS.Value("i", 0)
+    process = FORKS.Process(target=_work, args=(folder.resolve(), words(step), moment, seen))
+    process.start()
+    process.join()
+    return process.exitcode, seen.value
 
 
 def forget(folder: Path, step: str) -> None:
@@ -137,7 +137,11 @@ def make_reference(folder: Path) -> Reference:
     write_jsonl(
         folder / "own.jsonl", [{"prompt": {"text": text}} for text in [*tiny.SENTENCES, *sentences(60, seed=2)]]
     )
-    return Reference(folder, {step: moments(folder, step) for step in STEPS})
+    moments = {}
+    for step in STEPS:
+        code, moments[step] = killed(folder, step)
+        assert code == 0, step
+    return Reference(folder, moments)
 
 
 Row = Callable[[str, str, str, float], None]
