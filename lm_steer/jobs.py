@@ -16,6 +16,7 @@ from lm_steer.errors import LMSteerError
 from lm_steer.files import read_jsonl, sha256_of, write_jsonl
 from lm_steer.generate import Sampling, generate, parts_folder
 from lm_steer.models import LoadedModel
+from lm_steer.options import A_STEER_VALUE, check
 from lm_steer.shards import WHOLE, Shard
 from lm_steer.steer import FILES, Steer, compose, located
 from lm_steer.texts import read_prompts
@@ -49,29 +50,41 @@ def parse_job(text: str) -> Job:
         raise LMSteerError(f"{text!r}: {FORM}")
     steers: dict[str, dict[str, float]] = {}
     for term in parts[2].split(" + ") if parts[2].strip() else []:
-        folder, *assignments = term.split()
+        folder, *assignments = term.split() or [""]
+        if not folder:
+            raise LMSteerError(f"{text!r} lacks the folder of a steer: {FORM}")
         if folder in steers:
             raise LMSteerError(f"{folder} stands twice in {text!r}: give all its values in one term")
-        steers[folder] = _numbers(assignments, text)
+        steers[folder] = _values(assignments, text)
+    types = {option.name: option.type for option in fields(Sampling)}
     sampling = _numbers(parts[3].split() if len(parts) > 3 else [], text)
-    known = {option.name: type(option.default) for option in fields(Sampling)}
-    for name in sampling:
-        if name not in known:
-            raise LMSteerError(f"{text!r}: unknown sampling option '{name}'; known are {', '.join(known)}")
-    return Job(
-        Path(parts[0]), Path(parts[1]), steers, {name: known[name](sampling[name]) for name in sampling}, *parts[4:]
-    )
+    for name, value in sampling.items():
+        if name not in types:
+            raise LMSteerError(f"{text!r}: unknown sampling option '{name}'; known are {', '.join(types)}")
+        if value.is_integer() and name != "top_p":
+            sampling[name] = int(value)
+        check(f"{name} in {text!r}", sampling[name], types[name].__metadata__)
+    return Job(Path(parts[0]), Path(parts[1]), steers, sampling, *parts[4:])
 
 
 def parse_values(text: str) -> dict[str, float]:
     """Read steer values as they are written on the command line, `detox=5 corpus=1`."""
-    return _numbers(text.split(), text, "values are written `detox=5 corpus=1`")
+    return _values(text.split(), text, "values are written `detox=5 corpus=1`")
+
+
+def _values(assignments: Sequence[str], text: str, form: str = FORM) -> dict[str, float]:
+    values = _numbers(assignments, text, form)
+    for name, value in values.items():
+        check(f"{name} in {text!r}", value, [A_STEER_VALUE])
+    return values
 
 
 def _numbers(assignments: Sequence[str], text: str, form: str = FORM) -> dict[str, float]:
     found = {}
     for assignment in assignments:
         name, _, value = assignment.partition("=")
+        if name in found:
+            raise LMSteerError(f"{name!r} stands twice in {text!r}")
         try:
             found[name] = float(value)
         except ValueError:

@@ -14,19 +14,27 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lm_steer.options import NewTokens, Samples, Seed, TopK, TopP, check_fields
+
 FEWEST = 16
 NEVER = 1e-12
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How continuations are drawn; top_k 0 is no limit, top_p 1 is the whole distribution."""
+    """How continuations are drawn; top_k 0 is no limit, top_p 1 is the whole distribution.
 
-    samples: int = 25
-    new_tokens: int = 20
-    top_p: float = 0.9
-    top_k: int = 0
-    seed: int = 0
+    Raises LMSteerError where a number is out of range.
+    """
+
+    samples: Samples = 25
+    new_tokens: NewTokens = 20
+    top_p: TopP = 0.9
+    top_k: TopK = 0
+    seed: Seed = 0
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 def tries(top_p: float) -> int:

@@ -7,12 +7,14 @@ A continuation depends on its prompt and the seed, and a score on its text, so t
 number of shards.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lm_steer.errors import LMSteerError
 from lm_steer.files import reading, replacing
+from lm_steer.options import MOST_SHARDS
 
 
 @dataclass(frozen=True)
@@ -25,10 +27,10 @@ class Shard:
     @classmethod
     def parse(cls, text: str) -> "Shard":
         """Read `2-of-4`; LMSteerError where it is none."""
-        number, _, count = text.partition("-of-")
-        if not (number.isdigit() and count.isdigit() and 1 <= int(number) <= int(count)):
-            raise LMSteerError(f"{text!r} is no shard: write 2-of-4 for the second of four")
-        return cls(int(number), int(count))
+        found = re.fullmatch("([0-9]{1,5})-of-([0-9]{1,5})", text)
+        if not (found and 1 <= int(found[1]) <= int(found[2]) <= MOST_SHARDS):
+            raise LMSteerError(f"{text!r} is not a shard: write 2-of-4 for the second of four")
+        return cls(int(found[1]), int(found[2]))
 
     def of(self, total: int) -> slice:
         """Return which of `total` things belong to this shard; there may be none."""

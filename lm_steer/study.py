@@ -4,28 +4,17 @@ study = resolved(config, schema)               # LMSteerError names the key, wha
 """
 
 import copy
-import difflib
 from collections.abc import Iterator
-from functools import reduce
 from typing import Any
-
-from jsonschema import Draft202012Validator, ValidationError
 
 from lm_steer.analyse.expand import expanded
 from lm_steer.analyse.expand import problems as analysis_problems
 from lm_steer.errors import LMSteerError
 from lm_steer.report.published import problems as published_problems
+from lm_steer.schema import complete, near, problems_of, quoted, typed, with_defaults
 from lm_steer.score.kinds import ACTIVATIONS, ATTRIBUTES, PRESETS, measure_of, model_of
 
 Study = dict[str, Any]
-READERS = {"integer": int, "number": float, "boolean": {"true": True, "false": False}.__getitem__}
-TYPES = {
-    "object": "a mapping",
-    "array": "a list",
-    "string": "text",
-    "integer": "a whole number",
-    "number": "a number",
-}
 # What only some sources of texts know; a key at its default is not counted.
 DATASET_KEYS = {
     "path": ("file", "sst5"),
@@ -44,15 +33,17 @@ SCORER_KEYS = {
 
 def resolved(config: Study, schema: Study) -> Study:
     """Return the config with its defaults; raise LMSteerError naming every key that is wrong."""
-    config = _typed(config, schema, schema)
-    problems = [_sentence(error) for error in Draft202012Validator(schema).iter_errors(config)]
+    schema = complete(schema)
+    config = typed(config, schema)
+    problems = problems_of(config, schema)
     if not problems:
-        config = _with_defaults(copy.deepcopy(config), schema)
+        config = with_defaults(copy.deepcopy(config), schema)
         config["steered"] = config["steered"] or list(config["models"])
         problems = [*_contradictions(config), *analysis_problems(config)]
     if not problems:
-        config = _with_defaults(expanded(config), schema)
-        problems = list(_contradictions(config))
+        config, problems = expanded(config)
+        config = with_defaults(config, schema)
+        problems += [*_same_paths(config), *_contradictions(config)]
     if problems:
         raise LMSteerError("the config is wrong:\n" + "\n".join(f"  {problem}" for problem in problems))
     return config
@@ -67,29 +58,31 @@ def models_used(study: Study) -> list[str]:
     return list(dict.fromkeys([*used, *origins]))
 
 
-def _sentence(error: ValidationError) -> str:
-    place = ".".join(str(part) for part in error.absolute_path) or "the config"
-    found, wanted = error.instance, error.validator_value
-    if error.validator == "additionalProperties":
-        known = list(error.schema.get("properties", {}))
-        unknown = [key for key in found if key not in known]
-        return f"{place}: unknown key {_quoted(unknown)}{near(unknown[0], known)}; known are {', '.join(known)}"
-    if error.validator == "required":
-        return f"{place}: the key '{next(key for key in wanted if key not in found)}' is missing"
-    if error.validator == "enum":
-        return f"{place}: {found!r} is unknown{near(found, wanted)}; choose {', '.join(map(str, wanted))}"
-    if error.validator == "type":
-        types = [wanted] if isinstance(wanted, str) else wanted
-        return f"{place}: expected {' or '.join(TYPES.get(name, name) for name in types)}, found {found!r}"
-    if error.validator == "pattern":
-        return f"{place}: the name {found!r} may hold letters, digits and hyphens"
-    return f"{place}: {error.message}"
+def _same_paths(study: Study) -> Iterator[str]:
+    """Yield names that would share a path; capitals do not count, for some disks do not tell them apart."""
+    parts = ("datasets", "steers", "prompts", "scorers", "settings", "agreement")
+    groups = [[(f"{part}.{name}", name) for name in study[part]] for part in parts]
+    judges = [name for name, scorer in study["scorers"].items() if scorer["kind"] == "classifier"]
+    groups.append(
+        [("generations made elsewhere", "external")]
+        + [(f"models.{name}", name) for name in study["models"]]
+        + [(f"scorers.{name}", name) for name in judges]
+    )
+    groups.append(
+        [(f"agreement.{name}", f"agreement-{name}") for name in study["agreement"]]
+        + [(f"tables.{name}", name) for name in study["tables"]]
+    )
+    groups.append([(f"analyses.{kind}.{name}", name) for kind, blocks in study["analyses"].items() for name in blocks])
+    for group in groups:
+        taken: dict[str, str] = {}
+        for place, name in group:
+            other = taken.setdefault(name.lower(), place)
+            if other != place:
+                yield f"{place}: its files would lie where those of {other} do: rename one"
 
 
 def _contradictions(study: Study) -> Iterator[str]:
     """Yield what the schema cannot see: references to things that are not there, and things that do not fit."""
-    if "external" in study["models"]:
-        yield "models.external: this name is kept for generations made elsewhere: choose another"
     for name in study["steered"]:
         yield from _unknown("steered", name, study["models"], "model")
     for name, model in study["models"].items():
@@ -134,8 +127,6 @@ def _contradictions(study: Study) -> Iterator[str]:
             yield from unknown
             if not unknown and measure_of(study["scorers"][scorer]) != "toxicity":
                 yield f"agreement.{name}.scorers: '{scorer}' does not measure toxicity, as Perspective's scores do"
-        if f"agreement-{name}" in study["tables"]:
-            yield f"tables.agreement-{name}: this is the table of agreement.{name}: choose another name"
     for name, setting in study["settings"].items():
         yield from _setting_contradictions(f"settings.{name}", setting, study)
     for name, table in study["tables"].items():
@@ -165,8 +156,6 @@ def _classifier_contradictions(place: str, name: str, scorer: Study, study: Stud
     ):
         if scorer[key]:
             yield from _unknown(f"{place}.{key}", scorer[key], known, what)
-    if name in study["models"]:
-        yield f"{place}: a model has this name as well, and both would lie at results/models/{name}: rename one"
     identifier = model_of(scorer)["id"]
     if not identifier or (scorer["source"] == "folder" and not scorer["id"]):
         yield f"{place}: name the classifier by the key 'preset' or 'id'; the source 'folder' needs 'id', its path"
@@ -192,20 +181,27 @@ def _setting_contradictions(place: str, setting: Study, study: Study) -> Iterato
         unknown = list(_unknown(f"{place}.against", setting["against"], study["settings"], "setting"))
         yield from unknown
         if not unknown:
-            other = study["settings"][setting["against"]]
-            if other["prompts"] != setting["prompts"]:
-                yield (
-                    f"{place}.against: '{setting['against']}' has the prompts '{other['prompts']}', this setting "
-                    f"'{setting['prompts']}': differences are taken on the same prompts"
-                )
-            if other["perplexity_limit"] != setting["perplexity_limit"]:
-                yield (
-                    f"{place}.against: '{setting['against']}' has the perplexity_limit {other['perplexity_limit']:g}, "
-                    f"this setting {setting['perplexity_limit']:g}: differences are taken under the same limit"
-                )
-            lacking = [scorer for scorer in setting["scorers"] if scorer not in other["scorers"]]
-            if lacking:
-                yield f"{place}.against: '{setting['against']}' lacks the scorer {_quoted(lacking)}"
+            yield from _against_contradictions(f"{place}.against", setting, study)
+
+
+def _against_contradictions(place: str, setting: Study, study: Study) -> Iterator[str]:
+    other = study["settings"][setting["against"]]
+    steered = any(value for values in other["steer"].values() for value in values.values())
+    if steered or other["against"] or other["generations"] or other["prefix"] not in ("", setting["prefix"]):
+        yield (
+            f"{place}: '{setting['against']}' is itself steered, compared, prefixed or made elsewhere: differences are "
+            "taken to an unsteered setting"
+        )
+    for key, default in (("prompts", ""), ("perplexity_limit", 0), ("sampling", study["sampling"])):
+        theirs, ours = ({**default, **one[key]} if default else one[key] for one in (other, setting))
+        if theirs != ours:
+            yield (
+                f"{place}: '{setting['against']}' has the {key} {theirs!r}, this setting {ours!r}: differences are "
+                f"taken under the same {key}"
+            )
+    lacking = [scorer for scorer in setting["scorers"] if scorer not in other["scorers"]]
+    if lacking:
+        yield f"{place}: '{setting['against']}' lacks the scorer {quoted(lacking)}"
 
 
 def _table_contradictions(place: str, table: Study, study: Study) -> Iterator[str]:
@@ -245,50 +241,3 @@ def _unknown(place: str, name: str, known: Any, what: str) -> Iterator[str]:
     if name not in known:
         listed = ", ".join(known) or "none"
         yield f"{place}: there is no {what} '{name}'{near(name, list(known))}; there are {listed}"
-
-
-def near(name: Any, known: list[str]) -> str:
-    """Return the nearest known name as a question in brackets, or nothing where none is near."""
-    close = difflib.get_close_matches(str(name), [str(key) for key in known], n=1)
-    return f" (did you mean '{close[0]}'?)" if close else ""
-
-
-def _quoted(names: list[str]) -> str:
-    return ", ".join(f"'{name}'" for name in names)
-
-
-def _with_defaults(value: Any, schema: Study) -> Any:
-    """Fill in the defaults of an object that the schema has passed."""
-    if not isinstance(value, dict):
-        return value
-    for key, part in schema.get("properties", {}).items():
-        if "default" in part:
-            value.setdefault(key, copy.deepcopy(part["default"]))
-    for key, part in _parts(value, schema):
-        value[key] = _with_defaults(value[key], part)
-    return value
-
-
-def _typed(value: Any, schema: Study, root: Study) -> Any:
-    """Read text as the number or truth value that the schema asks for: `--config` and `1e-2` in YAML give text."""
-    if "$ref" in schema:
-        schema = reduce(lambda part, key: part[key], schema["$ref"].removeprefix("#/").split("/"), root) | schema
-    if isinstance(value, dict):
-        return {**value, **{key: _typed(value[key], part, root) for key, part in _parts(value, schema)}}
-    if isinstance(value, list):
-        return [_typed(item, schema.get("items", {}), root) for item in value]
-    if isinstance(value, str) and str(schema.get("type")) in READERS:
-        try:
-            return READERS[schema["type"]](value)
-        except (ValueError, KeyError):
-            return value
-    return value
-
-
-def _parts(value: Study, schema: Study) -> Iterator[tuple[str, Study]]:
-    """Yield the keys of an object with the part of the schema that describes each."""
-    others = schema.get("additionalProperties")
-    for key in value:
-        part = schema.get("properties", {}).get(key, others)
-        if isinstance(part, dict):
-            yield key, part

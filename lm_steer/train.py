@@ -26,6 +26,17 @@ from lm_steer.formats import read_tensors
 from lm_steer.hidden import DrawnStates, HiddenMemo, Packed, head_inputs
 from lm_steer.loss import Head, head_cross_entropy, head_of
 from lm_steer.models import LoadedModel
+from lm_steer.options import (
+    BatchSize,
+    Epsilon,
+    LearningRate,
+    MaxLength,
+    Rank,
+    Regularization,
+    Seed,
+    Steps,
+    check_fields,
+)
 from lm_steer.progress import Progress, say
 from lm_steer.steer import Steer
 
@@ -40,19 +51,23 @@ class Recipe:
 
     regularization is λ in loss + λ·(‖A‖² + ‖B‖²). loss_on_padding leaves pad positions in the loss, as the original
     code does: targets then depend on each batch's longest text, so the body runs live on padded batches.
+    Raises LMSteerError where a number is out of range.
     """
 
     dimensions: tuple[str, ...]
     kind: str = "multiply"
-    rank: int = 1000
-    epsilon: float = 1e-3
-    steps: int = 1000
-    batch_size: int = 32
-    learning_rate: float = 1e-2
-    regularization: float = 0.0
-    max_length: int = 256
+    rank: Rank = 1000
+    epsilon: Epsilon = 1e-3
+    steps: Steps = 1000
+    batch_size: BatchSize = 32
+    learning_rate: LearningRate = 1e-2
+    regularization: Regularization = 0.0
+    max_length: MaxLength = 256
     loss_on_padding: bool = False
-    seed: int = 0
+    seed: Seed = 0
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     @property
     def name(self) -> str:

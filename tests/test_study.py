@@ -55,12 +55,16 @@ def test_a_study_may_have_no_steers_and_no_datasets():
     ("path", "value", "message"),
     [
         ("seeds", "0", "seeds: expected a list, found '0'"),
-        ("steers/detox/learning_rate", "fast", "steers.detox.learning_rate: expected a number, found 'fast'"),
+        ("steers/detox/learning_rate", "fast", "steers.detox.learning_rate: expected a number above 0, found 'fast'"),
         ("steers/detox/learnign_rate", 0.1, "unknown key 'learnign_rate' (did you mean 'learning_rate'?)"),
         ("steers/detox/kind", "mul", "steers.detox.kind: 'mul' is unknown"),
         ("steers/detox/dimensions", ["corpus"], "expected one dimension for the label"),
         ("steers/detox/dataset", "snipets", "there is no dataset 'snipets' (did you mean 'snippets'?)"),
-        ("steers/a b", {"dataset": "snippets", "dimensions": ["x"]}, "the name 'a b' may hold"),
+        (
+            "steers/a b",
+            {"dataset": "snippets", "dimensions": ["x"]},
+            "steers: expected a name of at most 100 letters, digits and hyphens, found 'a b'",
+        ),
         ("datasets/mine", {"source": "file"}, "datasets.mine: the source 'file' needs the key 'path'"),
         ("datasets/mine", {"source": "jigsaw"}, "datasets.mine: the source 'jigsaw' needs the key 'origin'"),
         ("datasets/mine", {"source": "sst5", "origin": "hub"}, "datasets.mine.origin: the source 'sst5' has no"),
@@ -97,7 +101,7 @@ def test_a_study_may_have_no_steers_and_no_datasets():
         (
             "scorers/smollm2",
             {"kind": "classifier", "preset": "sst2-distilbert"},
-            "a model has this name as well",
+            "scorers.smollm2: its files would lie where those of models.smollm2 do",
         ),
         ("agreement", {"rtp": {"paths": ["a.jsonl"], "scorers": ["toxicty"]}}, "did you mean 'toxicity'?"),
         (
@@ -118,8 +122,12 @@ def test_a_study_may_have_no_steers_and_no_datasets():
             "published.rows.Unsteered: expected text or a mapping, found 3",
         ),
         ("steered", ["smollm"], "steered: there is no model 'smollm' (did you mean 'smollm2'?)"),
-        ("settings/positive-on-neutral/perplexity_limit", 0, "differences are taken under the same limit"),
-        ("settings/positive-on-neutral/against", "unsteered-on-toxic", "differences are taken on the same prompts"),
+        ("settings/positive-on-neutral/perplexity_limit", 0, "has the perplexity_limit 10000, this setting 0"),
+        (
+            "settings/positive-on-neutral/against",
+            "unsteered-on-toxic",
+            "has the prompts 'toxic', this setting 'neutral'",
+        ),
         ("settings/unsteered-on-neutral/scorers", ["perplexity"], "lacks the scorer 'sentiment'"),
         ("tables/detoxification/rows/x", ["nothing"], "tables.detoxification.rows.x: there is no setting 'nothing'"),
         (

@@ -24,6 +24,7 @@ import pandas as pd
 
 from lm_steer import metrics
 from lm_steer.analyse.composition import exactness
+from lm_steer.analyse.expand import number
 from lm_steer.errors import LMSteerError
 from lm_steer.files import fitting, parse_json, replacing
 from lm_steer.metrics import Array, Estimate, Metric
@@ -145,7 +146,7 @@ def _composition(together: _Together, block: Row) -> Iterator[Row]:
         for x, y in pairs:
             four = [where[0, 0], where[x, 0], where[0, y], where[x, y]]
             interaction = together.estimate(metric, four, lambda each: each[3] - each[1] - each[2] + each[0])
-            yield _row("interaction", metric, f"{x:g}, {y:g}", interaction)
+            yield _row("interaction", metric, f"{number(x)}, {number(y)}", interaction)
 
 
 def additivity(each: Array) -> float:

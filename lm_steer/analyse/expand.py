@@ -1,9 +1,9 @@
 """The block `analyses` of a study, turned into ordinary steers, settings and tables that everything else knows.
 
-    study = expanded(study)        # analyses.sweeps.mood makes settings mood-unsteered, mood-minus5, …, table mood
+    study, clashes = expanded(study)      # analyses.sweeps.mood makes settings mood-unsteered, mood-minus5, table mood
 
 What is made carries the key `analysis`, its place in the block, and each block gets `points`: which setting stands for
-which value, so that figures find them again. `problems` checks a block's names before.
+which value, so that figures find them again. `problems` checks a block before; a clash is a name that is made twice.
 """
 
 import copy
@@ -19,19 +19,29 @@ PUBLISHED_SIZES = "gpt2-large"
 LABELS = {"add": "add: a shift of h", "offset": "offset: a bias on logits"}
 
 
-def expanded(study: Block) -> Block:
-    """Return the study with what its analyses need; KeyErrors are excluded by `problems`."""
-    study = copy.deepcopy(study)
+def expanded(study: Block) -> tuple[Block, list[str]]:
+    """Return the study with what its analyses need, and a sentence for each name or label that two things have.
+
+    KeyErrors are excluded by `problems`.
+    """
+    study, clashes = copy.deepcopy(study), []
     study["adapters"] = {}
     for kind, make in EXPANSIONS.items():
         for name, block in study["analyses"][kind].items():
+            place = f"analyses.{kind}.{name}"
             parts = {"settings": {}, "tables": {}, "steers": {}, "adapters": {}}
             block["points"] = list(make(name, block, study, parts))
             rows = {point["label"]: [point["setting"]] for point in block["points"]}
             parts["tables"][name] = {"title": name, "rows": rows, "published": _published(kind, block, study)}
+            labels = [point["label"] for point in block["points"]]
+            clashes += [f"{place}: two rows have the label '{label}'" for label in rows if labels.count(label) > 1]
             for part, items in parts.items():
+                for key in items.keys() & study[part].keys():
+                    maker = study[part][key].get("analysis")
+                    other = f"{part}.{key}" + (f" of analyses.{maker}" if maker else "")
+                    clashes.append(f"{place}: {other} has a name that this analysis makes: rename one")
                 study[part] |= {key: {**item, "analysis": f"{kind}.{name}"} for key, item in items.items()}
-    return study
+    return study, clashes
 
 
 def problems(study: Block) -> Iterator[str]:
@@ -42,18 +52,26 @@ def problems(study: Block) -> Iterator[str]:
             yield from _references(place, block, study)
             if kind == "compositions":
                 for steer, axis in block["steers"].items():
-                    yield from _values_of(f"{place}.steers.{steer}", steer, [axis["dimension"], *axis["held"]], study)
+                    yield from _values_of(f"{place}.steers.{steer}", steer, axis, study)
                     if 0 not in axis["values"]:
                         yield f"{place}.steers.{steer}.values: 0 is missing, which additivity is measured from"
             if kind == "transfers" and block["source"] == block["target"]:
                 yield f"{place}: source and target are one model"
-            if kind == "baselines" and len(block["lora"]) == 1:
+            base = study["steers"].get(block.get("steer"))
+            if kind == "baselines" and (len(block["lora"]) == 1 or block["lora"] != sorted(block["lora"])):
                 yield f"{place}.lora: expected the lowest and the highest label, found {block['lora']}"
+            if kind == "baselines" and base and base["kind"] in block["kinds"]:
+                yield f"{place}.kinds: '{base['kind']}' is the kind of the steer itself: leave it out"
+            if kind == "ablations" and base and "corpus" in block["vary"] and "corpus" not in base["dimensions"]:
+                yield f"{place}.vary.corpus: the steer '{block['steer']}' has no dimension 'corpus' to train without"
+            if kind == "ablations" and base and "rank" in block["vary"] and base["kind"] != "multiply":
+                yield f"{place}.vary.rank: a steer of kind {base['kind']} has no rank"
+            if kind == "evidence" and block["value"] == 0:
+                yield f"{place}.value: 0 is the unsteered model, which it is compared with: choose another value"
             if kind == "evidence" and bool(block["texts"]) == bool(block["path"]):
                 yield f"{place}: give either the key 'texts' or the key 'path'"
-            if kind == "directions" and study["steers"].get(block["steer"], {}).get("kind") not in (None, "multiply"):
+            if kind == "directions" and base and base["kind"] != "multiply":
                 yield f"{place}: only a steer of kind multiply has singular directions"
-            yield from _taken(kind, name, block, study)
 
 
 def _references(place: str, block: Block, study: Block) -> Iterator[str]:
@@ -68,31 +86,22 @@ def _references(place: str, block: Block, study: Block) -> Iterator[str]:
         if scorer not in study["scorers"]:
             yield f"{place}: there is no scorer '{scorer}'; there are {', '.join(study['scorers'])}"
     if "steer" in block:
-        dimensions = [block["dimension"]] if "dimension" in block else []
-        held = block.get("held", {})
-        values = block["values"] if isinstance(block.get("values"), dict) else {}
-        yield from _values_of(place, block["steer"], [*dimensions, *held, *values], study)
+        yield from _values_of(place, block["steer"], block, study)
 
 
-def _values_of(place: str, steer: str, dimensions: list[str], study: Block) -> Iterator[str]:
+def _values_of(place: str, steer: str, block: Block, study: Block) -> Iterator[str]:
+    """Yield what is wrong with the dimensions of one steer that a block names: `dimension`, `held` and `values`."""
     if steer not in study["steers"]:
         yield f"{place}: there is no steer '{steer}'; there are {', '.join(study['steers']) or 'none'}"
         return
-    known = study["steers"][steer]["dimensions"]
-    for dimension in dimensions:
-        if dimension not in known:
-            yield f"{place}: the steer '{steer}' has no dimension '{dimension}': it has {', '.join(known)}"
-
-
-def _taken(kind: str, name: str, block: Block, study: Block) -> Iterator[str]:
-    """Yield names that the expansion would make and that the study or another analysis has already."""
-    others = [key for other, blocks in study["analyses"].items() if other != kind and name in blocks for key in [other]]
-    if others:
-        yield f"analyses.{kind}.{name}: analyses.{others[0]} has this name as well: rename one"
-    for part in ("settings", "tables", "steers"):
-        clash = [key for key in study[part] if key == name or key.startswith(f"{name}-")]
-        if clash and kind in EXPANSIONS:
-            yield f"analyses.{kind}.{name}: {part}.{clash[0]} has a name that this analysis makes: rename one"
+    known, held = study["steers"][steer]["dimensions"], block.get("held", {})
+    values = block["values"] if isinstance(block.get("values"), dict) else {}
+    for named in (values, *block.get("kinds", {}).values(), held, [block["dimension"]] if "dimension" in block else []):
+        for dimension in named:
+            if dimension not in known:
+                yield f"{place}: the steer '{steer}' has no dimension '{dimension}': it has {', '.join(known)}"
+    if block.get("dimension") in held:
+        yield f"{place}.held: '{block['dimension']}' is the dimension that varies: only others can be held"
 
 
 # --- one function an analysis: it fills `parts` and yields points ------------------------------------------------
@@ -102,8 +111,8 @@ def _sweep(name: str, block: Block, study: Block, parts: Block) -> Iterator[Bloc
     yield _unsteered(name, block, parts)
     for value in sorted(block["values"]):
         steer = {block["steer"]: {block["dimension"]: value, **block["held"]}}
-        label = f"{block['dimension']} {value:g}"
-        yield {"x": value, **_steered(name, f"{value:g}", label, block, parts, steer=steer)}
+        label = f"{block['dimension']} {number(value)}"
+        yield {"x": value, **_steered(name, number(value), label, block, parts, steer=steer)}
 
 
 def _composition(name: str, block: Block, study: Block, parts: Block) -> Iterator[Block]:
@@ -115,8 +124,9 @@ def _composition(name: str, block: Block, study: Block, parts: Block) -> Iterato
                 first: {one["dimension"]: x, **one["held"]},
                 second: {other["dimension"]: y, **other["held"]},
             }
-            label = f"{one['dimension']} {x:g}, {other['dimension']} {y:g}"
-            yield {"x": x, "y": y, **_steered(name, f"{x:g}-{y:g}", label, block, parts, steer=steer)}
+            label = f"{one['dimension']} {number(x)}, {other['dimension']} {number(y)}"
+            slug = f"{number(x)}-{number(y)}"
+            yield {"x": x, "y": y, **_steered(name, slug, label, block, parts, steer=steer)}
 
 
 def _transfer(name: str, block: Block, study: Block, parts: Block) -> Iterator[Block]:
@@ -141,7 +151,7 @@ def _ablation(name: str, block: Block, study: Block, parts: Block) -> Iterator[B
     yield {"key": "", **_steered(name, "as-it-is", "As it is", block, parts, **setting)}
     for key, tried in block["vary"].items():
         for value in tried:
-            slug = f"{key.replace('_', '-')}-{_slug(f'{value:g}')}"
+            slug = f"{key.replace('_', '-')}-{_slug(number(value))}"
             steer = f"{name}-{slug}"
             values = dict(block["values"])
             if key == "corpus":
@@ -150,7 +160,7 @@ def _ablation(name: str, block: Block, study: Block, parts: Block) -> Iterator[B
                 label = "without the corpus dimension"
             else:
                 parts["steers"][steer] = {**base, key: value}
-                label = f"{key} {str(value).lower() if isinstance(value, bool) else f'{value:g}'}"
+                label = f"{key} {str(value).lower() if isinstance(value, bool) else number(value)}"
             made = _steered(name, slug, label, block, parts, steer={steer: values})
             yield {"key": key, "value": value, "base": base.get(key), **made}
 
@@ -207,6 +217,12 @@ def _steered(name: str, slug: str, label: str, block: Block, parts: Block, **set
     common = {"prompts": block["prompts"], "scorers": block["scorers"], "against": f"{name}-unsteered"}
     parts["settings"][key] = {**common, **setting}
     return {"label": label, "setting": key}
+
+
+def number(value: float) -> str:
+    """Return a number in short, but with all its digits: 1000001 is not 1e+06."""
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)
 
 
 def _slug(text: str) -> str:

@@ -8,6 +8,9 @@ from typing import Any
 
 import yaml
 
+from lm_steer.options import MOST
+from lm_steer.schema import complete
+
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
 README = ROOT / "config/README.md"
@@ -27,6 +30,7 @@ misspelt key is an error, with the nearest known one.
 
 def document(schema: dict[str, Any]) -> str:
     """Return the page as Markdown: a section a top-level key, a row a key within it."""
+    schema = complete(schema)
     parts = [HEAD]
     for key, block in schema["properties"].items():
         needed = "required" if key in schema["required"] else f"default `{_plain(block['default'])}`"
@@ -61,7 +65,7 @@ def _values(rule: dict[str, Any]) -> str:
     if "enum" in rule:
         return ", ".join(f"`{value}`" for value in rule["enum"])
     bounds = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤"}
-    limits = ", ".join(f"{sign} {rule[key]}" for key, sign in bounds.items() if key in rule)
+    limits = ", ".join(f"{sign} {rule[key]}" for key, sign in bounds.items() if abs(rule.get(key, MOST)) < MOST)
     names = {
         "string": "text",
         "integer": "whole number",

@@ -1,0 +1,104 @@
+"""Options of commands, keys of studies and fields of recipes: one type each, with its range.
+
+    steps: Steps = 1000                           # of a command, or of Recipe
+    steps: { $ref: "#/$defs/Steps" }              # in the schema of a study
+    check("steps", 0, Steps.__metadata__)         # LMSteerError: steps: expected a whole number from 1 to …, found 0
+
+pydantic reads these types (`TypeAdapter(Steps)`), but is not imported: training and generation do without it.
+"""
+
+import operator
+import re
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Annotated, Any
+
+from lm_steer.errors import LMSteerError
+
+# No size or index of a tensor overflows below it.
+MOST = 10**9
+MOST_SHARDS = 10_000
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a value must be: its kind, what it is called, and bounds as pydantic names them."""
+
+    kind: type
+    words: str
+    bounds: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return self.words
+
+    def allows(self, value: Any) -> bool:
+        """Whether a value is of the kind and within the bounds; true is no number, NaN and infinity are none."""
+        if self.kind is str:
+            return isinstance(value, str) and re.fullmatch(self.bounds["pattern"], value) is not None
+        fits = is_whole(value) if self.kind is int else is_number(value)
+        return fits and all(getattr(operator, name)(value, bound) for name, bound in self.bounds.items())
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], dict]) -> dict:
+        return handler(source) | self.bounds | ({"allow_inf_nan": False} if self.kind is float else {})
+
+
+def is_whole(value: Any) -> bool:
+    """Whether a value is a whole number; true and 5.0 are not."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a finite number that a float can hold."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+
+
+def _whole(least: int, most: int = MOST) -> Rule:
+    return Rule(int, f"a whole number from {least} to {most:,}", {"ge": least, "le": most})
+
+
+LETTERS = "[A-Za-z0-9_][A-Za-z0-9_-]*"
+A_DIMENSION = Rule(str, "a name of letters, digits, hyphens and underscores", {"pattern": f"^{LETTERS}$"})
+A_STEER_VALUE = Rule(float, f"a number from -{MOST:,} to {MOST:,}", {"ge": -MOST, "le": MOST})
+A_FINITE_NUMBER = Rule(float, "a finite number")
+
+Count = TopK = Annotated[int, _whole(0)]
+Positive = Rank = Steps = BatchSize = Samples = NewTokens = Annotated[int, _whole(1)]
+AtLeastTwo = MaxLength = Annotated[int, _whole(2)]
+# The seeds of both NumPy and torch.
+Seed = Annotated[int, _whole(0, 2**32 - 1)]
+Shards = Annotated[int, _whole(1, MOST_SHARDS)]
+Port = Annotated[int, _whole(1, 65535)]
+# Each token takes 27 draws over top-p, so that far smaller ones would fill the memory.
+TopP = Annotated[float, Rule(float, "a number from 0.001 to 1", {"ge": 0.001, "le": 1})]
+AboveZero = Epsilon = LearningRate = LabelScale = QueriesPerSecond = Annotated[
+    float, Rule(float, "a number above 0", {"gt": 0})
+]
+AboveOne = Annotated[float, Rule(float, "a number above 1", {"gt": 1})]
+NotNegative = Regularization = Annotated[float, Rule(float, "a number of at least 0", {"ge": 0})]
+Finite = Annotated[float, A_FINITE_NUMBER]
+SteerValue = Annotated[float, A_STEER_VALUE]
+Dimension = Annotated[str, A_DIMENSION]
+DimensionNames = Annotated[
+    str,
+    Rule(str, "names of letters, digits, hyphens and underscores, by comma", {"pattern": f"^{LETTERS}(,{LETTERS})*$"}),
+]
+# Names become paths: a file's name has at most 255 bytes.
+Name = Annotated[
+    str, Rule(str, "a name of at most 100 letters, digits and hyphens", {"pattern": "^[A-Za-z0-9][A-Za-z0-9-]{0,99}$"})
+]
+Label = Annotated[str, Rule(str, "one line of text", {"pattern": r"^[^\s\x00-\x1f]([^\x00-\x1f]*[^\s\x00-\x1f])?$"})]
+
+
+def check(name: str, value: Any, marks: Sequence[Any]) -> None:
+    """Raise LMSteerError where a value, or an item of a list, breaks a rule among its type's marks; None passes."""
+    for rule in (mark for mark in marks if isinstance(mark, Rule)):
+        for item in value if isinstance(value, (list, tuple)) else [value]:
+            if item is not None and not rule.allows(item):
+                raise LMSteerError(f"{name}: expected {rule}, found {item!r:.80}")
+
+
+def check_fields(instance: Any) -> None:
+    """Check a dataclass by the types of its fields."""
+    for one in fields(instance):
+        check(one.name, getattr(instance, one.name), getattr(one.type, "__metadata__", ()))
