@@ -60,6 +60,7 @@ def _whole(least: int, most: int = MOST) -> Rule:
 LETTERS = "[A-Za-z0-9_][A-Za-z0-9_-]*"
 A_DIMENSION = Rule(str, "a name of letters, digits, hyphens and underscores", {"pattern": f"^{LETTERS}$"})
 A_STEER_VALUE = Rule(float, f"a number from -{MOST:,} to {MOST:,}", {"ge": -MOST, "le": MOST})
+A_PORT = _whole(1, 65535)
 A_FINITE_NUMBER = Rule(float, "a finite number")
 
 Count = TopK = Annotated[int, _whole(0)]
@@ -68,7 +69,6 @@ AtLeastTwo = MaxLength = Annotated[int, _whole(2)]
 # The seeds of both NumPy and torch.
 Seed = Annotated[int, _whole(0, 2**32 - 1)]
 Shards = Annotated[int, _whole(1, MOST_SHARDS)]
-Port = Annotated[int, _whole(1, 65535)]
 # Each token takes 27 draws over top-p, so that far smaller ones would fill the memory.
 TopP = Annotated[float, Rule(float, "a number from 0.001 to 1", {"ge": 0.001, "le": 1})]
 AboveZero = Epsilon = LearningRate = LabelScale = QueriesPerSecond = Annotated[

@@ -13,12 +13,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from lm_steer import options
 from lm_steer.digest import code_digest
 from lm_steer.errors import LMSteerError
 from lm_steer.files import fingerprint, replacing, write_jsonl
@@ -26,17 +27,6 @@ from lm_steer.formats import read_tensors
 from lm_steer.hidden import DrawnStates, HiddenMemo, Packed, head_inputs
 from lm_steer.loss import Head, head_cross_entropy, head_of
 from lm_steer.models import LoadedModel
-from lm_steer.options import (
-    BatchSize,
-    Epsilon,
-    LearningRate,
-    MaxLength,
-    Rank,
-    Regularization,
-    Seed,
-    Steps,
-    check_fields,
-)
 from lm_steer.progress import Progress, say
 from lm_steer.steer import Steer
 
@@ -51,23 +41,24 @@ class Recipe:
 
     regularization is λ in loss + λ·(‖A‖² + ‖B‖²). loss_on_padding leaves pad positions in the loss, as the original
     code does: targets then depend on each batch's longest text, so the body runs live on padded batches.
-    Raises LMSteerError where a number is out of range.
+    Raises LMSteerError where a number is out of range, or the dimensions do not serve.
     """
 
-    dimensions: tuple[str, ...]
+    dimensions: Annotated[tuple[str, ...], options.A_DIMENSION]
     kind: str = "multiply"
-    rank: Rank = 1000
-    epsilon: Epsilon = 1e-3
-    steps: Steps = 1000
-    batch_size: BatchSize = 32
-    learning_rate: LearningRate = 1e-2
-    regularization: Regularization = 0.0
-    max_length: MaxLength = 256
+    rank: options.Rank = 1000
+    epsilon: options.Epsilon = 1e-3
+    steps: options.Steps = 1000
+    batch_size: options.BatchSize = 32
+    learning_rate: options.LearningRate = 1e-2
+    regularization: options.Regularization = 0.0
+    max_length: options.MaxLength = 256
     loss_on_padding: bool = False
-    seed: Seed = 0
+    seed: options.Seed = 0
 
     def __post_init__(self) -> None:
-        check_fields(self)
+        options.check_fields(self)
+        _values_of(self.dimensions)
 
     @property
     def name(self) -> str:

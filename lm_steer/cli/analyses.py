@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from lm_steer import options
 from lm_steer.cli.app import CACHE, OUTPUT, Cache, Commands, Dtype, Model, Output, app
 from lm_steer.cli.paths import STUDIED, Input, Reads, Writes, below
 from lm_steer.lease import leased_device
@@ -25,8 +26,8 @@ def analyse_transfer(
     source: Annotated[Path, typer.Option(help="The model it was trained on.")],
     target: Annotated[Path, typer.Option(help="The model it is carried over to.")],
     method: Annotated[Literal["least-squares", "as-published", "inverse"], typer.Option()] = "least-squares",
-    anchors: Annotated[int, typer.Option(help="At most so many shared tokens, the first ones.")] = 4000,
-    seed: Annotated[int, typer.Option(help="Where Adam starts, for as-published.")] = 0,
+    anchors: Annotated[options.AtLeastTwo, typer.Option(help="At most so many shared tokens, the first ones.")] = 4000,
+    seed: Annotated[options.Seed, typer.Option(help="Where Adam starts, for as-published.")] = 0,
 ) -> None:
     """Carry a steer over to another model by the tokens that both vocabularies share.
 
@@ -51,8 +52,8 @@ def analyse_directions(
     model: Model,
     steer: SteerFolder,
     dimension: Dimension,
-    count: Annotated[int, typer.Option(help="How many directions.")] = 8,
-    words: Annotated[int, typer.Option(help="How many words of each end.")] = 12,
+    count: Annotated[options.AtLeastTwo, typer.Option(help="How many directions.")] = 8,
+    words: Annotated[options.Positive, typer.Option(help="How many words of each end.")] = 12,
     texts: Annotated[Path | None, typer.Option(help="Labelled texts (parquet) that orient the directions.")] = None,
     judge: Annotated[str, typer.Option(help="The kind of a scorer that judges both ends.")] = "",
     resource: Annotated[Input, typer.Option(help="The judge's folder, where it has one.")] = "",
@@ -98,16 +99,18 @@ def analyse_evidence(
     model: Model,
     steer: SteerFolder,
     dimension: Dimension,
-    value: Annotated[float, typer.Option(help="The steer value that is compared with none.")],
+    value: Annotated[options.SteerValue, typer.Option(help="The steer value that is compared with none.")],
     text: Annotated[list[str] | None, typer.Option(help="A text; repeated.")] = None,
     path: Annotated[
         Path | None, typer.Option(help="Instead, JSON lines with text, and spans that people marked.")
     ] = None,
     held: Annotated[str, typer.Option(help="Values of other dimensions, `corpus=1`.")] = "",
     opposite: Annotated[bool, typer.Option(help="Compare with the opposite value.")] = False,
-    spans: Annotated[int, typer.Option(help="At most so many spans.")] = 4,
-    length: Annotated[int, typer.Option(help="At most so many tokens of a span.")] = 10,
-    reading: Annotated[list[float] | None, typer.Option(help="A value of the likelihood curve; repeated.")] = None,
+    spans: Annotated[options.Positive, typer.Option(help="At most so many spans.")] = 4,
+    length: Annotated[options.Positive, typer.Option(help="At most so many tokens of a span.")] = 10,
+    reading: Annotated[
+        list[float] | None, options.A_STEER_VALUE, typer.Option(help="A value of the likelihood curve; repeated.")
+    ] = None,
     dtype: Dtype = "float32",
     cache: Cache = CACHE,
 ) -> None:
@@ -162,14 +165,18 @@ def analyse_lora(
     output: Annotated[Path, OUTPUT, Writes(ADAPTER)],
     model: Model,
     texts: Annotated[Path, typer.Option(help="Training texts (parquet).")],
-    budget_rank: Annotated[int, typer.Option(help="It may have as many parameters as a steer of this rank.")],
-    labels: Annotated[tuple[float, float], typer.Option(help="Lowest and highest label of the texts.")] = (-1, 1),
-    count: Annotated[int, typer.Option(help="How many of the training texts, a fixed choice; 0 for all.")] = 0,
-    steps: int = 1000,
-    batch_size: int = 32,
-    learning_rate: float = 1e-3,
-    max_length: int = 256,
-    seed: int = 0,
+    budget_rank: Annotated[options.Rank, typer.Option(help="It may have as many parameters as a steer of this rank.")],
+    labels: Annotated[
+        tuple[float, float], options.A_FINITE_NUMBER, typer.Option(help="Lowest and highest label of the texts.")
+    ] = (-1, 1),
+    count: Annotated[
+        options.Count, typer.Option(help="How many of the training texts, a fixed choice; 0 for all.")
+    ] = 0,
+    steps: options.Steps = 1000,
+    batch_size: options.BatchSize = 32,
+    learning_rate: options.LearningRate = 1e-3,
+    max_length: options.MaxLength = 256,
+    seed: options.Seed = 0,
     dtype: Dtype = "float32",
 ) -> None:
     """Train a LoRA on the texts of one style; `lm-steer generate` takes its folder in a steer's place.

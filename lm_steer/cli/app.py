@@ -9,6 +9,7 @@ import typer
 
 from lm_steer import __version__
 from lm_steer.cli.paths import Input, Reads, Writes, below, check_paths
+from lm_steer.options import check
 
 
 class Commands(typer.Typer):
@@ -24,7 +25,10 @@ def _checked(function: Callable[..., None]) -> Callable[..., None]:
     @wraps(function)
     def run(**given: Any) -> None:
         # Every check of options belongs here: all is given, and nothing is done yet.
-        check_paths(marked(function, given))
+        options = marked(function, given)
+        for name, (value, marks) in options.items():
+            check(name, value, marks)
+        check_paths(options)
         function(**given)
 
     return run

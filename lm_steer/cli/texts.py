@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from lm_steer import options
 from lm_steer.cli.app import CACHE, Cache, Dtype, Model, Output, app
 from lm_steer.cli.paths import Reads, Writes, below
 from lm_steer.lease import leased_device
@@ -30,11 +31,11 @@ def generate(
         Reads(lambda jobs: [path for job in jobs for path in _paths_of(job)[1:]]),
         Writes(find=lambda jobs: [_paths_of(job)[0] for job in jobs]),
     ],
-    samples: int = 25,
-    new_tokens: int = 20,
-    top_p: float = 0.9,
-    top_k: int = 0,
-    seed: int = 0,
+    samples: options.Samples = 25,
+    new_tokens: options.NewTokens = 20,
+    top_p: options.TopP = 0.9,
+    top_k: options.TopK = 0,
+    seed: options.Seed = 0,
     shard: Annotated[str, typer.Option(help="Which part of the prompts: 2-of-4 is the second of four.")] = "1-of-1",
     dtype: Dtype = "float32",
     cache: Cache = CACHE,
@@ -58,7 +59,7 @@ def generate(
 @app.command()
 def gather(
     output: Annotated[list[Path], typer.Argument(help="Files to be made of their shards, below FOLDER."), Writes()],
-    shards: Annotated[int, typer.Option(help="How many shards there are.")],
+    shards: Annotated[options.Shards, typer.Option(help="How many shards there are.")],
     folder: Annotated[
         Path, typer.Option(help="Where shards/1-of-4/PATH and so on are, and PATH goes."), Reads(below("shards"))
     ],
