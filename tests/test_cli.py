@@ -117,6 +117,42 @@ def test_a_study_is_read_from_a_file_or_standard_input_and_never_replaced(run, t
     assert (code, error) == (1, "error: none.json: there is no such file")
 
 
+def start(*arguments: str, **options) -> subprocess.Popen:
+    code = "from lm_steer.cli import main; main()"
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+
+
+def test_a_reader_that_has_seen_enough_is_no_error():
+    running = start("engines")
+    running.stdout.close()
+    assert running.stderr.read() == ""
+    running.wait()
+
+
+def test_a_locale_without_letters_beyond_ascii_is_no_error():
+    locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    running = start("engines", env=os.environ | locale)
+    printed, told = running.communicate()
+    assert running.returncode == 0 and printed and told == ""
+
+
+@pytest.mark.parametrize("module", ["lm_steer.cli.app", "lm_steer.engines"])
+def test_an_interrupt_is_one_line_also_while_modules_are_imported(module):
+    # The signal comes when the module is looked for: at the start, or inside a command.
+    code = (
+        "import os, signal, sys\n"
+        "class Finder:\n"
+        "    def find_spec(name, path, target=None):\n"
+        f"        name == {module!r} and os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Finder)\n"
+        "from lm_steer.cli import main; main()"
+    )
+    command = [sys.executable, "-c", code, "engines"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")
+
+
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
 def test_a_steer_is_trained_on_ones_own_texts(run, model, reviews, suffix):
     frame, texts = pd.read_csv(reviews), reviews.with_suffix(suffix)

@@ -5,14 +5,20 @@ lm-steer generate --help
 """
 
 import errno
+import io
+import os
 import sqlite3
 import sys
 
-from lm_steer.cli import analyses, bench, data, demo, leaving, record, report, scores, steers, store, texts
-from lm_steer.cli.app import app
-from lm_steer.cli.heap import keep_freed_memory
-from lm_steer.errors import LMSteerError
-from lm_steer.files import is_memory
+try:
+    from lm_steer.cli import analyses, bench, data, demo, leaving, record, report, scores, steers, store, texts
+    from lm_steer.cli.app import app
+    from lm_steer.cli.heap import keep_freed_memory
+    from lm_steer.errors import LMSteerError
+    from lm_steer.files import is_memory
+except KeyboardInterrupt:
+    print("interrupted", file=sys.stderr)
+    sys.exit(130)
 
 __all__ = [
     "analyses",
@@ -34,8 +40,17 @@ __all__ = [
 def main() -> None:
     """Run the command line; errors for people are one line on standard error, and exit code 1."""
     keep_freed_memory()
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that lacks a character shows its number.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
+    except SystemExit as end:
+        if end.code == 130:
+            print("interrupted", file=sys.stderr)
+        _flush()
+        raise
     except LMSteerError as error:
         sys.exit(f"error: {error}")
     except Exception as error:
@@ -51,6 +66,15 @@ def main() -> None:
         if is_memory(error):
             sys.exit(f"error: out of memory ({str(error).splitlines()[0]}): give the job more, and run again")
         raise
+
+
+def _flush() -> None:
+    """Write what was printed; whoever reads it may have seen enough, as `lm-steer engines | head -1` has."""
+    try:
+        if sys.stdout:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _is_full(error: Exception) -> bool:
