@@ -6,11 +6,14 @@ It shows evidence in a pasted text and the words of a steer's directions too. No
 """
 
 import html
+import socket
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import torch
@@ -26,6 +29,7 @@ from lm_steer.steer import Steer, compose
 
 TITLE = "LM-Steer playground"
 LIMIT = 10.0
+EVERYWHERE = ("0.0.0.0", "::")
 
 
 @dataclass(frozen=True)
@@ -227,14 +231,45 @@ def build(playground: Playground) -> Any:
 def serve(playground: Playground, host: str, port: int | None) -> None:
     """Serve the page until it is interrupted; a port of None is the first free one from 7860."""
     import gradio as gr
+    from starlette.middleware import Middleware
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
 
+    _check_address(host, port)
+    # Another site's page may reach this machine under a name of its own (DNS rebinding).
+    middleware = [Middleware(TrustedHostMiddleware, allowed_hosts=_names(host))]
     # The default theme asks Google for its letters.
     theme = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
     options = {"share": False, "footer_links": [], "ssr_mode": False, "theme": theme, "quiet": True}
+    options |= {"app_kwargs": {"middleware": middleware}}
     page = build(playground)
     try:
         _, address, _ = page.launch(server_name=host, server_port=port, prevent_thread_lock=True, **options)
     except OSError as error:
         raise LMSteerError(f"no page can be served on {host}:{port or 7860} ({error}): give another --port") from None
+    if host in EVERYWHERE:
+        say("warning: everyone on this network can use the playground")
+        address = f"http://{socket.gethostname()}:{urlsplit(address).port}/"
     say(f"the playground is at {address} until Ctrl+C ends it")
     page.block_thread()
+
+
+def _check_address(host: str, port: int | None) -> None:
+    """Raise LMSteerError unless this machine can listen there."""
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port or 0, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as tried:
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            tried.bind(address)
+    except (OSError, OverflowError, UnicodeError) as error:
+        raise LMSteerError(
+            f"no page can be served on {host}:{port or 7860} ({error}): give another --host or --port"
+        ) from None
+
+
+def _names(host: str) -> list[str]:
+    """Return the names that this machine is asked by where it listens on `host`."""
+    own = [socket.gethostname(), socket.getfqdn()] if host in EVERYWHERE else [host]
+    with suppress(OSError):
+        own += socket.gethostbyname_ex(socket.gethostname())[2] if host in EVERYWHERE else []
+    # Older versions of the check cut an address of IPv6 at its first colon.
+    return ["localhost", "127.0.0.1", "[::1]", "::1", "[", *own]

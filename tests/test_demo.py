@@ -15,7 +15,7 @@ import pytest
 import tiny
 
 from lm_steer import LMSteerError
-from lm_steer.demo import Playground, highlighted, last_run
+from lm_steer.demo import Playground, _check_address, _names, highlighted, last_run
 from lm_steer.models import obtain
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -156,6 +156,29 @@ def test_the_page_in_a_browser(address, tmp_path):
         browser.close()
     assert left == []
     assert errors == []
+
+
+@pytest.mark.parametrize(("host", "port"), [("127.0.0.1", 70000), ("no host", None), ("192.0.2.1", 7860), ("", -1)])
+def test_an_address_that_cannot_be_is_told(host, port):
+    with pytest.raises(LMSteerError, match=f"no page can be served on {host}:"):
+        _check_address(host, port)
+
+
+@pytest.mark.skipif(not find_spec("starlette"), reason="starlette comes with gradio: pip install 'lm-steer[demo]'")
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_only_names_of_this_machine_are_answered(host):
+    from starlette.applications import Starlette
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
+    from starlette.responses import PlainTextResponse
+    from starlette.routing import Route
+    from starlette.testclient import TestClient
+
+    page = Starlette(routes=[Route("/", lambda request: PlainTextResponse("here"))])
+    page.add_middleware(TrustedHostMiddleware, allowed_hosts=_names(host))
+    client = TestClient(page)
+    names = ["localhost:7860", "127.0.0.1", "[::1]:7860"] + [socket.gethostname()] * (host == "0.0.0.0")
+    assert {client.get("/", headers={"host": name}).status_code for name in names} == {200}
+    assert client.get("/", headers={"host": "rebound.example:7860"}).status_code == 400
 
 
 def test_a_port_that_is_taken_is_told(results):
