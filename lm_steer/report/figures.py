@@ -203,6 +203,11 @@ def _smoothed(values: Sequence[float]) -> np.ndarray:
     return np.convolve(values, window, "same") / np.convolve(np.ones(len(values)), window, "same")
 
 
+def printable(text: str) -> str:
+    """Return a document without the control characters and halves of surrogate pairs that HTML and XML forbid."""
+    return re.sub("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]", "\ufffd", text)
+
+
 def standalone(svg: Markup) -> str:
     """Return a figure of the page as the text of a file: in the colours of the light page, on its ground."""
     light = PAGE_CSS.read_text(encoding="utf-8").split("@media")[0]
@@ -210,7 +215,8 @@ def standalone(svg: Markup) -> str:
     text = re.sub(r"var\(--(\w+)\)", lambda match: colours[match[1]], svg).replace("currentColor", colours["ink"])
     text = text.replace("font-family: inherit", "font-family: sans-serif")
     ground = f'<rect width="100%" height="100%" fill="{colours["ground"]}"/>'
-    return '<?xml version="1.0" encoding="utf-8"?>\n' + re.sub(r"(<svg[^>]*>)", rf"\g<1>{ground}", text, count=1) + "\n"
+    text = re.sub(r"(<svg[^>]*>)", rf"\g<1>{ground}", text, count=1)
+    return f'<?xml version="1.0" encoding="utf-8"?>\n{printable(text)}\n'
 
 
 def inline(figure: Figure, name: str) -> Markup:

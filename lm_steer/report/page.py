@@ -22,6 +22,7 @@ from lm_steer.report.agreement import agreements
 from lm_steer.report.analyses import analyses, seed_spreads, without_analyses
 from lm_steer.report.drawn import drawn
 from lm_steer.report.families import with_sweeps
+from lm_steer.report.figures import printable
 from lm_steer.report.findings import findings, summary
 from lm_steer.report.layout import laid_out
 from lm_steer.report.provenance import provenance, weak_steers
@@ -67,7 +68,7 @@ def write_page(study: str, results: Path, output: Path) -> None:
         )
     )
     with replacing(output) as temporary:
-        temporary.write_text(html, encoding="utf-8", newline="\n")
+        temporary.write_text(printable(html), encoding="utf-8", newline="\n")
 
 
 def _cells(tables: dict[str, list[measures.Cell]]) -> list[measures.Cell]:

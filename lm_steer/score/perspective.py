@@ -8,6 +8,7 @@ as JSON lines (`lm-steer store export`) to be replayed after it is gone (`--mode
 """
 
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -58,6 +59,8 @@ def perspective(
     """
     if mode not in MODES or score not in PARTS:
         raise LMSteerError(f"mode is one of {', '.join(MODES)}, score one of {', '.join(PARTS)}; found {mode}, {score}")
+    if not 0 < queries_per_second < math.inf:
+        raise LMSteerError(f"queries_per_second has to be a finite number above 0; found {queries_per_second}")
     live = mode == "live"
     if live and version:
         raise LMSteerError("the service's answers of today have a version of their own: `version` is for replay")

@@ -72,6 +72,14 @@ def test_texts_are_escaped(page):
     assert "{{ 7 * 7 }}" in page.text
 
 
+def test_control_characters_are_shown_as_such(page_of, study_of):
+    study = study_of()
+    study["title"] = "A\x00small\x1b[31m \ufffestudy\ud800"
+    html = page_of(study).html
+    assert "A\ufffdsmall\ufffd[31m \ufffdstudy\ufffd" in html
+    assert not re.search("[\x00-\x08\x0b\x0c\x0e-\x1f]", html)
+
+
 def test_toxic_samples_are_folded_and_the_others_open(page):
     for data, around in page.texts:
         if "<script>mild-rude" in data or "<script>plain-rude" in data:

@@ -214,7 +214,15 @@ def test_replay_takes_another_version_where_it_is_named(service, store):
     assert store.scores(perspective(mode="replay", version=live(score="span").version), ITEMS) == expected
 
 
-@pytest.mark.parametrize("options", [{"mode": "offline"}, {"score": "first"}, {"version": "2023"}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"mode": "offline"},
+        {"score": "first"},
+        {"version": "2023"},
+        *({"queries_per_second": value} for value in (0, -1, float("nan"), float("inf"))),
+    ],
+)
 def test_options_that_make_no_sense_are_refused(options):
     with pytest.raises(LMSteerError):
         perspective(**options)

@@ -9,6 +9,11 @@ function made(tag, attributes = {}, ...children) {
   return element;
 }
 
+function fragment() {
+  // What stands behind # in the address may be anything, as part of a folder's name.
+  try { return decodeURIComponent(location.hash.slice(1)); } catch { return ""; }
+}
+
 // --- Dials: one prompt at one value at a time ---------------------------------------------------------------------
 
 function turnable(dial, number) {
@@ -47,7 +52,7 @@ function turnable(dial, number) {
     history.replaceState(null, "", `#${dial.id}:${choice.value}:${range.value}`);
   }
   function restore() {
-    const [id, prompt, value] = decodeURIComponent(location.hash.slice(1)).split(":");
+    const [id, prompt, value] = fragment().split(":");
     if (id !== dial.id || value === undefined || !turns[prompt] || !values[value]) return;
     choice.value = prompt;
     range.value = value;
@@ -157,7 +162,7 @@ function recordsInWindow() {
 
   function open(link) {
     const cell = link.closest("td");
-    const record = document.getElementById(link.hash.slice(1));
+    const record = document.getElementById(link.getAttribute("href").slice(1));
     const table = cell.closest("table");
     const heading = columnsOf(table)[cell.cellIndex].textContent.trim();
     const copy = record.cloneNode(true);
