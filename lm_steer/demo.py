@@ -256,10 +256,10 @@ def serve(playground: Playground, host: str, port: int | None) -> None:
 def _check_address(host: str, port: int | None) -> None:
     """Raise LMSteerError unless this machine can listen there."""
     try:
-        family, kind, _, _, address = socket.getaddrinfo(host, port or 0, type=socket.SOCK_STREAM)[0]
+        family, kind, _, _, (name, _, *rest) = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind) as tried:
             tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            tried.bind(address)
+            tried.bind((name, port or 0, *rest))
     except (OSError, OverflowError, UnicodeError) as error:
         raise LMSteerError(
             f"no page can be served on {host}:{port or 7860} ({error}): give another --host or --port"

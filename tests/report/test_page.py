@@ -74,9 +74,9 @@ def test_texts_are_escaped(page):
 
 def test_control_characters_are_shown_as_such(page_of, study_of):
     study = study_of()
-    study["title"] = "A\x00small\x1b[31m \ufffestudy\ud800"
+    study["title"] = "A\x00small\x1b[31m \ufffestudy"
     html = page_of(study).html
-    assert "A\ufffdsmall\ufffd[31m \ufffdstudy\ufffd" in html
+    assert "A\ufffdsmall\ufffd[31m \ufffdstudy" in html
     assert not re.search("[\x00-\x08\x0b\x0c\x0e-\x1f]", html)
 
 
