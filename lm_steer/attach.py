@@ -18,9 +18,8 @@ import inspect
 import sys
 import threading
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, ContextDecorator
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -37,13 +36,19 @@ GENERATORS = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENE
 _LOCK = threading.RLock()
 
 
-@dataclass(frozen=True, eq=False)
-class _Block:
-    """The values of one `with`, and the thread and the frame that opened it."""
+class _Block(ContextDecorator):
+    """The values of a `with`, which knows the thread and the frame that opened it."""
 
-    values: Tensor
-    thread: int
-    opener: FrameType
+    def __init__(self, handle: "Handle", values: Tensor) -> None:
+        self.handle, self.values = handle, values
+
+    def __enter__(self) -> "Handle":
+        self.thread, self.opener = threading.get_ident(), _opener()
+        self.handle._open(self)
+        return self.handle
+
+    def __exit__(self, *error: object) -> None:
+        self.handle._close(self)
 
     @property
     def is_elsewhere(self) -> bool:
@@ -54,7 +59,7 @@ class _Block:
 
 def _opener() -> FrameType:
     """Return the frame whose `with` opens a block; functions of contextlib, and for it, act for their caller."""
-    frame = sys._getframe(1)
+    frame = sys._getframe(2)
     while frame.f_back and "contextlib" in (frame.f_globals.get("__name__"), frame.f_back.f_globals.get("__name__")):
         frame = frame.f_back
     return frame
@@ -142,8 +147,7 @@ class Handle:
             values = values.repeat_interleave(like.shape[0] // rows, 0)
         return values.view(values.shape[0], *[1] * (like.dim() - 2), values.shape[1])
 
-    @contextmanager
-    def at(self, values: Mapping[str, Value] | None = None, /, **named: Value) -> Iterator["Handle"]:
+    def at(self, values: Mapping[str, Value] | None = None, /, **named: Value) -> AbstractContextManager["Handle"]:
         """Set steer values, by mapping or by name, for the length of a `with`; then those around it hold again.
 
         A value is a number, or a list, array or tensor with one number a row of the batch (rows that `generate`
@@ -151,28 +155,30 @@ class Handle:
         Raises LMSteerError for an unknown dimension, a value that is not finite, lists of unequal length, where the
         steer no longer sits on the model's head, and while another thread or a suspended generator is in a block.
         """
-        block = _Block(self._checked(values, named), threading.get_ident(), _opener())
-        try:
-            with _LOCK:
-                if self.blocks and self.blocks[-1].is_elsewhere:
-                    raise LMSteerError("another thread or generator is inside a `with` of this steer: let it end first")
-                self.blocks.append(block)
-                self._update()
-            yield self
-        finally:
-            with _LOCK:
-                # Blocks may end in any order.
-                if block in self.blocks:
-                    self.blocks.remove(block)
-                self._update()
+        return _Block(self, self._tensor(values, named))
+
+    def _open(self, block: _Block) -> None:
+        self._check()
+        with _LOCK:
+            if self.blocks and self.blocks[-1].is_elsewhere:
+                raise LMSteerError("another thread or generator is inside a `with` of this steer: let it end first")
+            self.blocks.append(block)
+            self._update()
+
+    def _close(self, block: _Block) -> None:
+        with _LOCK:
+            # Blocks may end in any order.
+            self.blocks.remove(block)
+            self._update()
 
     def set(self, values: Mapping[str, Value] | None = None, /, **named: Value) -> Self:
         """Set the values, as for `at`, that hold outside of blocks until `reset`; LMSteerError inside a block."""
-        values = self._checked(values, named)
+        base = self._tensor(values, named)
+        self._check()
         with _LOCK:
             if self.blocks:
                 raise LMSteerError("the steer is inside a `with`: leave it before its lasting values are set")
-            self.base = values
+            self.base = base
             self._update()
         return self
 
@@ -180,25 +186,26 @@ class Handle:
         """Set every value to 0, the unsteered model."""
         return self.set()
 
-    def _checked(self, values: Mapping[str, Value] | None, named: Mapping[str, Value]) -> Tensor:
-        """Return values as a tensor (rows or 1, dimensions) for a steer that can act on them."""
+    def _check(self) -> None:
+        """Raise LMSteerError unless the steer can act on its model."""
         if not self.attached:
             raise LMSteerError(
                 "the steer is no longer on the model's head, which may have been replaced: attach it again"
             )
         if model := self.model and self.model():
             check_fit(self.steer, model)
-        if not isinstance(values, Mapping | None):
-            raise LMSteerError(
-                f"steer values are given by name, as at(style=5) or at({{'style': 5}}), not as {values!r}"
-            )
-        return self._tensor({**(values or {}), **named})
 
-    def _tensor(self, values: Mapping[str, Value]) -> Tensor:
+    def _tensor(self, values: Mapping[str, Value] | None, named: Mapping[str, Value]) -> Tensor:
+        """Return steer values as (rows or 1, dimensions)."""
+        if not isinstance(values, Mapping | None):
+            raise LMSteerError(f"steer values go by name, as at(style=5) or at({{'style': 5}}), not as {values!r}")
+        values = {**(values or {}), **named}
         # Arrays of numpy and tensors are lists here.
         values = {name: value.tolist() if hasattr(value, "tolist") else value for name, value in values.items()}
         lists = {
-            name: value for name, value in values.items() if isinstance(value, Sequence) and not isinstance(value, str)
+            name: value
+            for name, value in values.items()
+            if isinstance(value, Sequence) and not isinstance(value, str | bytes)
         }
         lengths = {len(value) for value in lists.values()}
         if len(lengths) > 1 or 0 in lengths:
@@ -259,14 +266,15 @@ def output_head(model: nn.Module) -> nn.Module:
     """Return the module that turns hidden states into logits; LMSteerError where there is none."""
     head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
     if head is None or getattr(head, "weight", None) is None:
-        raise LMSteerError(f"{type(model).__name__} has no output embeddings: a steer needs a causal LM")
+        found = "None" if model is None else type(model).__name__
+        raise LMSteerError(f"{found} has no output embeddings: a steer needs a causal LM")
     return head
 
 
 def check_fit(steer: Steer, model: nn.Module) -> None:
     """Raise LMSteerError unless the steer fits the model: its head's shape, and the type it was made for."""
     if not isinstance(steer, Steer):
-        raise LMSteerError(f"a {type(steer).__name__} was given where a Steer is expected")
+        raise LMSteerError(f"expected a Steer, found {str(steer)[:40]!r}")
     vocabulary, hidden = _weight(output_head(model)).shape
     width, what = (vocabulary, "vocabulary") if steer.kind == "offset" else (hidden, "hidden size")
     advice = "train one for this model, or transfer it"

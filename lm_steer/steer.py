@@ -164,12 +164,11 @@ class Steer:
 
     def __eq__(self, other: object) -> bool:
         """Whether the other has the same dimensions, kind, ε and weights, bit for bit; a steer has thus no hash."""
-        if self is other or not isinstance(other, Steer):
-            return self is other or NotImplemented
+        if not isinstance(other, Steer):
+            return NotImplemented
         mine, yours = ((one.dimensions, one.kind, one.epsilon) for one in (self, other))
-        return mine == yours and all(
-            torch.equal(weight.cpu(), other.weights[name].cpu()) for name, weight in self.weights.items()
-        )
+        pairs = zip(self.weights.values(), other.weights.values(), strict=True)
+        return self is other or (mine == yours and all(torch.equal(one.cpu(), two.cpu()) for one, two in pairs))
 
     def __mul__(self, factor: float) -> Self:
         """Scale the effect: `2 * s` at 1 is `s` at 2. Only A is scaled, so that the map scales linearly."""

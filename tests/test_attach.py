@@ -156,7 +156,15 @@ def test_lists_of_unequal_length_are_refused(model, values):
         pass
 
 
-BAD = [{"tone": 1}, {"style": float("nan")}, {"style": [1, float("inf")]}, {"style": "5"}, {"style": True}, {5: 1}]
+BAD = [
+    {"tone": 1},
+    {"style": float("nan")},
+    {"style": [1, float("inf")]},
+    {"style": "5"},
+    {"style": b"5"},
+    {"style": True},
+    {5: 1},
+]
 BAD += [{"style": None}, {"style": [[1, 2]]}, {"style": torch.ones(2, 2)}, {"style": 1e39}, 5, "style", ["style"]]
 
 
@@ -262,6 +270,25 @@ def test_interleaved_coroutines_are_refused(model, ids):
     done, refused = asyncio.run(both())
     assert torch.equal(done, expected) and REFUSED in str(refused)
     assert torch.equal(tiny.logits_of(model, ids), plain)
+
+
+def test_a_block_is_used_again_and_as_a_decorator(model, ids):
+    handle = attach(model, tiny.make_steer(model))
+    plain, expected = tiny.logits_of(model, ids), steered(model, handle, ids, 5)
+    block = handle.at(style=5)
+
+    @handle.at(style=5)
+    def decorated():
+        return tiny.logits_of(model, ids)
+
+    for _ in range(2):
+        with block, block:
+            assert torch.equal(tiny.logits_of(model, ids), expected)
+        assert torch.equal(decorated(), expected)
+        assert torch.equal(tiny.logits_of(model, ids), plain)
+    handle.remove()
+    with pytest.raises(LMSteerError, match="attach it again"), block:
+        pass
 
 
 def test_a_generator_may_open_blocks_within_its_own(model, ids):
@@ -520,7 +547,7 @@ def test_a_steer_for_a_model_of_another_type_is_refused(model):
 
 def test_what_is_no_steer_or_no_model_is_refused(model):
     for model_or_steer, steer_or_model in ((model, None), (tiny.make_steer(model), model), (model, "steer")):
-        with pytest.raises(LMSteerError, match="where a Steer is expected"):
+        with pytest.raises(LMSteerError, match="expected a Steer"):
             attach(model_or_steer, steer_or_model)
     for nothing in (None, "model"):
         with pytest.raises(LMSteerError, match="needs a causal LM"):
