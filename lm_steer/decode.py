@@ -6,29 +6,38 @@
 The prompts' keys and values go into a static cache, repeated for their samples, and a step reads and writes buffers
 that stay where they are. So on a GPU a step is captured as a CUDA graph, compiled where that pays; what a graph
 computes is compared with the plain step first, and where a model cannot be captured the plain step goes on. Models
-with other caches (sliding windows, states) are run by transformers' own, batched all the same.
+with other caches (sliding windows, states), or none, go on with their own (way.py).
 """
 
+import inspect
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import Cache, StaticCache
 
 from lm_steer.models import LoadedModel
-from lm_steer.prefill import has_plain_cache, padded, prefill
+from lm_steer.prefill import padded, prefill
 from lm_steer.progress import say
 from lm_steer.sample import Sampling, sample_tokens, tries
 
 # Compiling a model's step takes about a minute, which half the time of so many tokens makes up for.
 TOKENS_WORTH_COMPILING = 3_000_000
+# In float32 larger logits differ by steps that no longer tell probabilities apart.
+LARGEST_LOGIT = 1e6
+# What a row is filled with whose logits are not finite, or too large.
+UNUSABLE = -1
+CACHES = ("past_key_values", "cache_params", "state")
 
 
 class Decoder:
     """Buffers for blocks of `prompts` prompts, padded on the left to `length`; fewer prompts are filled up."""
 
-    def __init__(self, loaded: LoadedModel, prompts: int, length: int, sampling: Sampling, tokens: int = 0) -> None:
-        """`tokens` is about how many will be made, by which it is decided whether to compile."""
+    def __init__(
+        self, loaded: LoadedModel, prompts: int, length: int, sampling: Sampling, tokens: int = 0, way: str = "static"
+    ) -> None:
+        """`tokens` is about how many will be made, by which it is decided whether to compile; `way` is one of WAYS."""
         self.loaded, self.prompts, self.length, self.sampling = loaded, prompts, length, sampling
         self.worth_compiling = tokens >= TOKENS_WORTH_COMPILING
         rows, total, device = prompts * sampling.samples, length + sampling.new_tokens, loaded.device
@@ -38,8 +47,10 @@ class Decoder:
         self.uniforms = torch.zeros(rows, sampling.new_tokens, tries(sampling.top_p), device=device)
         self.made = torch.zeros(rows, sampling.new_tokens, dtype=torch.long, device=device)
         self.drawn = torch.zeros(1, dtype=torch.long, device=device)
+        self.usable = torch.ones(rows, 1, dtype=torch.bool, device=device)
         self.forbidden = _forbidden(loaded)
-        self.cache = StaticCache(config=loaded.model.config, max_cache_len=total) if has_plain_cache(loaded) else None
+        self.way = way
+        self.cache = StaticCache(config=loaded.model.config, max_cache_len=total) if way == "static" else None
         self.forward: Callable = loaded.model
         self.sample: Callable = sample_tokens
         # Not the bound step itself: an object that refers to itself would keep its cache until the collector comes by.
@@ -48,14 +59,17 @@ class Decoder:
 
     @torch.no_grad()
     def run(self, ids: list[list[int]], uniforms: Tensor) -> Tensor:
-        """Return new tokens (prompts, samples, new_tokens), on the device.
+        """Return new tokens (prompts, samples, new_tokens), on the device; UNUSABLE in rows without usable logits.
 
         ids are the prompts' tokens; uniforms (prompts · samples, new_tokens, tries(top_p)) are in [0, 1).
         """
         filled = [*ids, *[ids[-1]] * (self.prompts - len(ids))]
         self.uniforms[: len(uniforms)].copy_(uniforms)
-        if self.cache is None:
+        self.usable.fill_(True)
+        if self.way == "growing":
             self._run_growing(filled)
+        elif self.cache is None:
+            self._run_unpadded(filled)
         else:
             prompt = prefill(self.loaded, filled, self.length, self._prompts)
             if not self.tried and self.sampling.new_tokens > 1 and self.loaded.device.type == "cuda":
@@ -63,8 +77,8 @@ class Decoder:
             self._start(filled, *prompt)
             for _ in range(self.sampling.new_tokens - 1):
                 self.graph.replay() if self.graph else self.step()
-        made = self.made.view(self.prompts, self.sampling.samples, self.sampling.new_tokens)
-        return made[: len(ids)].clone()
+        made = self.made.masked_fill(~self.usable, UNUSABLE)
+        return made.unflatten(0, (self.prompts, self.sampling.samples))[: len(ids)]
 
     def step(self) -> None:
         """Run the last token of every row through the model and draw the next."""
@@ -82,6 +96,7 @@ class Decoder:
 
     def _draw(self, logits: Tensor) -> None:
         self.logits = logits.float().index_fill_(1, self.forbidden, -torch.inf)
+        self.usable.logical_and_(self.logits.amax(1, keepdim=True).abs() < LARGEST_LOGIT)
         uniforms = self.uniforms.index_select(1, self.drawn).squeeze(1)
         tokens = self.sample(self.logits, uniforms, self.sampling.top_p, self.sampling.top_k)[:, None]
         self.made.index_copy_(1, self.drawn, tokens)
@@ -139,6 +154,23 @@ class Decoder:
             )
             self._draw(out.logits[:, -1])
 
+    def _run_unpadded(self, ids: list[list[int]]) -> None:
+        """The same for prompts of one length, with what the model itself returns as its cache, or with none.
+
+        Mask and positions are left to the model, which may read and number them in its own way.
+        """
+        model, takes = self.loaded.model, inspect.signature(self.loaded.model.forward).parameters
+        cached = next(name for name in CACHES if name in takes) if self.way == "own" else None
+        keep: dict[str, Any] = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}
+        tokens = torch.tensor(ids, device=self.loaded.device).repeat_interleave(self.sampling.samples, 0)
+        self.drawn.zero_()
+        for _ in range(self.sampling.new_tokens):
+            out = model(tokens, use_cache=bool(cached), **keep)
+            self._draw(out.logits[:, -1])
+            if cached:
+                keep[cached] = out[cached]
+            tokens = self.tokens if cached else torch.cat([tokens, self.tokens], dim=1)
+
     def _captured(self, ids: list[list[int]], prompt: tuple[Tensor, Cache]) -> torch.cuda.CUDAGraph | None:
         """Return the step as a CUDA graph, or nothing where no form of it can be captured."""
         self._start(ids, *prompt)
@@ -180,7 +212,8 @@ class Decoder:
         logits = self.logits
         self._start(ids, *prompt)
         graph.replay()
-        allowed = logits > -torch.inf
+        # By what is expected, so that a NaN is not left out.
+        allowed = expected > -torch.inf
         found, wanted = logits[allowed], expected[allowed]
         tolerance = 1e-3 if self.loaded.model.dtype == torch.float32 else 5e-2
         if not torch.allclose(found, wanted, atol=tolerance * max(1.0, wanted.abs().max().item()), rtol=0):

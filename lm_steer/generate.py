@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lm_steer.decode import Decoder
+from lm_steer.decode import UNUSABLE, Decoder
 from lm_steer.digest import code_digest
 from lm_steer.errors import LMSteerError
 from lm_steer.files import fingerprint, read_json, write_json
@@ -30,6 +30,7 @@ from lm_steer.models import LoadedModel
 from lm_steer.prefill import SHORT, padded_length
 from lm_steer.progress import Progress, say
 from lm_steer.sample import Sampling, tries
+from lm_steer.way import pads_left, way_of
 
 # On a CPU, rows of a block whose prompts are of SHORT tokens or fewer.
 ROWS = 160
@@ -41,10 +42,11 @@ def generate(
     """Return continuations, (prompts, samples), from the model as it stands (set a steer's values around the call).
 
     With `parts`, a folder, each finished block is kept there and found again after a kill.
-    Raises LMSteerError where a prompt and its continuation exceed the model's context, or the memory.
+    Raises LMSteerError where a prompt and its continuation exceed the model's context, or the memory, and where logits
+    are not finite.
     """
     ids = loaded.whole_ids(prompts)
-    context = getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None)
+    context = loaded.context
     for prompt, row in zip(prompts, ids, strict=True):
         if not row:
             raise LMSteerError(f"the tokenizer makes no token of the prompt {prompt!r}: leave it out")
@@ -53,11 +55,12 @@ def generate(
                 f"a prompt of {len(row)} tokens and {sampling.new_tokens} more do not fit the model's context of "
                 f"{context}: {prompt[:60]!r}"
             )
+    pads = pads_left(loaded)
     # Padding must not push a prompt that fits out of the context.
     longest = context - sampling.new_tokens if context else math.inf
     # Prompts of like lengths stand together, so that a block has little padding.
     order = sorted(range(len(ids)), key=lambda index: -len(ids[index]))
-    lengths = [int(min(padded_length(loaded, len(ids[index])), longest)) for index in order]
+    lengths = [int(min(padded_length(loaded, len(ids[i])), longest)) if pads else len(ids[i]) for i in order]
     sampler = _Sampler(loaded, sampling, Counter(lengths))
     # A GPU works on one block while the last one is turned into text and written.
     ahead = 1 if loaded.device.type == "cuda" else 0
@@ -66,7 +69,14 @@ def generate(
     with Progress(f"generate {what}", len(prompts), "prompt") as progress:
 
         def finish(indices: list[int], part: Path | None, tokens: Callable[[], Tensor]) -> None:
-            continuations = _decode(loaded, [ids[index] for index in indices], tokens())
+            made = tokens()
+            unusable = (made == UNUSABLE).flatten(1).any(1).nonzero().flatten().tolist()
+            if unusable:
+                raise LMSteerError(
+                    f"{what}: the model's logits are not finite, or too large to sample from, after the prompt "
+                    f"{prompts[indices[unusable[0]]][:60]!r}: use smaller steer values, or check steer and model"
+                )
+            continuations = _decode(loaded, [ids[index] for index in indices], made)
             if part:
                 write_json(part, {"texts": continuations, "fingerprint": fingerprint(continuations)})
             for index, samples in zip(indices, continuations, strict=True):
@@ -164,7 +174,7 @@ class _Sampler:
         if self.decoder is None or (self.decoder.prompts, self.decoder.length) != (prompts, length):
             self.decoder = None
             tokens = self.counts[length] * self.sampling.samples * self.sampling.new_tokens
-            self.decoder = Decoder(self.loaded, prompts, length, self.sampling, tokens)
+            self.decoder = Decoder(self.loaded, prompts, length, self.sampling, tokens, way_of(self.loaded))
         return self.decoder.run(ids, uniforms)
 
 

@@ -6,7 +6,8 @@ Only ∂loss/∂h' is needed, for the head does not learn; it is computed with t
 are made once and dropped.
 """
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -43,23 +44,60 @@ class Head:
 
 @torch.no_grad()
 def head_of(model: PreTrainedModel) -> Head:
-    """Read off a model's head, and check on a probe that it is the whole way from hidden states to logits.
+    """Read off a model's head, and learn from a probe what scale and soft-cap follow it.
 
-    Raises LMSteerError for an architecture that does something else to its logits.
+    Raises LMSteerError for an architecture that does something else to its logits, and for logits that are not finite.
     """
-    module, config = output_head(model), model.config.get_text_config()
-    scale = getattr(config, "logit_scale", None) or 1.0 / (getattr(config, "logits_scaling", None) or 1.0)
-    head = Head(module.weight, getattr(module, "bias", None), scale, getattr(config, "final_logit_softcapping", None))
+    module = output_head(model)
+    plain = Head(module.weight, getattr(module, "bias", None), 1.0, None)
     probe = torch.arange(1, 9, device=module.weight.device)[None] % module.weight.shape[0]
     expected = model(probe, use_cache=False).logits[0].float()
-    ours = head.logits(head_inputs(model, probe, torch.ones_like(probe))[0])
-    tolerance = 1e-3 if module.weight.dtype == torch.float32 else 5e-2
-    if not torch.allclose(ours, expected, atol=tolerance * max(1.0, expected.abs().max().item())):
+    hidden = head_inputs(model, probe, torch.ones_like(probe))[0]
+    if not (hidden.isfinite().all() and expected.isfinite().all()):
+        raise LMSteerError(
+            f"the logits of this {type(model).__name__} are not finite: its weights are damaged, or too large for "
+            f"{str(model.dtype).removeprefix('torch.')}"
+        )
+    exact = module.weight.dtype == torch.float32
+    head, error = plain, torch.inf
+    if expected.shape[-1] == module.weight.shape[0]:
+        head, error = _fitted(plain, hidden, expected, _numbers(model), 1e-4 if exact else 1e-2)
+    if not error <= (1e-3 if exact else 5e-2) * max(1.0, expected.abs().max().item()):
         raise LMSteerError(
             f"{type(model).__name__} changes its logits after the head in a way that is not known here: "
             "steers attach to it, but cannot be trained on it"
         )
     return head
+
+
+def _numbers(model: PreTrainedModel) -> list[float]:
+    """Return the numbers of a model's config, among which its scale and its soft-cap are, if it has them."""
+    values = model.config.get_text_config().to_dict().values()
+    return [float(value) for value in values if isinstance(value, int | float) and value > 0]
+
+
+def _fitted(plain: Head, hidden: Tensor, expected: Tensor, numbers: list[float], near: float) -> tuple[Head, float]:
+    """Return the head that gives the expected logits, (tokens, vocabulary), and its largest error.
+
+    A soft-cap is one of the `numbers`; so is the scale, or its inverse, where the fitted one comes `near` to it.
+    """
+    linear, largest = plain.logits(hidden).double(), expected.abs().max().item()
+    best, least = plain, torch.inf
+    for softcap in (None, *sorted({number for number in numbers if number > largest})):
+        uncapped = expected.double()
+        if softcap is not None:
+            uncapped = softcap * torch.atanh(uncapped / softcap)
+        scale = ((uncapped * linear).sum() / linear.square().sum()).item()
+        known = min((x for number in (1.0, *numbers) for x in (number, 1.0 / number)), key=lambda x: abs(x - scale))
+        scale = known if math.isclose(known, scale, rel_tol=near) else scale
+        head = replace(plain, scale=scale, softcap=softcap)
+        error = (head.logits(hidden) - expected).abs().max().item()
+        # A cap far above all logits changes none: it has to explain them much better.
+        if error < least / 2:
+            best, least = head, error
+        if least <= 1e-5 * max(1.0, largest):
+            break
+    return best, least
 
 
 class _HeadCrossEntropy(torch.autograd.Function):

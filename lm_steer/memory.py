@@ -71,8 +71,12 @@ def requirements(
 def cache_a_token(config: PretrainedConfig, size: int) -> int:
     """Return the bytes of one token's keys and values in all layers, `size` bytes a number."""
     text = config.get_text_config()
-    heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
-    width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    queries = getattr(text, "num_attention_heads", None)
+    heads = getattr(text, "num_key_value_heads", None) or queries
+    if not isinstance(queries, int) or not isinstance(heads, int):
+        # No attention, or another number of heads in each layer: at most about as much.
+        return 2 * text.num_hidden_layers * text.hidden_size * size
+    width = getattr(text, "head_dim", None) or text.hidden_size // queries
     return 2 * text.num_hidden_layers * heads * width * size
 
 

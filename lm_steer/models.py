@@ -14,9 +14,9 @@ import re
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,8 @@ class LoadedModel:
     tokenizer: PreTrainedTokenizerBase
     fingerprint: str
     name: str
+    # What probes have learned of it, by the probe (hidden.py).
+    probed: dict[Callable, Any] = field(init=False, compare=False, repr=False, default_factory=dict)
 
     @property
     def device(self) -> torch.device:
@@ -71,7 +73,13 @@ class LoadedModel:
     @property
     def context(self) -> int | None:
         """The most tokens that the model takes at once; nothing where it sets no bound."""
-        return getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        context = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        for module in self.model.modules():
+            positions = isinstance(module, torch.nn.Embedding) and module.num_embeddings == context
+            if positions and module.padding_idx is not None and module is not self.model.get_input_embeddings():
+                # RoBERTa and its kin number positions from behind the padding's.
+                return context - module.padding_idx - 1
+        return context
 
     def token_ids(self, texts: Sequence[str], max_length: int | None = None) -> list[list[int]]:
         """Tokenise texts, cut to `max_length`; in parts, for the tokenizer's own record of all would take gigabytes.

@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import Cache, DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from lm_steer.hidden import blocks_of, round_up
+from lm_steer.hidden import blocks_of, head_inputs, padded_right, round_up
 from lm_steer.models import LoadedModel
 
 ROWS = 8
@@ -52,6 +52,33 @@ def prefill(loaded: LoadedModel, ids: list[list[int]], length: int, run: Run) ->
     for index, (all_keys, all_values) in enumerate(layers):
         whole.update(all_keys, all_values, index)
     return states, whole
+
+
+@torch.no_grad()
+def continued_states(loaded: LoadedModel, pairs: list[tuple[list[int], list[int]]], given: int, length: int) -> Tensor:
+    """Return the head inputs (pairs, length, hidden) that predict the second ids, padded to `length`.
+
+    Each prompt, the first ids, is run once, padded to `given`; its cache serves all its continuations.
+    """
+
+    def run(ids: Tensor, mask: Tensor, positions: Tensor, cache: Cache) -> Tensor:
+        options = {"position_ids": positions, "past_key_values": cache, "use_cache": True}
+        return head_inputs(loaded.model, ids, mask, **options)[:, -1]
+
+    prompts = {tuple(first): None for first, _ in pairs}
+    numbers = {first: number for number, first in enumerate(prompts)}
+    of_pair = torch.tensor([numbers[tuple(first)] for first, _ in pairs], device=loaded.device)
+    rows = [list(first) for first in prompts]
+    if not has_plain_cache(loaded):
+        # These run in one pass, whose shape must not depend on how many prompts there are.
+        rows += [rows[-1]] * (len(pairs) - len(rows))
+    last, cache = prefill(loaded, rows, given, run)
+    cache.batch_select_indices(of_pair)
+    ids, present = padded_right(loaded, [second for _, second in pairs], length)
+    mask = torch.cat([padded(loaded, rows, given)[1][of_pair], present], dim=1)
+    positions = (mask.cumsum(-1) - 1)[:, given:]
+    states = head_inputs(loaded.model, ids, mask, position_ids=positions, past_key_values=cache, use_cache=True)
+    return torch.cat([last[of_pair, None], states[:, :-1]], dim=1)
 
 
 def has_plain_cache(loaded: LoadedModel) -> bool:

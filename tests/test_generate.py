@@ -11,6 +11,7 @@ from lm_steer import generate as generate_module
 from lm_steer.attach import attach
 from lm_steer.generate import Sampling, generate, parts_folder
 from lm_steer.sample import sample_tokens
+from lm_steer.way import way_of
 
 PROMPTS = [
     "The movie",
@@ -90,7 +91,8 @@ def test_tokens_are_those_of_the_plain_model(make_loaded, name):
 
 @pytest.fixture
 def room_for(loaded) -> Callable[[int], None]:
-    """Return a function that leaves memory for so many rows and no more."""
+    """Return a function that leaves memory for so many rows and no more, once the model is probed."""
+    way_of(loaded)
 
     def limit(rows: int) -> None:
         def check(_module, inputs) -> None:

@@ -3,7 +3,7 @@ import tiny
 import torch
 
 from lm_steer.attach import attach
-from lm_steer.hidden import STEP, TOKENS, HiddenMemo, blocks_of, head_inputs
+from lm_steer.hidden import STEP, TOKENS, HiddenMemo, blocks_of, head_inputs, pads_right
 
 TEXTS = [*tiny.SENTENCES, "The movie", "Fine.", "\u00e9t\u00e9", " ".join(tiny.SENTENCES[:2])]
 MAX_LENGTH = 40
@@ -65,6 +65,7 @@ def test_states_do_not_depend_on_what_was_there_before(memo, tmp_path, loaded):
 def test_a_pass_has_a_shape_that_depends_on_the_padded_length_alone(memo, loaded, texts):
     """Kernels of larger models choose their order of summation by shape, which tiny ones do not show."""
     shapes: set[tuple[int, ...]] = set()
+    pads_right(loaded)
     embeddings = loaded.model.get_input_embeddings()
     embeddings.register_forward_hook(lambda _, inputs, output: shapes.add(tuple(inputs[0].shape)))
     memo.ensure(texts, "test")

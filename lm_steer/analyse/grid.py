@@ -59,7 +59,7 @@ def text_memo(loaded: LoadedModel, cache: str | Path = ":memory:") -> HiddenMemo
 class _WholeTexts(HiddenMemo):
     def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
         ids = self.loaded.whole_ids(texts)
-        context = getattr(self.loaded.model.config.get_text_config(), "max_position_embeddings", None)
+        context = self.loaded.context
         for text, row in zip(texts, ids, strict=True):
             if context and len(row) > context:
                 raise LMSteerError(

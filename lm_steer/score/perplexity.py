@@ -6,18 +6,19 @@ the prompt's, and one pass over the prompt serves its continuations. Where a tok
 and prompt are run from their first token, which itself has an NLL of 0.
 """
 
+import sys
 from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
-from transformers import Cache
 
 from lm_steer.errors import LMSteerError
-from lm_steer.hidden import blocks_of, head_inputs, round_up
+from lm_steer.hidden import blocks_of, padded_right, padded_states, pads_right, round_up
 from lm_steer.loss import Head, head_cross_entropy, head_of
 from lm_steer.models import LoadedModel
-from lm_steer.prefill import has_plain_cache, padded, padded_length, prefill
+from lm_steer.prefill import SHORT, continued_states, padded_length
 from lm_steer.score.store import Item, Scorer
+from lm_steer.way import pads_left
 
 # Tokens of a block, and the multiple that continuations are padded to.
 TOKENS = {"cpu": 1024, "cuda": 8192}
@@ -69,8 +70,21 @@ def _nll(loaded: LoadedModel, head: Head, pairs: list[tuple[Ids, Ids]]) -> Itera
     # Pairs with the same first ids stand together, so that a block has few prompts, and these of few lengths.
     indices.sort(key=lambda index: (len(pairs[index][0]), pairs[index][0]))
     device = loaded.device.type
-    keys = [(padded_length(loaded, len(pairs[i][0])), round_up(len(pairs[i][1]), STEP)) for i in indices]
-    for (given, length), full, places in blocks_of(keys, lambda key: max(1, TOKENS[device] // key[1])):
+    continued, step = pads_left(loaded), STEP if pads_right(loaded) else 1
+    context = loaded.context or sys.maxsize
+
+    def key(first: Ids, second: Ids) -> tuple[int, int]:
+        # Padding must not push a text that fits out of the context.
+        if not continued:
+            return 0, min(round_up(len(first) + len(second), step), context)
+        length = min(round_up(len(second), STEP), context - len(first))
+        return min(padded_length(loaded, len(first)), context - length), length
+
+    def rows(key: tuple[int, int]) -> int:
+        # The cache of a row holds its prompt too.
+        return max(1, TOKENS[device] * SHORT // (max(SHORT, key[0]) * key[1]))
+
+    for (given, length), full, places in blocks_of([key(*pairs[index]) for index in indices], rows):
         block = [pairs[indices[place]] for place in places]
         filled = [*block, *[block[-1]] * (full - len(block))] if device == "cpu" else block
         losses = _block_nll(loaded, head, filled, given, length)
@@ -78,39 +92,32 @@ def _nll(loaded: LoadedModel, head: Head, pairs: list[tuple[Ids, Ids]]) -> Itera
 
 
 def _block_nll(loaded: LoadedModel, head: Head, pairs: list[tuple[Ids, Ids]], given: int, length: int) -> Tensor:
-    """Return the summed NLL (pairs,) of the second ids, padded to `length`, given the first, padded to `given`."""
+    """Return the summed NLL (pairs,) of the second ids given the first, in halves where memory runs out.
 
-    def run(ids: Tensor, mask: Tensor, positions: Tensor, cache: Cache) -> Tensor:
-        options = {"position_ids": positions, "past_key_values": cache, "use_cache": True}
-        return head_inputs(loaded.model, ids, mask, **options)[:, -1]
-
-    prompts = {tuple(first): None for first, _ in pairs}
-    numbers = {first: number for number, first in enumerate(prompts)}
-    of_pair = torch.tensor([numbers[tuple(first)] for first, _ in pairs], device=loaded.device)
-    rows = [list(first) for first in prompts]
-    if not has_plain_cache(loaded):
-        # These run in one pass, whose shape must not depend on how many prompts there are.
-        rows += [rows[-1]] * (len(pairs) - len(rows))
-    last, cache = prefill(loaded, rows, given, run)
-    cache.batch_select_indices(of_pair)
-    ids, present = _padded(loaded, [second for _, second in pairs], length)
-    mask = torch.cat([padded(loaded, rows, given)[1][of_pair], present], dim=1)
-    positions = (mask.cumsum(-1) - 1)[:, given:]
-    states = head_inputs(loaded.model, ids, mask, position_ids=positions, past_key_values=cache, use_cache=True)
-    states = torch.cat([last[of_pair, None], states[:, :-1]], dim=1)
-    losses = head_cross_entropy(head, states.flatten(0, 1), ids.flatten()).view(ids.shape)
-    return (losses * present).sum(1)
-
-
-def _padded(loaded: LoadedModel, rows: list[Ids], length: int) -> tuple[Tensor, Tensor]:
-    """Return ids and mask, (rows, length), padded on the right."""
-    padding, device = loaded.tokenizer.pad_token_id, loaded.device
-    ids = torch.tensor([row + [padding] * (length - len(row)) for row in rows], device=device)
-    return ids, torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in rows], device=device)
+    The first are padded to `given` and the second to `length`, or with `given` 0 both together to `length`.
+    """
+    try:
+        if given:
+            states = continued_states(loaded, pairs, given, length)
+            ids, present = padded_right(loaded, [second for _, second in pairs], length)
+        else:
+            states = padded_states(loaded, [first + second for first, second in pairs], length)[:, :-1]
+            ids, present = (part[:, 1:] for part in padded_right(loaded, [[*a, *b] for a, b in pairs], length))
+            starts = torch.tensor([len(first) - 1 for first, _ in pairs], device=loaded.device)
+            present = present * (torch.arange(length - 1, device=loaded.device) >= starts[:, None])
+        losses = head_cross_entropy(head, states.flatten(0, 1), ids.flatten()).view(ids.shape)
+        return losses.masked_fill(present == 0, 0).sum(1)
+    except torch.OutOfMemoryError:
+        if len(pairs) == 1:
+            raise LMSteerError(f"a text does not fit the memory of {loaded.device} to compute its perplexity") from None
+    # Here and not in the handler, whose traceback holds on to what filled the memory.
+    middle = len(pairs) // 2
+    halves = (pairs[:middle], pairs[middle:])
+    return torch.cat([_block_nll(loaded, head, half, given, length) for half in halves])
 
 
 def _check_context(loaded: LoadedModel, items: Sequence[Item], wholes: list[Ids]) -> None:
-    context = getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None)
+    context = loaded.context
     for item, ids in zip(items, wholes, strict=True):
         if context and len(ids) > context:
             raise LMSteerError(

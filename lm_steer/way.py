@@ -1,0 +1,95 @@
+"""How continuations are sampled from a model, so that neither batch nor padding nor cache shows in them.
+
+    way_of(loaded)          # "static"
+
+A probe decides, and not the model's name: two prompts are continued, and what reaches the head is compared with a
+plain pass over each text by itself (hidden.py). A model that no way leaves unchanged is refused.
+
+way       prompts                              kept for the next token
+static    padded on the left, side by side     keys and values, in a static cache
+growing   padded on the left, side by side     keys and values, in transformers' own cache
+own       of one length, side by side          what the model returns as its cache or state
+whole     of one length, side by side          nothing: each step runs the whole text
+"""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from lm_steer.attach import output_head
+from lm_steer.decode import Decoder
+from lm_steer.errors import LMSteerError
+from lm_steer.hidden import holds, pads_right, plain_states, probe, probe_texts, unchanged
+from lm_steer.models import LoadedModel
+from lm_steer.prefill import continued_states, has_plain_cache
+from lm_steer.sample import Sampling
+
+PADDED = ("static", "growing")
+LENGTH = 48
+SAMPLING = Sampling(samples=2, new_tokens=4, top_p=1.0)
+# A static cache is probed beyond a local attention window of up to so many tokens.
+WIDEST_WINDOW = 1024
+
+
+@probe
+def way_of(loaded: LoadedModel) -> str:
+    """Return the fastest way that equals plain passes; LMSteerError where there is none."""
+    # What it refuses is refused here.
+    pads_right(loaded)
+    padded = PADDED[not has_plain_cache(loaded) :] if holds(lambda: _continues(loaded)) else ()
+    for way in (*padded, "own", "whole"):
+        if holds(lambda way=way: _samples(loaded, way)):
+            return way
+    name = type(loaded.model).__name__
+    raise LMSteerError(f"{name} computes a text differently token by token than at once: it cannot be sampled from")
+
+
+def pads_left(loaded: LoadedModel) -> bool:
+    """Whether prompts of different lengths stand side by side, and their cache serves several continuations."""
+    return way_of(loaded) in PADDED
+
+
+def _continues(loaded: LoadedModel) -> bool:
+    """Check prompts padded on the left, whose cache serves several continuations at once."""
+    long, short = probe_texts(loaded)
+    pairs = [(row[:cut], row[cut:]) for row, cut in ((long, 4), (short, 2), (long, 7))]
+    states = continued_states(loaded, pairs, LENGTH, len(long))
+    return all(
+        unchanged(part[: len(second)], plain_states(loaded, first + second)[len(first) - 1 : -1])
+        for part, (first, second) in zip(states, pairs, strict=True)
+    )
+
+
+def _samples(loaded: LoadedModel, way: str) -> bool:
+    """Check two samples of each prompt, token by token; what padding does to a prompt's own pass, `_continues` does."""
+    long, short = probe_texts(loaded)
+    prompts = [long, short] if way in PADDED else [long, short + long[len(short) :]]
+    length = max(LENGTH, *_windows(loaded)) if way == "static" else LENGTH
+    decoder = Decoder(loaded, len(prompts), length, SAMPLING, way=way)
+    # A CUDA graph is checked where it is made.
+    decoder.tried = True
+    seen: list[Tensor] = []
+    # Before any steer's hook, so that the states are those of the plain model.
+    hook = output_head(loaded.model).register_forward_pre_hook(
+        lambda _, inputs: seen.append(inputs[0][:, -1].clone()), prepend=True
+    )
+    try:
+        decoder.run(prompts, torch.linspace(0.05, 0.95, decoder.uniforms.numel()).view_as(decoder.uniforms))
+    finally:
+        hook.remove()
+    steps = torch.stack(seen[1 - SAMPLING.new_tokens :], dim=1)
+    rows = [row for row in prompts for _ in range(SAMPLING.samples)]
+    return all(
+        unchanged(states, plain_states(loaded, row + made[:-1])[len(row) :])
+        for states, row, made in zip(steps, rows, decoder.made.tolist(), strict=True)
+    )
+
+
+def _windows(loaded: LoadedModel) -> Iterator[int]:
+    """Yield a length beyond each local attention window of the config, as far as the context allows."""
+    room = (loaded.context or WIDEST_WINDOW) - SAMPLING.new_tokens
+    for name, value in loaded.model.config.get_text_config().to_dict().items():
+        if "window" in name and isinstance(value, int) and value <= WIDEST_WINDOW:
+            yield min(value + SAMPLING.new_tokens, room)
+    yield 0
