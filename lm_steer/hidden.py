@@ -13,7 +13,6 @@ import sqlite3
 import sys
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,7 +23,6 @@ from transformers import PreTrainedModel
 from lm_steer.attach import output_head
 from lm_steer.database import is_damage, open_database, remove_database, transaction
 from lm_steer.digest import module_digest
-from lm_steer.errors import LMSteerError
 from lm_steer.models import LoadedModel
 from lm_steer.progress import Progress, say
 
@@ -32,10 +30,6 @@ from lm_steer.progress import Progress, say
 TOKENS = {"cpu": 512, "cuda": 16384}
 STEP = 4
 CHECKSUM = 4
-# Lengths of the two texts that a model is probed with.
-PROBED = (41, 22)
-# What rounding may change, relative to the norm of a state.
-TOLERANCE, HALF_TOLERANCE = 1e-3, 0.1
 MEMO_BYTES = 8 << 30
 # States that a training holds at once in the host's memory.
 HELD_BYTES = 1 << 30
@@ -43,7 +37,6 @@ HELD_BYTES = 1 << 30
 # Hidden states (tokens, hidden), targets (tokens,), and the number of each token's text in the batch (tokens,).
 Packed = tuple[Tensor, Tensor, Tensor]
 
-Probed = TypeVar("Probed")
 Key = TypeVar("Key", int, tuple[int, int])
 Result = TypeVar("Result")
 
@@ -85,90 +78,6 @@ def padded_right(loaded: LoadedModel, rows: list[list[int]], length: int) -> tup
 def padded_states(loaded: LoadedModel, rows: list[list[int]], length: int) -> Tensor:
     """Return the head inputs (rows, length, hidden) of token ids that are padded on the right."""
     return head_inputs(loaded.model, *padded_right(loaded, rows, length))
-
-
-def probe(learn: Callable[[LoadedModel], Probed]) -> Callable[[LoadedModel], Probed]:
-    """Make a function of a model run once for each; LMSteerError where its few tokens do not fit the memory."""
-
-    @wraps(learn)
-    @torch.no_grad()
-    def once(loaded: LoadedModel) -> Probed:
-        if learn not in loaded.probed:
-            try:
-                loaded.probed[learn] = learn(loaded)
-            except torch.OutOfMemoryError:
-                advice = "load the model in half precision, or on a larger device"
-                raise LMSteerError(f"a few tokens do not fit the memory of {loaded.device}: {advice}") from None
-        return loaded.probed[learn]
-
-    return once
-
-
-@probe
-def pads_right(loaded: LoadedModel) -> bool:
-    """Whether a text's states stay the same beside other texts, padded on the right.
-
-    Raises LMSteerError for a model whose states are not finite, see later tokens, or depend on the texts beside.
-    """
-    name, (long, short) = type(loaded.model).__name__, probe_texts(loaded)
-    try:
-        plain, start, other = (plain_states(loaded, row) for row in (long, long[: len(short)], short))
-    except torch.OutOfMemoryError:
-        raise
-    except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise LMSteerError(f"{name} cannot be run on token ids alone ({reason}): give a causal LM") from None
-    if not (plain.isfinite().all() and other.isfinite().all()):
-        raise LMSteerError(
-            f"the hidden states of {loaded.name} are not finite: its weights are damaged, or too large for "
-            f"{str(plain.dtype).removeprefix('torch.')}"
-        )
-    if not unchanged(start, plain[: len(short)]):
-        raise LMSteerError(f"{name} lets a token see those after it: it is not a causal LM, or not configured as one")
-
-    def beside(rows: list[list[int]], length: int) -> bool:
-        states = padded_states(loaded, rows, length)
-        return unchanged(states[0, : len(long)], plain) and unchanged(states[1, : len(short)], other)
-
-    if holds(lambda: beside([long, short], round_up(len(long) + 1, STEP))):
-        return True
-    if holds(lambda: beside([long, short + long[len(short) :]], len(long))):
-        return False
-    raise LMSteerError(f"{name} computes a text differently when another one stands beside it: it cannot be batched")
-
-
-def probe_texts(loaded: LoadedModel) -> list[list[int]]:
-    """Return the ids of texts of PROBED lengths, drawn from the tokens that are not special."""
-    special = loaded.tokenizer.all_special_ids
-    size = min(len(loaded.tokenizer), loaded.model.get_input_embeddings().weight.shape[0])
-    ordinary = [index for index in range(size) if index not in special]
-    draw = torch.Generator().manual_seed(0)
-    return [[ordinary[i] for i in torch.randint(len(ordinary), (count,), generator=draw)] for count in PROBED]
-
-
-def plain_states(loaded: LoadedModel, row: list[int]) -> Tensor:
-    """Return the head inputs (tokens, hidden) of one text by itself, without padding or cache."""
-    ids = torch.tensor([row], device=loaded.device)
-    return head_inputs(loaded.model, ids, torch.ones_like(ids))[0]
-
-
-def unchanged(states: Tensor, plain: Tensor) -> bool:
-    """Whether states (tokens, hidden) differ by rounding alone; half precision may flip a router here and there."""
-    errors = (states.float() - plain.float()).norm(dim=-1) / plain.float().norm(dim=-1).clamp_min(1e-12)
-    if plain.dtype in (torch.bfloat16, torch.float16):
-        return bool(errors.median() < HALF_TOLERANCE)
-    return bool(errors.max() < TOLERANCE)
-
-
-def holds(check: Callable[[], bool]) -> bool:
-    """Whether a way of running a model works, and its check holds."""
-    try:
-        return check()
-    except torch.OutOfMemoryError:
-        raise
-    # Whatever a model stumbles over, it cannot be run this way.
-    except Exception:
-        return False
 
 
 def blocks_of(keys: Sequence[Key], rows: Callable[[Key], int]) -> Iterator[tuple[Key, int, list[int]]]:
@@ -246,6 +155,9 @@ class HiddenMemo:
 
     def _computed(self, missing: Sequence[str], what: str, found: int) -> Iterator[tuple[str, Tensor]]:
         """Compute the states of texts, keep them, and yield each with its text."""
+        # What probes a model imports this module.
+        from lm_steer.probe import pads_right
+
         if not missing:
             return
         ids = self.token_ids(missing)

@@ -62,7 +62,7 @@ class LoadedModel:
     tokenizer: PreTrainedTokenizerBase
     fingerprint: str
     name: str
-    # What probes have learned of it, by the probe (hidden.py).
+    # What probes have learned of it, by the probe (probe.py).
     probed: dict[Callable, Any] = field(init=False, compare=False, repr=False, default_factory=dict)
 
     @property

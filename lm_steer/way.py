@@ -3,7 +3,7 @@
     way_of(loaded)          # "static"
 
 A probe decides, and not the model's name: two prompts are continued, and what reaches the head is compared with a
-plain pass over each text by itself (hidden.py). A model that no way leaves unchanged is refused.
+plain pass over each text by itself (probe.py). A model that no way leaves unchanged is refused.
 
 way       prompts                              kept for the next token
 static    padded on the left, side by side     keys and values, in a static cache
@@ -20,13 +20,13 @@ from torch import Tensor
 from lm_steer.attach import output_head
 from lm_steer.decode import Decoder
 from lm_steer.errors import LMSteerError
-from lm_steer.hidden import holds, pads_right, plain_states, probe, probe_texts, unchanged
 from lm_steer.models import LoadedModel
 from lm_steer.prefill import continued_states, has_plain_cache
+from lm_steer.probe import holds, pads_right, plain_states, probe, probe_texts, unchanged
 from lm_steer.sample import Sampling
 
 PADDED = ("static", "growing")
-LENGTH = 48
+PROMPT, LENGTH = 8, 48
 SAMPLING = Sampling(samples=2, new_tokens=4, top_p=1.0)
 # A static cache is probed beyond a local attention window of up to so many tokens.
 WIDEST_WINDOW = 1024
@@ -54,7 +54,7 @@ def _continues(loaded: LoadedModel) -> bool:
     """Check prompts padded on the left, whose cache serves several continuations at once."""
     long, short = probe_texts(loaded)
     pairs = [(row[:cut], row[cut:]) for row, cut in ((long, 4), (short, 2), (long, 7))]
-    states = continued_states(loaded, pairs, LENGTH, len(long))
+    states = continued_states(loaded, pairs, PROMPT, len(long))
     return all(
         unchanged(part[: len(second)], plain_states(loaded, first + second)[len(first) - 1 : -1])
         for part, (first, second) in zip(states, pairs, strict=True)

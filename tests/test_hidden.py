@@ -3,7 +3,8 @@ import tiny
 import torch
 
 from lm_steer.attach import attach
-from lm_steer.hidden import STEP, TOKENS, HiddenMemo, blocks_of, head_inputs, pads_right
+from lm_steer.hidden import STEP, TOKENS, HiddenMemo, blocks_of, head_inputs
+from lm_steer.probe import pads_right
 
 TEXTS = [*tiny.SENTENCES, "The movie", "Fine.", "\u00e9t\u00e9", " ".join(tiny.SENTENCES[:2])]
 MAX_LENGTH = 40

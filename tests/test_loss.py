@@ -91,11 +91,30 @@ def test_a_model_that_does_more_to_its_logits_is_refused(name):
     model = tiny.make_model(name)
     forward = model.forward
 
-    def doubled(*args, **kwargs):
+    def bent(*args, **kwargs):
         out = forward(*args, **kwargs)
-        out.logits = 2 * out.logits
+        out.logits = out.logits + out.logits.sin()
         return out
 
-    model.forward = doubled
+    model.forward = bent
     with pytest.raises(LMSteerError, match="cannot be trained"):
+        head_of(model)
+
+
+@pytest.mark.parametrize(("name", "scale", "softcap"), [("llama", 1, None), ("gemma2", 1, 5), ("granite", 1 / 3, None)])
+@pytest.mark.parametrize("factor", [1, 0.7])
+def test_scale_and_softcap_are_learned_from_the_logits(name, scale, softcap, factor):
+    model = tiny.make_model(name)
+    if factor != 1:
+        # What the config does not name.
+        model.get_output_embeddings().register_forward_hook(lambda _, inputs, output: factor * output)
+    head = head_of(model)
+    assert head.scale == (scale if factor == 1 else pytest.approx(scale * factor, rel=1e-5))
+    assert head.softcap == softcap
+
+
+def test_logits_that_are_not_finite_are_refused():
+    model = tiny.make_model("llama")
+    model.get_output_embeddings().weight.data[7, 3] = torch.nan
+    with pytest.raises(LMSteerError, match="not finite"):
         head_of(model)

@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from lm_steer.errors import LMSteerError
-from lm_steer.hidden import blocks_of, padded_right, padded_states, pads_right, round_up
+from lm_steer.hidden import blocks_of, padded_right, padded_states, round_up
 from lm_steer.loss import Head, head_cross_entropy, head_of
 from lm_steer.models import LoadedModel
 from lm_steer.prefill import SHORT, continued_states, padded_length
+from lm_steer.probe import pads_right
 from lm_steer.score.store import Item, Scorer
 from lm_steer.way import pads_left
 
