@@ -123,8 +123,9 @@ def test_one_prompt_that_does_not_fit_the_memory_is_an_error(loaded, monkeypatch
 
 
 @pytest.fixture
-def drawn(monkeypatch) -> list[torch.Tensor]:
-    """Collects every token that is sampled."""
+def drawn(loaded, monkeypatch) -> list[torch.Tensor]:
+    """Collects every token that is sampled, from a model that is probed."""
+    way_of(loaded)
     tokens: list[torch.Tensor] = []
 
     def record(*args, **kwargs) -> torch.Tensor:
@@ -175,7 +176,8 @@ def test_a_steer_shows_and_value_zero_does_not(loaded):
 
 @pytest.fixture
 def passes(loaded) -> list[int]:
-    """Grows by one with each pass through the model."""
+    """Grows by one with each pass through the model, once it is probed."""
+    way_of(loaded)
     found: list[int] = []
     loaded.model.get_input_embeddings().register_forward_hook(lambda *_: found.append(1))
     return found

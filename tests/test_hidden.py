@@ -17,7 +17,8 @@ def memo(tmp_path, loaded) -> HiddenMemo:
 
 @pytest.fixture
 def runs(loaded) -> list[int]:
-    """Grows by one with each pass through the model's body."""
+    """Grows by one with each pass through the model's body, once it is probed."""
+    pads_right(loaded)
     passes: list[int] = []
     loaded.model.get_input_embeddings().register_forward_hook(lambda *_: passes.append(1))
     return passes
