@@ -45,7 +45,7 @@ class Rule:
 
 def is_whole(value: Any) -> bool:
     """Whether a value is a whole number; true and 5.0 are not."""
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, int) and is_number(value)
 
 
 def is_number(value: Any) -> bool:

@@ -143,6 +143,52 @@ def test_what_is_wrong_is_named(path, value, message):
     assert message in str(caught.value)
 
 
+def test_each_missing_key_is_named_once():
+    with pytest.raises(LMSteerError) as caught:
+        resolved({"title": "x", "models": STUDY["models"], "settings": {"a": {}}}, SCHEMA)
+    assert "the config: 'prompts', 'sampling', 'scorers', 'tables' are missing" in str(caught.value)
+    assert "settings.a: 'prompts', 'scorers' are missing" in str(caught.value)
+    assert str(caught.value).count("missing") == 2
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 10**400, "nan", True, 2e9])
+def test_a_steer_value_that_is_no_finite_number_is_refused(value):
+    with pytest.raises(LMSteerError, match=r"sentiment\.sentiment: expected a number from -1,000,000,000"):
+        resolved(changed("settings/positive-on-neutral/steer/sentiment/sentiment", value), SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ("positive-on-neutral", "itself steered, compared"),
+        ("negative-on-neutral", "itself steered, compared"),
+        ("elsewhere", "itself steered, compared"),
+        ("cooler", "has the sampling"),
+    ],
+)
+def test_differences_are_taken_to_an_unsteered_setting(other, message):
+    study = changed("settings/positive-on-neutral/against", other)
+    plain = study["settings"]["unsteered-on-neutral"]
+    study["settings"]["elsewhere"] = {**plain, "generations": "theirs.jsonl"}
+    study["settings"]["cooler"] = {**plain, "sampling": {"top_p": 0.5}}
+    with pytest.raises(LMSteerError, match=message):
+        resolved(study, SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("settings/Unsteered-on-toxic", STUDY["settings"]["unsteered-on-toxic"]),
+        ("models/External", STUDY["models"]["smollm2"]),
+        ("tables/Detoxification", STUDY["tables"]["detoxification"]),
+        ("analyses/evidence/Sentiment-dial", STUDY["analyses"]["evidence"]["reviews"]),
+    ],
+)
+def test_names_that_share_a_path_on_some_disks_are_refused(path, value):
+    with pytest.raises(LMSteerError, match="its files would lie where those of"):
+        resolved(changed(path, value), SCHEMA)
+
+
 def two_judges() -> dict:
     study = changed("scorers/perspective", {"kind": "perspective", "prompts": 10})
     for setting in study["settings"].values():

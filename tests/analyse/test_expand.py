@@ -103,6 +103,56 @@ def test_names_that_would_meet_are_refused():
         study_with(sweeps={"effect": sweep})
 
 
+SWEEP = {"steer": "sentiment", "dimension": "sentiment", "values": [1], **COMMON}
+EXTERNAL = {"steer": "sentiment", "values": {"sentiment": 5}, **COMMON}
+
+
+def test_large_numbers_keep_their_digits_in_names():
+    study = study_with(sweeps={"dial": {**SWEEP, "values": [1000000, 1000001]}})
+    assert {"dial-1e06", "dial-1000001"} <= study["settings"].keys()
+    assert list(study["tables"]["dial"]["rows"])[1:] == ["sentiment 1e+06", "sentiment 1000001"]
+
+
+def test_two_analyses_that_make_one_name_are_refused():
+    axes = {
+        "sentiment": {"dimension": "sentiment", "values": [0, 2]},
+        "detox": {"dimension": "detox", "values": [0, 5]},
+    }
+    blocks = {"sweeps": {"c-2": {**SWEEP, "values": [5]}}, "compositions": {"c": {"steers": axes, **COMMON}}}
+    with pytest.raises(LMSteerError, match=r"settings\.c-2-5 of analyses\.sweeps\.c-2 has a name that this analysis"):
+        study_with(**blocks)
+
+
+@pytest.mark.parametrize(
+    ("kind", "block", "message"),
+    [
+        ("sweeps", {**SWEEP, "held": {"sentiment": 3}}, "held: 'sentiment' is the dimension that varies"),
+        ("sweeps", {**SWEEP, "values": [float("inf")]}, "expected a number from"),
+        ("baselines", {**EXTERNAL, "external": {"LM-Steer": "a.jsonl"}}, "two rows have the label 'LM-Steer'"),
+        ("baselines", {**EXTERNAL, "external": {"": "a.jsonl"}}, "expected one line of text, found ''"),
+        ("baselines", {**EXTERNAL, "lora": [1, -1]}, "expected the lowest and the highest label"),
+        ("baselines", {**EXTERNAL, "kinds": {"add": {"sentimant": 1}}}, "no dimension 'sentimant'"),
+        ("ablations", {**EXTERNAL, "vary": {"rank": [0]}}, "expected a whole number from 1"),
+        (
+            "evidence",
+            {"steer": "sentiment", "dimension": "sentiment", "value": 0, "texts": ["a b"]},
+            "0 is the unsteered model",
+        ),
+    ],
+)
+def test_an_analysis_that_would_not_mean_what_it_says_is_refused(kind, block, message):
+    with pytest.raises(LMSteerError, match=message):
+        study_with(**{kind: {"one": block}})
+
+
+def test_an_ablation_of_a_dimension_that_is_not_there_is_refused():
+    study = copy.deepcopy(PLAIN)
+    study["steers"]["bare"] = {"dataset": study["steers"]["sentiment"]["dataset"], "dimensions": ["tone"]}
+    block = {"steer": "bare", "vary": {"corpus": [False]}, "values": {"tone": 5}, **COMMON}
+    with pytest.raises(LMSteerError, match="has no dimension 'corpus' to train without"):
+        resolved({**study, "analyses": {"ablations": {"one": block}}}, SCHEMA)
+
+
 def test_the_papers_analyses_fit_the_papers_study():
     paper, more = (
         yaml.safe_load((ROOT / f"config/{name}.yaml").read_text(encoding="utf-8"))
