@@ -9,6 +9,7 @@ import copy
 import difflib
 import re
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 from jsonschema import Draft202012Validator, ValidationError, validators
@@ -59,6 +60,7 @@ def complete(schema: Schema) -> Schema:
     return filled(schema)
 
 
+@cache
 def _type(name: str) -> Schema:
     kind = getattr(options, name)
     return {**TypeAdapter(kind).json_schema(), "expected": str(kind.__metadata__[0])}

@@ -126,7 +126,7 @@ JSON = st.recursive(
 PLACES = [f"{block}/{name}" for block in ("steers", "prompts", "scorers", "settings", "tables") for name in ("x", "y")]
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=60)
 @given(st.sampled_from([*PLACES, "seeds", "analyses", "models", "settings", "tables", "sampling/top_p", "title"]), JSON)
 def test_any_block_of_a_study_is_accepted_or_refused_in_sentences(place, value):
     study = changed(place, value)

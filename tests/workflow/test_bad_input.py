@@ -7,7 +7,7 @@ import pytest
     ("key", "message"),
     [
         ("sampling={sample: 3}", "sampling: unknown key 'sample' (did you mean 'samples'?)"),
-        ("sampling={samples: many}", "sampling.samples: expected a whole number, found 'many'"),
+        ("sampling={samples: many}", "sampling.samples: expected a whole number from 1 to 1,000,000,000, found 'many'"),
         ("scorers={perplexity: {model: tinny}}", "there is no model 'tinny' (did you mean 'tiny'?)"),
         ("settings={styled: {steer: {stile: {style: 5}}}}", "there is no steer 'stile' (did you mean 'style'?)"),
         ("settings={styled: {steer: {style: {tone: 5}}}}", "there is no dimension of the steer 'style' 'tone'"),
@@ -20,6 +20,13 @@ def test_a_wrong_key_is_named_before_any_job(project, snakemake, key, message):
     assert message in result.stdout
     assert "Traceback" not in result.stdout
     assert not (project / "results").exists()
+
+
+def test_a_key_that_stands_twice_is_named_with_its_line(project, snakemake):
+    config = project / "config/config.yaml"
+    config.write_text("title: x\ntitle: y\n" + config.read_text(encoding="utf-8"), encoding="utf-8")
+    result = snakemake("-n", succeeds=False)
+    assert "config/config.yaml, line 2: the key 'title' stands twice" in result.stdout
 
 
 @pytest.mark.parametrize(
