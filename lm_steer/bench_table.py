@@ -6,8 +6,6 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from lm_steer.growth import Point
-
 
 def table(found: dict[str, Any]) -> str:
     """Return the document of `bench` as a table: costs, their ratios, and the memory that the model needs."""
@@ -51,22 +49,6 @@ def memory_table(needs: dict[str, dict[str, int]]) -> Table:
             f"{need['training'] / 1e9:.2f} GB",
         )
     return grid
-
-
-def growth_table(points: list[Point]) -> str:
-    """Return the points of `growth` as a table."""
-    grid = Table(title="growth")
-    for name in ("quantity", "size", "seconds", "seconds a thousand", "peak"):
-        grid.add_column(name, justify="left" if name == "quantity" else "right")
-    for point in points:
-        grid.add_row(
-            point.quantity,
-            str(point.size),
-            f"{point.seconds:.2f}",
-            f"{1000 * point.seconds / point.size:.3g}",
-            f"{point.peak / 1e9:.2f} GB",
-        )
-    return _printed(grid)
 
 
 def _printed(grid: Table) -> str:

@@ -31,10 +31,7 @@ from lm_steer.formats import read_tensors
 from lm_steer.outputs import STEER, writable
 
 if TYPE_CHECKING:
-    from lm_steer.analyse.directions import Direction
-    from lm_steer.analyse.evidence import Evidence
     from lm_steer.attach import Handle
-    from lm_steer.models import LoadedModel
 
 FORMAT = 1
 LARGEST = torch.finfo(torch.float32).max
@@ -143,18 +140,6 @@ class Steer:
         from lm_steer.attach import attach
 
         return attach(model, self)
-
-    def transfer(self, source: "LoadedModel", target: "LoadedModel", **options: Any) -> Self:
-        """Return the steer for another model; see `lm_steer.analyse.transfer`."""
-        return _aside("analyse.transfer").transfer(self, source, target, **options)
-
-    def directions(self, loaded: "LoadedModel", dimension: str | None = None, **options: Any) -> "list[Direction]":
-        """Return what a dimension (the first) has learned, as words; see `lm_steer.analyse.directions`."""
-        return _aside("analyse.directions").directions(self, loaded, dimension or self.dimensions[0], **options)
-
-    def evidence(self, loaded: "LoadedModel", text: str, values: Mapping[str, float], **options: Any) -> "Evidence":
-        """Return where in a text the steer at these values shows; see `lm_steer.analyse.evidence`."""
-        return _aside("analyse.evidence").evidence(self, loaded, text, values, **options)
 
     def __repr__(self) -> str:
         size = f"width {self.width}" + (f", rank {self.rank}" if self.rank is not None else "")

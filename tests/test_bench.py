@@ -5,8 +5,7 @@ import pytest
 
 from lm_steer import cli
 from lm_steer.bench import Load, bench, operations
-from lm_steer.bench_table import growth_table, table
-from lm_steer.growth import growth, plot
+from lm_steer.bench_table import table
 from lm_steer.measure import machine_limit, measure
 from lm_steer.shapes import random_model
 
@@ -61,22 +60,6 @@ def test_the_command_ends_with_one_json_document(loaded, monkeypatch, capsys):
     assert not ended.value.code
     found = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert [row["work"] for row in found["rows"]] == ["generation", "training", "perplexity"]
-
-
-def test_growth_has_four_sizes_of_each_quantity_and_a_figure(shape, tmp_path):
-    points = growth(lambda vocabulary: shape, LOAD)
-    sizes = {}
-    for point in points:
-        sizes.setdefault(point.quantity, set()).add(point.size)
-        assert point.seconds > 0 and point.peak > 0
-    assert set(sizes) == {"prompts", "samples a prompt", "new tokens", "rank", "training texts", "vocabulary"}
-    assert all(len(found) >= 4 for found in sizes.values())
-    assert all(quantity in growth_table(points) for quantity in sizes)
-    for name in ("growth", "again"):
-        plot(points, "tiny", tmp_path / f"{name}.svg")
-    drawn = (tmp_path / "growth.svg").read_text()
-    assert all(f">{quantity}<" in drawn for quantity in sizes)
-    assert drawn == (tmp_path / "again.svg").read_text()
 
 
 def test_the_limit_is_measured(shape):

@@ -50,12 +50,12 @@ WRITING = {
     (name, param.name): command
     for name, command in COMMANDS.items()
     for param in command.params
-    if param.name in ("output", "spectrum", "readings", "pairs", "benchmarks", "growth", "job")
+    if param.name in ("output", "spectrum", "readings", "pairs", "benchmarks", "job")
 }
 
 
 def test_every_command_that_writes_is_known():
-    silent = {"push", "engines", "store import", "store list", "report compare", "demo"}
+    silent = {"bench", "push", "engines", "store import", "store list", "report compare", "demo"}
     assert {*COMMANDS} - {name for name, _ in WRITING} == silent
 
 
@@ -113,7 +113,6 @@ def test_no_command_writes_to_what_is_not_its_own(run, name, option, tmp_path):
         "agreement --file g.jsonl --spec spec.json -o judge/judge.json",
         "store export --file g.jsonl -o g.jsonl",
         "import-original g.jsonl --dimensions a -o g.jsonl",
-        "bench --model model --growth model/config.json",
     ],
 )
 def test_no_input_and_no_other_output_is_written_over(run, words, tmp_path):

@@ -202,14 +202,6 @@ def test_weights_that_are_not_finite_are_refused(saved):
         Steer.from_pretrained(saved)
 
 
-def test_analyses_are_there_on_the_steer(loaded):
-    one = tiny.make_steer(loaded.model)
-    assert one.transfer(loaded, loaded).about["model"] == loaded.name
-    assert one.directions(loaded) == one.directions(loaded, "style") != one.directions(loaded, "corpus")
-    found = one.evidence(loaded, "The movie was a joy.", {"style": 5}, count=1)
-    assert found.text == "The movie was a joy." and len(found.spans) <= 1
-
-
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(LMSteerError, match="nowhere"):
         Steer.from_pretrained(tmp_path / "nowhere")

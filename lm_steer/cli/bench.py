@@ -1,13 +1,12 @@
-"""How fast the work is on this machine, and how it grows."""
+"""How fast the work is on this machine."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from lm_steer import options
 from lm_steer.cli.app import CACHE, Cache, Dtype, app
-from lm_steer.cli.paths import Input, Writes
+from lm_steer.cli.paths import Input
 
 
 @app.command()
@@ -26,9 +25,6 @@ def bench(
     batch: Annotated[options.BatchSize, typer.Option(help="Texts a step.")] = 16,
     text_tokens: Annotated[options.AtLeastTwo, typer.Option(help="Tokens of a training text.")] = 32,
     rank: options.Rank = 1000,
-    growth: Annotated[
-        Path | None, typer.Option(help="Instead, how cost grows with each of these, as a figure (svg)."), Writes()
-    ] = None,
     cache: Cache = CACHE,
 ) -> None:
     """Measure generation, training and perplexity beside plain transformers and the machine's limit.
@@ -41,24 +37,15 @@ def bench(
 
     from lm_steer.bench import Load
     from lm_steer.bench import bench as run
-    from lm_steer.bench_table import growth_table, table
-    from lm_steer.growth import document, plot
-    from lm_steer.growth import growth as grow
-    from lm_steer.models import LoadedModel, folder_of, load_model
+    from lm_steer.bench_table import table
+    from lm_steer.models import folder_of, load_model
     from lm_steer.shapes import random_model
 
-    def make(vocabulary: int | None = None) -> LoadedModel:
-        if model and not vocabulary:
-            return load_model(folder_of(model, cache), dtype, device or None)
-        return random_model(shape, dtype, device or None, **({"vocab_size": vocabulary} if vocabulary else {}))
-
     load = Load(prompts, samples, 12, new_tokens, top_p, steps, batch, text_tokens, rank)
-    if growth:
-        points = grow(make, load)
-        plot(points, f"{model or shape}, {dtype}", growth)
-        print(growth_table(points))
-        print(json.dumps(document(points)))
+    if model:
+        loaded = load_model(folder_of(model, cache), dtype, device or None)
     else:
-        found = run(make(), load)
-        print(table(found))
-        print(json.dumps(found))
+        loaded = random_model(shape, dtype, device or None)
+    found = run(loaded, load)
+    print(table(found))
+    print(json.dumps(found))

@@ -88,7 +88,6 @@ def outputs() -> Iterator[Case]:
         "gather shared/none.jsonl --shards 2 --folder shared",
         "judge --held-out texts.parquet --exclude prompts.jsonl -o .",
         "judge --held-out texts.parquet --exclude prompts.jsonl -o docs",
-        "bench --model model --growth . --prompts 1",
         "score --kind bag-of-words --resource judge --file g.jsonl -o judge",
         "score --kind causal-lm --resource model --file g.jsonl -o model/model.safetensors",
         "score --kind profanity-check --file g.jsonl --scores scores.jsonl -o scores.jsonl",

@@ -1,11 +1,12 @@
 """How cost grows with the number of prompts, samples, tokens, the rank and the vocabulary; memory beside it.
 
-lm-steer bench --shape pythia-70m --growth growth.svg
+OMP_NUM_THREADS=1 python workflow/scripts/growth.py growth.svg          # prints a table in Markdown, in minutes
 """
 
+import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lm_steer.bench import DIMENSIONS, Load, texts
@@ -15,7 +16,13 @@ from lm_steer.measure import Cost, measure
 from lm_steer.models import LoadedModel
 from lm_steer.progress import say
 from lm_steer.sample import Sampling
+from lm_steer.shapes import random_model
 from lm_steer.train import LabelledTexts, Recipe, train
+
+SHAPE = "pythia-70m"
+LOAD = Load(
+    prompts=20, samples=8, prompt_tokens=12, new_tokens=4, top_p=0.9, steps=2, batch=8, text_tokens=32, rank=1000
+)
 
 
 @dataclass(frozen=True)
@@ -84,11 +91,6 @@ def plot(points: list[Point], title: str, path: Path) -> None:
     pyplot.close(figure)
 
 
-def document(points: list[Point]) -> list[dict[str, float]]:
-    """Return the points as JSON can hold them."""
-    return [asdict(point) for point in points]
-
-
 def _sampled(loaded: LoadedModel, load: Load) -> Cost:
     prompts = texts(loaded, load.prompts, load.prompt_tokens, seed=0)
     sampling = Sampling(load.samples, load.new_tokens, load.top_p)
@@ -102,3 +104,17 @@ def _trained(loaded: LoadedModel, load: Load) -> Cost:
     few = LabelledTexts(labelled.texts[:1], labelled.labels[:1])
     with tempfile.TemporaryDirectory() as cache:
         return measure(lambda: train(loaded, labelled, few, recipe, cache), loaded.device)
+
+
+def main() -> None:
+    """Measure, draw and print the table."""
+    points = growth(lambda vocabulary: random_model(SHAPE, **({"vocab_size": vocabulary} if vocabulary else {})), LOAD)
+    plot(points, f"{SHAPE}, float32", Path(sys.argv[1]))
+    print("| quantity | size | seconds | seconds per thousand | peak memory, GB |\n|---|---|---|---|---|")
+    for point in points:
+        rate = 1000 * point.seconds / point.size
+        print(f"| {point.quantity} | {point.size} | {point.seconds:.2f} | {rate:.3g} | {point.peak / 1e9:.2f} |")
+
+
+if __name__ == "__main__":
+    main()
