@@ -88,7 +88,7 @@ class LoadedModel:
         """
         options = {"truncation": True, "max_length": max_length} if max_length else {}
         texts = self.cut(texts, max_length) if max_length else list(texts)
-        at_once = max(1, min(TOKENISED_AT_ONCE, CHARACTERS_AT_ONCE // max(1, *map(len, texts))))
+        at_once = max(1, min(TOKENISED_AT_ONCE, CHARACTERS_AT_ONCE // max((1, *map(len, texts)))))
         rows = getattr(self.model.get_input_embeddings(), "num_embeddings", math.inf)
         ids: list[list[int]] = []
         for start in range(0, len(texts), at_once):
