@@ -50,7 +50,10 @@ def head_of(model: PreTrainedModel) -> Head:
     """
     module = output_head(model)
     plain = Head(module.weight, getattr(module, "bias", None), 1.0, None)
-    probe = torch.arange(1, 9, device=module.weight.device)[None] % module.weight.shape[0]
+    # Some models read the padding's id as the end of the text.
+    padding = getattr(model.config.get_text_config(), "pad_token_id", None)
+    ids = [index for index in range(1, 10) if index != padding][:8]
+    probe = torch.tensor([ids], device=module.weight.device) % module.weight.shape[0]
     expected = model(probe, use_cache=False).logits[0].float()
     hidden = head_inputs(model, probe, torch.ones_like(probe))[0]
     if not (hidden.isfinite().all() and expected.isfinite().all()):
@@ -60,7 +63,7 @@ def head_of(model: PreTrainedModel) -> Head:
         )
     exact = module.weight.dtype == torch.float32
     head, error = plain, torch.inf
-    if expected.shape[-1] == module.weight.shape[0]:
+    if expected.shape == (*hidden.shape[:-1], module.weight.shape[0]):
         head, error = _fitted(plain, hidden, expected, _numbers(model), 1e-4 if exact else 1e-2)
     if not error <= (1e-3 if exact else 5e-2) * max(1.0, expected.abs().max().item()):
         raise LMSteerError(

@@ -73,7 +73,9 @@ class LoadedModel:
     @property
     def context(self) -> int | None:
         """The most tokens that the model takes at once; nothing where it sets no bound."""
-        context = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        config = self.model.config.get_text_config()
+        bounds = (getattr(config, name, None) for name in ("max_position_embeddings", "max_seq_len"))
+        context = next((bound for bound in bounds if bound and bound > 0), None)
         for module in self.model.modules():
             positions = isinstance(module, torch.nn.Embedding) and module.num_embeddings == context
             if positions and module.padding_idx is not None and module is not self.model.get_input_embeddings():

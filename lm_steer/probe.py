@@ -87,7 +87,10 @@ def probe_texts(loaded: LoadedModel) -> list[list[int]]:
 def plain_states(loaded: LoadedModel, row: list[int]) -> Tensor:
     """Return the head inputs (tokens, hidden) of one text by itself, without padding or cache."""
     ids = torch.tensor([row], device=loaded.device)
-    return head_inputs(loaded.model, ids, torch.ones_like(ids))[0]
+    states = head_inputs(loaded.model, ids, torch.ones_like(ids))
+    if states.shape[:-1] != ids.shape:
+        raise LMSteerError(f"its head gets states of shape {tuple(states.shape)} for a text of {len(row)} tokens")
+    return states[0]
 
 
 def unchanged(states: Tensor, plain: Tensor) -> bool:
