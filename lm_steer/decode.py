@@ -132,6 +132,8 @@ class Decoder:
         self.mask.copy_((columns >= self.length - lengths[:, None]) & (columns < self.length))
         self.positions.copy_(lengths[:, None] - 1)
         self.drawn.zero_()
+        # A graph that was tried before may have left its mark.
+        self.usable.fill_(True)
         self._draw(logits.repeat_interleave(samples, 0))
 
     def _run_growing(self, ids: list[list[int]]) -> None:
@@ -212,13 +214,16 @@ class Decoder:
         logits = self.logits
         self._start(ids, *prompt)
         graph.replay()
-        # By what is expected, so that a NaN is not left out.
-        allowed = expected > -torch.inf
-        found, wanted = logits[allowed], expected[allowed]
-        tolerance = 1e-3 if self.loaded.model.dtype == torch.float32 else 5e-2
-        if not torch.allclose(found, wanted, atol=tolerance * max(1.0, wanted.abs().max().item()), rtol=0):
+        if not same_logits(logits, expected, 1e-3 if self.loaded.model.dtype == torch.float32 else 5e-2):
             raise RuntimeError("its logits are not those of the plain step")
         return graph
+
+
+def same_logits(found: Tensor, expected: Tensor, tolerance: float) -> bool:
+    """Whether logits equal the expected ones where these are finite; a NaN equals nothing."""
+    allowed = expected > -torch.inf
+    found, wanted = found[allowed], expected[allowed]
+    return torch.allclose(found, wanted, atol=tolerance * max(1.0, wanted.abs().max().item()), rtol=0)
 
 
 def _forbidden(loaded: LoadedModel) -> Tensor:

@@ -7,7 +7,7 @@ import tiny
 import torch
 
 from lm_steer.attach import attach
-from lm_steer.decode import Decoder
+from lm_steer.decode import Decoder, same_logits
 from lm_steer.sample import Sampling, first_inside, tries
 
 SAMPLING = Sampling(samples=3, new_tokens=5)
@@ -54,3 +54,10 @@ def test_a_decoder_that_nobody_holds_gives_its_memory_back_at_once(loaded):
         assert left() is None
     finally:
         gc.enable()
+
+
+def test_logits_of_a_graph_that_are_not_numbers_are_not_those_of_the_plain_step():
+    expected = torch.tensor([[1.0, -torch.inf, 3.0]])
+    assert same_logits(torch.tensor([[1.0005, -torch.inf, 3.0]]), expected, 1e-3)
+    for wrong in (torch.nan, torch.inf, -torch.inf, 1.1):
+        assert not same_logits(torch.tensor([[wrong, -torch.inf, 3.0]]), expected, 1e-3)
