@@ -4,7 +4,7 @@ STUDY ?= config/config.yaml
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: study setup test soak faults docs lint format lock clean
+.PHONY: study setup test soak faults families docs lint format lock clean
 
 study: setup
 	snakemake --cores all --configfile $(STUDY)
@@ -30,6 +30,10 @@ soak: setup
 # Causes every fault of the table for real, and writes the table.
 faults: setup
 	LM_STEER_FAULT_TABLE=workflow/docs/faults.md pytest -m "soak or not soak" tests/faults
+
+# Runs every type of model that transformers knows, and writes the table.
+families: setup
+	LM_STEER_FAMILY_TABLE=workflow/docs/families.md pytest -m soak tests/test_families.py
 
 docs: setup
 	python workflow/scripts/config_readme.py
