@@ -73,8 +73,9 @@ def export(
         error = ((found - expected).norm() / (expected - plain).norm()).item()
         if not error <= TOLERANCE[dtype]:
             raise LMSteerError(
-                f"the {form} that was written does not steer as the attached steer does (its logits are off by "
-                f"{error:.2g} of the steer's effect): " + ("use --dtype float32" if dtype != "float32" else "report it")
+                f"a {loaded.model.config.model_type} that is loaded again from the {form} does not steer as the "
+                f"attached steer does (its logits are off by {error:.2g} of the steer's effect): "
+                + ("use --dtype float32" if dtype != "float32" else "attach the steer in Python instead")
             )
         record = {"model": loaded.name, "form": form, "values": dict(values), "error": error, "steer": steer.about}
         record["files"] = [str(file.relative_to(temporary)) for file in temporary.rglob("*")]
