@@ -73,7 +73,7 @@ def export(
         error = ((found - expected).norm() / (expected - plain).norm()).item()
         if not error <= TOLERANCE[dtype]:
             raise LMSteerError(
-                f"a {loaded.model.config.model_type} that is loaded again from the {form} does not steer as the "
+                f"once loaded again, the {form} of this {loaded.model.config.model_type} model does not steer as the "
                 f"attached steer does (its logits are off by {error:.2g} of the steer's effect): "
                 + ("use --dtype float32" if dtype != "float32" else "attach the steer in Python instead")
             )

@@ -141,8 +141,10 @@ def _context(loaded: LoadedModel, causal: bool) -> Outcome:
             _outcome(lambda item=item: _perplexity(loaded, causal, [item])),
         ]
     bad = [outcome for outcome in outcomes if not outcome.good]
+    if bad or all(outcome.verdict == "refused" for outcome in outcomes):
+        return [*bad, *outcomes][0]
     # What must be equal is tried elsewhere: here either answer is right.
-    return bad[0] if bad else Outcome("equal")
+    return Outcome("equal")
 
 
 def _perplexity(loaded: LoadedModel, causal: bool, items: list[Item] = ITEMS) -> str:
