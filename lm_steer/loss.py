@@ -90,7 +90,8 @@ def _fitted(plain: Head, hidden: Tensor, expected: Tensor, numbers: list[float],
         uncapped = expected.double()
         if softcap is not None:
             uncapped = softcap * torch.atanh(uncapped / softcap)
-        scale = ((uncapped * linear).sum() / linear.square().sum()).item()
+        # A head of zeros shows no scale.
+        scale = ((uncapped * linear).sum() / linear.square().sum()).item() if linear.any() else 1.0
         known = min((x for number in (1.0, *numbers) for x in (number, 1.0 / number)), key=lambda x: abs(x - scale))
         scale = known if math.isclose(known, scale, rel_tol=near) else scale
         head = replace(plain, scale=scale, softcap=softcap)
