@@ -153,6 +153,16 @@ def test_an_interrupt_is_one_line_also_while_modules_are_imported(module):
     assert (done.returncode, done.stderr) == (130, "interrupted\n")
 
 
+def test_a_fault_of_our_own_is_one_line_and_a_traceback_where_it_is_asked_for(run, monkeypatch):
+    monkeypatch.setattr("lm_steer.engines.markdown", lambda: 1 / 0)
+    code, error = run("engines")
+    assert code == 1 and "a fault of lm-steer itself (ZeroDivisionError division by zero)" in error
+    monkeypatch.setenv("LM_STEER_TRACEBACK", "1")
+    monkeypatch.setattr(sys, "argv", ["lm-steer", "engines"])
+    with pytest.raises(ZeroDivisionError):
+        main()
+
+
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
 def test_a_steer_is_trained_on_ones_own_texts(run, model, reviews, suffix):
     frame, texts = pd.read_csv(reviews), reviews.with_suffix(suffix)

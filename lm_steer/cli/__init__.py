@@ -65,7 +65,10 @@ def main() -> None:
             )
         if is_memory(error):
             sys.exit(f"error: out of memory ({str(error).splitlines()[0]}): give the job more, and run again")
-        raise
+        if os.environ.get("LM_STEER_TRACEBACK"):
+            raise
+        what = " ".join(f"{type(error).__name__} {error}".split())[:300]
+        sys.exit(f"error: a fault of lm-steer itself ({what}): run again with LM_STEER_TRACEBACK=1, and report it")
 
 
 def _flush() -> None:

@@ -122,7 +122,7 @@ def _verdict(case: Case, found: dict[str, Any]) -> tuple[str, str]:
         return DESTROYS, f"{len(harmed)} paths, as {next(iter(harmed.items()))}"
     if code is None:
         return TRACEBACK, "it hangs"
-    if "Traceback (most recent call last)" in told or code < 0:
+    if "Traceback (most recent call last)" in told or "a fault of lm-steer itself" in told or code < 0:
         return TRACEBACK, (told.strip().splitlines() or [f"signal {-code}"])[-1][:300]
     left = outside if code == 0 else {path: what for path, what in found["changes"].items() if not _is_cache(path)}
     if left:
