@@ -161,7 +161,8 @@ def evidence_options(wildcards):
 
 def evidence_texts(wildcards):
     """The texts that stand in the study itself, as JSON lines."""
-    return "\n".join(json.dumps({"text": text}) for text in block_of(wildcards)["texts"])
+    # Quoting makes nothing of an empty text, and `<<<` needs a word.
+    return "\n".join(json.dumps({"text": text}) for text in block_of(wildcards)["texts"]) or "\n"
 
 
 def cost_options(wildcards):
