@@ -26,6 +26,7 @@ def make_model_folder(folder: Path) -> Path:
 
 def make_project(folder: Path, model_folder: Path) -> Path:
     """Copy the workflow and the package with a small study, so that a test may edit any of it."""
+    folder.mkdir(exist_ok=True)
     for name in ("Snakefile", "workflow", "lm_steer", "envs"):
         origin, copy = ROOT / name, folder / name
         shutil.copy(origin, copy) if origin.is_file() else shutil.copytree(

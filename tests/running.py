@@ -12,7 +12,7 @@ def run_snakemake(folder: Path, *arguments: str, **environment: str) -> subproce
     """Run snakemake in `folder` with the commands of this environment; what it prints is captured."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     return subprocess.run(
-        [sys.executable, "-m", "snakemake", *arguments],
+        ["snakemake", *arguments],
         cwd=folder,
         env=os.environ | {"PATH": path} | environment,
         stdout=subprocess.PIPE,

@@ -15,7 +15,8 @@ def study_with(project, generations: str) -> None:
     path.write_text(yaml.safe_dump(study), encoding="utf-8")
 
 
-def test_a_file_made_elsewhere_becomes_a_row(project, snakemake):
+def test_a_file_made_elsewhere_becomes_a_row(finished, snakemake):
+    project = finished
     study_with(project, "theirs.jsonl")
     texts = [[" you fool", " dear"], [" hello", " fine"]]
     rows = [{"prompt": {"text": str(i)}, "generations": [{"text": t} for t in two]} for i, two in enumerate(texts)]

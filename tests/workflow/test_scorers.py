@@ -43,7 +43,8 @@ def write_study(project, classifier: str) -> None:
     (project / "rtp.jsonl").write_text("\n".join(lines), encoding="utf-8")
 
 
-def test_a_service_scores_its_subset_and_a_classifier_all(project, snakemake, classifier, monkeypatch):
+def test_a_service_scores_its_subset_and_a_classifier_all(finished, snakemake, classifier, monkeypatch):
+    project = finished
     write_study(project, classifier)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     with Perspective() as service:
