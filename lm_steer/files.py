@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +138,7 @@ def is_memory(error: Exception) -> bool:
 def read_text(path: str | Path) -> str:
     """Read a UTF-8 file, with or without a byte order mark; LMSteerError names the line where it is not UTF-8."""
     with reading(path, "a text file"):
-        content = Path(path).read_bytes()
+        content = _piped(path) if Path(path).is_fifo() else Path(path).read_bytes()
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise LMSteerError(f"{path} is encoded as UTF-16: save the file as UTF-8")
     try:
@@ -147,6 +148,12 @@ def read_text(path: str | Path) -> str:
         bad = error.object[error.start]
         line = error.object.count(b"\n", 0, error.start) + 1
         raise LMSteerError(f"{path}, line {line}: byte 0x{bad:02x} is not UTF-8: save the file as UTF-8") from None
+
+
+@cache
+def _piped(path: str | Path) -> bytes:
+    """What a pipe holds can be read but once, and many a file is read twice: checked before any work, and used."""
+    return Path(path).read_bytes()
 
 
 def read_jsonl(path: str | Path) -> list[dict[str, Any]]:
@@ -185,7 +192,7 @@ def parse_json(text: str, path: str | Path, line: int | None = None) -> Any:
             json.dumps(value, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
         at = "" if line else f", line {error.lineno}"
-        raise LMSteerError(f"{place}{at}: not valid JSON ({error.msg} at column {error.colno})") from None
+        raise LMSteerError(f"{place}{at}: not valid JSON from column {error.colno} on") from None
     except UnicodeEncodeError:
         raise LMSteerError(f"{place}: holds one half of a surrogate pair, which is not text") from None
     except RecursionError:

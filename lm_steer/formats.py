@@ -134,7 +134,7 @@ def read_tensors(path: str | Path, framework: str = "pt") -> tuple[dict[str, Any
     with reading(path, "a whole safetensors file"), open(path, "rb"), safe_open(path, framework) as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         metadata = file.metadata() or {}
-    for name, tensor in tensors.items():
-        if not (abs(tensor) < math.inf).all():
-            raise LMSteerError(f"{path}: the tensor '{name}' holds numbers that are not finite: make it again")
+        for name, tensor in tensors.items():
+            if not (abs(tensor) < math.inf).all():
+                raise LMSteerError(f"{path}: the tensor '{name}' holds numbers that are not finite: make it again")
     return tensors, metadata

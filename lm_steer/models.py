@@ -152,8 +152,10 @@ def obtain(source: str, identifier: str, folder: str | Path, revision: str | Non
             _from_hub(identifier, revision, temporary)
         elif source == "rotated":
             write_rotated(Path(identifier), temporary)
-        else:
+        elif source == "folder":
             _from_folder(Path(identifier), temporary)
+        else:
+            raise LMSteerError(f"unknown source of models '{source}': choose package, hub, folder or rotated")
         _convert_pickles(temporary)
         if not any(temporary.glob("*.safetensors")):
             raise LMSteerError(f"{identifier} has no weights as safetensors: convert it, or choose another revision")
@@ -178,6 +180,8 @@ def folder_of(model: str | Path, cache: str | Path, revision: str | None = None)
         return place
     if place.is_dir():
         source, kept = "folder", f"{place.resolve().name}-{fingerprint(_state_of(place))}"
+    elif place.exists():
+        raise LMSteerError(f"{name} is a file: name the folder of a model")
     elif name in GGUF_MEMBERS:
         source, kept = "package", name
     elif re.fullmatch(r"[\w.-]+/[\w.-]+", name):

@@ -34,7 +34,7 @@ def import_original(path: str | Path, dimensions: tuple[str, ...]) -> Steer:
     if kind is None:
         raise LMSteerError(f"{path}: a state of {', '.join(map(str, state))} is no steer of the original code")
     found = {ours: state[theirs] for ours, theirs in NAMES[kind].items()}
-    if not all(isinstance(weight, torch.Tensor) and weight.dim() for weight in found.values()):
+    if not all(isinstance(weight, torch.Tensor) and weight.dim() and not weight.is_meta for weight in found.values()):
         raise LMSteerError(f"{path}: {', '.join(NAMES[kind].values())} should be tensors with a row for each dimension")
     weights = {name: weight.detach().float() for name, weight in found.items()}
     count = len(next(iter(weights.values())))
@@ -44,10 +44,13 @@ def import_original(path: str | Path, dimensions: tuple[str, ...]) -> Steer:
             "trains the style first and the dummy (corpus) dimension second"
         )
     given = vars(arguments) if isinstance(arguments, argparse.Namespace) else {}
+    epsilon = given.get("epsilon", 1e-3)
+    if epsilon == 0:
+        raise LMSteerError(f"{path}: a steer with an epsilon of 0 does nothing")
     told = {key: value for key, value in given.items() if isinstance(value, str | int) or is_finite(value)}
     about = {"model": told.get("model_name", ""), "imported_from": Path(path).name, "step": step, "arguments": told}
     try:
-        return Steer(dimensions, weights, kind, given.get("epsilon", 1e-3), about)
+        return Steer(dimensions, weights, kind, epsilon, about)
     except LMSteerError as error:
         raise LMSteerError(f"{path} cannot be imported: {error}") from None
 

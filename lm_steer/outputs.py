@@ -56,13 +56,15 @@ def _problem(path: Path, target: Path, kind: Kind | None) -> str | None:
         return "is too long for the name of a file: choose a shorter one"
     if any(part.is_symlink() and not part.exists() for part in (path, *path.parents)):
         return "is a link to something that is not there, or lies in one: remove the link, or choose another path"
+    # A stream that a shell has opened may be a file, but that of another program.
+    is_stream = os.path.abspath(path).startswith(("/dev/fd/", "/dev/std", "/proc/"))
+    if is_stream or (there == target and not (target.is_file() or target.is_dir())):
+        return "is a device, pipe or socket: name a file or folder that may be replaced"
     for place in {there, there if there.is_dir() else there.parent}:
         if not os.access(place, os.W_OK):
             return f"cannot be written because {place} is read-only: choose another path"
     if there != target:
         return None if there.is_dir() else f"cannot be made because {there} is not a folder: choose another path"
-    if not (target.is_file() or target.is_dir()):
-        return "is a device, pipe or socket: name a file or folder that may be replaced"
     if target.is_dir() != (kind is not None):
         return "is a folder: name a file" if target.is_dir() else "is a file: name a folder"
     for other in _not_of(kind, target) if kind else ():
@@ -76,10 +78,11 @@ def _not_of(kind: Kind, folder: Path) -> Iterator[Path]:
     if kind is FIGURES:
         own = {path for path in own if path.is_file() and GROUND in path.read_bytes()}
     with suppress(OSError, ValueError, LookupError, TypeError, RecursionError):
-        own |= {folder / name for name in json.loads((folder / kind[0]).read_text(encoding="utf-8"))["files"]}
+        listed = json.loads((folder / kind[0]).read_text(encoding="utf-8"))["files"]
+        own = {folder / name for name in (kind[0], *listed)}
     own |= {parent for path in own for parent in path.parents}
     for path in folder.rglob("*"):
-        if path not in own and path.name != ".snakemake_timestamp" and not path.match(".*.part"):
+        if path not in own and path.name != ".snakemake_timestamp" and not path.match(".*.new.*-*.part"):
             yield path
 
 

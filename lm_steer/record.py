@@ -36,8 +36,6 @@ def write_record(study: Study, results: Path, output: Path, benchmarks: Path) ->
     if not results.is_dir():
         raise LMSteerError(f"{results}: there is no such folder of results: name that of a run by --results")
     measured = benchmark_table(results / "benchmarks")
-    with replacing(benchmarks) as temporary:
-        measured.to_csv(temporary, index=False)
     record = {
         "recorded_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "study": study,
@@ -51,6 +49,8 @@ def write_record(study: Study, results: Path, output: Path, benchmarks: Path) ->
         "seconds": round(float(measured["seconds"].sum()), 1),
         "steps": measured.astype(object).where(measured.notna(), None).to_dict("records"),
     }
+    with replacing(benchmarks) as temporary:
+        measured.to_csv(temporary, index=False)
     write_json(output, record)
 
 

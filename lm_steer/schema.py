@@ -85,8 +85,11 @@ def _sentence(error: ValidationError) -> str:
         return f"{place}: {found!r:.80} is unknown{near(found, wanted)}; choose {', '.join(map(str, wanted))}"
     if error.validator == "uniqueItems":
         return f"{place}: {next(item for item in found if found.count(item) > 1)!r} stands twice"
+    if error.validator == "dependentRequired":
+        return f"{place}: the keys {quoted(list(wanted))} go together, found {quoted(list(found))} alone"
     if error.validator in SIZES:
-        return f"{place}: expected {SIZES[error.validator].format(wanted)}, found {len(found)}"
+        count = repr(found) if isinstance(found, str) else len(found)
+        return f"{place}: expected {SIZES[error.validator].format(wanted)}, found {count}"
     if error.validator != "type" and "expected" not in error.schema:
         return f"{place}: {error.message}"
     types = [wanted] if isinstance(wanted, str) else wanted

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lm_steer.errors import LMSteerError
-from lm_steer.files import reading, replacing
+from lm_steer.files import read_jsonl, reading, replacing
 from lm_steer.options import MOST_SHARDS
 
 
@@ -55,7 +55,9 @@ def gather(outputs: Sequence[Path], folder: Path, count: int) -> None:
 def _join_lines(parts: Sequence[Path], output: Path) -> None:
     with open(output, "wb") as joined:
         for part in parts:
-            joined.write(part.read_bytes())
+            # One that was cut off would make a broken line of its last and the next one's first.
+            if read_jsonl(part):
+                joined.write(part.read_bytes().rstrip() + b"\n")
 
 
 def _join_scores(parts: Sequence[Path], output: Path) -> None:

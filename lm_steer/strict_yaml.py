@@ -5,7 +5,6 @@
 Snakemake reads them by the lax rules of YAML 1.1: the last of two equal keys counts, `no` is false, `010` is 8.
 """
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import yaml
 
 from lm_steer.errors import LMSteerError
+from lm_steer.files import parse_json, read_text
 
 TAG = "tag:yaml.org,2002:"
 # Octal, or to the base of 60.
@@ -46,24 +46,19 @@ def _error(problem: str, node: yaml.Node) -> yaml.MarkedYAMLError:
     return yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
 
 
-def _distinct(pairs: list[tuple[str, Any]]) -> None:
-    if len(dict(pairs)) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise LMSteerError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} stands twice")
-
-
 def checked_file(path: str | Path) -> None:
     """Raise LMSteerError, with the line, where a config file is not valid or would be read otherwise than it looks."""
+    text = read_text(path)
     try:
-        text = Path(path).read_text(encoding="utf-8")
         if Path(path).suffix == ".json":
-            json.loads(text, object_pairs_hook=_distinct)
+            parse_json(text, path)
         else:
             yaml.load(text, _Strict)
-    except LMSteerError as error:
-        raise LMSteerError(f"{path}: {error}") from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        raise LMSteerError(f"{path}, line {mark.line + 1}: {error.problem or error.context}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        told = " ".join(filter(None, (error.context, error.problem)))
+        raise LMSteerError(f"{path}, line {mark.line + 1}: {told}") from None
+    except RecursionError:
+        raise LMSteerError(f"{path}: the brackets are nested too deeply") from None
+    except (yaml.YAMLError, ValueError) as error:
         raise LMSteerError(f"{path}: not a valid config file ({str(error).splitlines()[0]})") from None

@@ -100,7 +100,8 @@ def train(
     )
     weights = {name: weight.to(loaded.device).requires_grad_() for name, weight in steer.weights.items()}
     optimizer = torch.optim.Adam(weights.values(), lr=recipe.learning_rate)
-    draw = _draw(len(texts), recipe)
+    shuffle = torch.Generator().manual_seed(recipe.seed)
+    draw = drawn(len(texts), recipe.steps, recipe.batch_size, shuffle)
     dev = _usable(dev_texts, loaded, "dev")
     dev = LabelledTexts(dev.texts[:DEV_TEXTS], dev.labels[:DEV_TEXTS])
     memo = HiddenMemo(Path(cache) / "hidden.sqlite", loaded, recipe.max_length)
@@ -230,12 +231,13 @@ def _usable(texts: LabelledTexts, loaded: LoadedModel, what: str) -> LabelledTex
     return LabelledTexts([texts.texts[i] for i in kept], [texts.labels[i] for i in kept])
 
 
-def _draw(count: int, recipe: Recipe) -> Tensor:
-    """Return which texts each step sees, (steps, batch): one shuffle of all texts after another."""
-    generator = torch.Generator().manual_seed(recipe.seed)
-    needed = recipe.steps * recipe.batch_size
+def drawn(count: int, steps: int, batch_size: int, generator: torch.Generator) -> Tensor:
+    """Return which of `count` texts each step sees, (steps, batch): one shuffle of all texts after another."""
+    needed = steps * batch_size
+    if needed > options.MOST:
+        raise LMSteerError(f"steps × batch_size are {needed:,} texts, at most {options.MOST:,} are drawn: lower one")
     shuffles = [torch.randperm(count, generator=generator) for _ in range(-(-needed // count))]
-    return torch.cat(shuffles)[:needed].view(recipe.steps, recipe.batch_size)
+    return torch.cat(shuffles)[:needed].view(steps, batch_size)
 
 
 def _padded(loaded: LoadedModel, texts: list[str], recipe: Recipe) -> Packed:

@@ -40,7 +40,7 @@ def test_merged_keys_are_no_duplicates(tmp_path):
 def test_json_is_checked_too(tmp_path):
     path = tmp_path / "study.json"
     path.write_text('{"a": {\n\t"b": 1, "b": 2}}', encoding="utf-8")
-    with pytest.raises(LMSteerError, match="the key 'b' stands twice"):
+    with pytest.raises(LMSteerError, match="the key 'b' occurs twice"):
         checked_file(path)
     path.write_bytes(b"\xff")
     with pytest.raises(LMSteerError, match=r"study\.json"):

@@ -44,6 +44,8 @@ def write_agreement(files: Sequence[str], spec: str, output: Path, cache: Path, 
     store = ScoreStore(cache / STORE)
     rows: list[dict[str, Any]] = []
     for name, block in fitting(parse_json(spec, "--spec"), {str: {"kind": str}}, "--spec").items():
+        if name == REFERENCE:
+            raise LMSteerError(f"--spec: '{name}' is the name of Perspective's own scores: rename the scorer")
         if measure_of(block) != "toxicity":
             raise LMSteerError(f"the scorer {name} does not measure toxicity, which Perspective's scores are of")
         options = {key: value for key, value in block.items() if key not in ("kind", "resource")}

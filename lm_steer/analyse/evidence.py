@@ -101,6 +101,7 @@ def best_spans(scores: Sequence[float], count: int = 4, length: int = 10) -> lis
     # best[k][i] is the highest sum of at most k spans within the first i tokens; begun[k][i] is where a span that stops
     # at i began, SKIPPED where none stops there, FEWER where k - 1 spans do as well.
     best, begun = [[0.0] * len(sums)], [[FEWER] * len(sums)]
+    count = min(count, len(scores))
     for used in range(1, count + 1):
         row, starts = [0.0], [SKIPPED]
         for stop in range(1, len(sums)):

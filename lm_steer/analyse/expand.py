@@ -70,6 +70,9 @@ def problems(study: Block) -> Iterator[str]:
                 yield f"{place}.value: 0 is the unsteered model, which it is compared with: choose another value"
             if kind == "evidence" and bool(block["texts"]) == bool(block["path"]):
                 yield f"{place}: give either the key 'texts' or the key 'path'"
+            judge = study["scorers"].get(block.get("scorer"), {"kind": ""})["kind"]
+            if judge == "causal-lm":
+                yield f"{place}.scorer: '{block['scorer']}' measures perplexity, which single words have none of"
             if kind == "directions" and base and base["kind"] != "multiply":
                 yield f"{place}: only a steer of kind multiply has singular directions"
 

@@ -55,20 +55,26 @@ def main() -> None:
         sys.exit(f"error: {error}")
     except Exception as error:
         if _is_full(error):
-            sys.exit(f"error: the disk is full ({str(error).splitlines()[0]}): free some space and run again")
+            sys.exit(f"error: the disk is full ({_first_line(error)}): free some space and run again")
         if isinstance(error, OSError) and error.filename is not None:
             sys.exit(f"error: {error.filename}: {error.strerror}")
         if isinstance(error, sqlite3.Error):
+            place = getattr(error, "__notes__", ["a database in the cache folder"])[0]
             sys.exit(
-                f"error: a database in the cache folder ({error}): see that no other process holds it, that the folder "
-                "can be written to and is whole, and run again"
+                f"error: {place} ({error}): see that no other process holds it, that it can be written to and is "
+                "whole, and run again"
             )
         if is_memory(error):
-            sys.exit(f"error: out of memory ({str(error).splitlines()[0]}): give the job more, and run again")
+            sys.exit(f"error: out of memory ({_first_line(error)}): give the job more, and run again")
         if os.environ.get("LM_STEER_TRACEBACK"):
             raise
         what = " ".join(f"{type(error).__name__} {error}".split())[:300]
         sys.exit(f"error: a fault of lm-steer itself ({what}): run again with LM_STEER_TRACEBACK=1, and report it")
+
+
+def _first_line(error: Exception) -> str:
+    """Return what an error says first; a MemoryError says nothing."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _flush() -> None:

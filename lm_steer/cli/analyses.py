@@ -7,7 +7,7 @@ import typer
 
 from lm_steer import options
 from lm_steer.cli.app import CACHE, OUTPUT, Cache, Commands, Dtype, Model, Output, app
-from lm_steer.cli.paths import STUDIED, Input, Reads, Writes, below
+from lm_steer.cli.paths import STUDIED, Input, Reads, Writes, below, made_from
 from lm_steer.lease import leased_device
 from lm_steer.outputs import ADAPTER, STEER
 
@@ -156,7 +156,8 @@ def analyse_effects(
     from lm_steer.analyse.effects import write_effects
     from lm_steer.files import read_text
 
-    write_effects(read_text(spec), results, output)
+    with made_from(spec):
+        write_effects(read_text(spec), results, output)
 
 
 @analyse.command("lora")

@@ -6,13 +6,14 @@ results: Annotated[Path, typer.Option(), Reads(below("scores", "generations"))]
 """
 
 import os
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 from lm_steer.errors import LMSteerError
-from lm_steer.files import read_json
+from lm_steer.files import is_memory, read_json
 from lm_steer.outputs import Kind, writable
 
 Find = Callable[[Any], Iterable[str | Path]]
@@ -58,6 +59,19 @@ def named_in(spec: Path) -> list[Path | str]:
     return found
 
 
+@contextmanager
+def made_from(spec: Path) -> Iterator[Path]:
+    """Name the file that the workflow writes, and others may edit, where what it holds does not fit together."""
+    try:
+        yield spec
+    except Exception as error:
+        if isinstance(error, (LMSteerError, OSError, sqlite3.Error)) or is_memory(error):
+            raise
+        raise LMSteerError(
+            f"{spec} is not as the workflow writes it ({error!s:.100}): let it write it again"
+        ) from error
+
+
 # What tables and analyses are made from in a folder of results, and what they are shown with.
 STUDIED = ["models", "data", "prompts", "steers", "adapters", "judges", "generations", "scores", "benchmarks"]
 SHOWN = [*STUDIED, "tables", "analyses", "agreement", "study.json", "run.json"]
@@ -75,6 +89,8 @@ def check_paths(options: Mapping[str, tuple[Any, Iterable[Any]]]) -> None:
         for mark in [mark for mark in marks if isinstance(mark, (Reads, Writes))] or plain:
             for path in filter(None, mark.find(value)):
                 if isinstance(mark, Reads):
+                    if mark.find is _listed and inputs.get(Path(os.path.realpath(path))) == option:
+                        raise LMSteerError(f"{option} names {path} twice: name each file once")
                     inputs |= {Path(os.path.realpath(path)): option} if os.path.lexists(path) else {}
                     continue
                 try:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from lm_steer.cli.app import Output, app
-from lm_steer.cli.paths import STUDIED, Reads, Writes, below
+from lm_steer.cli.paths import STUDIED, Reads, Writes, below, made_from
 
 
 @app.command()
@@ -25,4 +25,5 @@ def record(
     from lm_steer.files import read_json
     from lm_steer.record import write_record
 
-    write_record(read_json(study), results, output, benchmarks)
+    with made_from(study):
+        write_record(read_json(study), results, output, benchmarks)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from lm_steer.cli.app import OUTPUT, Commands, Output, app
-from lm_steer.cli.paths import SHOWN, STUDIED, Reads, Writes, below
+from lm_steer.cli.paths import SHOWN, STUDIED, Reads, Writes, below, made_from
 from lm_steer.outputs import FIGURES
 
 report = Commands(no_args_is_help=True, help="The page of a run and its figures; what differs between two runs.")
@@ -29,7 +29,8 @@ def table(
     from lm_steer.files import read_text
     from lm_steer.report.tables import write_table
 
-    write_table(read_text(spec), results, output)
+    with made_from(spec):
+        write_table(read_text(spec), results, output)
 
 
 @report.command()
@@ -52,7 +53,8 @@ def page(output: Output = Path("reports/index.html"), results: Results = Path("r
     from lm_steer.files import read_text
     from lm_steer.report.page import write_page
 
-    write_page(read_text(study or results / "study.json"), results, output)
+    with made_from(study or results / "study.json") as path:
+        write_page(read_text(path), results, output)
 
 
 @report.command()
@@ -66,7 +68,8 @@ def figures(
     from lm_steer.files import read_text
     from lm_steer.report.drawn import write_figures
 
-    write_figures(read_text(study or results / "study.json"), results, output)
+    with made_from(study or results / "study.json") as path:
+        write_figures(read_text(path), results, output)
 
 
 @report.command()

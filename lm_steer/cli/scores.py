@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from lm_steer.cli.app import CACHE, OUTPUT, Cache, Dtype, Output, app
-from lm_steer.cli.paths import Input, Inputs, Reads, Writes, named_in
+from lm_steer.cli.paths import Input, Inputs, Reads, Writes, made_from, named_in
 from lm_steer.options import Count, QueriesPerSecond
 from lm_steer.outputs import JUDGE
 
@@ -89,5 +89,5 @@ def agreement(
     from lm_steer.score.kinds import BY_MODEL
 
     scorers = read_text(spec)
-    with leased_device(any(f'"{kind}"' in scorers for kind in BY_MODEL)):
+    with made_from(spec), leased_device(any(f'"{kind}"' in scorers for kind in BY_MODEL)):
         write_agreement(file, scorers, output, cache, pairs)

@@ -44,6 +44,12 @@ STUDY = {
     "agreement": {str: {"scorers": [str]}},
     "analyses": {str: {str: dict}},
 }
+# The parts of a study whose blocks name blocks of other parts, by which key.
+REFERENCES = (
+    *(("settings", "prompts", "prompts"), ("settings", "scorers", "scorers"), ("settings", "steer", "steers")),
+    *(("settings", "against", "settings"), ("steers", "dataset", "datasets"), ("prompts", "dataset", "datasets")),
+    *(("scorers", "model", "models"), ("tables", "scorers", "scorers"), ("agreement", "scorers", "scorers")),
+)
 
 
 @dataclass(frozen=True)
@@ -84,12 +90,11 @@ PRICE = "perplexity"
 def read_study(text: str, path: str | Path) -> dict[str, Any]:
     """Parse a resolved study that stands in `path`; LMSteerError names what is not as the workflow writes it."""
     study = fitting(parse_json(text, path), STUDY, path)
-    for name, setting in study["settings"].items():
-        used = {"prompts": [setting["prompts"]], "scorers": setting["scorers"], "steers": [*setting["steer"]]}
-        used["settings"] = [setting["against"]] if setting["against"] else []
-        for part, names in used.items():
-            for lacking in set(names) - set(study[part]):
-                raise LMSteerError(f"{path}, settings.{name}: there is no '{lacking}' under {part}")
+    for part, key, there in REFERENCES:
+        for name, block in study[part].items():
+            names = [block[key]] if isinstance(block[key], str) else block[key]
+            for lacking in set(filter(None, names)) - set(study[there]):
+                raise LMSteerError(f"{path}, {part}.{name}: there is no '{lacking}' under {there}")
     return study
 
 

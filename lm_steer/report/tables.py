@@ -187,8 +187,8 @@ class Reader:
         if rows is None:
             raise LMSteerError(f"{path} has no scores by {scorer}: score it first")
         rows = rows.sort_values(["prompt", "sample"])
-        if len(rows) % rows["prompt"].nunique():
-            raise LMSteerError(f"{path} has no score by {scorer} of some texts: score it again")
+        if len(rows) != rows["prompt"].nunique() * len(self._samples(setting)[self.seeds.index(seed)][0]):
+            raise LMSteerError(f"{path} has no score by {scorer} of some texts, or of others: score it again")
         values = rows[columns].to_numpy(dtype=float).reshape(rows["prompt"].nunique(), -1, len(columns))
         return values[..., 0] if len(columns) == 1 else values
 

@@ -47,6 +47,9 @@ def export_scores(
             "WHERE scorer = coalesce(?, scorer) AND version = coalesce(?, version) ORDER BY 1, 2, 3, 4",
             (scorer, version),
         ).fetchall()
+    for row in rows:
+        if [*map(type, row)] != [str, str, bytes, str, float, str] or not math.isfinite(row[4]):
+            raise store.damaged(f"the score of a text by {row[0]} is {row[4]!r}, of {row[5]!r}")
     write_jsonl(path, (_line(row, texts) for row in rows))
     for one in held:
         say(f"{one.scorer} {one.version}: {one.texts} texts, scored {one.first[:10]} to {one.last[:10]}")

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from lm_steer.errors import LMSteerError
 from lm_steer.files import replacing
 from lm_steer.score.exchange import import_scores
-from lm_steer.score.kinds import KINDS
+from lm_steer.score.kinds import KINDS, OPTIONS
 from lm_steer.score.perplexity import causal_lm
 from lm_steer.score.sentiment import bag_of_words
 from lm_steer.score.store import STORE, Item, Scorer, ScoreStore
@@ -99,6 +99,10 @@ def make_scorer(kind: str, resource: str = "", **options: Any) -> Scorer:
     Options are taken by three kinds: dtype by `causal-lm`; mode, score, queries_per_second and version by
     `perspective`; preset, label, activation and measures by `classifier`.
     """
+    if unknown := [key for key in options if key not in ("dtype", *OPTIONS.get(kind, ()))]:
+        raise LMSteerError(f"a scorer of the kind '{kind}' has no key '{unknown[0]}'")
+    if kind in ("bag-of-words", "causal-lm", "classifier") and not resource:
+        raise LMSteerError(f"a scorer of the kind '{kind}' needs a folder, its judge or model: --resource")
     if kind == "profanity-check":
         return profanity_check()
     if kind == "bag-of-words":

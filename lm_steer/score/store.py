@@ -96,15 +96,17 @@ class ScoreStore:
 
     @contextmanager
     def whole(self) -> Iterator[None]:
-        """Name the file, and how to save its scores, where it turns out damaged inside the block."""
+        """Name the file where it fails inside the block, and how to save its scores where it turns out damaged."""
         try:
             yield
         except sqlite3.DatabaseError as error:
             if not is_damage(error):
+                error.add_note(f"{self.path}")
                 raise
-            raise self._damaged(str(error)) from None
+            raise self.damaged(str(error)) from None
 
-    def _damaged(self, reason: str) -> LMSteerError:
+    def damaged(self, reason: str) -> LMSteerError:
+        """Return the error that says how to save the scores of a damaged file."""
         return LMSteerError(
             f"{self.path} is damaged ({reason}), and its scores may have been paid for: save what is left by "
             f"`sqlite3 {self.path} .recover | sqlite3 {self.path}.new`, or move it away to score again"
@@ -168,7 +170,7 @@ class ScoreStore:
             return None
         values = tuple(rows[attribute] for attribute in scorer.attributes)
         if not all(isinstance(value, float) and math.isfinite(value) for value in values):
-            raise self._damaged(f"the score of a text by {scorer.name} is {values}")
+            raise self.damaged(f"the score of a text by {scorer.name} is {values}")
         return values
 
     def _write(self, scorer: Scorer, answers: Sequence[tuple[bytes, Answer]]) -> None:

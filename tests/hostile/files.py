@@ -210,6 +210,7 @@ SCORES = {
     "no rows": "f = f[:0]",
     "a row twice": "f = pd.concat([f, f])",
     "a row less": "f = f[:-1]",
+    "a sample less": "f = f[f['sample'] == 0]",
     "another file": "f['file'] = 'none.jsonl'",
     "negative sample": "f['sample'] = -1",
     "null version": "f['version'] = None",
@@ -263,8 +264,38 @@ SPECS = {
 }
 
 
+# Files that the workflow writes, edited so that they do not fit together, and the command that reads each.
+MISFITS = (
+    (WORKING["effects"], "effects.json", "c['models'] = ['tiny']; c['kind'] = 'transfers'"),
+    (WORKING["effects"], "effects.json", "c['models'] = ['tiny']; c['block']['points'] *= 2"),
+    (WORKING["table"], "table.json", "c['scorers']['toxicity']['kind'] = 'nose'"),
+    (WORKING["table"], "table.json", "c['settings']['styled'].pop('perplexity_limit')"),
+    (WORKING["page"], "results/study.json", "c['analyses'] = {'sweeps': {'s': {}}}"),
+    (WORKING["page"], "results/study.json", "c['scorers']['toxicity'].pop('prompts')"),
+    (WORKING["page"], "results/study.json", "c['tables']['effect']['scorers'] = ['none']"),
+    (WORKING["record"], "results/study.json", "c['steered'] = ['none']"),
+    (WORKING["record"], "results/models/tiny/lm_steer_model.json", "c['files'] = {'a': 5}"),
+    (WORKING["agreement"], "scorers.json", "c['local'] = {'kind': 'classifier', 'labl': 'x'}"),
+    (WORKING["agreement"], "scorers.json", "c['reference'] = {'kind': 'profanity-check'}"),
+)
+
+
 def files() -> Iterator[Case]:
     """Yield the cases of this file."""
+    for command, path, change in MISFITS:
+        before = f"p = Path({path!r}); c = json.loads(p.read_text())\n{change}\np.write_text(json.dumps(c))"
+        yield Case("files", command, says=f"{path}|spec|the study", before=before)
+    part = "p = Path('shared/shards/1-of-2/out.jsonl'); p.write_bytes(p.read_bytes()[:{}])"
+    for end, expect in ((-1, FINE), (-20, "refused")):
+        check = "assert all(json.loads(line) for line in open('shared/out.jsonl'))"
+        yield Case("files", WORKING["gather"], expect, "1-of-2", part.format(end), check, makes="shared/out.jsonl")
+    for value in ("'high'", "9e999"):
+        edit = f"d.execute('UPDATE scores SET value = ' + {value!r}); d.commit()"
+        edit = f"import sqlite3\nd = sqlite3.connect('cache/scores.sqlite'); {edit}"
+        yield Case("files", WORKING["store export"], says="scores.sqlite", before=edit)
+    bools = "from safetensors.torch import load_file, save_file\np = 'steer/steer.safetensors'; t = load_file(p)\n"
+    bools += "save_file({name: tensor > 0 for name, tensor in t.items()}, p)"
+    yield Case("files", WORKING["generate"], says="steer", before=bools)
     for command, path, kind in LINES:
         for name, damage in ANY.items():
             yield _damaged(command, path, damage.format(path), name)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from hostile.cases import EITHER, WORKING, Case
+from hostile.cases import EITHER, FINE, WORKING, Case
 
 WHOLE = "-1 1.7 nan 1e400 '' five"
 COUNT, POSITIVE = WHOLE, f"0 {WHOLE}"
@@ -199,6 +199,12 @@ SINGLE = (
     ("generate --model model --job 'out.jsonl|prompts.jsonl|steer|top_p=0.5 top_p=0.9'", "top_p"),
     ("generate --model model --job 'out.jsonl|prompts.jsonl|steer|heat=2'", "heat"),
     ("generate --model model --new-tokens 100000 --job 'out.jsonl|prompts.jsonl|'", "token"),
+    ("model --source Folder --id origin -o out", "Folder"),
+    ("score --kind profanity-check --file g.jsonl --file ./g.jsonl -o out.parquet", "g.jsonl twice"),
+    ("score --kind classifier --file g.jsonl -o out.parquet", "resource"),
+    ("generate --model model/config.json --job 'out.jsonl|prompts.jsonl|'", "model/config.json is a file"),
+    (f"{WORKING['train'].replace('--batch-size 2', '--batch-size 999999999')}", "batch_size"),
+    (f"{WORKING['lora'].replace('--batch-size 2', '--batch-size 999999999')}", "batch_size"),
     ("none", "none"),
     ("report none", "none"),
     ("--none", "--none"),
@@ -221,6 +227,8 @@ def options() -> Iterator[Case]:
         yield Case("options", f"generate --model model --samples 2 --new-tokens 3 --job {job!r}")
     for command, says in SINGLE:
         yield Case("options", command, says=says)
+    many = WORKING["evidence"] + " --spans 1000000000 --length 1000000000"
+    yield Case("options", many, FINE)
     for value in ("１２", "1_0", " 3", "+3", "0x10"):
         yield Case("options", f"{_without(WORKING['train'], '--steps')} --steps {value!r}", EITHER, "--steps")
 

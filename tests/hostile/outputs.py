@@ -56,6 +56,7 @@ GENERATION = {
 
 def outputs() -> Iterator[Case]:
     """Yield the cases of this file."""
+    yield from _streams()
     for name in (*FOLDERS, *FILES):
         for output in NEVER:
             yield Case("outputs", with_output(WORKING[name], output))
@@ -95,6 +96,27 @@ def outputs() -> Iterator[Case]:
         yield Case("outputs", command)
 
 
+def _streams() -> Iterator[Case]:
+    """What a pipe holds can be read but once, and what a shell has opened is another program's."""
+    piped = """py:
+from hostile.worker import perform
+read, write = os.pipe()
+os.write(write, {content!r}.encode())
+os.close(write)
+os.dup2(read, 0)
+sys.exit(perform({command!r}))
+"""
+    for command, content in (
+        ("prompts --source file --path /dev/stdin -o out.jsonl", '{"prompt": {"text": "The"}}\n'),
+        ("external --path /dev/stdin -o out.jsonl", '{"prompt": {"text": "The"}, "generations": [{"text": "b"}]}\n'),
+    ):
+        check = "assert json.loads(Path('out.jsonl').read_text())['prompt']['text'] == 'The'"
+        yield Case("outputs", piped.format(command=command, content=content), FINE, check=check)
+    for output in ("/dev/stderr", "/dev/fd/99", "/proc/none/x"):
+        yield Case("outputs", with_output(WORKING["prompts"], output), says=output)
+    yield Case("outputs", "prompts --source file --path /dev/zero -o out.jsonl", says="memory")
+
+
 def _folders() -> Iterator[Case]:
     for name in FOLDERS:
         beside, command = name in BESIDE, WORKING[name]
@@ -130,6 +152,10 @@ def _folders() -> Iterator[Case]:
             mine = "Path('out/mine.txt').write_text('my notes')"
             kept = "assert Path('out/mine.txt').read_text() == 'my notes'"
             yield Case("outputs", command, EITHER, before=f"{again}\n{mine}", check=kept)
+    exported = "command('export', 'steer', '--model', 'model', '--at', 'style=5', '-o', 'out')\n"
+    for mine in ("tokenizer-notes.txt", "my_config.json", "vocab.pdf", ".thesis.part"):
+        before = f"{exported}Path('out/{mine}').write_text('mine')"
+        yield Case("outputs", WORKING["export"], says=mine, before=before, makes="-")
 
 
 def _files() -> Iterator[Case]:
