@@ -67,9 +67,8 @@ def made_from(spec: Path) -> Iterator[Path]:
     except Exception as error:
         if isinstance(error, (LMSteerError, OSError, sqlite3.Error)) or is_memory(error):
             raise
-        raise LMSteerError(
-            f"{spec} is not as the workflow writes it ({error!s:.100}): let it write it again"
-        ) from error
+        told = f"there is no {error}" if isinstance(error, KeyError) else f"{error!s:.100}"
+        raise LMSteerError(f"{spec} is not as the workflow writes it ({told}): make it again") from error
 
 
 # What tables and analyses are made from in a folder of results, and what they are shown with.
