@@ -5,6 +5,7 @@
 Snakemake reads them by the lax rules of YAML 1.1: the last of two equal keys counts, `no` is false, `010` is 8.
 """
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,8 @@ def checked_file(path: str | Path) -> None:
         if Path(path).suffix == ".json":
             parse_json(text, path)
         else:
-            yaml.load(text, _Strict)
+            # What an alias puts into itself has no end.
+            json.dumps(yaml.load(text, _Strict), default=str)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         told = " ".join(filter(None, (error.context, error.problem)))

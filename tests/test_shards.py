@@ -28,10 +28,10 @@ def test_files_are_joined_in_the_order_of_their_shards(tmp_path):
     for number in range(1, 12):
         part = tmp_path / f"shards/{number}-of-11/texts/out.jsonl"
         part.parent.mkdir(parents=True)
-        part.write_text(f"{number}\n" if number != 5 else "", encoding="utf-8")
+        part.write_text(f'{{"number": {number}}}\n' if number != 5 else "", encoding="utf-8")
     gather([tmp_path / "texts/out.jsonl"], tmp_path, 11)
-    joined = (tmp_path / "texts/out.jsonl").read_text(encoding="utf-8").split()
-    assert joined == [str(number) for number in range(1, 12) if number != 5]
+    joined = (tmp_path / "texts/out.jsonl").read_text(encoding="utf-8").splitlines()
+    assert joined == [f'{{"number": {number}}}' for number in range(1, 12) if number != 5]
 
 
 def test_scores_are_joined_file_by_file_in_the_order_of_their_prompts(tmp_path):

@@ -37,6 +37,22 @@ def test_merged_keys_are_no_duplicates(tmp_path):
     checked_file(path)
 
 
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"seeds: &all [*all]", "not a valid config file .Circular"),
+        (b"a: caf\xe9", "line 1: byte 0xe9 is not UTF-8"),
+        (b"a: 1\n---\nb: 2", "line 2: expected a single document"),
+        (b"{" * 3000, "nested too deeply"),
+    ],
+)
+def test_what_is_no_config_is_named_by_its_line(tmp_path, content, says):
+    path = tmp_path / "study.yaml"
+    path.write_bytes(content)
+    with pytest.raises(LMSteerError, match=says):
+        checked_file(path)
+
+
 def test_json_is_checked_too(tmp_path):
     path = tmp_path / "study.json"
     path.write_text('{"a": {\n\t"b": 1, "b": 2}}', encoding="utf-8")
