@@ -10,7 +10,7 @@ import unicodedata
 from bisect import bisect
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,10 @@ import pandas as pd
 from lm_steer.errors import LMSteerError
 from lm_steer.files import read_jsonl, replacing
 from lm_steer.formats import read_csv, read_parquet, require_columns
+from lm_steer.options import MOST
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SPLITS = ("train", "dev", "test")
 
@@ -73,6 +77,17 @@ def first_texts(frame: pd.DataFrame, count: int) -> pd.DataFrame:
     if count > len(frame):
         raise LMSteerError(f"requested {count} training texts, only {len(frame)} available: lower the key texts")
     return frame.loc[frame["text"].map(text_key).sort_values(kind="stable").index[:count]]
+
+
+def drawn(count: int, steps: int, batch_size: int, seed: int) -> "Tensor":
+    """Return which of `count` texts each step sees, (steps, batch): one shuffle of all texts after another."""
+    import torch
+
+    generator, needed = torch.Generator().manual_seed(seed), steps * batch_size
+    if needed > MOST:
+        raise LMSteerError(f"steps × batch_size are {needed:,} texts, at most {MOST:,} are drawn: lower one")
+    shuffles = [torch.randperm(count, generator=generator) for _ in range(-(-needed // count))]
+    return torch.cat(shuffles)[:needed].view(steps, batch_size)
 
 
 def read_table(path: str | Path, text: str = "text", label: str = "label") -> pd.DataFrame:

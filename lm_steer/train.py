@@ -29,6 +29,7 @@ from lm_steer.loss import Head, head_cross_entropy, head_of
 from lm_steer.models import LoadedModel
 from lm_steer.progress import Progress, say
 from lm_steer.steer import Steer
+from lm_steer.texts import drawn
 
 CORPUS = "corpus"
 DEV_TEXTS = 64
@@ -100,8 +101,7 @@ def train(
     )
     weights = {name: weight.to(loaded.device).requires_grad_() for name, weight in steer.weights.items()}
     optimizer = torch.optim.Adam(weights.values(), lr=recipe.learning_rate)
-    shuffle = torch.Generator().manual_seed(recipe.seed)
-    draw = drawn(len(texts), recipe.steps, recipe.batch_size, shuffle)
+    draw = drawn(len(texts), recipe.steps, recipe.batch_size, recipe.seed)
     dev = _usable(dev_texts, loaded, "dev")
     dev = LabelledTexts(dev.texts[:DEV_TEXTS], dev.labels[:DEV_TEXTS])
     memo = HiddenMemo(Path(cache) / "hidden.sqlite", loaded, recipe.max_length)
@@ -229,15 +229,6 @@ def _usable(texts: LabelledTexts, loaded: LoadedModel, what: str) -> LabelledTex
     if not kept:
         raise LMSteerError(f"none of the {len(texts)} {what} texts has two tokens or more: there is nothing to learn")
     return LabelledTexts([texts.texts[i] for i in kept], [texts.labels[i] for i in kept])
-
-
-def drawn(count: int, steps: int, batch_size: int, generator: torch.Generator) -> Tensor:
-    """Return which of `count` texts each step sees, (steps, batch): one shuffle of all texts after another."""
-    needed = steps * batch_size
-    if needed > options.MOST:
-        raise LMSteerError(f"steps × batch_size are {needed:,} texts, at most {options.MOST:,} are drawn: lower one")
-    shuffles = [torch.randperm(count, generator=generator) for _ in range(-(-needed // count))]
-    return torch.cat(shuffles)[:needed].view(steps, batch_size)
 
 
 def _padded(loaded: LoadedModel, texts: list[str], recipe: Recipe) -> Packed:

@@ -19,7 +19,7 @@ from lm_steer.formats import read_tensors
 from lm_steer.models import LoadedModel
 from lm_steer.outputs import ADAPTER
 from lm_steer.progress import Progress
-from lm_steer.train import drawn
+from lm_steer.texts import drawn
 
 TARGETS = "all-linear"
 
@@ -80,7 +80,7 @@ def train_lora(
     torch.manual_seed(seed)
     adapter = get_peft_model(loaded.model, LoraConfig(r=rank, lora_alpha=rank, target_modules=TARGETS))
     optimizer = torch.optim.Adam([part for part in adapter.parameters() if part.requires_grad], lr=learning_rate)
-    draw = drawn(len(texts), steps, batch_size, torch.Generator().manual_seed(seed))
+    draw = drawn(len(texts), steps, batch_size, seed)
     loaded.tokenizer.padding_side = "right"
     with Progress("train LoRA", steps, "step") as progress:
         for indices in draw.tolist():
