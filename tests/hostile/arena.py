@@ -27,7 +27,7 @@ GOOD, POOR, TRACEBACK, SILENT, DESTROYS = VERDICTS = ("good", "poor message", "t
 PYTHONS = re.compile(
     r"'NoneType'|has no attribute|not subscriptable|invalid literal|could not convert|unhashable|codec can't|Errno"
     r"|KeyError|TypeError|ValueError|Error\(|<class|unexpected keyword|list index|not iterable|must be real number"
-    r"|torch\.|Expecting value|Extra data|0x[0-9a-f]{8}|positional argument|nan is not a valid"
+    r"|torch\.|0x[0-9a-f]{8}|positional argument|nan is not a valid"
 )
 OPENING = "error: "
 
@@ -181,8 +181,8 @@ def table(verdicts: list[Verdict]) -> str:
 
 
 def one_in(share: int, cases: Iterable[Case]) -> list[Case]:
-    """Choose one case of `share`, by the hash of its name: a new case changes no other's turn."""
-    return [case for case in cases if int(hashlib.sha256(case.name.encode()).hexdigest(), 16) % share == 0]
+    """Choose one case of `share`, by the hash of what it is: a new case changes no other's turn."""
+    return [case for case in cases if int(hashlib.sha256(repr(case).encode()).hexdigest(), 16) % share == 0]
 
 
 if __name__ == "__main__":

@@ -35,7 +35,8 @@ class Case:
     @property
     def name(self) -> str:
         """What the case does, in one line: its command and how its folder was prepared."""
-        prepared = f" [{' '.join(self.before.split())[:90]}]" if self.before else ""
+        told = [self.before, self.stdin, " ".join(map("=".join, self.environment))]
+        prepared = "".join(f" [{' '.join(part.split())[:90]}]" for part in told if part)
         code = self.command.removeprefix("py:").strip().splitlines()
         told = self.command if not self.command.startswith("py:") else code[0] if code[0].startswith("#") else code[-1]
         return f"{self.group}: {' '.join(told.split())[:150]}{prepared}"

@@ -130,10 +130,15 @@ BINARIES = (
 # What each may lack or hold without harm: a page of a run that is not finished, a judge of another vocabulary.
 HARMLESS = {
     ("results/run.json", "missing"),
+    ("results/run.json", "dangling"),
     ("results/data/mine/counts.json", "missing"),
+    ("results/data/mine/counts.json", "dangling"),
     ("results/steers/tiny/style/seed0/steer_config.json", "missing"),
+    ("results/steers/tiny/style/seed0/steer_config.json", "dangling"),
     ("results/tables/effect.csv", "missing"),
+    ("results/tables/effect.csv", "dangling"),
     ("cache/scores.sqlite", "missing"),
+    ("cache/scores.sqlite", "dangling"),
     ("cache/scores.sqlite", "empty"),
     ("results/run.json", "no keys"),
     ("scorers.json", "no keys"),
@@ -346,9 +351,8 @@ def _edited() -> Iterator[Case]:
         before = f"p = 'results/tables/effect.csv'; f = pd.read_csv(p)\n{change}\nf.to_csv(p, index=False)"
         for command in (WORKING["page"], WORKING["compare"], "push steer me/it --table results/tables/effect.csv"):
             # What was edited to something sensible can only be told by a page that knows the checksum.
-            loose = (
-                EITHER if "+ 1" in change or "twice" in change or "[:0]" in change or "setting" in change else "refused"
-            )
+            sensible = any(word in change for word in ("+ 1", "f, f", "[:0]", "setting", "'low'"))
+            loose = EITHER if sensible else "refused"
             if "push" not in command or loose == "refused":
                 yield Case("files", command, loose, "effect", before)
     for change in SCORES.values():
@@ -375,8 +379,8 @@ def _edited() -> Iterator[Case]:
 
 
 def _says(path: str) -> str:
-    """A message names the file, or its folder where that is what the user named."""
-    return f"{path}|{path.split('/')[0]}"
+    """A message names the file, its folder where that is what the user named, or the option that it was given to."""
+    return f"{path}|{path.split('/')[0]}|--spec|--study"
 
 
 def _of(path: str, name: str) -> str:

@@ -71,8 +71,7 @@ def security() -> Iterator[Case]:
             if "record" in command
             else ""
         )
-        code = f"""py:
-import contextlib, subprocess
+        code = f"""py:# a password in addresses: {command}
 os.environ |= dict.fromkeys(('PIP_INDEX_URL', 'PIP_EXTRA_INDEX_URL', 'HTTPS_PROXY', 'HF_ENDPOINT'), {address!r})
 from hostile.worker import perform
 told = io.StringIO()
@@ -88,7 +87,7 @@ sys.exit(code)
         yield Case("security", f"demo --model model --steer steer --host {host!r} --port {port}", REFUSED)
     for variables in ((("LC_ALL", "C"),), (("LC_ALL", "C"), ("PYTHONUTF8", "0"), ("PYTHONCOERCECLOCALE", "0"))):
         for use in ("engines", "compare", "prompts"):
-            code = f"""py:
+            code = f"""py:# {use} in a plain locale
 import subprocess
 start = [sys.executable, '-c', 'from lm_steer.cli import main; main()']
 done = subprocess.run(start + {WORKING[use].split()!r}, capture_output=True)
