@@ -201,4 +201,4 @@ if __name__ == "__main__":
     print(table(verdicts))
     for one in sorted(verdicts, key=lambda one: VERDICTS.index(one.verdict), reverse=True):
         if one.verdict != GOOD:
-            print(f"\n### {one.verdict}: {one.case.name}\n{one.why}\n```\n{one.printed}\n```")
+            print(f"\n### {one.verdict}: {one.case.name}\n{one.why}\n```\n{one.case.before}\n{one.printed}\n```")

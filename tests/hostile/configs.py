@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from hostile.cases import FINE, Case
+from hostile.cases import FINE, Case, put
 
 INF, NAN = float("inf"), float("nan")
 PERPLEXITY = {"kind": "causal-lm", "model": "tiny"}
@@ -19,7 +19,7 @@ def key(path: str, value: Any) -> dict[str, Any]:
 
 
 NUMBERS = {
-    "steers.style.rank": [0, -1, 1.7, NAN, INF, "many", None, [], True, 1e400],
+    "steers.style.rank": [0, -1, 1.7, NAN, INF, "many", [], True, 1e400],
     "steers.style.steps": [0, -1, 1.7, "ten", True],
     "steers.style.batch_size": [0, -2, 1.5],
     "steers.style.epsilon": [0, -1, NAN, INF, "small", True],
@@ -37,7 +37,7 @@ NUMBERS = {
     "prompts.few.count": [-1, 0, 1.5, NAN],
     "prompts.few.words": [0, -1, 1.5],
     "prompts.few.labels": [[1, 0], [NAN, 1], [0], [INF, INF], ["a", "b"], [-1, 0, 1]],
-    "settings.styled.steer.style.style": [NAN, INF, "five", [5], None, True],
+    "settings.styled.steer.style.style": [NAN, INF, "five", [5], True],
     "settings.plain.perplexity_limit": [-1, NAN],
 }
 WRONG: list[tuple[Any, str]] = [
@@ -158,8 +158,9 @@ def configs() -> Iterator[Case]:
     for change in RIGHT:
         yield _case(change, "", FINE)
     for text, says in YAML.items():
-        yield Case("configs", f"py:strict({text!r})", says=says)
-    yield Case("configs", r"py:strict('models:\n  tiny: {source: folder}\n')", FINE)
+        yield Case("configs", "py:strict(Path('out.yaml').read_text())", says=says, before=put("out.yaml", text))
+    right = "models:\n  tiny: {source: folder}\n"
+    yield Case("configs", f"py:strict({right!r})", FINE)
 
 
 def _case(change: Any, says: str, expect: str = "refused") -> Case:

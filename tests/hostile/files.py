@@ -166,7 +166,7 @@ CSV: dict[str, tuple[str | bytes, str]] = {
     "Latin-1": ("text,label\ncaf\u00e9,1\nb,-1\n".encode("latin-1"), "refused"),
     "BOM": ("\ufefftext,label\nA joy,1\nA bore,-1\nfine then,1\n", FINE),
     "NUL": ("text,label\na\x00b,1\nb,-1\n", EITHER),
-    "contradicting": ("text,label\na,1\na,-1\nb,1\nc,-1\n", "refused"),
+    "contradicting": ("text,label\na joy,1\na joy,-1\nso it is,1\nnot so,-1\n", "refused"),
     "one text": ("text,label\na,1\n", EITHER),
     "commas of a locale": ('text,label\na,"0,5"\nb,-1\n', "refused"),
 }
@@ -351,7 +351,7 @@ def _edited() -> Iterator[Case]:
         before = f"p = 'results/tables/effect.csv'; f = pd.read_csv(p)\n{change}\nf.to_csv(p, index=False)"
         for command in (WORKING["page"], WORKING["compare"], "push steer me/it --table results/tables/effect.csv"):
             # What was edited to something sensible can only be told by a page that knows the checksum.
-            sensible = any(word in change for word in ("+ 1", "f, f", "[:0]", "setting", "'low'"))
+            sensible = any(word in change for word in ("+ 1", "f, f", "[:0]", "setting", "'low'", "'model'"))
             loose = EITHER if sensible else "refused"
             if "push" not in command or loose == "refused":
                 yield Case("files", command, loose, "effect", before)
@@ -362,25 +362,23 @@ def _edited() -> Iterator[Case]:
     for path, changes, command in (
         ("steer/steer_config.json", STEERS, WORKING["generate"]),
         ("steer/steer_config.json", STEERS, WORKING["export"]),
-        ("origin/config.json", CONFIGS, WORKING["model"] + "\ngenerate"),
+        ("origin/config.json", CONFIGS, ""),
         ("table.json", SPECS, WORKING["table"]),
     ):
         for change in changes.values():
             before = f"p = Path({path!r}); c = json.loads(p.read_text())\n{change}\np.write_text(json.dumps(c))"
-            if "generate" in command and path.startswith("origin"):
+            if not command:
                 # A folder that obtains but cannot be loaded is refused at the latest when it is used.
                 use = "generate --model origin --samples 1 --new-tokens 2 --job 'out.jsonl|prompts.jsonl|'"
                 yield Case("files", use, says="", before=before)
             else:
                 loose = EITHER if "about" in change else "refused"
-                yield Case(
-                    "files", command, loose, "" if "about" in change else path.split(".")[0].split("/")[0], before
-                )
+                yield Case("files", command, loose, "" if "about" in change else _says(path), before)
 
 
 def _says(path: str) -> str:
     """A message names the file, its folder where that is what the user named, or the option that it was given to."""
-    return f"{path}|{path.split('/')[0]}|--spec|--study"
+    return f"{path}|{path.split('/')[0]}|--spec|--study|the store"
 
 
 def _of(path: str, name: str) -> str:

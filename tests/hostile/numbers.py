@@ -101,7 +101,7 @@ def _caches() -> Iterator[Case]:
         for command in (WORKING["store list"], WORKING["store export"], WORKING["score"] + " --cache cache"):
             # Scores may have been paid for: the file stays, and the message says how to save what is left.
             expect = EITHER if "b''" in damage or "score " in command else "refused"
-            yield Case("caches", command, expect, "scores.sqlite", before, makes="out")
+            yield Case("caches", command, expect, "scores.sqlite|the store", before)
     held = "Path('out.jsonl').mkdir(); Path('out.jsonl/kept').write_text('x')"
     yield Case("caches", WORKING["prompts"], before=held, check="")
     for left in (".out.999999.part", ".out.jsonl.999999.part"):

@@ -168,7 +168,7 @@ SINGLE = (
     (f"{WORKING['bench']} --device cuda:99", "device|cuda"),
     ("store export --cache cache --scorer none -o out.jsonl", "none"),
     ("store export --cache cache --version none -o out.jsonl", "none"),
-    ("store export --cache none -o out.jsonl", ""),
+    ("store export --cache out-cache -o out.jsonl", ""),
     ("store list --cache texts.csv", "texts.csv"),
     ("report compare docs results", "docs"),
     ("report compare none results", "none"),
@@ -219,7 +219,7 @@ def options() -> Iterator[Case]:
         for option, values in known.items():
             for value in shlex.split(values):
                 given = value if option == "--labels" else shlex.quote(value)
-                yield Case("options", f"{_without(COMMANDS[name], option)} {option} {given}", says=option)
+                yield Case("options", f"{_without(COMMANDS[name], option)} {option} {given}", says=option.strip("-"))
     for values in VALUES:
         yield Case("options", f"{WORKING['export'].replace('style=5', repr(values))}")
         yield Case("options", f"{WORKING['cost'].replace('style=5', repr(values))}")

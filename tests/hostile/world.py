@@ -66,13 +66,12 @@ def config(change: Any = None) -> dict[str, Any]:
     return resolved(changed(CONFIG, change or {}), schema())
 
 
-def strict(text: str) -> dict[str, Any]:
+def strict(text: str) -> None:
     """Read the text of a config file as the workflow does before it looks at the study."""
-    from lm_steer import study
+    from lm_steer.strict_yaml import checked_file
 
-    Path("study.yaml").write_text(text, encoding="utf-8")
-    reader = getattr(study, "read_config", None)
-    return reader("study.yaml") if reader else yaml.safe_load(text)
+    Path("out.yaml").write_text(text, encoding="utf-8")
+    checked_file("out.yaml")
 
 
 def lines(path: str, *rows: Any) -> None:
