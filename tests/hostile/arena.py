@@ -25,11 +25,12 @@ TESTS = Path(__file__).parents[1]
 GOOD, POOR, TRACEBACK, SILENT, DESTROYS = VERDICTS = ("good", "poor message", "traceback", "silent", "destroys")
 # Words of Python's or a library's own, which say nothing to a person.
 PYTHONS = re.compile(
-    r"'NoneType'|has no attribute|not subscriptable|invalid literal|could not convert|unhashable|codec can't|Errno"
+    r"'NoneType'|has no attribute|not subscriptable|invalid literal|could not convert|unhashable|codec can't"
+    r"|error: .Errno"
     r"|KeyError|TypeError|ValueError|Error\(|<class|unexpected keyword|list index|not iterable|must be real number"
     r"|torch\.|0x[0-9a-f]{8}|positional argument|nan is not a valid"
 )
-OPENING = "error: "
+OPENING = "\nerror: "
 
 
 @dataclass(frozen=True)
@@ -140,10 +141,11 @@ def _message(case: Case, code: int, told: str) -> tuple[str, str]:
     """Judge the words of a refusal: `error: …` in one sentence, or a usage error of the command line."""
     error = re.sub(r"[\s│╭╰─╮╯]+", " ", told)
     if code != 2:
+        told = "\n" + told
         if told.count(OPENING) != 1:
             return POOR, f"{told.count(OPENING)} errors for people: {told.strip()[-300:]}"
-        error = told[told.index(OPENING) :]
-        if error.strip().count("\n") and not error.startswith(f"{OPENING}the config"):
+        error = told[told.index(OPENING) + 1 :]
+        if error.strip().count("\n") and not error.startswith("error: the config"):
             return POOR, f"several lines: {error.strip()[:400]}"
     if PYTHONS.search(error):
         return POOR, f"Python's own words ({PYTHONS.search(error)[0]}): {error.strip()[:300]}"

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from typing import Any
 
-from hostile.cases import FINE, Case, put
+from hostile.cases import EITHER, FINE, Case, put
 
 INF, NAN = float("inf"), float("nan")
 PERPLEXITY = {"kind": "causal-lm", "model": "tiny"}
 STYLED = {"prompts": "few", "scorers": ["toxicity"], "steer": {"style": {"style": 5}}, "against": "plain"}
-SWEEP = {"prompts": "few", "steer": "style", "dimension": "style", "values": [-5, 0, 5]}
+SWEEP = {"prompts": "few", "steer": "style", "dimension": "style", "values": [-5, 0, 5], "scorers": ["toxicity"]}
 
 
 def key(path: str, value: Any) -> dict[str, Any]:
@@ -103,7 +103,7 @@ WRONG: list[tuple[Any, str]] = [
     ({"scorers": {"c": {"kind": "perspective", "version": "1"}}}, "version"),
     ({"tables": {}}, "tables"),
     ({"tables": {"effect": {"rows": {"Steered": ["none"]}}}}, "none"),
-    ({"tables": {"effect": {"rows": {"Steered": ["plain", "plain"]}}}}, "plain"),
+    ({"tables": {"effect": {"rows": {"Steered": ["plain", "plain"]}}}}, "prompts"),
     ({"tables": {"effect": {"rows": {}}, "none": None, "bad": {"title": 5}}}, "bad"),
     ({"tables": {"effect": {"scorers": ["none"]}}}, "none"),
     ({"analyses": {"sweeps": {"s": {**SWEEP, "held": {"style": 1}}}}}, "held|style"),
@@ -117,10 +117,10 @@ WRONG: list[tuple[Any, str]] = [
     ({"analyses": {"sweeps": {"s": {**SWEEP, "prompts": "none"}}}}, "none"),
     ({"analyses": {"sweeps": {"s": {**SWEEP, "dimension": "tone"}}}}, "tone"),
     ({"analyses": {"sweeps": {"s t": SWEEP}}}, "s t"),
-    ({"analyses": {"sweeps": {"s": None}, "sweps": {}}}, "sweps"),
+    ({"analyses": {"sweps": {}}}, "sweps"),
 ]
 RIGHT: list[Any] = [
-    {},
+    None,
     {"title": "A <b>study</b> & \u2603"},
     {"steers": {"style": {"learning_rate": "1e-2", "rank": "4"}}},
     {"settings": {"styled": {"steer": {"style": {"style": -5.5}}}}},
@@ -139,10 +139,7 @@ YAML = {
     "settings:\n  2020-01-01: {prompts: few}": "quotes",
     "a: !!python/object/apply:os.system ['touch owned']": "",
     "a: &a [*a]": "",
-    "- 1\n- 2": "mapping|list",
-    "just text": "mapping|text",
     "a: \x00": "",
-    "": "mapping|empty|nothing",
     "? [1, 2]\n: 3": "",
     "[" * 5000: "",
 }
@@ -159,6 +156,9 @@ def configs() -> Iterator[Case]:
         yield _case(change, "", FINE)
     for text, says in YAML.items():
         yield Case("configs", "py:strict(Path('out.yaml').read_text())", says=says, before=put("out.yaml", text))
+    # What is no mapping at all is told by Snakemake itself.
+    for text in ("- 1", "just text", ""):
+        yield Case("configs", "py:strict(Path('out.yaml').read_text())", EITHER, before=put("out.yaml", text))
     right = "models:\n  tiny: {source: folder}\n"
     yield Case("configs", f"py:strict({right!r})", FINE)
 

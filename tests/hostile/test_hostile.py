@@ -21,8 +21,7 @@ def arena(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Arena]:
         yield made
 
 
-# What other groups ask is being built.
-OFTEN = [case for case in one_in(SHARE, CASES) if case.group in ("sound", "outputs")]
+OFTEN = one_in(SHARE, CASES)
 SELDOM = [case for case in CASES if case not in OFTEN]
 
 

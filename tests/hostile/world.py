@@ -48,8 +48,8 @@ CONFIG: dict[str, Any] = {
 
 
 def changed(base: Any, change: Any) -> Any:
-    """Merge a change into a config, key by key; None takes a key away."""
-    if not isinstance(change, dict) or not isinstance(base, dict):
+    """Merge a change into a config, key by key; None takes a key away, and {} empties a mapping."""
+    if not isinstance(change, dict) or not isinstance(base, dict) or not change:
         return change
     merged = {key: value for key, value in base.items() if change.get(key, "") is not None}
     return merged | {key: changed(base.get(key), value) for key, value in change.items() if value is not None}
@@ -63,7 +63,7 @@ def schema() -> dict[str, Any]:
 
 def config(change: Any = None) -> dict[str, Any]:
     """Return the checked study of CONFIG with some keys changed."""
-    return resolved(changed(CONFIG, change or {}), schema())
+    return resolved(CONFIG if change is None else changed(CONFIG, change), schema())
 
 
 def strict(text: str) -> None:
