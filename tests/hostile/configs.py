@@ -112,7 +112,7 @@ WRONG: list[tuple[Any, str]] = [
     ({"analyses": {"sweeps": {"s": {**SWEEP, "values": [5, 5]}}}}, "values"),
     ({"analyses": {"sweeps": {"s": {**SWEEP, "values": [NAN, 5]}}}}, "values|finite|nan"),
     ({"analyses": {"sweeps": {"s": {**SWEEP, "values": [INF, 5]}}}}, "values|finite|inf"),
-    ({"analyses": {"sweeps": {"s": {**SWEEP, "values": ["5"]}}}}, "values"),
+    ({"analyses": {"sweeps": {"s": {**SWEEP, "values": ["five"]}}}}, "values"),
     ({"analyses": {"sweeps": {"s": {**SWEEP, "steer": "none"}}}}, "none"),
     ({"analyses": {"sweeps": {"s": {**SWEEP, "prompts": "none"}}}}, "none"),
     ({"analyses": {"sweeps": {"s": {**SWEEP, "dimension": "tone"}}}}, "tone"),

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import shutil
 import sys
 from contextlib import suppress
@@ -23,7 +24,19 @@ from lm_steer.models import obtain
 from lm_steer.report.tables import generation_file
 from lm_steer.study import resolved
 
-__all__ = ["CONFIG", "SCHEMA", "changed", "command", "config", "lines", "load", "made_steer", "strict", "tiny"]
+__all__ = [
+    "CONFIG",
+    "SCHEMA",
+    "changed",
+    "command",
+    "config",
+    "elsewhere",
+    "lines",
+    "load",
+    "made_steer",
+    "strict",
+    "tiny",
+]
 
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
 KIND = "llama-padded-vocabulary"
@@ -86,6 +99,17 @@ def command(*arguments: str) -> None:
         main()
     except SystemExit as end:
         assert not end.code, end.code
+
+
+def elsewhere(*arguments: str) -> None:
+    """Run a command of `lm-steer` in a process of its own, as a user who gave it earlier."""
+    process = os.fork()
+    if not process:
+        with suppress(BaseException):
+            command(*arguments)
+            os._exit(0)
+        os._exit(1)
+    assert os.waitpid(process, 0)[1] == 0
 
 
 def made_steer(**options: Any) -> Any:
