@@ -1,6 +1,6 @@
 """Runs hostile cases and judges what came of each.
 
-python -m hostile.arena [words] [--share 8]         # a table of verdicts by group, and what is not good
+python -m hostile.arena [words] [--share 12]         # a table of verdicts by group, and what is not good
 """
 
 import argparse

@@ -2,7 +2,7 @@
 
 python -m hostile.arena [words …]          # in tests/: a table of verdicts, and what is not good
 
-Each case (cases.py) runs as a process of its own in a copy of one small world. A test run takes an eighth of them, the
+Each case (cases.py) runs as a process of its own in a copy of one small world. A test run takes a twelfth of them, the
 same at any time; `make soak` takes all.
 """
 
@@ -12,7 +12,7 @@ import pytest
 from hostile.arena import GOOD, Arena, one_in
 from hostile.table import CASES
 
-SHARE = 8
+SHARE = 12
 
 
 @pytest.fixture(scope="module")

@@ -138,6 +138,8 @@ def perform(command: str) -> int:
 def child(case: dict[str, Any], scratch: Path) -> int:
     """Prepare the folder, note its state, and perform the command; in a process of its own."""
     os.setpgid(0, 0)
+    # Torch makes its pool of threads again after a fork, which two threads at once would stumble over.
+    tools()["torch"].set_num_threads(1)
     root, work = Path(case["root"]), Path(case["root"]) / "outer" / "work"
     os.chdir(work)
     os.environ |= dict(case["environment"])
