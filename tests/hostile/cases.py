@@ -130,3 +130,8 @@ def put(path: str, content: str | bytes) -> str:
     """Return the Python that writes a file into a case's folder."""
     data = content.encode() if isinstance(content, str) else content
     return f"Path({str(Path(path))!r}).write_bytes({data!r})\n"
+
+
+def says(path: str) -> str:
+    """A message names the file, its folder where that is what the user named, or the option that it was given to."""
+    return f"{path}|{path.split('/')[0]}|--spec|--study|the store"

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from hostile.cases import EITHER, FINE, WORKING, Case, put
+from hostile.cases import EITHER, FINE, WORKING, Case, put, says
 
 DEEP = "[" * 100_000
 DIGITS = "9" * 5_000
@@ -145,152 +145,10 @@ HARMLESS = {
     ("scorers.json", "no keys"),
     ("model/tokenizer.json", "missing"),
 }
-CSV: dict[str, tuple[str | bytes, str]] = {
-    "NA is text": ("text,label\nNA,1\nnull,-1\nNone,1\nnan,-1\n", FINE),
-    "text is empty": ("text,label\n,1\nb,-1\n", "refused"),
-    "headers twice": ("text,label,text\na,1,b\nc,-1,d\n", "refused"),
-    "labels twice": ("text,label,label\na,1,-1\nc,-1,1\n", "refused"),
-    "header again": ("text,label\na,1\ntext,label\n", "refused"),
-    "true and false": ("text,label\na,true\nb,false\n", "refused"),
-    "True and False": ("text,label\na,True\nb,False\n", "refused"),
-    "out of range": ("text,label\na,5\nb,-1\n", "refused"),
-    "infinite": ("text,label\na,inf\nb,-1\n", "refused"),
-    "NaN": ("text,label\na,nan\nb,-1\n", "refused"),
-    "no label": ("text,label\na,\nb,-1\n", "refused"),
-    "words": ("text,label\na,good\nb,bad\n", "refused"),
-    "ragged": ("text,label\na,1,2,3\nb,-1\n", "refused"),
-    "short row": ("text,label\na\nb,-1\n", "refused"),
-    "open quote": ('text,label\n"a,1\nb,-1\n', "refused"),
-    "only a header": ("text,label\n", "refused"),
-    "no header": ("a,1\nb,-1\n", "refused"),
-    "semicolons": ("text;label\na;1\nb;-1\n", "refused"),
-    "Latin-1": ("text,label\ncaf\u00e9,1\nb,-1\n".encode("latin-1"), "refused"),
-    "BOM": ("\ufefftext,label\nA joy,1\nA bore,-1\nfine then,1\n", FINE),
-    "NUL": ("text,label\na\x00b,1\nb,-1\n", EITHER),
-    "contradicting": ("text,label\na joy,1\na joy,-1\nso it is,1\nnot so,-1\n", "refused"),
-    "one text": ("text,label\na,1\n", EITHER),
-    "commas of a locale": ('text,label\na,"0,5"\nb,-1\n', "refused"),
-}
-ROWS_OF_TEXTS = {
-    "boolean": '{"text": "a", "label": true}\n{"text": "b", "label": false}\n',
-    "number as text": '{"text": 5, "label": 1}\n{"text": "b", "label": -1}\n',
-    "null": '{"text": null, "label": 1}\n{"text": "b", "label": -1}\n',
-    "label of text": '{"text": "a", "label": "1"}\n{"text": "b", "label": "minus"}\n',
-    "label null": '{"text": "a", "label": null}\n{"text": "b", "label": -1}\n',
-    "label list": '{"text": "a", "label": [1]}\n{"text": "b", "label": -1}\n',
-    "label huge": f'{{"text": "a", "label": {DIGITS}}}\n',
-    "no label": '{"text": "a"}\n{"text": "b", "label": -1}\n',
-    "contradicting": '{"text": "a", "label": 1}\n{"text": "a", "label": -1}\n{"text": "b", "label": 1}\n',
-}
-FRAMES = {
-    "boolean labels": "{'text': ['a', 'b'], 'label': [True, False]}",
-    "texts of bytes": "{'text': [b'a', b'b'], 'label': [1, -1]}",
-    "texts of numbers": "{'text': [1, 2], 'label': [1, -1]}",
-    "NaN labels": "{'text': ['a', 'b'], 'label': [1, np.nan]}",
-    "infinite labels": "{'text': ['a', 'b'], 'label': [1, np.inf]}",
-    "no label": "{'text': ['a', 'b']}",
-    "lists": "{'text': [['a'], ['b']], 'label': [1, -1]}",
-    "dates": "{'text': ['a', 'b'], 'label': pd.to_datetime(['2020-01-01', '2020-01-02'])}",
-    "nothing": "{'text': [], 'label': []}",
-    "contradicting": "{'text': ['a', 'a', 'b'], 'label': [1, -1, 1]}",
-}
-TABLES = {
-    "words for numbers": "f['value'] = 'lots'",
-    "no values": "f = f.drop(columns='value')",
-    "infinite": "f.loc[0, 'value'] = np.inf",
-    "edited": "f.loc[0, 'value'] = f.loc[0, 'value'] + 1",
-    "unknown setting": "f['setting'] = 'none'",
-    "unknown metric": "f['metric'] = 'charm'",
-    "a row twice": "f = pd.concat([f, f])",
-    "unknown model": "f['model'] = 'none'",
-    "bounds crossed": "f['low'], f['high'] = 5.0, -5.0",
-    "no rows": "f = f[:0]",
-}
-SCORES = {
-    "NaN": "f.loc[0, 'toxicity'] = np.nan",
-    "infinite": "f.loc[0, 'toxicity'] = np.inf",
-    "out of range": "f['toxicity'] = 7.0",
-    "text": "f['toxicity'] = 'high'",
-    "no column": "f = f.drop(columns='toxicity')",
-    "no files": "f = f.drop(columns='file')",
-    "no rows": "f = f[:0]",
-    "a row twice": "f = pd.concat([f, f])",
-    "a row less": "f = f[:-1]",
-    "a sample less": "f = f[f['sample'] == 0]",
-    "another file": "f['file'] = 'none.jsonl'",
-    "negative sample": "f['sample'] = -1",
-    "null version": "f['version'] = None",
-}
-STEERS = {
-    "null": "c['dimensions'] = None",
-    "null name": "c['dimensions'] = ['style', None]",
-    "a name twice": "c['dimensions'] = ['style', 'style']",
-    "text": "c['dimensions'] = 'style'",
-    "mapping": "c['dimensions'] = {'style': 1, 'corpus': 2}",
-    "kind null": "c['kind'] = None",
-    "kind list": "c['kind'] = ['multiply']",
-    "kind unknown": "c['kind'] = 'subtract'",
-    "epsilon null": "c['epsilon'] = None",
-    "epsilon text": "c['epsilon'] = '0.1'",
-    "epsilon list": "c['epsilon'] = [1]",
-    "epsilon NaN": "c['epsilon'] = float('nan')",
-    "epsilon true": "c['epsilon'] = True",
-    "about list": "c['about'] = [1]",
-    "about null": "c['about'] = None",
-    "about text": "c['about'] = 'mine'",
-    "format text": "c['format'] = '1'",
-    "format future": "c['format'] = 99",
-    "model null": "c['about'] = {'model_type': 5}",
-}
-CONFIGS = {
-    "no type": "c.pop('model_type')",
-    "unknown type": "c['model_type'] = 'perpetuum'",
-    "type null": "c['model_type'] = None",
-    "hidden size": "c['hidden_size'] = 48",
-    "text for a number": "c['hidden_size'] = 'wide'",
-    "vocabulary": "c['vocab_size'] = 7",
-    "no layers": "c['num_hidden_layers'] = 0",
-    "more layers": "c['num_hidden_layers'] = 5",
-    "heads": "c['num_attention_heads'] = 0",
-    "negative": "c['hidden_size'] = -32",
-    "encoder": "c['model_type'] = 'bert'; c['architectures'] = ['BertModel']",
-}
-SPECS = {
-    "rows null": "c['rows'] = None",
-    "rows list": "c['rows'] = []",
-    "unknown setting": "c['rows'] = {'A': ['none']}",
-    "models null": "c['models'] = None",
-    "unknown model": "c['models'] = ['none']",
-    "seeds text": "c['seeds'] = 'all'",
-    "seeds none": "c['seeds'] = []",
-    "no settings": "c.pop('settings')",
-    "no scorers": "c['scorers'] = {}",
-    "setting null": "c['settings'] = {'plain': None, 'styled': None}",
-    "kind null": "c['scorers']['toxicity']['kind'] = None",
-}
-
-
-# Files that the workflow writes, edited so that they do not fit together, and the command that reads each.
-MISFITS = (
-    (WORKING["effects"], "effects.json", "c['models'] = ['tiny']; c['kind'] = 'transfers'"),
-    (WORKING["effects"], "effects.json", "c['models'] = ['tiny']; c['block']['points'] *= 2"),
-    (WORKING["table"], "table.json", "c['scorers']['toxicity']['kind'] = 'nose'"),
-    (WORKING["table"], "table.json", "c['settings']['styled'].pop('perplexity_limit')"),
-    (WORKING["page"], "results/study.json", "c['analyses'] = {'sweeps': {'s': {}}}"),
-    (WORKING["page"], "results/study.json", "c['scorers']['toxicity'].pop('prompts')"),
-    (WORKING["page"], "results/study.json", "c['tables']['effect']['scorers'] = ['none']"),
-    (WORKING["record"], "results/study.json", "c['steered'] = ['none']"),
-    (WORKING["record"], "results/models/tiny/lm_steer_model.json", "c['files'] = {'a': 5}"),
-    (WORKING["agreement"], "scorers.json", "c['local'] = {'kind': 'classifier', 'labl': 'x'}"),
-    (WORKING["agreement"], "scorers.json", "c['reference'] = {'kind': 'profanity-check'}"),
-)
 
 
 def files() -> Iterator[Case]:
     """Yield the cases of this file."""
-    for command, path, change in MISFITS:
-        before = f"p = Path({path!r}); c = json.loads(p.read_text())\n{change}\np.write_text(json.dumps(c))"
-        yield Case("files", command, says=f"{path}|spec|the study", before=before)
     part = "p = Path('shared/shards/1-of-2/out.jsonl'); p.write_bytes(p.read_bytes()[:{}])"
     for end, expect in ((-1, FINE), (-20, "refused")):
         check = "assert all(json.loads(line) for line in open('shared/out.jsonl'))"
@@ -317,71 +175,10 @@ def files() -> Iterator[Case]:
         for name, damage in ANY.items():
             yield _damaged(command, path, damage.format(path), name)
         for name, content in JSON.items():
-            yield Case("files", command, _of(path, name), _says(path), put(path, content))
+            yield Case("files", command, _of(path, name), says(path), put(path, content))
     for command, path in BINARIES:
         for name, damage in ANY.items():
             yield _damaged(command, path, damage.format(path), name)
-    yield from _labelled()
-    yield from _edited()
-
-
-def _labelled() -> Iterator[Case]:
-    for content, expect in CSV.values():
-        for command in (WORKING["data"], WORKING["train"]):
-            loosely = EITHER if expect == FINE and command == WORKING["train"] else expect
-            yield Case("files", command, loosely, "texts.csv" if loosely != EITHER else "", put("texts.csv", content))
-    texts = "assert set(pd.concat(pd.read_parquet(p) for p in Path('out').glob('*.parquet'))['text']) == {0!r}"
-    for content, want in ((CSV["NA is text"][0], {"NA", "null", "None", "nan"}),):
-        yield Case("files", WORKING["data"], FINE, "", put("texts.csv", content), texts.format(want))
-    for content in ROWS_OF_TEXTS.values():
-        yield Case(
-            "files",
-            "data --source file --path texts.jsonl -o out",
-            says="texts.jsonl",
-            before=put("texts.jsonl", content),
-        )
-    for columns in FRAMES.values():
-        before = f"pd.DataFrame({columns}).assign(id='1').to_parquet('texts.parquet')"
-        yield Case("files", "data --source file --path texts.parquet -o out", says="texts.parquet", before=before)
-        if "id" not in columns:
-            yield Case("files", WORKING["lora"], says="", before=before)
-
-
-def _edited() -> Iterator[Case]:
-    for change in TABLES.values():
-        before = f"p = 'results/tables/effect.csv'; f = pd.read_csv(p)\n{change}\nf.to_csv(p, index=False)"
-        for command in (WORKING["page"], WORKING["compare"], "push steer me/it --table results/tables/effect.csv"):
-            # What was edited to something sensible can only be told by a page that knows the checksum.
-            sensible = any(word in change for word in ("+ 1", "f, f", "[:0]", "setting", "'low'", "'model'"))
-            loose = EITHER if sensible else "refused"
-            if "push" not in command or loose == "refused":
-                yield Case("files", command, loose, "effect", before)
-    for change in SCORES.values():
-        before = f"p = 'results/scores/tiny/toxicity.parquet'; f = pd.read_parquet(p)\n{change}\nf.to_parquet(p)"
-        # A classifier without an activation gives any number.
-        loose = EITHER if "version" in change or "7.0" in change else "refused"
-        yield Case("files", WORKING["table"], loose, "toxicity|generations|plain", before)
-    for path, changes, command in (
-        ("steer/steer_config.json", STEERS, WORKING["generate"]),
-        ("steer/steer_config.json", STEERS, WORKING["export"]),
-        ("origin/config.json", CONFIGS, ""),
-        ("table.json", SPECS, WORKING["table"]),
-    ):
-        for change in changes.values():
-            before = f"p = Path({path!r}); c = json.loads(p.read_text())\n{change}\np.write_text(json.dumps(c))"
-            if not command:
-                # A folder that obtains but cannot be loaded is refused at the latest when it is used.
-                use = "generate --model origin --samples 1 --new-tokens 2 --job 'out.jsonl|prompts.jsonl|'"
-                # Weights that a model has no use for are common, as in one without some of its layers.
-                yield Case("files", use, EITHER if "layers'] = 0" in change else "refused", before=before)
-            else:
-                loose = EITHER if "about" in change else "refused"
-                yield Case("files", command, loose, "" if "about" in change else f"none|{_says(path)}", before)
-
-
-def _says(path: str) -> str:
-    """A message names the file, its folder where that is what the user named, or the option that it was given to."""
-    return f"{path}|{path.split('/')[0]}|--spec|--study|the store"
 
 
 def _of(path: str, name: str) -> str:
@@ -389,4 +186,4 @@ def _of(path: str, name: str) -> str:
 
 
 def _damaged(command: str, path: str, before: str, name: str) -> Case:
-    return Case("files", command, EITHER if (path, name) in HARMLESS else "refused", _says(path), before)
+    return Case("files", command, EITHER if (path, name) in HARMLESS else "refused", says(path), before)

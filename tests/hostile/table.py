@@ -2,6 +2,7 @@
 
 from hostile.cases import FINE, WORKING, Case
 from hostile.configs import configs
+from hostile.edited import edited
 from hostile.files import files
 from hostile.handles import handles
 from hostile.numbers import numbers
@@ -11,4 +12,8 @@ from hostile.security import security
 
 # Without these nothing would be known of the others: what a case refuses, it must do when nothing is wrong.
 SOUND = [Case("sound", command, FINE, makes="out shared/out.jsonl") for command in WORKING.values()]
-CASES = list(dict.fromkeys([*SOUND, *outputs(), *options(), *configs(), *files(), *numbers(), *handles(), *security()]))
+CASES = list(
+    dict.fromkeys(
+        [*SOUND, *outputs(), *options(), *configs(), *files(), *edited(), *numbers(), *handles(), *security()]
+    )
+)
