@@ -13,7 +13,7 @@ from typing import Any
 
 from lm_steer.errors import LMSteerError
 from lm_steer.files import fitting, parse_json, read_json, sha256_of
-from lm_steer.formats import read_csv
+from lm_steer.formats import read_csv, require_rows
 from lm_steer.progress import say
 
 Cell = dict[str, Any]
@@ -106,6 +106,7 @@ def read_cells(path: Path, study: dict[str, Any] | None = None) -> list[Cell]:
     if not path.exists():
         raise LMSteerError(f"{path}: there is no such file: make it with `lm-steer table`")
     frame = read_csv(path, texts=TEXT_COLUMNS, numbers=COUNT_COLUMNS, gaps=NUMBER_COLUMNS)
+    require_rows(frame, path)
     known = {"metric": MEASURES | VARIANTS, **({"setting": study["settings"]} if study else {})}
     for column, names in known.items():
         for number, name in enumerate(frame[column], start=1):
