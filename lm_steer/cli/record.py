@@ -26,4 +26,4 @@ def record(
     from lm_steer.record import write_record
 
     with made_from(study):
-        write_record(read_json(study), results, output, benchmarks)
+        write_record(read_json(study), results, output, benchmarks, study)

@@ -39,9 +39,10 @@ def study(output: Output, study: Annotated[Path, typer.Option(help="The whole st
 
     lm-steer report study --study study.json -o results/study.json
     """
-    from lm_steer.files import read_json, write_json
+    from lm_steer.files import fitting, read_json, write_json
+    from lm_steer.report.measures import STUDY
 
-    write_json(output, read_json(study))
+    write_json(output, fitting(read_json(study), STUDY, study))
 
 
 @report.command()
@@ -54,7 +55,7 @@ def page(output: Output = Path("reports/index.html"), results: Results = Path("r
     from lm_steer.report.page import write_page
 
     with made_from(study or results / "study.json") as path:
-        write_page(read_text(path), results, output)
+        write_page(read_text(path), results, output, path)
 
 
 @report.command()
@@ -69,7 +70,7 @@ def figures(
     from lm_steer.report.drawn import write_figures
 
     with made_from(study or results / "study.json") as path:
-        write_figures(read_text(path), results, output)
+        write_figures(read_text(path), results, output, path)
 
 
 @report.command()

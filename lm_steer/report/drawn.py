@@ -21,9 +21,9 @@ from lm_steer.study import Study
 Drawn = dict[str, Any]
 
 
-def write_figures(study: str, results: Path, output: Path) -> None:
-    """Write every figure of a study (as JSON) into a folder, each an SVG file; what is not there is not drawn."""
-    whole = measures.read_study(study, "the study")
+def write_figures(study: str, results: Path, output: Path, origin: str | Path = "the study") -> None:
+    """Write every figure of a study (as JSON, of the file `origin`) that can be drawn as an SVG file into a folder."""
+    whole = measures.read_study(study, origin)
     plan = without_analyses(whole)
     cells = [cell for table in measures.read_tables(plan, results).values() for cell in table]
     with replacing(output, FIGURES) as folder:

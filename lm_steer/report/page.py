@@ -32,9 +32,9 @@ from lm_steer.report.samples import DIAL_TEXTS, SAMPLE_PROMPTS, dials, side_by_s
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def write_page(study: str, results: Path, output: Path) -> None:
-    """Write the page of a resolved study (as JSON) from those of its results that are there."""
-    whole = measures.read_study(study, "the study")
+def write_page(study: str, results: Path, output: Path, origin: str | Path = "the study") -> None:
+    """Write the page of a resolved study (as JSON, of the file `origin`) from those of its results that are there."""
+    whole = measures.read_study(study, origin)
     plan, swept = without_analyses(whole), with_sweeps(whole)
     if not results.is_dir():
         raise LMSteerError(f"{results}: there is no such folder of results: name that of a run by --results")
