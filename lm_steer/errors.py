@@ -3,13 +3,24 @@
 import re
 
 
-def without_passwords(text: str) -> str:
-    """Return a message without the credentials of its URLs: `https://name:word@host/` becomes `https://host/`."""
-    return re.sub(r"(?<=://)[^/\s]*@", "", text)
+def presentable(text: str) -> str:
+    """Return a message without the credentials of its URLs, and with the numbers of characters that act on a terminal.
+
+    `https://name:word@host/` becomes `https://host/`; line breaks stay.
+    """
+    text = re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", lambda found: f"\\x{ord(found[0]):02x}", text)
+    return re.sub(r"(?<=//|:/)[^/\s]*@|[^\s/:@'\"]+:[^\s/@]+@", "", text)
+
+
+def reason_of(error: BaseException) -> str:
+    """Return why a transfer failed in the system's words, of all that the libraries between put around them."""
+    lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    system, host = re.search(r"\[Errno -?\d+\] ([^\"'()]+)", lines[0]), re.search(r"host='([^']+)'", lines[0])
+    return (f"{host[1]}: " if host else "") + system[1].strip() if system else lines[0]
 
 
 class LMSteerError(Exception):
     """Bad input or a failed service. The command line prints the message alone, without a traceback."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(without_passwords(message))
+        super().__init__(presentable(message))

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
-from lm_steer.errors import without_passwords
+from lm_steer.errors import presentable
 
 SECONDS_BETWEEN_LINES = 4.0
 
@@ -75,4 +75,4 @@ def working(what: str, seconds: float) -> Iterator[None]:
 
 def say(line: str) -> None:
     """Print a line for people; standard error, so that standard output stays free for results."""
-    print(without_passwords(line), file=sys.stderr, flush=True)
+    print(presentable(line), file=sys.stderr, flush=True)

@@ -51,6 +51,9 @@ def main() -> None:
             print("interrupted", file=sys.stderr)
         _flush()
         raise
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
     except LMSteerError as error:
         sys.exit(f"error: {error}")
     except Exception as error:

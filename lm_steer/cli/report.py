@@ -7,6 +7,7 @@ import typer
 
 from lm_steer.cli.app import OUTPUT, Commands, Output, app
 from lm_steer.cli.paths import SHOWN, STUDIED, Reads, Writes, below, made_from
+from lm_steer.errors import presentable
 from lm_steer.outputs import FIGURES
 
 report = Commands(no_args_is_help=True, help="The page of a run and its figures; what differs between two runs.")
@@ -89,4 +90,4 @@ def compare(
     from lm_steer.report.compare import told
 
     comparison = compare_runs(first, second)
-    print(json.dumps(comparison.as_dict()) if as_json else told(comparison))
+    print(json.dumps(comparison.as_dict()) if as_json else presentable(told(comparison)))

@@ -9,6 +9,7 @@ import typer
 
 from lm_steer.cli.app import CACHE, Cache, Commands, Output, app
 from lm_steer.cli.paths import Reads
+from lm_steer.errors import presentable
 
 store = Commands(no_args_is_help=True, help="Scores that are kept: list them, pass them on, take them in.")
 app.add_typer(store, name="store")
@@ -64,4 +65,4 @@ def store_list(
         if as_json:
             print(json.dumps(asdict(held)))
             continue
-        print(f"{held.scorer}\t{held.version}\t{held.texts} texts\t{held.first} to {held.last}")
+        print(presentable(f"{held.scorer}\t{held.version}\t{held.texts} texts\t{held.first} to {held.last}"))

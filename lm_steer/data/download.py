@@ -15,7 +15,7 @@ from pathlib import Path
 import requests
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
-from lm_steer.errors import LMSteerError
+from lm_steer.errors import LMSteerError, reason_of
 from lm_steer.files import replacing, require_space, sha256_of
 from lm_steer.progress import Progress, say
 
@@ -41,7 +41,7 @@ def patiently(what: str, *passing: type[BaseException]) -> Retrying:
         retry=retry_if_exception_type(passing),
         stop=stop_after_attempt(TRIES),
         wait=wait_exponential(multiplier=float(os.environ.get("LM_STEER_RETRY_SECONDS", "1")), max=30),
-        before_sleep=lambda state: say(f"{what}: {state.outcome.exception()}; trying again"),
+        before_sleep=lambda state: say(f"{what}: {reason_of(state.outcome.exception())}; trying again"),
         reraise=True,
     )
 
@@ -64,7 +64,7 @@ def fetched(name: str, digest: str, address: Callable[[], str]) -> Path:
         except passing as error:
             kind, wanted = _kind_of(digest)
             raise LMSteerError(
-                f"{name} could not be downloaded ({error}): check the network and run again, "
+                f"{name} could not be downloaded ({reason_of(error)}): check the network and run again, "
                 f"or place {name} ({kind} {wanted}) in {folder} by hand"
             ) from None
         _check(temporary, digest)

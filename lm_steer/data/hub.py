@@ -10,7 +10,7 @@ from collections.abc import Callable
 from errno import ENOSPC
 from pathlib import Path
 
-from lm_steer.errors import LMSteerError
+from lm_steer.errors import LMSteerError, reason_of
 
 
 def hub_file(repo: str, file: str, revision: str, by_hand: str, repo_type: str = "dataset") -> Path:
@@ -25,6 +25,10 @@ def hub_file(repo: str, file: str, revision: str, by_hand: str, repo_type: str =
 
 def from_hub(what: str, revision: str, by_hand: str, fetch: Callable[[], str], done: str = "fetched from") -> str:
     """Return fetch(), a call of the hub's client; LMSteerError names `what`, the revision and the way by hand."""
+    from huggingface_hub.utils import logging
+
+    # Its warnings tell whole addresses, the password of HF_ENDPOINT among them.
+    logging.set_verbosity_error()
     try:
         return fetch()
     # The transport below the client (httpx, httpx2, xet) has errors of its own, which differ between its versions.
@@ -56,5 +60,4 @@ def _explained(error: Exception) -> tuple[str, str]:
             return reason_and_advice
     if isinstance(error, errors.HfHubHTTPError) and error.response.status_code in (401, 403):
         return "not allowed for this login", login
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__, "check the network and run again"
+    return reason_of(error), "check the network and run again"

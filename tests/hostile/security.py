@@ -82,6 +82,36 @@ assert {PASSWORD!r} not in said, 'the password is told'
 sys.exit(code)
 """
         yield Case("security", code, EITHER)
+    escape = "\x1b[2J"
+    dimensions = f"p = Path('steer/steer_config.json'); c = json.loads(p.read_text()); c['kind'] = {escape!r}"
+    for command, before in (
+        (WORKING["generate"], f"{dimensions}; p.write_text(json.dumps(c))"),
+        (WORKING["train"], f"Path('texts.csv').write_text('te{escape}xt,label\\na,1\\n')"),
+        (f"external --path no{escape}ne -o out", ""),
+        (f"external --path https://someone:{PASSWORD}@h/x -o out", ""),
+        (f"external --path https://{PASSWORD}@h/x -o out", ""),
+        (f"external --path someone:{PASSWORD}@h/x -o out", ""),
+    ):
+        # Neither a terminal's own codes nor a password reach the terminal.
+        code = f"""py:
+from hostile.worker import perform
+perform({command!r})
+told = Path('/proc/self/fd/2').read_text()
+assert '\\x1b' not in told and {PASSWORD!r} not in told, told
+"""
+        yield Case("security", code, FINE, before=before)
+    weights = "from safetensors.torch import load_file\nw = load_file('origin/model.safetensors')\n"
+    weights += "os.remove('origin/model.safetensors')\n{}\ntorch.save(w, 'origin/pytorch_model.bin')"
+    for change in (
+        "w = {'model': w}",
+        "w['extra'] = 5",
+        "w = {5: torch.zeros(2)}",
+        "w = 5",
+        "w = {'a': torch.zeros(2).to('meta')}",
+    ):
+        yield Case("security", WORKING["model"], REFUSED, "pytorch_model", weights.format(change))
+    made = "import socket; s = socket.socket(socket.AF_UNIX); s.bind('origin/socket'); os.mkfifo('origin/pipe')"
+    yield Case("security", WORKING["model"], FINE, "", made)
     yield from _page()
     for host, port in (("0.0.0.0", "99999"), ("256.1.1.1", "7999"), ("", "7999"), ("a b", "7999"), ("::1::", "7999")):
         yield Case("security", f"demo --model model --steer steer --host {host!r} --port {port}", REFUSED)
