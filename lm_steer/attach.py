@@ -18,7 +18,7 @@ import inspect
 import sys
 import threading
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ContextDecorator
 from types import FrameType, TracebackType
 from typing import Any, Self
@@ -41,6 +41,11 @@ class _Block(ContextDecorator):
 
     def __init__(self, handle: "Handle", values: Tensor) -> None:
         self.handle, self.values = handle, values
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        if getattr(function, "__code__", _opener.__code__).co_flags & GENERATORS:
+            raise LMSteerError("a generator or coroutine runs after its call: open the `with` inside it")
+        return super().__call__(function)
 
     def __enter__(self) -> "Handle":
         self.thread, self.opener = threading.get_ident(), _opener()
@@ -238,11 +243,13 @@ def attach(model: nn.Module, steer: Steer) -> Handle:
     """
     check_fit(steer, model)
     head = output_head(model)
-    handle = _handle_on(head)
-    if handle is None or handle.steer != steer:
-        detach(model)
-        handle = head.lm_steer_handle = Handle(head, steer)
-    handle.model = weakref.ref(model)
+    # Two threads would put two hooks on the head.
+    with _LOCK:
+        handle = _handle_on(head)
+        if handle is None or handle.steer != steer:
+            detach(model)
+            handle = head.lm_steer_handle = Handle(head, steer)
+        handle.model = weakref.ref(model)
     return handle
 
 
@@ -255,6 +262,12 @@ def detach(model: nn.Module) -> None:
         )
     for handle in handles:
         handle.remove()
+
+
+def acts_by_rows(model: nn.Module) -> bool:
+    """Whether a model carries a steer with a value for each row of a batch."""
+    handle = _handle_on(output_head(model))
+    return handle is not None and len(handle.values) > 1
 
 
 def _handle_on(head: nn.Module) -> Handle | None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from lm_steer.outputs import writable
 from lm_steer.site import is_local
 
 # Seconds that a job waits for another one's write.
@@ -20,7 +21,7 @@ def open_database(path: str | Path) -> sqlite3.Connection:
     A write-ahead log lets readers and a writer pass each other, but it is shared memory: on a file system that
     several machines see, the plain journal takes its place.
     """
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    writable(path).parent.mkdir(parents=True, exist_ok=True)
     database = sqlite3.connect(path, timeout=PATIENCE, isolation_level=None)
     # With a write-ahead log NORMAL survives a killed process whole, and spares a write to the disk for each statement.
     mode, care = ("WAL", "NORMAL") if is_local(Path(path).parent) else ("DELETE", "FULL")

@@ -21,7 +21,8 @@ import torch
 from lm_steer.analyse.directions import directions
 from lm_steer.analyse.evidence import Evidence, evidence
 from lm_steer.attach import Handle
-from lm_steer.errors import LMSteerError
+from lm_steer.decode import LARGEST_LOGIT
+from lm_steer.errors import LMSteerError, reason_of
 from lm_steer.models import LoadedModel
 from lm_steer.progress import say
 from lm_steer.sample import sample_tokens, tries
@@ -55,6 +56,9 @@ class Playground:
         (ids,) = self.loaded.whole_ids([prompt])
         if not ids:
             raise LMSteerError("the prompt is empty: write its first words")
+        context = self.loaded.context
+        if context and len(ids) + new_tokens > context:
+            raise LMSteerError(f"{len(ids)} tokens and {new_tokens} more do not fit the model's context of {context}")
         random = np.random.default_rng(seed)
         rows = {name: [0.0, value] for name, value in values.items()}
         tokens = torch.tensor([ids, ids], device=self.loaded.device)
@@ -63,6 +67,8 @@ class Playground:
             # Set for this step alone: between two of them the page may be asked for something else.
             with self.handle.at(rows):
                 out = self.loaded.model(input_ids=tokens, past_key_values=cache, use_cache=True)
+            if not (out.logits[:, -1].amax(-1).abs() < LARGEST_LOGIT).all():
+                raise LMSteerError("the logits are not finite, or too large, at these values: choose lower ones")
             uniforms = torch.from_numpy(random.random((1, tries(top_p)))).to(tokens.device).expand(2, -1)
             drawn = sample_tokens(out.logits[:, -1].float(), uniforms, top_p)
             cache, tokens = out.past_key_values, drawn[:, None]
@@ -245,7 +251,9 @@ def serve(playground: Playground, host: str, port: int | None) -> None:
     try:
         _, address, _ = page.launch(server_name=host, server_port=port, prevent_thread_lock=True, **options)
     except OSError as error:
-        raise LMSteerError(f"no page can be served on {host}:{port or 7860} ({error}): give another --port") from None
+        raise LMSteerError(
+            f"no page can be served on {host}:{port or 7860} ({reason_of(error)}): give another --port"
+        ) from None
     if host in EVERYWHERE:
         say("warning: everyone on this network can use the playground")
         address = f"http://{socket.gethostname()}:{urlsplit(address).port}/"
@@ -262,7 +270,7 @@ def _check_address(host: str, port: int | None) -> None:
             tried.bind((name, port or 0, *rest))
     except (OSError, OverflowError, UnicodeError) as error:
         raise LMSteerError(
-            f"no page can be served on {host}:{port or 7860} ({error}): give another --host or --port"
+            f"no page can be served on {host}:{port or 7860} ({reason_of(error)}): give another --host or --port"
         ) from None
 
 

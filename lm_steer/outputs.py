@@ -39,10 +39,13 @@ def writable(path: str | Path, kind: Kind | None = None) -> Path:
 
     Raises LMSteerError where that would destroy something else, or is not possible. Changes nothing.
     """
+    try:
+        target = Path(os.path.realpath(path))
+    except (TypeError, ValueError):
+        raise LMSteerError(f"{path!r:.200} is not the path of a file or folder") from None
     path = Path(path)
     if kind is None and str(path) in STDOUT:
         return path
-    target = Path(os.path.realpath(path))
     if problem := _problem(path, target, kind):
         raise LMSteerError(f"{str(path)[:200]} {problem}")
     return target

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from lm_steer.errors import LMSteerError
 from lm_steer.files import fitting, parse_json, read_json, replacing
 from lm_steer.formats import read_tensors
+from lm_steer.options import is_whole
 from lm_steer.outputs import STEER, writable
 
 if TYPE_CHECKING:
@@ -58,23 +59,29 @@ class Steer:
     kind: str = "multiply"
     epsilon: float = 1e-3
     about: dict[str, Any] = field(default_factory=dict)
+    # An array of NumPy is no factor of a steer.
+    __array_ufunc__ = None
 
     def __post_init__(self) -> None:
         if self.kind not in tuple(WEIGHTS_OF):
             raise LMSteerError(f"unknown kind of steer '{self.kind}': choose {', '.join(WEIGHTS_OF)}")
-        if tuple(self.weights) != WEIGHTS_OF[self.kind]:
-            raise LMSteerError(
-                f"a steer of kind {self.kind} has weights {', '.join(WEIGHTS_OF[self.kind])}; "
-                f"found {', '.join(self.weights) or 'none'}"
+        names = WEIGHTS_OF[self.kind]
+        if not isinstance(self.weights, Mapping) or set(self.weights) != set(names):
+            found = (
+                ", ".join(map(str, self.weights)) if isinstance(self.weights, Mapping) else type(self.weights).__name__
             )
-        if not all(isinstance(weight, Tensor) and weight.isfinite().all() for weight in self.weights.values()):
-            raise LMSteerError("the weights of a steer are not all finite numbers")
+            raise LMSteerError(f"a steer of kind {self.kind} has weights {', '.join(names)}; found {found or 'none'}")
+        if not all(map(_is_usable, self.weights.values())):
+            raise LMSteerError("the weights of a steer are not all finite numbers in tensors that float32 can hold")
         if not is_finite(self.epsilon):
-            raise LMSteerError(f"the epsilon of a steer is a finite number, not {self.epsilon!r}")
+            raise LMSteerError(f"the epsilon of a steer is a finite number, not {self.epsilon!r:.80}")
+        # A dataclass that is frozen is set this way.
+        object.__setattr__(self, "weights", {name: self.weights[name].detach().float() for name in names})
+        object.__setattr__(self, "epsilon", float(self.epsilon))
         if not isinstance(self.about, dict):
             raise LMSteerError(f"the provenance (about) of a steer is a dictionary, not {self.about!r}")
-        names = isinstance(self.dimensions, tuple) and all(isinstance(name, str) and name for name in self.dimensions)
-        if not names or not self.dimensions:
+        named = isinstance(self.dimensions, tuple) and all(isinstance(name, str) and name for name in self.dimensions)
+        if not named or not self.dimensions:
             raise LMSteerError(f"the dimensions of a steer are a tuple of names, not {self.dimensions!r}")
         if len(set(self.dimensions)) != len(self.dimensions):
             raise LMSteerError(f"the dimensions of a steer need names of their own: {', '.join(self.dimensions)}")
@@ -100,6 +107,10 @@ class Steer:
 
         `width` is the hidden size of the model, or its vocabulary's for `offset`.
         """
+        if isinstance(dimensions, str) or not (is_whole(width) and is_whole(rank) and min(width, rank) > 0):
+            raise LMSteerError(
+                f"a steer is drawn for names, a width and a rank, not {dimensions!r}, {width!r}, {rank!r}"
+            )
         shape = (len(dimensions), width, rank) if kind == "multiply" else (len(dimensions), width)
         weights = {
             name: torch.randn(shape, generator=generator) * INITIAL_STD[kind] for name in WEIGHTS_OF.get(kind, ())
@@ -219,6 +230,8 @@ class Steer:
 
     def renamed(self, prefix: str) -> Self:
         """Qualify every dimension, `corpus` → `detox.corpus`, so that two trainings' dimensions stay apart."""
+        if not isinstance(prefix, str) or not prefix:
+            raise LMSteerError(f"dimensions are qualified by a name, not by {prefix!r:.80}")
         return replace(self, dimensions=tuple(f"{prefix}.{name}" for name in self.dimensions))
 
     # --- on disk -----------------------------------------------------------------------------------------
@@ -243,8 +256,9 @@ class Steer:
             parse_json(text, FILES[1])
         except (TypeError, ValueError, RecursionError, LMSteerError) as error:
             raise LMSteerError(f"JSON cannot hold the provenance (about) of the steer: {error}") from None
-        tensors = {name: weight.detach().to("cpu", torch.float32) for name, weight in self.weights.items()}
-        tensors = {name: weight.clone(memory_format=torch.contiguous_format) for name, weight in tensors.items()}
+        tensors = {
+            name: weight.cpu().clone(memory_format=torch.contiguous_format) for name, weight in self.weights.items()
+        }
         with replacing(Path(folder) / FILES[1]) as config_file, replacing(Path(folder) / FILES[0]) as weights_file:
             config_file.write_text(text, encoding="utf-8")
             save_file(tensors, weights_file)
@@ -262,7 +276,7 @@ class Steer:
                 f"{folder}: a steer of format {config['format']}, this version reads {FORMAT}: update lm-steer"
             )
         fitting(config, {"kind": str, "dimensions": [str], "epsilon": int | float}, place / FILES[1])
-        tensors = {name: tensor.float() for name, tensor in read_tensors(place / FILES[0])[0].items()}
+        tensors, _ = read_tensors(place / FILES[0])
         weights = {name: tensors[name] for name in WEIGHTS_OF.get(config["kind"], ()) if name in tensors}
         try:
             return cls(tuple(config["dimensions"]), weights, config["kind"], config["epsilon"], config.get("about", {}))
@@ -276,8 +290,8 @@ class Steer:
 
 def compose(steers: Mapping[str, Steer]) -> Steer:
     """Join the steers of several trainings into one, each dimension qualified by its steer's name."""
-    if not steers:
-        raise LMSteerError("there are no steers to compose: give at least one")
+    if not isinstance(steers, Mapping) or not steers or not all(isinstance(one, Steer) for one in steers.values()):
+        raise LMSteerError("steers are composed by name, at least one, as in compose({'kind': steer})")
     return sum(steer.renamed(name) for name, steer in steers.items())
 
 
@@ -287,7 +301,7 @@ def located(folder: str | Path, revision: str | None = None) -> Path:
         return Path(folder)
     if isinstance(folder, str) and re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", folder) and not os.path.exists(folder):
         return _aside("share").fetch(folder, revision)
-    raise LMSteerError(f"{str(folder)!r} is not a steer: give its folder, or owner/name of the hub")
+    raise LMSteerError(f"{str(folder)[:200]!r} is not a steer: give its folder, or owner/name of the hub")
 
 
 def is_finite(value: object) -> bool:
@@ -296,6 +310,11 @@ def is_finite(value: object) -> bool:
         return not isinstance(value, str | bytes | bool) and abs(float(value)) <= LARGEST
     except (TypeError, ValueError, OverflowError, RuntimeError):
         return False
+
+
+def _is_usable(weight: object) -> bool:
+    plain = isinstance(weight, Tensor) and weight.layout is torch.strided and not weight.is_meta
+    return plain and weight.is_floating_point() and bool(weight.float().isfinite().all())
 
 
 def _aside(module: str) -> Any:

@@ -102,7 +102,10 @@ def singular(steer: Steer, dimension: str) -> tuple[Tensor, Tensor, Tensor]:
         raise LMSteerError(f"the steer has no dimension '{dimension}': it has {', '.join(steer.dimensions)}")
     index = steer.dimensions.index(dimension)
     (qa, ra), (qb, rb) = (torch.linalg.qr(steer.weights[name][index].float()) for name in "AB")
-    u, values, vt = torch.linalg.svd(ra @ rb.T)
+    small = ra @ rb.T
+    if not small.isfinite().all():
+        raise LMSteerError(f"the map of dimension '{dimension}' is too large for float32: its weights are damaged")
+    u, values, vt = torch.linalg.svd(small)
     return qa @ u, values, qb @ vt.T
 
 

@@ -17,7 +17,7 @@ from lm_steer.attach import check_fit
 from lm_steer.errors import LMSteerError
 from lm_steer.hidden import HiddenMemo
 from lm_steer.loss import CHUNK_BYTES, Head, head_of
-from lm_steer.models import LoadedModel
+from lm_steer.models import LoadedModel, texts_of
 from lm_steer.steer import Steer
 
 
@@ -36,6 +36,7 @@ def grid_nll(
     """
     if not grid:
         raise LMSteerError("the grid has no steer values: give at least one")
+    texts = texts_of(texts)
     head = head_of(loaded.model)
     check_fit(steer, loaded.model)
     values = torch.stack([steer.vector(entry) for entry in grid]).to(loaded.device)

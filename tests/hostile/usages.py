@@ -59,6 +59,34 @@ a.__exit__(None, None, None)
 assert torch.equal(logits(), steered(style=-3))
 b.__exit__(None, None, None)
 assert torch.equal(logits(), plain)
+## threads that attach
+threads = [threading.Thread(target=lambda: attach(model, made_steer())) for _ in range(8)]
+[t.start() for t in threads]; [t.join() for t in threads]
+assert len(model.lm_head._forward_pre_hooks) == 1
+## an array of factors
+try: assert not isinstance(np.array([1.0, 2.0]) * steer, np.ndarray)
+except TypeError: pass
+## weights and an epsilon of NumPy's, in another order and precision
+odd = Steer(steer.dimensions, {name: steer.weights[name].double() for name in 'BA'}, epsilon=np.float64(steer.epsilon))
+odd.save_pretrained('out')
+assert Steer.from_pretrained('out') == odd == steer
+## weights that are being learned
+attach(model, Steer(steer.dimensions, {name: w.clone().requires_grad_() * 1 for name, w in steer.weights.items()}))
+assert torch.equal(logits(copy.deepcopy(model)), plain)
+## prompts that each have a value
+from lm_steer.models import LoadedModel
+loaded = load()
+with attach(loaded.model, steer).at(style=[3, -3]):
+    assert refused(lambda: generate(loaded, ['The movie', 'What'], Sampling(samples=1, new_tokens=2), 'texts'))
+## columns of pandas
+columns = LabelledTexts(pd.Series(['a', 'b'], index=[7, 3]), pd.Series([1, -1], index=[3, 7]))
+assert (columns.texts, columns.labels) == (['a', 'b'], [1.0, -1.0])
+## a playground where the numbers end
+from lm_steer.demo import Playground
+loaded = load()
+play = Playground(loaded, attach(loaded.model, steer))
+assert refused(lambda: list(play.stream('The', {'style': 1e30})))
+assert refused(lambda: list(play.stream('The', {'style': 1}, new_tokens=100)))
 ## an exception in a block
 h = attach(model, steer)
 try:
