@@ -34,8 +34,10 @@ class Rule:
 
     def allows(self, value: Any) -> bool:
         """Whether a value is of the kind and within the bounds; true is no number, NaN and infinity are none."""
-        if self.kind is str:
-            return isinstance(value, str) and re.fullmatch(self.bounds["pattern"], value) is not None
+        if self.kind in (str, bool):
+            return (
+                isinstance(value, self.kind) and re.fullmatch(self.bounds.get("pattern", ".*"), str(value)) is not None
+            )
         fits = is_whole(value) if self.kind is int else is_number(value)
         return fits and all(getattr(operator, name)(value, bound) for name, bound in self.bounds.items())
 
@@ -60,6 +62,8 @@ def _whole(least: int, most: int = MOST) -> Rule:
 LETTERS = "[A-Za-z0-9_][A-Za-z0-9_-]*"
 A_DIMENSION = Rule(str, "a name of letters, digits, hyphens and underscores", {"pattern": f"^{LETTERS}$"})
 A_STEER_VALUE = Rule(float, f"a number from -{MOST:,} to {MOST:,}", {"ge": -MOST, "le": MOST})
+A_KIND = Rule(str, "multiply, add or offset", {"pattern": "^(multiply|add|offset)$"})
+A_CHOICE = Rule(bool, "true or false")
 A_PORT = _whole(1, 65535)
 A_FINITE_NUMBER = Rule(float, "a finite number")
 
@@ -72,10 +76,11 @@ Shards = Annotated[int, _whole(1, MOST_SHARDS)]
 # Each token takes 27 draws over top-p, so that far smaller ones would fill the memory.
 TopP = Annotated[float, Rule(float, "a number from 0.001 to 1", {"ge": 0.001, "le": 1})]
 AboveZero = Epsilon = LearningRate = LabelScale = QueriesPerSecond = Annotated[
-    float, Rule(float, "a number above 0", {"gt": 0})
+    float, Rule(float, "a number above 0, at most 1e30", {"gt": 0, "le": 1e30})
 ]
 AboveOne = Annotated[float, Rule(float, "a number above 1", {"gt": 1})]
-NotNegative = Regularization = Annotated[float, Rule(float, "a number of at least 0", {"ge": 0})]
+NotNegative = Annotated[float, Rule(float, "a number of at least 0", {"ge": 0})]
+Regularization = Annotated[float, Rule(float, f"a number from 0 to {MOST:,}", {"ge": 0, "le": MOST})]
 Finite = Annotated[float, A_FINITE_NUMBER]
 SteerValue = Annotated[float, A_STEER_VALUE]
 Dimension = Annotated[str, A_DIMENSION]
@@ -91,10 +96,10 @@ Label = Annotated[str, Rule(str, "one line of text", {"pattern": r"^[^\s\x00-\x1
 
 
 def check(name: str, value: Any, marks: Sequence[Any]) -> None:
-    """Raise LMSteerError where a value, or an item of a list, breaks a rule among its type's marks; None passes."""
+    """Raise LMSteerError where a value, or an item of a list, breaks a rule among its type's marks."""
     for rule in (mark for mark in marks if isinstance(mark, Rule)):
         for item in value if isinstance(value, (list, tuple)) else [value]:
-            if item is not None and not rule.allows(item):
+            if not rule.allows(item):
                 raise LMSteerError(f"{name}: expected {rule}, found {item!r:.80}")
 
 

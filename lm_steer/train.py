@@ -26,9 +26,9 @@ from lm_steer.files import fingerprint, replacing, write_jsonl
 from lm_steer.formats import read_tensors
 from lm_steer.hidden import DrawnStates, HiddenMemo, Packed, head_inputs
 from lm_steer.loss import Head, head_cross_entropy, head_of
-from lm_steer.models import LoadedModel
+from lm_steer.models import LoadedModel, texts_of
 from lm_steer.progress import Progress, say
-from lm_steer.steer import Steer
+from lm_steer.steer import Steer, is_finite
 from lm_steer.texts import drawn
 
 CORPUS = "corpus"
@@ -46,7 +46,7 @@ class Recipe:
     """
 
     dimensions: Annotated[tuple[str, ...], options.A_DIMENSION]
-    kind: str = "multiply"
+    kind: Annotated[str, options.A_KIND] = "multiply"
     rank: options.Rank = 1000
     epsilon: options.Epsilon = 1e-3
     steps: options.Steps = 1000
@@ -54,7 +54,7 @@ class Recipe:
     learning_rate: options.LearningRate = 1e-2
     regularization: options.Regularization = 0.0
     max_length: options.MaxLength = 256
-    loss_on_padding: bool = False
+    loss_on_padding: Annotated[bool, options.A_CHOICE] = False
     seed: options.Seed = 0
 
     def __post_init__(self) -> None:
@@ -69,10 +69,18 @@ class Recipe:
 
 @dataclass(frozen=True)
 class LabelledTexts:
-    """Texts with labels in [-1, 1]."""
+    """Texts with labels in [-1, 1]; LMSteerError unless there are as many finite labels as texts."""
 
     texts: Sequence[str]
     labels: Sequence[float]
+
+    def __post_init__(self) -> None:
+        labels = list(self.labels)
+        if len(self.texts) != len(labels) or not all(map(is_finite, labels)):
+            raise LMSteerError(f"{len(self.texts)} texts need a finite number each as a label, found {labels!r:.80}")
+        # A column of pandas has an index of its own.
+        object.__setattr__(self, "texts", texts_of(self.texts))
+        object.__setattr__(self, "labels", [float(label) for label in labels])
 
     def __len__(self) -> int:
         """Count the texts."""
@@ -152,7 +160,7 @@ def train(
     learned = {name: weight.detach().cpu() for name, weight in weights.items()}
     if not all(torch.isfinite(weight).all() for weight in learned.values()):
         raise LMSteerError(f"the training of {recipe.name} diverged (weights are not finite): lower learning_rate")
-    return Steer(recipe.dimensions, learned, recipe.kind, recipe.epsilon), log
+    return replace(steer, weights=learned), log
 
 
 def _check_finite(log: list[dict[str, float]], recipe: Recipe, advice: str) -> None:

@@ -33,6 +33,7 @@ def refused(action, *arguments, **named) -> str:
     return ""
 
 
+@settings(deadline=None)
 @given(st.sampled_from(TYPES), NUMBERS)
 def test_pydantic_and_the_own_check_agree(name, value):
     kind = getattr(options, name)
@@ -62,6 +63,7 @@ def test_a_study_and_a_recipe_agree(key, value):
     assert bool(by_study) == bool(refused(Recipe, ("detox",), **{key: value}))
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_steer_values_are_read_or_refused_in_a_sentence(text):
     try:

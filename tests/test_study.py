@@ -55,7 +55,11 @@ def test_a_study_may_have_no_steers_and_no_datasets():
     ("path", "value", "message"),
     [
         ("seeds", "0", "seeds: expected a list, found '0'"),
-        ("steers/detox/learning_rate", "fast", "steers.detox.learning_rate: expected a number above 0, found 'fast'"),
+        (
+            "steers/detox/learning_rate",
+            "fast",
+            "steers.detox.learning_rate: expected a number above 0, at most 1e30, found 'fast'",
+        ),
         ("steers/detox/learnign_rate", 0.1, "unknown key 'learnign_rate' (did you mean 'learning_rate'?)"),
         ("steers/detox/kind", "mul", "steers.detox.kind: 'mul' is unknown"),
         ("steers/detox/dimensions", ["corpus"], "expected one dimension for the label"),

@@ -310,13 +310,11 @@ def test_a_diverged_training_ends_at_once_and_leaves_no_checkpoint(loaded, tmp_p
 
 @pytest.mark.parametrize("where", ["label", "weight"])
 def test_a_training_that_starts_without_a_finite_loss_is_refused(loaded, tmp_path, where):
-    texts = TEXTS
-    if where == "label":
-        texts = replace(TEXTS, labels=[float("nan"), *TEXTS.labels[1:]])
-    else:
+    if where == "weight":
         loaded.model.model.norm.weight.data[0] = torch.nan
+    labels = [float("nan") if where == "label" else 1.0, *TEXTS.labels[1:]]
     with pytest.raises(LMSteerError):
-        train(loaded, texts, texts, RECIPE, tmp_path)
+        train(loaded, replace(TEXTS, labels=labels), TEXTS, RECIPE, tmp_path)
     assert not list((tmp_path / "checkpoints").glob("*"))
 
 
