@@ -78,7 +78,7 @@ def _lease(names: list[str]) -> tuple[str, IO[bytes]]:
 def _try(name: str) -> IO[bytes] | None:
     """Return the open, locked file of a free device, or None."""
     # Inside SLURM jobs the same number may be another device each time.
-    file = f"{os.environ.get('SLURM_JOB_ID', 'machine')}-{name.replace('/', '-')}.lock"
+    file = f"{os.environ.get('SLURM_JOB_ID', 'machine')}-{name}.lock".replace("/", "-")
     try:
         lock = os.fdopen(_open_shared(file), "r+b")
     except OSError as error:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lm_steer.formats import harmless
+from lm_steer.report.figures import printable
 from lm_steer.report.findings import is_weak
 from lm_steer.report.measures import MEASURES, VARIANTS, Cell, measure, number
 from lm_steer.report.records import record_id, scorer_of
@@ -55,7 +56,7 @@ def laid_out(name: str, cells: list[Cell], path: Path, study: Study) -> dict[str
 
 def downloads(csv: Path, latex: str) -> dict[str, str]:
     """Return a table's file and its LaTeX in base64, as the page holds them for download."""
-    contents = {"csv": harmless(csv), "latex": latex.encode()}
+    contents = {"csv": harmless(csv), "latex": printable(latex).encode()}
     return {kind: base64.b64encode(content).decode("ascii") for kind, content in contents.items()}
 
 

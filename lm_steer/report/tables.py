@@ -52,6 +52,9 @@ def write_table(spec: str, results: Path, output: Path) -> None:
     """Compute the table of a spec: rows, settings, scorers, models and seeds, as the study has them."""
     table = fitting(parse_json(spec, "--spec"), TABLE, "--spec")
     cells = [(label, setting) for label, settings in table["rows"].items() for setting in settings]
+    for label, setting in cells:
+        if setting not in table["settings"]:
+            raise LMSteerError(f"--spec: the row '{label}' names the setting '{setting}', which is not in 'settings'")
     elsewhere = [cell for cell in cells if table["settings"][cell[1]]["generations"]]
     here = [cell for cell in cells if cell not in elsewhere]
     readers = []
