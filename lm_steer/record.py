@@ -30,9 +30,7 @@ MEASURED = {"s": "seconds", "max_rss": "peak_memory_mb", "cpu_time": "cpu_second
 TOOLS = ("lm-steer", "snakemake", "snakemake-executor-plugin-slurm", "tokenizers")
 
 
-def write_record(
-    study: Study, results: Path, output: Path, benchmarks: Path, origin: str | Path = "the study"
-) -> None:
+def write_record(study: Study, results: Path, output: Path, benchmarks: Path, origin: str | Path = "the study") -> None:
     """Write the record of a finished run, of the study in `origin`, and the benchmarks of its steps as one table."""
     fitting(study, STUDY, origin)
     if not results.is_dir():
