@@ -75,7 +75,9 @@ def read_texts(path: str | Path) -> pd.DataFrame:
 def first_texts(frame: pd.DataFrame, count: int) -> pd.DataFrame:
     """Return `count` texts by the hash of each, so that fewer lie within more; LMSteerError where there are too few."""
     if count > len(frame):
-        raise LMSteerError(f"requested {count} training texts, only {len(frame)} available: lower the key texts")
+        raise LMSteerError(
+            f"requested {count} training texts, only {len(frame)} available: lower --count, or the key texts"
+        )
     return frame.loc[frame["text"].map(text_key).sort_values(kind="stable").index[:count]]
 
 

