@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from errno import ENOSPC
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -122,7 +123,7 @@ def reading(path: str | Path, what: str) -> Iterator[None]:
     except FileNotFoundError:
         raise LMSteerError(f"{path}: there is no such file") from None
     except Exception as error:
-        if is_memory(error):
+        if is_memory(error) or is_full(error):
             raise
         if isinstance(error, OSError) and error.strerror:
             raise LMSteerError(f"{path} cannot be read: {error.strerror}") from None
@@ -130,6 +131,12 @@ def reading(path: str | Path, what: str) -> Iterator[None]:
         if "weights_only" in reason:
             reason = "it holds something else than tensors, perhaps code, and is not opened"
         raise LMSteerError(f"{path} is not {what} ({reason[:200]})") from None
+
+
+def is_full(error: Exception) -> bool:
+    """Whether a disk is full: sqlite, safetensors and shutil say so in words of their own."""
+    words = ("No space left on device", "database or disk is full")
+    return getattr(error, "errno", None) == ENOSPC or any(said in str(error) for said in words)
 
 
 def is_memory(error: Exception) -> bool:

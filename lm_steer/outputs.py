@@ -31,6 +31,7 @@ JUDGE = ("judge.json", "judge.safetensors", "vocabulary.txt")
 FIGURES = ("*.svg",)
 # What a figure is put on (report/figures.py) tells it from other drawings.
 GROUND = b'<rect width="100%" height="100%" fill="'
+STDIN = "/dev/stdin"
 STDOUT = ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 
 

@@ -4,7 +4,6 @@ lm-steer --help
 lm-steer generate --help
 """
 
-import errno
 import io
 import os
 import sqlite3
@@ -15,7 +14,7 @@ try:
     from lm_steer.cli.app import app
     from lm_steer.cli.heap import keep_freed_memory
     from lm_steer.errors import LMSteerError
-    from lm_steer.files import is_memory
+    from lm_steer.files import is_full, is_memory
 except KeyboardInterrupt:
     print("interrupted", file=sys.stderr)
     sys.exit(130)
@@ -57,7 +56,7 @@ def main() -> None:
     except LMSteerError as error:
         sys.exit(f"error: {error}")
     except Exception as error:
-        if _is_full(error):
+        if is_full(error):
             sys.exit(f"error: the disk is full ({_first_line(error)}): free some space and run again")
         if isinstance(error, OSError) and error.filename is not None:
             sys.exit(f"error: {error.filename}: {error.strerror}")
@@ -87,9 +86,3 @@ def _flush() -> None:
             sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _is_full(error: Exception) -> bool:
-    """Whether a disk is full: sqlite and safetensors say so in words of their own."""
-    words = ("No space left on device", "database or disk is full")
-    return getattr(error, "errno", None) == errno.ENOSPC or any(said in str(error) for said in words)

@@ -3,6 +3,7 @@ import json
 from pathlib import Path
 
 from lm_steer.analyse.expand import EFFECT_KINDS
+from lm_steer.outputs import STDIN
 
 
 def transfer_of(wildcards):
@@ -147,7 +148,7 @@ def evidence_options(wildcards):
     return [
         *options(STUDY["models"][wildcards.model], ["dtype"]),
         "--path",
-        block["path"] or "/dev/stdin",
+        block["path"] or STDIN,
         *options(block, ["dimension", "value", "spans", "length"]),
         *(
             ["--held", " ".join(f"{name}={value}" for name, value in block["held"].items())]
