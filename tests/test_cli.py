@@ -17,6 +17,7 @@ import lm_steer
 from lm_steer import Steer
 from lm_steer.cli import app, main
 from lm_steer.models import RECORD
+from lm_steer.report.measures import STUDY
 from lm_steer.texts import hold_out
 
 REVIEWS = [(sentence, 1 - 2 * (number % 2)) for number, sentence in enumerate(tiny.SENTENCES * 2)]
@@ -103,7 +104,9 @@ def test_a_wrong_option_ends_with_2_and_a_wrong_file_with_1(run, tmp_path):
 
 
 def test_a_study_is_read_from_a_file_or_standard_input_and_never_replaced(run, tmp_path, monkeypatch):
-    study = json.dumps({"title": "ü" * 200_000})
+    sections = {key: {} for key in STUDY} | {"seeds": [0], "steered": [], "shards": 1}
+    sampling = {"samples": 1, "new_tokens": 1, "top_p": 1, "top_k": 0}
+    study = json.dumps({**sections, "sampling": sampling, "title": "ü" * 200_000})
     Path("study.json").write_text(study, encoding="utf-8")
     assert run("report", "study", "--study", "study.json", "-o", "kept.json") == (0, "")
     code = "from lm_steer.cli import main; main()"

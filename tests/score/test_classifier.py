@@ -175,7 +175,7 @@ def test_a_language_model_is_no_classifier(tmp_path):
     tiny.make_model("gpt2").save_pretrained(tmp_path / "origin")
     tiny.make_tokenizer().save_pretrained(tmp_path / "origin")
     obtain("folder", str(tmp_path / "origin"), tmp_path / "model")
-    with pytest.raises(LMSteerError, match=r"lacks weights .*score\.weight"):
+    with pytest.raises(LMSteerError, match=r"lacks 1 weights .*score\.weight"):
         classifier(tmp_path / "model", label="LABEL_1", measures="toxicity")
 
 
