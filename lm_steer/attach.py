@@ -11,7 +11,7 @@
 The hook sits on `model.get_output_embeddings()`, so any causal LM of transformers will do, wrapped by PEFT, quantised
 or spread over devices, and its `state_dict` keeps its keys. It is registered once: torch.compile does not look for
 hooks that come or go, but it does see new values in the same buffer. The values are thus the model's: while a block is
-open, another thread or a suspended generator cannot open one of its own.
+open, another thread or a generator cannot open one of its own.
 """
 
 import inspect
@@ -56,10 +56,14 @@ class _Block(ContextDecorator):
         self.handle._close(self)
 
     @property
+    def in_generator(self) -> bool:
+        """Whether a generator or coroutine opened it, which may be suspended inside."""
+        return bool(self.opener.f_code.co_flags & GENERATORS)
+
+    @property
     def is_elsewhere(self) -> bool:
         """Whether the block belongs to another thread, or to a generator that is suspended: its frame has no caller."""
-        suspended = self.opener.f_code.co_flags & GENERATORS and self.opener.f_back is None
-        return bool(suspended) or self.thread != threading.get_ident()
+        return (self.in_generator and self.opener.f_back is None) or self.thread != threading.get_ident()
 
 
 def _opener() -> FrameType:
@@ -158,15 +162,19 @@ class Handle:
         A value is a number, or a list, array or tensor with one number a row of the batch (rows that `generate`
         repeats, by `num_return_sequences` or beams, follow). Dimensions that are not named are at 0.
         Raises LMSteerError for an unknown dimension, a value that is not finite, lists of unequal length, where the
-        steer no longer sits on the model's head, and while another thread or a suspended generator is in a block.
+        steer no longer sits on the model's head, while another thread or a suspended generator is in a block, and for a
+        generator within the block of another function.
         """
         return _Block(self, self._tensor(values, named))
 
     def _open(self, block: _Block) -> None:
         self._check()
         with _LOCK:
-            if self.blocks and self.blocks[-1].is_elsewhere:
+            outer = self.blocks[-1] if self.blocks else block
+            if outer.is_elsewhere:
                 raise LMSteerError("another thread or generator is inside a `with` of this steer: let it end first")
+            if block.in_generator and block.opener is not outer.opener:
+                raise LMSteerError("a generator cannot open a `with` of this steer inside another one: end that first")
             self.blocks.append(block)
             self._update()
 
@@ -204,7 +212,10 @@ class Handle:
         """Return steer values as (rows or 1, dimensions)."""
         if not isinstance(values, Mapping | None):
             raise LMSteerError(f"steer values go by name, as at(style=5) or at({{'style': 5}}), not as {values!r}")
-        values = {**(values or {}), **named}
+        values = values or {}
+        if twice := values.keys() & named:
+            raise LMSteerError(f"the value of dimension '{min(twice)}' is given twice: in the mapping and by name")
+        values = {**values, **named}
         # Arrays of numpy and tensors are lists here.
         values = {name: value.tolist() if hasattr(value, "tolist") else value for name, value in values.items()}
         lists = {

@@ -292,7 +292,11 @@ def compose(steers: Mapping[str, Steer]) -> Steer:
     """Join the steers of several trainings into one, each dimension qualified by its steer's name."""
     if not isinstance(steers, Mapping) or not steers or not all(isinstance(one, Steer) for one in steers.values()):
         raise LMSteerError("steers are composed by name, at least one, as in compose({'kind': steer})")
-    return sum(steer.renamed(name) for name, steer in steers.items())
+    qualified = [steer.renamed(name) for name, steer in steers.items()]
+    names = [name for steer in qualified for name in steer.dimensions]
+    if repeated := [name for name in names if names.count(name) > 1]:
+        raise LMSteerError(f"two of the composed steers would have the dimension '{repeated[0]}': rename one of them")
+    return sum(qualified)
 
 
 def located(folder: str | Path, revision: str | None = None) -> Path:

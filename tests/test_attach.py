@@ -244,6 +244,20 @@ def test_interleaved_generators_are_refused(model, ids):
     assert torch.equal(tiny.logits_of(model, ids), plain)
 
 
+def test_a_generator_does_not_change_the_values_around_it(model, ids):
+    handle = attach(model, tiny.make_steer(model))
+    expected = steered(model, handle, ids, 5)
+    with handle.at(style=5):
+        with pytest.raises(LMSteerError, match="a generator cannot open"):
+            next(streamed(model, handle, ids, -5))
+        assert torch.equal(tiny.logits_of(model, ids), expected)
+
+
+def test_a_value_is_given_once(model):
+    with pytest.raises(LMSteerError, match="'style' is given twice"):
+        attach(model, tiny.make_steer(model)).at({"style": 5}, style=5)
+
+
 def test_a_forgotten_generator_leaves_its_block(model, ids):
     handle = attach(model, tiny.make_steer(model))
     plain = tiny.logits_of(model, ids)

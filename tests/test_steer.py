@@ -333,6 +333,11 @@ def test_steers_with_an_epsilon_of_zero_do_not_add_up(epsilons):
         _ = one + other
 
 
+def test_composed_dimensions_do_not_share_a_name():
+    with pytest.raises(LMSteerError, match="the dimension 'a.b.c'"):
+        compose({"a": steer("b.c"), "a.b": steer("c", seed=1)})
+
+
 def test_nothing_is_not_composed():
     with pytest.raises(LMSteerError, match="at least one"):
         compose({})
