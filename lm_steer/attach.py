@@ -28,6 +28,7 @@ import torch
 from torch import Tensor, nn
 
 from lm_steer.errors import LMSteerError
+from lm_steer.options import check_kind
 from lm_steer.steer import Steer
 
 Value = float | Sequence[float] | np.ndarray | Tensor
@@ -297,8 +298,7 @@ def output_head(model: nn.Module) -> nn.Module:
 
 def check_fit(steer: Steer, model: nn.Module) -> None:
     """Raise LMSteerError unless the steer fits the model: its head's shape, and the type it was made for."""
-    if not isinstance(steer, Steer):
-        raise LMSteerError(f"expected a Steer, found {str(steer)[:40]!r}")
+    check_kind(Steer, steer=steer)
     vocabulary, hidden = _weight(output_head(model)).shape
     width, what = (vocabulary, "vocabulary") if steer.kind == "offset" else (hidden, "hidden size")
     advice = "train one for this model, or transfer it"

@@ -130,7 +130,7 @@ def reading(path: str | Path, what: str) -> Iterator[None]:
         reason = (re.sub(r"\x1b\[\d*m", "", str(error)).strip().splitlines() or [type(error).__name__])[0]
         if "weights_only" in reason:
             reason = "it holds something else than tensors, perhaps code, and is not opened"
-        raise LMSteerError(f"{path} is not {what} ({reason[:200]})") from None
+        raise LMSteerError(f"{path} is not {what} ({reason[:200]})") from error
 
 
 def is_full(error: Exception) -> bool:

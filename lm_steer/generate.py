@@ -28,6 +28,7 @@ from lm_steer.files import fingerprint, read_json, write_json
 from lm_steer.hidden import blocks_of
 from lm_steer.memory import rows_that_fit
 from lm_steer.models import LoadedModel, texts_of
+from lm_steer.options import check_kind
 from lm_steer.prefill import SHORT, padded_length
 from lm_steer.progress import Progress, say
 from lm_steer.sample import Sampling, tries
@@ -46,6 +47,8 @@ def generate(
     Raises LMSteerError where a prompt and its continuation exceed the model's context, or the memory, and where logits
     are not finite.
     """
+    check_kind(LoadedModel, loaded=loaded)
+    check_kind(Sampling, sampling=sampling)
     if acts_by_rows(loaded.model):
         raise LMSteerError("steer values of one row each do not follow prompts, which are sorted: use a block for each")
     prompts = texts_of(prompts)

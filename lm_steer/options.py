@@ -68,7 +68,9 @@ A_PORT = _whole(1, 65535)
 A_FINITE_NUMBER = Rule(float, "a finite number")
 
 Count = TopK = Annotated[int, _whole(0)]
-Positive = Rank = Steps = BatchSize = Samples = NewTokens = Annotated[int, _whole(1)]
+Positive = Rank = Steps = BatchSize = Annotated[int, _whole(1)]
+# All samples of a prompt are drawn together.
+Samples = NewTokens = Annotated[int, _whole(1, 10_000)]
 AtLeastTwo = MaxLength = Annotated[int, _whole(2)]
 # The seeds of both NumPy and torch.
 Seed = Annotated[int, _whole(0, 2**32 - 1)]
@@ -101,6 +103,13 @@ def check(name: str, value: Any, marks: Sequence[Any]) -> None:
         for item in value if isinstance(value, (list, tuple)) else [value]:
             if not rule.allows(item):
                 raise LMSteerError(f"{name}: expected {rule}, found {item!r:.80}")
+
+
+def check_kind(kind: type, **arguments: Any) -> None:
+    """Raise LMSteerError where an argument of a public function is of another type."""
+    for name, value in arguments.items():
+        if not isinstance(value, kind):
+            raise LMSteerError(f"{name}: expected a {kind.__name__}, found {value!r:.80}")
 
 
 def check_fields(instance: Any) -> None:

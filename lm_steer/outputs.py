@@ -31,6 +31,8 @@ JUDGE = ("judge.json", "judge.safetensors", "vocabulary.txt")
 FIGURES = ("*.svg",)
 # What a figure is put on (report/figures.py) tells it from other drawings.
 GROUND = b'<rect width="100%" height="100%" fill="'
+# In bytes.
+LONGEST_NAME, LONGEST_PATH = 255, 4096
 STDIN = "/dev/stdin"
 STDOUT = ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 
@@ -56,7 +58,8 @@ def _problem(path: Path, target: Path, kind: Kind | None) -> str | None:
     there = next(place for place in (target, *target.parents) if os.path.lexists(place))
     if target in (Path.cwd(), *Path.cwd().parents):
         return "is the working directory or a parent of it: name a file or folder of its own"
-    if any(len(os.fsencode(name)) > 255 for name in temporary_of(target).parts):
+    temporary = os.fsencode(temporary_of(target))
+    if len(temporary) >= LONGEST_PATH or any(len(name) > LONGEST_NAME for name in temporary.split(b"/")):
         return "is too long for the name of a file: choose a shorter one"
     if any(part.is_symlink() and not part.exists() for part in (path, *path.parents)):
         return "is a link to something that is not there, or lies in one: remove the link, or choose another path"

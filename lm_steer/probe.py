@@ -6,6 +6,8 @@ A model's name says little of what padding, a batch or a cache does to it: what 
 plain pass over each text by itself. How it is sampled from is learned the same way (way.py).
 """
 
+import os
+import traceback
 from collections.abc import Callable
 from functools import wraps
 from typing import TypeVar
@@ -55,7 +57,7 @@ def pads_right(loaded: LoadedModel) -> bool:
         raise
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise LMSteerError(f"{name} cannot be run on token ids alone ({reason}): give a causal LM") from None
+        raise LMSteerError(f"{name} cannot be run on token ids alone ({reason}): give a causal LM") from error
     if not (plain.isfinite().all() and other.isfinite().all()):
         raise LMSteerError(
             f"the hidden states of {loaded.name} are not finite: its weights are damaged, or too large for "
@@ -109,4 +111,6 @@ def holds(check: Callable[[], bool]) -> bool:
         raise
     # Whatever a model stumbles over, it cannot be run this way.
     except Exception:
+        if os.environ.get("LM_STEER_TRACEBACK"):
+            traceback.print_exc()
         return False

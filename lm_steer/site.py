@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lm_steer.files import read_text
+
 # File systems of one machine; what other machines see as well is nfs, lustre, gpfs, beegfs, ceph and the like.
 LOCAL = {"tmpfs", "ramfs", "overlay", "ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "vfat"}
 
@@ -112,7 +114,7 @@ def wanted(gres: str) -> int:
 def line_of(files: Sequence[Path], word: str) -> str:
     """Say where a word stands: `profile.yaml, line 12`, the last file's first; "" where it stands nowhere."""
     for file in reversed(files):
-        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+        for number, line in enumerate(read_text(file).splitlines(), start=1):
             if word in line.split("#")[0]:
                 return f"{file}, line {number}"
     return ""

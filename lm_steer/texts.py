@@ -19,6 +19,7 @@ from lm_steer.errors import LMSteerError
 from lm_steer.files import read_jsonl, replacing
 from lm_steer.formats import read_csv, read_parquet, require_columns
 from lm_steer.options import MOST
+from lm_steer.outputs import DATA
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -95,7 +96,8 @@ def drawn(count: int, steps: int, batch_size: int, seed: int) -> "Tensor":
 def read_table(path: str | Path, text: str = "text", label: str = "label") -> pd.DataFrame:
     """Read a user's .csv, .jsonl or .parquet and return it with the columns text and label, taken from those named.
 
-    Raises LMSteerError where the file is missing or unreadable, lacks a column, or a label is out of range.
+    Raises LMSteerError where the file is missing or unreadable, lacks a column, a label is out of range, or a text has
+    two labels.
     """
     readers: dict[str, Callable[[str | Path], pd.DataFrame]] = {
         ".csv": read_csv,
@@ -108,7 +110,11 @@ def read_table(path: str | Path, text: str = "text", label: str = "label") -> pd
     frame = reader(path)
     if frame.empty:
         raise LMSteerError(f"{path} holds no texts")
-    return checked_texts(frame, str(path), text, label)
+    frame = checked_texts(frame, str(path), text, label)
+    # Datasets of the field are used as they were released.
+    if not (Path(path).parent / DATA[0]).exists():
+        require_agreement(frame, str(path))
+    return frame
 
 
 def hold_out(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -138,7 +138,8 @@ def test_what_is_asked_for_is_written_and_written_again(run, tmp_path):
 
 def test_to_list_scores_makes_nothing(run, tmp_path):
     before = state(tmp_path)
-    assert run("store list --cache nowhere") == ""
+    for cache in ("nowhere", "."):
+        assert run(f"store list --cache {cache}").startswith(f"error: --cache: {cache} has no scores")
     assert state(tmp_path) == before
 
 

@@ -334,7 +334,7 @@ def test_steers_with_an_epsilon_of_zero_do_not_add_up(epsilons):
 
 
 def test_composed_dimensions_do_not_share_a_name():
-    with pytest.raises(LMSteerError, match="the dimension 'a.b.c'"):
+    with pytest.raises(LMSteerError, match=r"the dimension 'a\.b\.c'"):
         compose({"a": steer("b.c"), "a.b": steer("c", seed=1)})
 
 

@@ -1,4 +1,5 @@
 import math
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -102,6 +103,16 @@ def test_the_same_text_with_two_labels_is_refused_with_its_rows():
     )
     with pytest.raises(LMSteerError, match=r"mine: .* label 1 in row 1 and -1 in row 3 .*2 rows contradict"):
         require_agreement(frame(["One.", "two", "ONE"], [1, 0, -1]), "mine")
+
+
+def test_a_text_of_ones_own_has_one_label(tmp_path):
+    for name in ("counts.json", "train.csv"):
+        (tmp_path / "made" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "made" / name).write_text("text,label\na joy,1\nA joy!,-1\n")
+    shutil.copy(tmp_path / "made/train.csv", tmp_path / "own.csv")
+    assert len(read_table(tmp_path / "made/train.csv")) == 2
+    with pytest.raises(LMSteerError, match="label 1 in row 1 and -1 in row 2"):
+        read_table(tmp_path / "own.csv")
 
 
 def test_the_words_of_a_table_stay_what_they_are(tmp_path):

@@ -22,6 +22,7 @@ from lm_steer.attach import check_fit, output_head
 from lm_steer.errors import LMSteerError
 from lm_steer.files import replacing
 from lm_steer.models import LoadedModel
+from lm_steer.options import check_kind
 from lm_steer.steer import Steer
 
 CONTEXTS = 256
@@ -66,6 +67,7 @@ def directions(
 
     Raises LMSteerError where the steer has no such dimension or no map, or does not fit the model.
     """
+    check_kind(LoadedModel, loaded=loaded)
     left, values, right = singular(steer, dimension)
     head = output_head(loaded.model)
     check_fit(steer, loaded.model)
@@ -96,6 +98,7 @@ def singular(steer: Steer, dimension: str) -> tuple[Tensor, Tensor, Tensor]:
 
     A = Qa Ra and B = Qb Rb, and the SVD is that of the small Ra Rbᵀ.
     """
+    check_kind(Steer, steer=steer)
     if steer.kind != "multiply":
         raise LMSteerError(f"a steer of kind {steer.kind} has no map, and so no singular directions")
     if dimension not in steer.dimensions:

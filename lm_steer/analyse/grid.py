@@ -18,6 +18,7 @@ from lm_steer.errors import LMSteerError
 from lm_steer.hidden import HiddenMemo
 from lm_steer.loss import CHUNK_BYTES, Head, head_of
 from lm_steer.models import LoadedModel, texts_of
+from lm_steer.options import check_kind
 from lm_steer.steer import Steer
 
 
@@ -34,6 +35,7 @@ def grid_nll(
     The first token is given, not predicted. `cache` is a file for hidden states (hidden.py).
     Raises LMSteerError for a text of one token, one that exceeds the model's context, an empty grid.
     """
+    check_kind(LoadedModel, loaded=loaded)
     if not grid:
         raise LMSteerError("the grid has no steer values: give at least one")
     texts = texts_of(texts)

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from lm_steer.errors import LMSteerError
-from lm_steer.files import reading, replacing
+from lm_steer.files import read_json, reading, replacing
 from lm_steer.formats import read_tensors
 from lm_steer.models import LoadedModel
 from lm_steer.outputs import ADAPTER
@@ -37,6 +37,7 @@ def adapted(loaded: LoadedModel, folder: str | Path) -> Iterator[None]:
     with reading(folder, "an adapter that fits the model"), warnings.catch_warnings():
         # PEFT leaves out what the file lacks or names otherwise, and only warns.
         warnings.filterwarnings("error", ".*missing adapter keys")
+        read_json(Path(folder) / "adapter_config.json", dict)
         read_tensors(Path(folder) / "adapter_model.safetensors")
         model = PeftModel.from_pretrained(loaded.model, folder).eval()
     try:

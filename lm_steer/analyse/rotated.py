@@ -22,8 +22,6 @@ def write_rotated(origin: Path, folder: Path) -> None:
     from lm_steer.models import pretrained
 
     logging.disable_progress_bar()
-    if not (origin / "config.json").exists():
-        raise LMSteerError(f"{origin} is not a model: the source 'rotated' takes a model folder as its id")
     model = pretrained(AutoModelForCausalLM, origin, dtype=torch.float32, use_safetensors=True)
     if model.config.model_type != "llama":
         raise LMSteerError(f"{origin} is a {model.config.model_type}: only models of type llama are rotated")

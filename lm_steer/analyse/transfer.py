@@ -22,6 +22,7 @@ from lm_steer.analyse.vocabulary import token_bytes
 from lm_steer.attach import check_fit, output_head
 from lm_steer.errors import LMSteerError
 from lm_steer.models import LoadedModel
+from lm_steer.options import check_kind
 from lm_steer.steer import Steer
 
 METHODS = ("least-squares", "as-published", "inverse")
@@ -50,6 +51,8 @@ def transfer(
     """
     if method not in METHODS:
         raise LMSteerError(f"unknown method of transfer '{method}': choose {', '.join(METHODS)}")
+    check_kind(Steer, steer=steer)
+    check_kind(LoadedModel, source=source, target=target)
     if steer.kind == "offset":
         raise LMSteerError("a steer of kind offset is a bias on one vocabulary: it cannot be transferred")
     check_fit(steer, source.model)

@@ -54,6 +54,8 @@ def main() -> None:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
     except LMSteerError as error:
+        if error.__cause__ and os.environ.get("LM_STEER_TRACEBACK"):
+            raise
         sys.exit(f"error: {error}")
     except Exception as error:
         if is_full(error):

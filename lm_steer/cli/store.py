@@ -3,16 +3,28 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lm_steer.cli.app import CACHE, Cache, Commands, Output, app
 from lm_steer.cli.paths import Reads
-from lm_steer.errors import presentable
+from lm_steer.errors import LMSteerError, presentable
+
+if TYPE_CHECKING:
+    from lm_steer.score.store import ScoreStore
 
 store = Commands(no_args_is_help=True, help="Scores that are kept: list them, pass them on, take them in.")
 app.add_typer(store, name="store")
+
+
+def _opened(cache: Path) -> "ScoreStore":
+    """Open the store of a cache folder; LMSteerError where there is none, for to open one makes its file."""
+    from lm_steer.score.store import STORE, ScoreStore
+
+    if not (cache / STORE).is_file():
+        raise LMSteerError(f"--cache: {cache} has no scores: name the cache folder of a run that has scored texts")
+    return ScoreStore(cache / STORE)
 
 
 @store.command("export")
@@ -30,9 +42,8 @@ def store_export(
     lm-steer store export --scorer perspective -o scores.jsonl
     """
     from lm_steer.score.exchange import export_scores
-    from lm_steer.score.store import STORE, ScoreStore
 
-    export_scores(ScoreStore(cache / STORE), output, scorer, version, file or ())
+    export_scores(_opened(cache), output, scorer, version, file or ())
 
 
 @store.command("import")
@@ -58,10 +69,7 @@ def store_list(
 
     lm-steer store list --json
     """
-    from lm_steer.score.store import STORE, ScoreStore
-
-    # Opening a store makes its file: to look at none makes nothing.
-    for held in ScoreStore(cache / STORE).holdings() if (cache / STORE).exists() else ():
+    for held in _opened(cache).holdings():
         if as_json:
             print(json.dumps(asdict(held)))
             continue

@@ -21,7 +21,7 @@ from lm_steer.data.jigsaw import jigsaw
 from lm_steer.data.packages import read
 from lm_steer.data.sst5 import sst5
 from lm_steer.errors import LMSteerError
-from lm_steer.texts import read_table, require_agreement, text_key
+from lm_steer.texts import read_table, text_key
 
 ARCHIVE = "vaderSentiment-2.5/additional_resources/hutto_ICWSM_2014.tar.gz"
 CORPORA = {
@@ -56,7 +56,6 @@ def vader_lexicon() -> pd.DataFrame:
 def from_file(path: str) -> pd.DataFrame:
     """Read texts and labels from a user's file; LMSteerError where it is unreadable, mislabelled or contradictory."""
     frame = read_table(path)
-    require_agreement(frame, path)
     return frame.assign(id=[f"{Path(path).stem}-{number}" for number in range(1, len(frame) + 1)])
 
 

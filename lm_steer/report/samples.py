@@ -7,11 +7,10 @@ are read, so that a study of 10,000 prompts makes its page in seconds.
 """
 
 import hashlib
-import json
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from lm_steer.files import fitting, parse_json, read_text
 from lm_steer.report.families import Family, families, shown
 from lm_steer.report.findings import is_weak, on_model, steer_label
 from lm_steer.report.measures import HEADLINES, PRICE, Cell
@@ -123,9 +122,10 @@ def _texts(results: Path, model: str, study: Study, settings: list[str], count: 
 
 def _lines(path: Path, numbers: list[int]) -> dict[str, list[str]]:
     """Return {prompt: texts} of some lines of a file of generations, in the order of `numbers`."""
-    with open(path, encoding="utf-8") as file:
-        found = {number: line for number, line in enumerate(islice(file, max(numbers) + 1)) if number in numbers}
-    rows = [json.loads(found[number]) for number in numbers if number in found]
+    lines = read_text(path).split("\n")
+    shape = {"prompt": {"text": str}, "generations": [{"text": str}]}
+    there = {number: parse_json(lines[number], path, number + 1) for number in numbers if number < len(lines)}
+    rows = [fitting(row, shape, f"{path}, line {number + 1}") for number, row in there.items()]
     return {row["prompt"]["text"]: [generation["text"] for generation in row["generations"]] for row in rows}
 
 

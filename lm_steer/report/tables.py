@@ -51,6 +51,9 @@ def generation_file(results: Path, model: str, seed: int, setting: str) -> Path:
 def write_table(spec: str, results: Path, output: Path) -> None:
     """Compute the table of a spec: rows, settings, scorers, models and seeds, as the study has them."""
     table = fitting(parse_json(spec, "--spec"), TABLE, "--spec")
+    for key in ("rows", "models", "seeds"):
+        if not table[key]:
+            raise LMSteerError(f"--spec, {key}: expected one or more, found none")
     cells = [(label, setting) for label, settings in table["rows"].items() for setting in settings]
     for label, setting in cells:
         if setting not in table["settings"]:

@@ -7,6 +7,7 @@ kinds.py holds the presets; any other classifier is described by its label, acti
 precision, in blocks of fixed shape, so that a score does not depend on what else is scored (exactly on a CPU).
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -108,12 +109,5 @@ def _block(loaded: LoadedModel, rows: list[list[int]], length: int, activation: 
 
 
 def longest(loaded: LoadedModel) -> int:
-    """Return how many tokens the classifier takes: the tokenizer's limit, or that of the model's positions."""
-    limits = [loaded.tokenizer.model_max_length]
-    positions = getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None)
-    if positions:
-        # RoBERTa's positions begin after that of its padding.
-        tables = [module for name, module in loaded.model.named_modules() if name.endswith("position_embeddings")]
-        before = [table.padding_idx + 1 for table in tables if getattr(table, "padding_idx", None) is not None]
-        limits.append(positions - max(before, default=0))
-    return min(limits)
+    """Return how many tokens the classifier takes: the tokenizer's limit, or the model's context."""
+    return min(loaded.tokenizer.model_max_length, loaded.context or math.inf)
