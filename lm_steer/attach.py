@@ -87,7 +87,7 @@ class Handle:
         self.base = torch.zeros(1, len(steer.dimensions))
         self.blocks: list[_Block] = []
         self.values = self.base.clone()
-        weight = _weight(head)
+        weight = head_weight(head)
         # A weight that is quantised, or elsewhere for now, says nothing of what will reach the head.
         known = weight.is_floating_point() and not weight.is_meta
         self._place(weight if known else self.values)
@@ -299,7 +299,7 @@ def output_head(model: nn.Module) -> nn.Module:
 def check_fit(steer: Steer, model: nn.Module) -> None:
     """Raise LMSteerError unless the steer fits the model: its head's shape, and the type it was made for."""
     check_kind(Steer, steer=steer)
-    vocabulary, hidden = _weight(output_head(model)).shape
+    vocabulary, hidden = head_weight(output_head(model)).shape
     width, what = (vocabulary, "vocabulary") if steer.kind == "offset" else (hidden, "hidden size")
     advice = "train one for this model, or transfer it"
     origin = steer.about.get("model")
@@ -311,6 +311,6 @@ def check_fit(steer: Steer, model: nn.Module) -> None:
         raise LMSteerError(f"the steer was made for a model of type {made}{made_for}, this one is a {found}: {advice}")
 
 
-def _weight(head: nn.Module) -> Tensor:
+def head_weight(head: nn.Module) -> Tensor:
     """Return the head's weight, (vocabulary, hidden); torch's dynamically quantised layers keep it behind a call."""
     return head.weight() if callable(head.weight) else head.weight

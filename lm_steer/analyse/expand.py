@@ -10,6 +10,8 @@ import copy
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from lm_steer.words import number
+
 Block = dict[str, Any]
 UNSTEERED = "Unsteered"
 # Those whose settings make figures together (effects.py).
@@ -189,8 +191,8 @@ def _baselines(name: str, block: Block, study: Block, parts: Block) -> Iterator[
         yield _steered(name, "lora", "LoRA of equal budget", block, parts, **setting)
     if block["prefix"]:
         yield _steered(name, "prefix", f"Prefix: {block['prefix'].strip()}", block, parts, prefix=block["prefix"])
-    for number, (label, path) in enumerate(block["external"].items(), start=1):
-        made = _steered(name, f"external-{number}", label, block, parts, generations=path)
+    for index, (label, path) in enumerate(block["external"].items(), start=1):
+        made = _steered(name, f"external-{index}", label, block, parts, generations=path)
         del parts["settings"][made["setting"]]["against"]
         yield made
 
@@ -220,12 +222,6 @@ def _steered(name: str, slug: str, label: str, block: Block, parts: Block, **set
     common = {"prompts": block["prompts"], "scorers": block["scorers"], "against": f"{name}-unsteered"}
     parts["settings"][key] = {**common, **setting}
     return {"label": label, "setting": key}
-
-
-def number(value: float) -> str:
-    """Return a number in short, but with all its digits: 1000001 is not 1e+06."""
-    short = f"{value:g}"
-    return short if float(short) == value else repr(value)
 
 
 def _slug(text: str) -> str:
