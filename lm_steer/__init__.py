@@ -10,7 +10,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from lm_steer.errors import LMSteerError
+from lm_steer.util.errors import LMSteerError
 
 if TYPE_CHECKING:
     from lm_steer.steer import Steer

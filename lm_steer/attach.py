@@ -27,9 +27,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lm_steer.errors import LMSteerError
-from lm_steer.options import check_kind
 from lm_steer.steer import Steer
+from lm_steer.util.errors import LMSteerError
+from lm_steer.util.options import check_kind
 
 Value = float | Sequence[float] | np.ndarray | Tensor
 GENERATORS = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR

@@ -12,10 +12,10 @@ from typing import Any
 import jinja2
 from huggingface_hub import ModelCardData
 
-from lm_steer.errors import LMSteerError
-from lm_steer.formats import read_csv, require_rows
 from lm_steer.report.measures import edited
 from lm_steer.steer import Steer
+from lm_steer.util.errors import LMSteerError
+from lm_steer.util.formats import read_csv, require_rows
 
 TEMPLATE = Path(__file__).parent / "card.md"
 INTENDED_USE = (

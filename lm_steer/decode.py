@@ -19,8 +19,8 @@ from transformers import Cache, StaticCache
 
 from lm_steer.models import LoadedModel
 from lm_steer.prefill import padded, prefill
-from lm_steer.progress import say
 from lm_steer.sample import Sampling, sample_tokens, tries
+from lm_steer.util.progress import say
 
 # Compiling a model's step takes about a minute, which half the time of so many tokens makes up for.
 TOKENS_WORTH_COMPILING = 3_000_000

@@ -8,7 +8,7 @@ and not run. What is in neither list was not looked at.
 
 from dataclasses import dataclass
 
-from lm_steer.errors import LMSteerError
+from lm_steer.util.errors import LMSteerError
 
 
 @dataclass(frozen=True)

@@ -20,13 +20,13 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from lm_steer.attach import check_fit, output_head
 from lm_steer.engines import check_engine
-from lm_steer.errors import LMSteerError
-from lm_steer.files import read_json, replacing, write_json
 from lm_steer.fold import check_linear, fold
 from lm_steer.models import LoadedModel, load_model, pretrained
-from lm_steer.outputs import EXPORT
-from lm_steer.progress import say
 from lm_steer.steer import Steer
+from lm_steer.util.errors import LMSteerError
+from lm_steer.util.files import read_json, replacing, write_json
+from lm_steer.util.outputs import EXPORT
+from lm_steer.util.progress import say
 
 FORMS = ("checkpoint", "adapter")
 RECORD = "lm_steer_export.json"

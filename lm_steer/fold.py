@@ -14,8 +14,8 @@ import torch
 from torch import nn
 
 from lm_steer.attach import check_fit, detach, output_head
-from lm_steer.errors import LMSteerError
 from lm_steer.steer import Steer
+from lm_steer.util.errors import LMSteerError
 
 
 @torch.no_grad()

@@ -21,10 +21,10 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from lm_steer.attach import output_head
-from lm_steer.database import is_damage, open_database, remove_database, transaction
-from lm_steer.digest import module_digest
 from lm_steer.models import LoadedModel
-from lm_steer.progress import Progress, say
+from lm_steer.util.code_digest import module_digest
+from lm_steer.util.database import is_damage, open_database, remove_database, transaction
+from lm_steer.util.progress import Progress, say
 
 # Tokens of a block, and the multiple that texts are padded to.
 TOKENS = {"cpu": 512, "cuda": 16384}

@@ -12,14 +12,14 @@ from pathlib import Path
 
 from lm_steer.analyse.lora import adapted, is_adapter
 from lm_steer.attach import attach
-from lm_steer.errors import LMSteerError
-from lm_steer.files import read_jsonl, sha256_of, write_jsonl
 from lm_steer.generate import Sampling, generate, parts_folder
 from lm_steer.models import LoadedModel
-from lm_steer.options import A_STEER_VALUE, check
 from lm_steer.shards import WHOLE, Shard
 from lm_steer.steer import FILES, Steer, compose, located
 from lm_steer.texts import read_prompts
+from lm_steer.util.errors import LMSteerError
+from lm_steer.util.files import read_jsonl, sha256_of, write_jsonl
+from lm_steer.util.options import A_STEER_VALUE, check
 
 FORM = (
     "a job is OUT|PROMPTS|STEER, or OUT|PROMPTS|STEER|SAMPLING, or OUT|PROMPTS|STEER|SAMPLING|PREFIX: STEER is "

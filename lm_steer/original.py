@@ -13,9 +13,9 @@ from typing import Any
 
 import torch
 
-from lm_steer.errors import LMSteerError
-from lm_steer.files import reading
 from lm_steer.steer import Steer, is_finite
+from lm_steer.util.errors import LMSteerError
+from lm_steer.util.files import reading
 
 NAMES = {
     "multiply": {"A": "projector2", "B": "projector1"},

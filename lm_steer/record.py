@@ -17,12 +17,12 @@ from typing import Any
 
 import pandas as pd
 
-from lm_steer.errors import LMSteerError
-from lm_steer.files import fitting, replacing, sha256_of, write_json
-from lm_steer.formats import read_benchmark, read_record
 from lm_steer.report.measures import STUDY
 from lm_steer.report.provenance import git_revision, packages_used
 from lm_steer.study import Study
+from lm_steer.util.errors import LMSteerError
+from lm_steer.util.files import fitting, replacing, sha256_of, write_json
+from lm_steer.util.formats import read_benchmark, read_record
 
 # Of a benchmark file of Snakemake's: seconds, and memory in MB.
 MEASURED = {"s": "seconds", "max_rss": "peak_memory_mb", "cpu_time": "cpu_seconds"}

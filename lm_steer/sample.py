@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lm_steer.options import NewTokens, Samples, Seed, TopK, TopP, check_fields
+from lm_steer.util.options import NewTokens, Samples, Seed, TopK, TopP, check_fields
 
 FEWEST = 16
 NEVER = 1e-12

@@ -15,7 +15,7 @@ from typing import Any
 from jsonschema import Draft202012Validator, ValidationError, validators
 from pydantic import TypeAdapter
 
-from lm_steer import options
+from lm_steer.util import options
 
 Schema = dict[str, Any]
 READERS = {"integer": int, "number": float, "boolean": {"true": True, "false": False}.__getitem__}

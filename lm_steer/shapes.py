@@ -18,8 +18,8 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from lm_steer.errors import LMSteerError
 from lm_steer.models import LoadedModel, dtype_of
+from lm_steer.util.errors import LMSteerError
 
 
 def _gpt2(width: int, layers: int, heads: int) -> PretrainedConfig:

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lm_steer.errors import LMSteerError
-from lm_steer.files import read_jsonl, reading, replacing
-from lm_steer.options import MOST_SHARDS
+from lm_steer.util.errors import LMSteerError
+from lm_steer.util.files import read_jsonl, reading, replacing
+from lm_steer.util.options import MOST_SHARDS
 
 
 @dataclass(frozen=True)

@@ -25,11 +25,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from lm_steer.errors import LMSteerError
-from lm_steer.files import fitting, parse_json, read_json, replacing
-from lm_steer.formats import read_tensors
-from lm_steer.options import is_whole
-from lm_steer.outputs import STEER, writable
+from lm_steer.util.errors import LMSteerError
+from lm_steer.util.files import fitting, parse_json, read_json, replacing
+from lm_steer.util.formats import read_tensors
+from lm_steer.util.options import is_whole
+from lm_steer.util.outputs import STEER, writable
 
 if TYPE_CHECKING:
     from lm_steer.attach import Handle

@@ -12,8 +12,8 @@ from typing import Any
 
 import yaml
 
-from lm_steer.errors import LMSteerError
-from lm_steer.files import parse_json, read_text
+from lm_steer.util.errors import LMSteerError
+from lm_steer.util.files import parse_json, read_text
 
 TAG = "tag:yaml.org,2002:"
 # Octal, or to the base of 60.

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from lm_steer.errors import LMSteerError
-from lm_steer.files import read_jsonl, replacing
-from lm_steer.formats import read_csv, read_parquet, require_columns
-from lm_steer.options import MOST
-from lm_steer.outputs import DATA
+from lm_steer.util.errors import LMSteerError
+from lm_steer.util.files import read_jsonl, replacing
+from lm_steer.util.formats import read_csv, read_parquet, require_columns
+from lm_steer.util.options import MOST
+from lm_steer.util.outputs import DATA
 
 if TYPE_CHECKING:
     from torch import Tensor

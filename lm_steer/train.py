@@ -19,17 +19,17 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from lm_steer import options
-from lm_steer.digest import code_digest
-from lm_steer.errors import LMSteerError
-from lm_steer.files import fingerprint, replacing, write_jsonl
-from lm_steer.formats import read_tensors
 from lm_steer.hidden import DrawnStates, HiddenMemo, Packed, head_inputs
 from lm_steer.loss import Head, head_cross_entropy, head_of
 from lm_steer.models import LoadedModel, texts_of
-from lm_steer.progress import Progress, say
 from lm_steer.steer import Steer, is_finite
 from lm_steer.texts import drawn
+from lm_steer.util import options
+from lm_steer.util.code_digest import code_digest
+from lm_steer.util.errors import LMSteerError
+from lm_steer.util.files import fingerprint, replacing, write_jsonl
+from lm_steer.util.formats import read_tensors
+from lm_steer.util.progress import Progress, say
 
 CORPUS = "corpus"
 DEV_TEXTS = 64

@@ -15,7 +15,7 @@ from pathlib import Path
 import tiny
 from miniature import make_model_folder, sentences
 
-from lm_steer.files import write_jsonl
+from lm_steer.util.files import write_jsonl
 
 COMMAND = str(Path(sys.executable).parent / "lm-steer")
 # Each command with what it makes; the later ones read what the earlier ones have made.
@@ -49,7 +49,7 @@ CHANGES = ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "sqlite3.connect")
 def _work(folder: Path, command: list[str], moment: int, seen: Synchronized) -> None:
     """Run `lm-steer`, counting changes in its folder and units of work done; at `moment` of them it kills itself."""
     from lm_steer.cli import main
-    from lm_steer.progress import Progress
+    from lm_steer.util.progress import Progress
 
     def count() -> None:
         seen.value += 1

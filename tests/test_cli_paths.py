@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import tiny
 import typer
-from test_outputs import make_folder, state
+from folders import make_folder, state
 
 from lm_steer.cli import app, main
 from lm_steer.models import obtain

@@ -7,9 +7,9 @@ import yaml
 from miniature import make_model_folder, make_project
 from running import ROOT
 
-from lm_steer.files import read_json, sha256_of
 from lm_steer.record import benchmark_table, write_record
 from lm_steer.study import resolved
+from lm_steer.util.files import read_json, sha256_of
 
 HEADER = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
 

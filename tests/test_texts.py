@@ -6,7 +6,6 @@ import pandas as pd
 import pytest
 
 from lm_steer import LMSteerError
-from lm_steer.files import write_jsonl
 from lm_steer.texts import (
     SPLITS,
     checked_texts,
@@ -20,6 +19,7 @@ from lm_steer.texts import (
     text_key,
     write_splits,
 )
+from lm_steer.util.files import write_jsonl
 
 
 def frame(texts: list[str], labels: list | None = None) -> pd.DataFrame:

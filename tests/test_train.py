@@ -12,8 +12,8 @@ import torch
 
 from lm_steer import LMSteerError, Steer
 from lm_steer.attach import attach
-from lm_steer.progress import Progress
 from lm_steer.train import LabelledTexts, Recipe, about, save, train
+from lm_steer.util.progress import Progress
 
 GOOD = ["The movie was a joy to watch.", "A warm and funny story.", "The family will love the music.", "A joy!"]
 BAD = ["The film is dull and slow.", "What a waste of time.", "The plot makes no sense.", "Far too long."]
@@ -261,7 +261,7 @@ from pathlib import Path
 import torch
 torch.set_num_threads(1)
 from lm_steer.models import load_model
-from lm_steer.progress import Progress
+from lm_steer.util.progress import Progress
 import test_train
 root, model, step = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 advance = Progress.advance

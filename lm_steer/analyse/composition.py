@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 import torch
 
-from lm_steer.errors import LMSteerError
 from lm_steer.steer import Steer, compose
+from lm_steer.util.errors import LMSteerError
 
 
 def exactness(steers: Mapping[str, Steer], values: Mapping[str, Mapping[str, float]]) -> float:

@@ -19,14 +19,14 @@ import pandas as pd
 import torch
 
 from lm_steer.attach import attach
-from lm_steer.errors import LMSteerError
-from lm_steer.files import replacing
 from lm_steer.fold import fold
-from lm_steer.formats import read_benchmark
 from lm_steer.generate import Sampling, generate
 from lm_steer.models import LoadedModel
-from lm_steer.progress import Progress
 from lm_steer.steer import Steer
+from lm_steer.util.errors import LMSteerError
+from lm_steer.util.files import replacing
+from lm_steer.util.formats import read_benchmark
+from lm_steer.util.progress import Progress
 
 ROUNDS = 5
 PROMPTS = [f"{start} {middle}" for start in ("The film", "She said", "We think", "A day") for middle in ("is", "and")]

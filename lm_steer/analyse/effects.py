@@ -24,13 +24,13 @@ import pandas as pd
 
 from lm_steer import metrics
 from lm_steer.analyse.composition import exactness
-from lm_steer.errors import LMSteerError
-from lm_steer.files import fitting, parse_json, replacing
 from lm_steer.metrics import Array, Estimate, Metric
 from lm_steer.report.published import judged, published
 from lm_steer.report.tables import SPEC, Reader
 from lm_steer.steer import Steer
-from lm_steer.words import number
+from lm_steer.util.errors import LMSteerError
+from lm_steer.util.files import fitting, parse_json, replacing
+from lm_steer.util.words import number
 
 SHOWN = ("avg_max_toxicity", "toxicity_probability", "positivity", "perplexity")
 COLUMNS = ["model", "figure", "metric", "point", "value", "low", "high"]

@@ -16,10 +16,10 @@ from pathlib import Path
 import pandas as pd
 
 from lm_steer.analyse.grid import grid_nll
-from lm_steer.errors import LMSteerError
-from lm_steer.files import numbered_jsonl, replacing
 from lm_steer.models import LoadedModel
 from lm_steer.steer import Steer
+from lm_steer.util.errors import LMSteerError
+from lm_steer.util.files import numbered_jsonl, replacing
 
 # So that two touching spans never replace one by the rounding of a sum.
 ROUNDING = 1e-9

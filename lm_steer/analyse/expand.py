@@ -10,7 +10,7 @@ import copy
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from lm_steer.words import number
+from lm_steer.util.words import number
 
 Block = dict[str, Any]
 UNSTEERED = "Unsteered"

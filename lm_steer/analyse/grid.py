@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 
 from lm_steer.attach import check_fit
-from lm_steer.errors import LMSteerError
 from lm_steer.hidden import HiddenMemo
 from lm_steer.loss import CHUNK_BYTES, Head, head_of
 from lm_steer.models import LoadedModel, texts_of
-from lm_steer.options import check_kind
 from lm_steer.steer import Steer
+from lm_steer.util.errors import LMSteerError
+from lm_steer.util.options import check_kind
 
 
 @torch.no_grad()

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import torch
 
-from lm_steer.errors import LMSteerError
-from lm_steer.files import read_json, reading, replacing
-from lm_steer.formats import read_tensors
 from lm_steer.models import LoadedModel
-from lm_steer.outputs import ADAPTER
-from lm_steer.progress import Progress
 from lm_steer.texts import drawn
+from lm_steer.util.errors import LMSteerError
+from lm_steer.util.files import read_json, reading, replacing
+from lm_steer.util.formats import read_tensors
+from lm_steer.util.outputs import ADAPTER
+from lm_steer.util.progress import Progress
 
 TARGETS = "all-linear"
 

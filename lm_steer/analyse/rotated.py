@@ -13,7 +13,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
-from lm_steer.errors import LMSteerError
+from lm_steer.util.errors import LMSteerError
 
 
 @torch.no_grad()

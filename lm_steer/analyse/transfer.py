@@ -20,10 +20,10 @@ from torch import Tensor
 
 from lm_steer.analyse.vocabulary import token_bytes
 from lm_steer.attach import check_fit, output_head
-from lm_steer.errors import LMSteerError
 from lm_steer.models import LoadedModel
-from lm_steer.options import check_kind
 from lm_steer.steer import Steer
+from lm_steer.util.errors import LMSteerError
+from lm_steer.util.options import check_kind
 
 METHODS = ("least-squares", "as-published", "inverse")
 ANCHORS = 4000

@@ -10,7 +10,7 @@ import re
 
 from transformers import PreTrainedTokenizerBase
 
-from lm_steer.errors import LMSteerError
+from lm_steer.util.errors import LMSteerError
 
 BYTE = re.compile(r"<0x([0-9A-F]{2})>")
 

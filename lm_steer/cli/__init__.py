@@ -13,8 +13,8 @@ try:
     from lm_steer.cli import analyses, bench, data, demo, leaving, record, report, scores, steers, store, texts
     from lm_steer.cli.app import app
     from lm_steer.cli.heap import keep_freed_memory
-    from lm_steer.errors import LMSteerError
-    from lm_steer.files import is_full, is_memory
+    from lm_steer.util.errors import LMSteerError
+    from lm_steer.util.files import is_full, is_memory
 except KeyboardInterrupt:
     print("interrupted", file=sys.stderr)
     sys.exit(130)

@@ -5,11 +5,11 @@ from typing import Annotated, Literal
 
 import typer
 
-from lm_steer import options
 from lm_steer.cli.app import CACHE, OUTPUT, Cache, Commands, Dtype, Model, Output, app
 from lm_steer.cli.paths import STUDIED, Input, Reads, Writes, below, made_from
-from lm_steer.lease import leased_device
-from lm_steer.outputs import ADAPTER, STEER
+from lm_steer.util import options
+from lm_steer.util.gpu_lease import leased_device
+from lm_steer.util.outputs import ADAPTER, STEER
 
 analyse = Commands(no_args_is_help=True, help="Analyses of steers: transfer, directions, evidence, effects, cost.")
 app.add_typer(analyse, name="analyse")
@@ -34,9 +34,9 @@ def analyse_transfer(
     lm-steer analyse transfer --steer my-steer --source gpt2-large --target gpt2 -o carried
     """
     from lm_steer.analyse.transfer import transfer
-    from lm_steer.files import write_jsonl
     from lm_steer.models import load_model
     from lm_steer.steer import Steer
+    from lm_steer.util.files import write_jsonl
 
     models = (load_model(folder, device="cpu") for folder in (source, target))
     carried = transfer(Steer.from_pretrained(steer), *models, method, anchors=anchors, seed=seed)
@@ -122,10 +122,10 @@ def analyse_evidence(
     from lm_steer.analyse.evidence import evidence, read_marked, write_evidence
     from lm_steer.analyse.evidence import reading as read_style
     from lm_steer.analyse.grid import text_memo
-    from lm_steer.errors import LMSteerError
     from lm_steer.jobs import parse_values
     from lm_steer.models import folder_of, load_model
     from lm_steer.steer import Steer
+    from lm_steer.util.errors import LMSteerError
 
     if bool(text) == bool(path):
         raise LMSteerError("give either --text or --path")
@@ -156,7 +156,7 @@ def analyse_effects(
     lm-steer analyse effects --spec spec.json -o results/analyses/moods.csv
     """
     from lm_steer.analyse.effects import write_effects
-    from lm_steer.files import read_text
+    from lm_steer.util.files import read_text
 
     with made_from(spec):
         write_effects(read_text(spec), results, output)

@@ -9,7 +9,7 @@ import typer
 
 from lm_steer import __version__
 from lm_steer.cli.paths import Input, Reads, Writes, below, check_paths
-from lm_steer.options import check
+from lm_steer.util.options import check
 
 
 class Commands(typer.Typer):

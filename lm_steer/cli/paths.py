@@ -12,9 +12,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
-from lm_steer.errors import LMSteerError
-from lm_steer.files import is_memory, read_json
-from lm_steer.outputs import Kind, writable
+from lm_steer.util.errors import LMSteerError
+from lm_steer.util.files import is_memory, read_json
+from lm_steer.util.outputs import Kind, writable
 
 Find = Callable[[Any], Iterable[str | Path]]
 

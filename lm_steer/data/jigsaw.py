@@ -23,8 +23,8 @@ import pandas as pd
 from lm_steer.data.comments import comments
 from lm_steer.data.hub import hub_file
 from lm_steer.data.kaggle import kaggle_file
-from lm_steer.errors import LMSteerError
 from lm_steer.texts import SPLITS, plain
+from lm_steer.util.errors import LMSteerError
 
 COMPETITION = "jigsaw-unintended-bias-in-toxicity-classification"
 REPO = "google/civil_comments"

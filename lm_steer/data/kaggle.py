@@ -15,8 +15,8 @@ import zipfile
 from pathlib import Path
 
 from lm_steer.data.download import Interrupted, Refused, alone, downloads, patiently
-from lm_steer.errors import LMSteerError
-from lm_steer.progress import SECONDS_BETWEEN_LINES, say
+from lm_steer.util.errors import LMSteerError
+from lm_steer.util.progress import SECONDS_BETWEEN_LINES, say
 
 LOGINS = ("KAGGLE_API_TOKEN", "KAGGLE_USERNAME", "KAGGLE_KEY")
 # The client's words, and what they mean to do. Kaggle's own message stands for the status where it sends one.

@@ -16,7 +16,7 @@ from pathlib import Path
 import requests
 
 from lm_steer.data.download import fetched
-from lm_steer.errors import LMSteerError
+from lm_steer.util.errors import LMSteerError
 
 
 @dataclass(frozen=True)

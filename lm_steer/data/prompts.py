@@ -15,9 +15,9 @@ import pandas as pd
 from lm_steer.data.download import fetched
 from lm_steer.data.hub import hub_file
 from lm_steer.data.packages import read
-from lm_steer.errors import LMSteerError
-from lm_steer.files import read_jsonl
 from lm_steer.texts import prompt_rows, read_prompts, read_texts, text_key
+from lm_steer.util.errors import LMSteerError
+from lm_steer.util.files import read_jsonl
 
 KINDS = ("flirtation", "identity_attack", "insult", "profanity", "severe_toxicity", "sexually_explicit", "threat")
 # The original code's repository, at its last commit: each set of prompts is one file there.

@@ -9,9 +9,9 @@ from pathlib import Path
 import pandas as pd
 
 from lm_steer.data.hub import hub_file
-from lm_steer.errors import LMSteerError
-from lm_steer.files import read_jsonl
 from lm_steer.texts import SPLITS, checked_texts
+from lm_steer.util.errors import LMSteerError
+from lm_steer.util.files import read_jsonl
 
 REPO = "SetFit/sst5"
 REVISION = "e51bdcd8cd3a30da231967c1a249ba59361279a3"

@@ -6,12 +6,12 @@ agreements(study, results)              # what agreement.html shows; nothing whe
 from pathlib import Path
 from typing import Any
 
-from lm_steer.errors import LMSteerError
-from lm_steer.formats import read_csv, read_parquet
 from lm_steer.report.figures import scatter
 from lm_steer.report.layout import downloads, plain_latex
 from lm_steer.report.measures import number
 from lm_steer.study import Study
+from lm_steer.util.errors import LMSteerError
+from lm_steer.util.formats import read_csv, read_parquet
 
 POINTS = 800
 HEADINGS = {

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lm_steer.formats import harmless
 from lm_steer.report.figures import printable
 from lm_steer.report.findings import is_weak
 from lm_steer.report.measures import MEASURES, VARIANTS, Cell, measure, number
 from lm_steer.report.records import record_id, scorer_of
 from lm_steer.study import Study
+from lm_steer.util.formats import harmless
 
 SPECIAL = {char: f"\\{char}" for char in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lm_steer.errors import LMSteerError
-from lm_steer.files import fitting, parse_json, read_json, sha256_of
-from lm_steer.formats import read_csv, require_rows
-from lm_steer.progress import say
+from lm_steer.util.errors import LMSteerError
+from lm_steer.util.files import fitting, parse_json, read_json, sha256_of
+from lm_steer.util.formats import read_csv, require_rows
+from lm_steer.util.progress import say
 
 Cell = dict[str, Any]
 

@@ -15,8 +15,6 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from lm_steer.errors import LMSteerError
-from lm_steer.files import replacing
 from lm_steer.report import measures
 from lm_steer.report.agreement import agreements
 from lm_steer.report.analyses import analyses, seed_spreads, without_analyses
@@ -28,6 +26,8 @@ from lm_steer.report.layout import laid_out
 from lm_steer.report.provenance import provenance, weak_steers
 from lm_steer.report.records import missing, records
 from lm_steer.report.samples import DIAL_TEXTS, SAMPLE_PROMPTS, dials, side_by_side
+from lm_steer.util.errors import LMSteerError
+from lm_steer.util.files import replacing
 
 TEMPLATES = Path(__file__).parent / "templates"
 

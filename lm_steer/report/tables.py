@@ -13,13 +13,13 @@ import numpy as np
 import pandas as pd
 
 from lm_steer import metrics
-from lm_steer.errors import LMSteerError
-from lm_steer.files import fitting, parse_json, replacing
-from lm_steer.formats import read_parquet
-from lm_steer.progress import Progress
 from lm_steer.report.published import beside
 from lm_steer.score.kinds import measure_of
 from lm_steer.texts import read_generations
+from lm_steer.util.errors import LMSteerError
+from lm_steer.util.files import fitting, parse_json, replacing
+from lm_steer.util.formats import read_parquet
+from lm_steer.util.progress import Progress
 
 METRICS: dict[str, dict[str, metrics.Metric]] = {
     "toxicity": {"avg_max_toxicity": metrics.average_maximum, "toxicity_probability": metrics.probability},

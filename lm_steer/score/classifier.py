@@ -14,13 +14,13 @@ from pathlib import Path
 
 import torch
 
-from lm_steer.errors import LMSteerError
-from lm_steer.formats import read_record
 from lm_steer.hidden import blocks_of, round_up
 from lm_steer.models import LoadedModel, load_classifier
-from lm_steer.progress import say
 from lm_steer.score.kinds import ACTIVATIONS, ATTRIBUTES, PRESETS
 from lm_steer.score.store import Scorer, continuation, whole
+from lm_steer.util.errors import LMSteerError
+from lm_steer.util.formats import read_record
+from lm_steer.util.progress import say
 
 TOKENS = {"cpu": 2048, "cuda": 32768}
 FUNCTIONS = {"softmax": partial(torch.softmax, dim=-1), "sigmoid": torch.sigmoid, "none": lambda logits: logits}

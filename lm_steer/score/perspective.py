@@ -22,9 +22,9 @@ from googleapiclient.errors import Error, HttpError
 from httplib2 import HttpLib2Error
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential
 
-from lm_steer.errors import LMSteerError
-from lm_steer.progress import say
 from lm_steer.score.store import AGAIN, Item, Scorer, continuation
+from lm_steer.util.errors import LMSteerError
+from lm_steer.util.progress import say
 
 ATTRIBUTE = "TOXICITY"
 PARTS = ("summary", "span")

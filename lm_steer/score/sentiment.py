@@ -16,13 +16,13 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from lm_steer.data.packages import PACKAGES, read
-from lm_steer.errors import LMSteerError
-from lm_steer.files import fingerprint, read_json, read_text, replacing, sha256_of, write_json
-from lm_steer.formats import read_tensors
-from lm_steer.outputs import JUDGE
-from lm_steer.progress import say, working
 from lm_steer.score.store import Item, Scorer, whole
 from lm_steer.texts import plain, read_prompts, read_texts
+from lm_steer.util.errors import LMSteerError
+from lm_steer.util.files import fingerprint, read_json, read_text, replacing, sha256_of, write_json
+from lm_steer.util.formats import read_tensors
+from lm_steer.util.outputs import JUDGE
+from lm_steer.util.progress import say, working
 
 TOKENS = r"\b\w[\w']*\b"
 CLEAR = 0.125

@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lm_steer.database import is_damage, open_database, transaction
-from lm_steer.errors import LMSteerError
-from lm_steer.progress import Progress
+from lm_steer.util.database import is_damage, open_database, transaction
+from lm_steer.util.errors import LMSteerError
+from lm_steer.util.progress import Progress
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS scores (

@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 
 from lm_steer import LMSteerError, metrics
 from lm_steer.analyse.agreement import figures, read_scored, write_agreement
-from lm_steer.files import write_jsonl
+from lm_steer.util.files import write_jsonl
 
 RUDE = [" you stupid idiot", " I hate you, fool", " what a lovely day", " the film is long", " go away, you idiot"]
 PERSPECTIVE = [0.95, 0.8, 0.02, 0.1, None]

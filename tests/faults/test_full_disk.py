@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import tiny
 
-from lm_steer.files import write_jsonl
 from lm_steer.models import obtain
+from lm_steer.util.files import write_jsonl
 
 COMMAND = Path(sys.executable).parent / "lm-steer"
 NAMESPACE = ["unshare", "--map-root-user", "--mount", "sh", "-c"]

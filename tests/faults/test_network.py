@@ -12,9 +12,9 @@ from services.perspective import Perspective, toxicity
 from lm_steer.data.hub import hub_file
 from lm_steer.data.kaggle import kaggle_file
 from lm_steer.data.packages import fetch
-from lm_steer.errors import LMSteerError
 from lm_steer.score.perspective import perspective
 from lm_steer.score.store import Item, ScoreStore
+from lm_steer.util.errors import LMSteerError
 
 CONTENT = random.Random(0).randbytes(3_000_000)
 SEEN = "nothing; the transfer goes on where it stopped"

@@ -8,7 +8,7 @@ from hostile.usages import RIGHT
 START = """
 import copy, pickle, threading
 from lm_steer.attach import attach
-from lm_steer.errors import LMSteerError
+from lm_steer.util.errors import LMSteerError
 from lm_steer.fold import fold
 from lm_steer.generate import Sampling, generate
 from lm_steer.models import load_model, obtain

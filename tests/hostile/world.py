@@ -19,10 +19,10 @@ from running import ROOT
 from safetensors.numpy import save_file as save_arrays
 
 from lm_steer.cli import main
-from lm_steer.files import write_json, write_jsonl
 from lm_steer.models import obtain
 from lm_steer.report.tables import generation_file
 from lm_steer.study import resolved
+from lm_steer.util.files import write_json, write_jsonl
 
 __all__ = [
     "CONFIG",

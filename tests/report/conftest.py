@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from lm_steer import metrics
-from lm_steer.files import write_json, write_jsonl
 from lm_steer.report.tables import generation_file, write_table
 from lm_steer.study import resolved
+from lm_steer.util.files import write_json, write_jsonl
 
 SCHEMA = Path(__file__).parents[2] / "workflow/schemas/config.schema.yaml"
 PROMPTS = [f"Prompt {number} <b>of</b> {{{{ 7 * 7 }}}}" for number in range(8)]

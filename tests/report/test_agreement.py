@@ -5,9 +5,9 @@ import json
 import pytest
 
 from lm_steer.analyse.agreement import write_agreement
-from lm_steer.files import write_jsonl
 from lm_steer.report.agreement import agreements
 from lm_steer.report.page import write_page
+from lm_steer.util.files import write_jsonl
 
 TEXTS = {
     " you are a stupid idiot": 0.95,

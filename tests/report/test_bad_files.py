@@ -7,8 +7,6 @@ import pandas as pd
 import pytest
 
 from lm_steer import LMSteerError
-from lm_steer.files import sha256_of, write_json
-from lm_steer.formats import harmless
 from lm_steer.record import write_record
 from lm_steer.report.compare import compare
 from lm_steer.report.drawn import write_figures
@@ -16,6 +14,8 @@ from lm_steer.report.layout import plain_latex
 from lm_steer.report.measures import read_cells, read_study
 from lm_steer.report.page import write_page
 from lm_steer.report.tables import write_table
+from lm_steer.util.files import sha256_of, write_json
+from lm_steer.util.formats import harmless
 
 
 @pytest.fixture(scope="module")

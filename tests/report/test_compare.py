@@ -5,9 +5,9 @@ import shutil
 import pandas as pd
 import pytest
 
-from lm_steer.errors import LMSteerError
-from lm_steer.files import write_json
 from lm_steer.report.compare import UNTOLD, compare, told
+from lm_steer.util.errors import LMSteerError
+from lm_steer.util.files import write_json
 
 
 @pytest.fixture

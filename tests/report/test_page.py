@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from lm_steer.errors import LMSteerError
 from lm_steer.report import measures
 from lm_steer.report.findings import steer_label
 from lm_steer.report.page import write_page
 from lm_steer.report.tables import METRICS, generation_file
+from lm_steer.util.errors import LMSteerError
 
 VOID = {"meta", "link", "br", "colgroup"}
 

@@ -5,9 +5,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lm_steer.errors import LMSteerError
-from lm_steer.files import write_jsonl
 from lm_steer.report.tables import generation_file, write_table
+from lm_steer.util.errors import LMSteerError
+from lm_steer.util.files import write_jsonl
 
 TEXTS = {
     "plain": [["a b", "a b"], ["c d", "e f"]],

@@ -3,10 +3,10 @@ import json
 import pytest
 
 from lm_steer import LMSteerError
-from lm_steer.files import read_jsonl, write_jsonl
 from lm_steer.score.exchange import export_scores, import_scores
 from lm_steer.score.run import score_files
 from lm_steer.score.store import Item, Scorer, ScoreStore, continuation, exact_key, whole
+from lm_steer.util.files import read_jsonl, write_jsonl
 
 ITEMS = [Item("He said", text) for text in (" é fool", "", " fine")]
 LINE = {

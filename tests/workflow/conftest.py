@@ -12,8 +12,8 @@ from miniature import make_model_folder, make_project
 from running import ROOT, run_snakemake
 from services.forked import forked_commands
 
-from lm_steer.errors import LMSteerError
 from lm_steer.study import resolved
+from lm_steer.util.errors import LMSteerError
 
 SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
 

@@ -3,7 +3,7 @@ import json
 from pathlib import Path
 
 from lm_steer.analyse.expand import EFFECT_KINDS
-from lm_steer.outputs import STDIN
+from lm_steer.util.outputs import STDIN
 
 
 def transfer_of(wildcards):

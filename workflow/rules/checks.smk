@@ -11,8 +11,9 @@ import sys
 import psutil
 from snakemake import cli
 
-from lm_steer.lease import devices
-from lm_steer.site import cancel_jobs_of, is_local, line_of, nodes_elsewhere, partitions, wanted
+from lm_steer.util.gpu_lease import devices
+from lm_steer.util.slurm import cancel_jobs_of, line_of, nodes_elsewhere, partitions, wanted
+from lm_steer.util.machine import is_local
 from lm_steer.study import near
 
 # The name of a partition; what is no name is an expression, of which nothing is known before the job.

@@ -4,8 +4,8 @@ from pathlib import Path
 import yaml
 from snakemake.exceptions import WorkflowError
 
-from lm_steer.digest import code_digest
-from lm_steer.errors import LMSteerError
+from lm_steer.util.code_digest import code_digest
+from lm_steer.util.errors import LMSteerError
 from lm_steer.score.kinds import BY_MODEL
 from lm_steer.study import models_used, resolved
 

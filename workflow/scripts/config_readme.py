@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-from lm_steer.options import MOST
 from lm_steer.schema import complete
+from lm_steer.util.options import MOST
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"

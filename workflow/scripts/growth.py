@@ -10,14 +10,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lm_steer.bench import DIMENSIONS, Load, texts
-from lm_steer.files import replacing
 from lm_steer.generate import generate
 from lm_steer.measure import Cost, measure
 from lm_steer.models import LoadedModel
-from lm_steer.progress import say
 from lm_steer.sample import Sampling
 from lm_steer.shapes import random_model
 from lm_steer.train import LabelledTexts, Recipe, train
+from lm_steer.util.files import replacing
+from lm_steer.util.progress import say
 
 SHAPE = "pythia-70m"
 LOAD = Load(

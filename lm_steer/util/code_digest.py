@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-PACKAGE = Path(__file__).parent
+PACKAGE = Path(__file__).parents[1]
 # The relative path of a file or folder, `templates/page.css`.
 NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*")
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lm_steer.outputs import writable
-from lm_steer.site import is_local
+from lm_steer.util.machine import is_local
+from lm_steer.util.outputs import writable
 
 # Seconds that a job waits for another one's write.
 PATIENCE = 60

@@ -19,8 +19,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from lm_steer.errors import LMSteerError
-from lm_steer.outputs import STDOUT, Kind, leftovers, temporary_of, writable
+from lm_steer.util.errors import LMSteerError
+from lm_steer.util.outputs import STDOUT, Kind, leftovers, temporary_of, writable
 
 # What a person calls the types of JSON.
 KINDS = {dict: "a mapping", list: "a list", str: "text", int: "a whole number", int | float: "a number"}
@@ -30,7 +30,7 @@ KINDS = {dict: "a mapping", list: "a list", str: "text", int: "a whole number", 
 def replacing(path: str | Path, kind: Kind | None = None) -> Iterator[Path]:
     """Yield a temporary path beside a file, or a folder of a kind, that takes its place if the block succeeds.
 
-    Raises LMSteerError, before anything is changed, where `path` may not be written (see `lm_steer.outputs`).
+    Raises LMSteerError, before anything is changed, where `path` may not be written (see `lm_steer.util.outputs`).
     """
     target = writable(path, kind)
     if str(target) in STDOUT:

@@ -8,11 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from folders import make_folder, state
 
 from lm_steer import LMSteerError
-from lm_steer.files import replacing, write_json
-from lm_steer.outputs import ADAPTER, DATA, EXPORT, FIGURES, GROUND, JUDGE, MODEL, STEER, temporary_of, writable
 from lm_steer.report import figures
+from lm_steer.util.files import replacing, write_json
+from lm_steer.util.outputs import ADAPTER, DATA, EXPORT, FIGURES, GROUND, JUDGE, MODEL, STEER, temporary_of, writable
 
 KINDS = {"MODEL": MODEL, "EXPORT": EXPORT, "STEER": STEER, "ADAPTER": ADAPTER, "DATA": DATA, "JUDGE": JUDGE}
 KINDS |= {"FIGURES": FIGURES, "a file": None}
@@ -26,21 +27,6 @@ def place(tmp_path, monkeypatch) -> Path:
     for name in ("notes.txt", "docs/notes.txt"):
         Path(name).write_text("mine")
     return tmp_path
-
-
-def state(folder: Path) -> dict[str, object]:
-    found = {}
-    for path in sorted(folder.rglob("*")):
-        is_plain = path.is_file() and not path.is_symlink()
-        found[str(path.relative_to(folder))] = path.read_bytes() if is_plain else path.lstat().st_mode
-    return found
-
-
-def make_folder(name: str, *files: str, content: str = "{}") -> Path:
-    for file in files:
-        Path(name, file).parent.mkdir(parents=True, exist_ok=True)
-        Path(name, file).write_text(content)
-    return Path(name)
 
 
 def write(path: object, kind: tuple[str, ...] | None) -> None:
@@ -209,7 +195,7 @@ def test_standard_output_is_written_as_it_is(capfdbinary):
 
 KILLED = """
 import os, signal
-from lm_steer.files import replacing
+from lm_steer.util.files import replacing
 with replacing("out.jsonl") as temporary:
     temporary.write_text("half")
     os.kill(os.getpid(), signal.SIGKILL)

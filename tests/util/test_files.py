@@ -5,8 +5,8 @@ import torch
 from safetensors.torch import save_file
 
 from lm_steer import LMSteerError
-from lm_steer.files import fingerprint, read_json, read_jsonl, read_text, replacing, require_space, write_jsonl
-from lm_steer.outputs import JUDGE
+from lm_steer.util.files import fingerprint, read_json, read_jsonl, read_text, replacing, require_space, write_jsonl
+from lm_steer.util.outputs import JUDGE
 
 
 class Broken(Exception):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lm_steer import digest
+from lm_steer.util import code_digest as digest
 
 PACKAGE = digest.PACKAGE
 
@@ -44,7 +44,7 @@ def changed(before: dict[str, str]) -> set[str]:
         ("train.py", {"train"}),
         ("generate.py", {"generate"}),
         ("metrics.py", {"page", "table"}),
-        ("files.py", set(COMMANDS)),
+        ("util/files.py", set(COMMANDS)),
         # What a steer offers besides, and what is there for type checkers alone, changes no steer.
         ("analyse/evidence.py", set()),
         ("card.py", set()),

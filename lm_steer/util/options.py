@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Annotated, Any
 
-from lm_steer.errors import LMSteerError
+from lm_steer.util.errors import LMSteerError
 
 # No size or index of a tensor overflows below it.
 MOST = 10**9

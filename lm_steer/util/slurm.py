@@ -12,10 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lm_steer.files import read_text
-
-# File systems of one machine; what other machines see as well is nfs, lustre, gpfs, beegfs, ceph and the like.
-LOCAL = {"tmpfs", "ramfs", "overlay", "ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "vfat"}
+from lm_steer.util.files import read_text
 
 QUEUED = "PENDING,CONFIGURING,RUNNING,COMPLETING"
 
@@ -47,19 +44,6 @@ def partitions() -> dict[str, Partition]:
         for model, count in _gpus(gres).items():
             partition.gpus[model] = max(count, partition.gpus.get(model, 0))
     return found
-
-
-def is_local(folder: str | Path) -> bool:
-    """Whether a folder lies on a file system of this machine alone, by its kind."""
-    here, mounts = Path(folder).resolve(), Path("/proc/self/mountinfo")
-    if not mounts.exists():
-        return True
-    kinds = {}
-    for line in mounts.read_text(encoding="utf-8").splitlines():
-        before, after = line.split(" - ", 1)
-        kinds[Path(before.split()[4].encode().decode("unicode_escape"))] = after.split()[0]
-    holder = next(path for path in [here, *here.parents] if path in kinds)
-    return kinds[holder] in LOCAL
 
 
 def nodes_elsewhere(found: dict[str, Partition]) -> list[str]:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from lm_steer.site import Partition, is_local, line_of, partitions, wanted
+from lm_steer.util.machine import is_local
+from lm_steer.util.slurm import Partition, line_of, partitions, wanted
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from lm_steer.errors import LMSteerError
+from lm_steer.util.errors import LMSteerError
 
 # The names of the files of each kind of folder. The first is in every such folder and shows whose it is; if it is a
 # record that lists files, they count too.

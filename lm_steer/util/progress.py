@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
-from lm_steer.errors import presentable
+from lm_steer.util.errors import presentable
 
 SECONDS_BETWEEN_LINES = 4.0
 

@@ -18,8 +18,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from lm_steer.errors import LMSteerError
-from lm_steer.progress import say
+from lm_steer.util.errors import LMSteerError
+from lm_steer.util.progress import say
 
 FOLDER = Path("/tmp/lm-steer-devices")
 VISIBLE = "CUDA_VISIBLE_DEVICES"

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from lm_steer import database
-from lm_steer.database import is_damage, open_database, remove_database
+from lm_steer.util import database
+from lm_steer.util.database import is_damage, open_database, remove_database
 
 
 @pytest.mark.parametrize(("local", "mode"), [(True, "wal"), (False, "delete")])

@@ -12,8 +12,8 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lm_steer.errors import LMSteerError
-from lm_steer.files import read_json, read_text, reading
+from lm_steer.util.errors import LMSteerError
+from lm_steer.util.files import read_json, read_text, reading
 
 if TYPE_CHECKING:
     import pandas as pd

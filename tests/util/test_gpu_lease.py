@@ -9,12 +9,16 @@ import time
 
 import pytest
 
-from lm_steer import LMSteerError, lease
-from lm_steer.lease import VISIBLE, devices, leased_device
+from lm_steer import LMSteerError
+from lm_steer.util import gpu_lease as lease
+from lm_steer.util.gpu_lease import VISIBLE, devices, leased_device
 
-HOLD = (
-    "from lm_steer.lease import leased_device\nwith leased_device() as name:\n    print(name, flush=True)\n    input()"
-)
+HOLD = """
+from lm_steer.util.gpu_lease import leased_device
+with leased_device() as name:
+    print(name, flush=True)
+    input()
+"""
 
 
 @pytest.fixture(autouse=True)

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from lm_steer import LMSteerError
-from lm_steer.files import numbered_jsonl, parse_json, read_json, read_jsonl, read_text
-from lm_steer.formats import read_benchmark, read_csv, read_parquet, read_tensors
+from lm_steer.util.files import numbered_jsonl, parse_json, read_json, read_jsonl, read_text
+from lm_steer.util.formats import read_benchmark, read_csv, read_parquet, read_tensors
 
 READERS = [read_text, read_json, read_jsonl, read_csv, read_parquet, read_tensors, read_benchmark]
 PARQUET = pd.DataFrame({"text": ["a", "b"], "label": [1.0, -1.0]}).to_parquet()

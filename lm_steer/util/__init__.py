@@ -1,0 +1,1 @@
+"""Errors, files and what else every room needs; nothing of steering."""
