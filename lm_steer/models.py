@@ -34,8 +34,8 @@ from transformers.utils import logging
 
 from lm_steer.analyse.rotated import write_rotated
 from lm_steer.attention import quicken
-from lm_steer.data.hub import from_hub
-from lm_steer.data.packages import PACKAGES, fetch
+from lm_steer.fetch.hub import from_hub
+from lm_steer.fetch.packages import PACKAGES, fetch
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import fingerprint, read_json, reading, replacing, require_space, sha256_of, write_json
 from lm_steer.util.formats import RECORD, read_record

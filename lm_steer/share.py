@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lm_steer.card import card
-from lm_steer.data.hub import from_hub, hub_file
+from lm_steer.fetch.hub import from_hub, hub_file
 from lm_steer.steer import FILES, Steer
 
 

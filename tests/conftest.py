@@ -9,8 +9,8 @@ import torch
 from services.hub import Hub
 from services.registry import Registry
 
-from lm_steer.data import packages
-from lm_steer.data.packages import Package
+from lm_steer.fetch import packages
+from lm_steer.fetch.packages import Package
 from lm_steer.models import LoadedModel, load_model, obtain
 
 torch.set_num_threads(1)

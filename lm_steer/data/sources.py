@@ -18,8 +18,8 @@ from pathlib import Path
 import pandas as pd
 
 from lm_steer.data.jigsaw import jigsaw
-from lm_steer.data.packages import read
 from lm_steer.data.sst5 import sst5
+from lm_steer.fetch.packages import read
 from lm_steer.texts import read_table, text_key
 from lm_steer.util.errors import LMSteerError
 

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 import lm_steer
-from lm_steer.data.packages import PACKAGES, Package
+from lm_steer.fetch.packages import PACKAGES, Package
 from lm_steer.report.measures import Cell
 from lm_steer.score.kinds import note_of
 from lm_steer.study import Study, models_used

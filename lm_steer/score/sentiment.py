@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
-from lm_steer.data.packages import PACKAGES, read
+from lm_steer.fetch.packages import PACKAGES, read
 from lm_steer.score.store import Item, Scorer, whole
 from lm_steer.texts import plain, read_prompts, read_texts
 from lm_steer.util.errors import LMSteerError

@@ -9,9 +9,9 @@ from services.hub import COMMIT
 from services.kaggle import Kaggle
 from services.perspective import Perspective, toxicity
 
-from lm_steer.data.hub import hub_file
-from lm_steer.data.kaggle import kaggle_file
-from lm_steer.data.packages import fetch
+from lm_steer.fetch.hub import hub_file
+from lm_steer.fetch.kaggle import kaggle_file
+from lm_steer.fetch.packages import fetch
 from lm_steer.score.perspective import perspective
 from lm_steer.score.store import Item, ScoreStore
 from lm_steer.util.errors import LMSteerError

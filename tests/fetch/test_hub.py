@@ -7,7 +7,7 @@ from huggingface_hub import constants
 from services.hub import COMMIT
 
 from lm_steer import LMSteerError
-from lm_steer.data.hub import hub_file
+from lm_steer.fetch.hub import hub_file
 
 CONTENT = os.urandom(100_000)
 
@@ -106,7 +106,7 @@ def test_offline_is_told_at_once(hub, monkeypatch):
 
 @pytest.mark.usefixtures("stored")
 def test_the_ordinary_variables_of_the_client_point_it_here(hub, tmp_path):
-    script = "from lm_steer.data.hub import hub_file; print(hub_file('owner/name', 'data/some.bin', 'main', ''))"
+    script = "from lm_steer.fetch.hub import hub_file; print(hub_file('owner/name', 'data/some.bin', 'main', ''))"
     variables = {"HF_ENDPOINT": hub.address, "HF_HUB_CACHE": str(tmp_path / "own")}
     done = subprocess.run([sys.executable, "-c", script], env=os.environ | variables, capture_output=True, text=True)
     path = done.stdout.strip()

@@ -9,8 +9,8 @@ import pytest
 from services.kaggle import KEY, TOKEN, USER, Kaggle
 
 from lm_steer import LMSteerError
-from lm_steer.data import download
-from lm_steer.data.kaggle import kaggle_file
+from lm_steer.fetch import download
+from lm_steer.fetch.kaggle import kaggle_file
 
 NAME = "toxic"
 
@@ -150,7 +150,7 @@ def test_a_line_number_of_a_traceback_is_no_status(monkeypatch, tmp_path):
     words = 'Traceback (most recent call last):\n  File "a.py", line 404, in b\nCut: short'
     monkeypatch.setattr(download, "TRIES", 1)
     monkeypatch.setenv("LM_STEER_DOWNLOADS", str(tmp_path))
-    monkeypatch.setattr("lm_steer.data.kaggle._run", lambda arguments, folder: (1, words))
+    monkeypatch.setattr("lm_steer.fetch.kaggle._run", lambda arguments, folder: (1, words))
     assert "could not be downloaded from Kaggle (Cut: short)" in refusal()
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import requests
 
-from lm_steer.data.download import fetched
+from lm_steer.fetch.download import fetched
 from lm_steer.util.errors import LMSteerError
 
 

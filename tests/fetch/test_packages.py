@@ -7,8 +7,8 @@ import zipfile
 import pytest
 
 from lm_steer import LMSteerError
-from lm_steer.data.download import TRIES
-from lm_steer.data.packages import PACKAGES, fetch, read
+from lm_steer.fetch.download import TRIES
+from lm_steer.fetch.packages import PACKAGES, fetch, read
 
 CONTENT = random.Random(0).randbytes(3_000_000)
 

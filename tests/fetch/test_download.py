@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from lm_steer import LMSteerError
-from lm_steer.data.download import alone, fetched
+from lm_steer.fetch.download import alone, fetched
 
 # `git hash-object` of a file with this content.
 CONTENT, BLOB = b"hello\n", "ce013625030ba8dba906f756967f9e9ca394464a"
@@ -28,7 +28,7 @@ def test_a_file_with_another_blob_id_is_refused(registry, tmp_path):
 
 def test_a_folder_is_held_by_one_process_at_a_time(tmp_path):
     other = (
-        "import sys; from pathlib import Path; from lm_steer.data.download import alone\n"
+        "import sys; from pathlib import Path; from lm_steer.fetch.download import alone\n"
         "with alone(Path(sys.argv[1])): print('in')"
     )
     with alone(tmp_path):

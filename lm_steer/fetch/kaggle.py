@@ -14,7 +14,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from lm_steer.data.download import Interrupted, Refused, alone, downloads, patiently
+from lm_steer.fetch.download import Interrupted, Refused, alone, downloads, patiently
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.progress import SECONDS_BETWEEN_LINES, say
 

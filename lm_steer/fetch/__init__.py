@@ -1,0 +1,1 @@
+"""Files of other places, fetched once: downloads, packages, Kaggle, the hub."""
