@@ -19,11 +19,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from lm_steer.data.labelled import drawn
 from lm_steer.hidden import DrawnStates, HiddenMemo, Packed, head_inputs
 from lm_steer.loss import Head, head_cross_entropy, head_of
 from lm_steer.models import LoadedModel, texts_of
 from lm_steer.steer import Steer, is_finite
-from lm_steer.texts import drawn
 from lm_steer.util import options
 from lm_steer.util.code_digest import code_digest
 from lm_steer.util.errors import LMSteerError

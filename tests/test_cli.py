@@ -16,9 +16,9 @@ import typer
 import lm_steer
 from lm_steer import Steer
 from lm_steer.cli import app, main
+from lm_steer.data.labelled import hold_out
 from lm_steer.models import RECORD
 from lm_steer.report.measures import STUDY
-from lm_steer.texts import hold_out
 
 REVIEWS = [(sentence, 1 - 2 * (number % 2)) for number, sentence in enumerate(tiny.SENTENCES * 2)]
 SHORT = ["--rank", "2", "--steps", "2", "--batch-size", "2"]

@@ -65,11 +65,11 @@ def analyse_directions(
     lm-steer analyse directions --model gpt2 --steer my-steer --dimension detox --spectrum s.csv -o words.csv
     """
     from lm_steer.analyse.directions import CONTEXTS, directions, singular, write_directions
+    from lm_steer.data.labelled import read_texts
     from lm_steer.models import folder_of, load_model
     from lm_steer.score.run import STORE, make_scorer
     from lm_steer.score.store import Item, ScoreStore
     from lm_steer.steer import Steer
-    from lm_steer.texts import read_texts
 
     learned = Steer.from_pretrained(steer)
     values = singular(learned, dimension)[1]
@@ -187,8 +187,8 @@ def analyse_lora(
     lm-steer analyse lora --model results/models/smollm2 --texts train.parquet --labels 0.25 1 --budget-rank 512 -o mine
     """
     from lm_steer.analyse.lora import train_lora
+    from lm_steer.data.labelled import first_texts, read_texts
     from lm_steer.models import load_model
-    from lm_steer.texts import first_texts, read_texts
 
     frame = read_texts(texts)
     frame = first_texts(frame, count) if count else frame

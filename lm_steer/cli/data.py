@@ -42,8 +42,8 @@ def data(
 
     lm-steer data --source vader-snippets -o results/data/snippets
     """
+    from lm_steer.data.labelled import counts, write_splits
     from lm_steer.data.sources import labelled_texts
-    from lm_steer.texts import counts, write_splits
     from lm_steer.util.files import write_json
     from lm_steer.util.progress import say
 

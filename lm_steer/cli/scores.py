@@ -52,9 +52,9 @@ def score(
 
     lm-steer score --kind profanity-check --file out.jsonl -o out.parquet
     """
+    from lm_steer.data.shards import Shard
     from lm_steer.score.kinds import BY_MODEL
     from lm_steer.score.run import score_files
-    from lm_steer.shards import Shard
     from lm_steer.util.gpu_lease import leased_device
 
     part = Shard.parse(shard)

@@ -44,10 +44,10 @@ def generate(
 
     lm-steer generate --model results/models/smollm2 --job "out.jsonl|prompts.jsonl|my-steer style=5"
     """
+    from lm_steer.data.shards import Shard
     from lm_steer.generate import Sampling
     from lm_steer.jobs import parse_job, run_jobs
     from lm_steer.models import folder_of, load_model
-    from lm_steer.shards import Shard
 
     part = Shard.parse(shard)
     sampling = Sampling(samples=samples, new_tokens=new_tokens, top_p=top_p, top_k=top_k, seed=seed)
@@ -68,7 +68,7 @@ def gather(
 
     lm-steer gather results/out.jsonl --shards 4 --folder results
     """
-    from lm_steer.shards import gather as join
+    from lm_steer.data.shards import gather as join
 
     join(output, folder, shards)
 
@@ -82,7 +82,7 @@ def external(
 
     lm-steer external --path dexperts.jsonl -o results/generations/dexperts.jsonl
     """
-    from lm_steer.texts import read_generations
+    from lm_steer.data.prompt_files import read_generations
     from lm_steer.util.files import read_jsonl, write_jsonl
 
     read_generations(path)

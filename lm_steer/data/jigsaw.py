@@ -21,9 +21,9 @@ import numpy as np
 import pandas as pd
 
 from lm_steer.data.comments import comments
+from lm_steer.data.labelled import SPLITS, plain
 from lm_steer.fetch.hub import hub_file
 from lm_steer.fetch.kaggle import kaggle_file
-from lm_steer.texts import SPLITS, plain
 from lm_steer.util.errors import LMSteerError
 
 COMPETITION = "jigsaw-unintended-bias-in-toxicity-classification"

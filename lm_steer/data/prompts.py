@@ -12,10 +12,11 @@ from typing import Any
 
 import pandas as pd
 
+from lm_steer.data.labelled import read_texts, text_key
+from lm_steer.data.prompt_files import prompt_rows, read_prompts
 from lm_steer.fetch.download import fetched
 from lm_steer.fetch.hub import hub_file
 from lm_steer.fetch.packages import read
-from lm_steer.texts import prompt_rows, read_prompts, read_texts, text_key
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import read_jsonl
 

@@ -18,9 +18,9 @@ from pathlib import Path
 import pandas as pd
 
 from lm_steer.data.jigsaw import jigsaw
+from lm_steer.data.labelled import read_table, text_key
 from lm_steer.data.sst5 import sst5
 from lm_steer.fetch.packages import read
-from lm_steer.texts import read_table, text_key
 from lm_steer.util.errors import LMSteerError
 
 ARCHIVE = "vaderSentiment-2.5/additional_resources/hutto_ICWSM_2014.tar.gz"

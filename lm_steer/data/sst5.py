@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from lm_steer.data.labelled import SPLITS, checked_texts
 from lm_steer.fetch.hub import hub_file
-from lm_steer.texts import SPLITS, checked_texts
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import read_jsonl
 

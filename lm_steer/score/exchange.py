@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from lm_steer.data.prompt_files import read_generations
 from lm_steer.score.store import Item, ScoreStore, continuation, exact_key, whole
-from lm_steer.texts import read_generations
 from lm_steer.util.database import transaction
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import numbered_jsonl, write_jsonl

@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
+from lm_steer.data.labelled import plain, read_texts
+from lm_steer.data.prompt_files import read_prompts
 from lm_steer.fetch.packages import PACKAGES, read
 from lm_steer.score.store import Item, Scorer, whole
-from lm_steer.texts import plain, read_prompts, read_texts
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import fingerprint, read_json, read_text, replacing, sha256_of, write_json
 from lm_steer.util.formats import read_tensors

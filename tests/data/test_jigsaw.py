@@ -11,8 +11,8 @@ from services.kaggle import Kaggle
 from lm_steer import LMSteerError
 from lm_steer.data import comments
 from lm_steer.data.jigsaw import COMPETITION, HUB_FILES, REPO, REVISION, drawn
+from lm_steer.data.labelled import SPLITS, text_key
 from lm_steer.data.sources import labelled_texts
-from lm_steer.texts import SPLITS, text_key
 
 TOXIC, CLEAN, BETWEEN = 60, 200, 40
 

@@ -1,16 +1,11 @@
-"""The two file forms that pass between the steps: labelled texts (parquet) and prompts or generations (JSON lines).
-
-    {"prompt": {"text": "The film"}, "generations": [{"text": " was a joy to watch"}]}
-
-is the field's common form; a prompt file has the same lines without generations, and other keys are kept.
-"""
+"""Labelled texts, (id, text, label in [-1, 1]) in parquet: read, checked, split and drawn."""
 
 import hashlib
 import unicodedata
 from bisect import bisect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -23,6 +18,7 @@ from lm_steer.util.outputs import DATA
 
 if TYPE_CHECKING:
     from torch import Tensor
+
 
 SPLITS = ("train", "dev", "test")
 
@@ -37,35 +33,6 @@ def counts(frame: pd.DataFrame) -> dict[str, int]:
         "positive": int((labels > 0).sum()),
         **{name: int((split == name).sum()) for name in SPLITS},
     }
-
-
-def read_prompts(path: str | Path) -> list[str]:
-    """Read the prompts of a file in the field's form; LMSteerError where it has none, or an empty one."""
-    prompts = [_prompt_of(row, path, number) for number, row in enumerate(read_jsonl(path), start=1)]
-    if not prompts:
-        raise LMSteerError(f'{path} holds no prompts: each line is {{"prompt": {{"text": …}}}}')
-    return prompts
-
-
-def read_generations(path: str | Path) -> tuple[list[str], list[list[str]]]:
-    """Read prompts and their continuations, (prompts,) and (prompts, samples); as many samples for each prompt."""
-    prompts, samples = [], []
-    for number, row in enumerate(read_jsonl(path), start=1):
-        prompts.append(_prompt_of(row, path, number))
-        try:
-            texts = [generation["text"] for generation in row["generations"]]
-        except (KeyError, TypeError):
-            raise LMSteerError(f"{path}, row {number}: no generations[…].text") from None
-        if not all(isinstance(text, str) for text in texts):
-            found = next(text for text in texts if not isinstance(text, str))
-            raise LMSteerError(f"{path}, row {number}: generations[…].text is no text, but {str(found)[:40]!r}")
-        samples.append(texts)
-    if not prompts or not samples[0]:
-        raise LMSteerError(f"{path} holds no generations")
-    for number, texts in enumerate(samples, start=1):
-        if len(texts) != len(samples[0]):
-            raise LMSteerError(f"{path}, row {number}: {len(texts)} generations, the first row has {len(samples[0])}")
-    return prompts, samples
 
 
 def read_texts(path: str | Path) -> pd.DataFrame:
@@ -186,18 +153,3 @@ def plain(text: str) -> str:
 def text_key(text: str) -> str:
     """Name a text by its letters and digits, or by all of it where it has none, as emoji."""
     return hashlib.sha256((plain(text) or text).encode()).hexdigest()
-
-
-def prompt_rows(prompts: Sequence[str]) -> list[dict[str, Any]]:
-    """Put prompts into the field's form."""
-    return [{"prompt": {"text": prompt}} for prompt in prompts]
-
-
-def _prompt_of(row: dict[str, Any], path: str | Path, number: int) -> str:
-    prompt = row.get("prompt")
-    text = prompt.get("text") if isinstance(prompt, dict) else None
-    if not isinstance(text, str):
-        raise LMSteerError(f"{path}, row {number}: no prompt.text")
-    if not text.strip():
-        raise LMSteerError(f"{path}, row {number}: the prompt is empty")
-    return text

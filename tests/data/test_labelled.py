@@ -6,19 +6,17 @@ import pandas as pd
 import pytest
 
 from lm_steer import LMSteerError
-from lm_steer.texts import (
+from lm_steer.data.labelled import (
     SPLITS,
     checked_texts,
     plain,
-    prompt_rows,
-    read_generations,
-    read_prompts,
     read_table,
     read_texts,
     require_agreement,
     text_key,
     write_splits,
 )
+from lm_steer.data.prompt_files import prompt_rows, read_generations, read_prompts
 from lm_steer.util.files import write_jsonl
 
 

@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 
 from lm_steer import LMSteerError
-from lm_steer.shards import Shard, gather
+from lm_steer.data.shards import Shard, gather
 
 
 @pytest.mark.parametrize("total", [0, 1, 5, 8, 100])
