@@ -27,6 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lm_steer.model.head import head_weight, output_head
 from lm_steer.steer import Steer
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.options import check_kind
@@ -287,15 +288,6 @@ def _handle_on(head: nn.Module) -> Handle | None:
     return head.__dict__.get("lm_steer_handle")
 
 
-def output_head(model: nn.Module) -> nn.Module:
-    """Return the module that turns hidden states into logits; LMSteerError where there is none."""
-    head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
-    if head is None or getattr(head, "weight", None) is None:
-        found = "None" if model is None else type(model).__name__
-        raise LMSteerError(f"{found} has no output embeddings: a steer needs a causal LM")
-    return head
-
-
 def check_fit(steer: Steer, model: nn.Module) -> None:
     """Raise LMSteerError unless the steer fits the model: its head's shape, and the type it was made for."""
     check_kind(Steer, steer=steer)
@@ -309,8 +301,3 @@ def check_fit(steer: Steer, model: nn.Module) -> None:
     made, found = steer.about.get("model_type"), getattr(getattr(model, "config", None), "model_type", None)
     if made and found and made != found:
         raise LMSteerError(f"the steer was made for a model of type {made}{made_for}, this one is a {found}: {advice}")
-
-
-def head_weight(head: nn.Module) -> Tensor:
-    """Return the head's weight, (vocabulary, hidden); torch's dynamically quantised layers keep it behind a call."""
-    return head.weight() if callable(head.weight) else head.weight

@@ -21,7 +21,7 @@ from lm_steer.attach import attach
 from lm_steer.generate import generate
 from lm_steer.measure import Cost, Limit, hardware, machine_limit, measure
 from lm_steer.memory import requirements
-from lm_steer.models import LoadedModel
+from lm_steer.model.load import LoadedModel
 from lm_steer.sample import Sampling
 from lm_steer.score.perplexity import causal_lm
 from lm_steer.score.store import Item

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from transformers import Cache, StaticCache
 
-from lm_steer.models import LoadedModel
+from lm_steer.model.load import LoadedModel
 from lm_steer.prefill import padded, prefill
 from lm_steer.sample import Sampling, sample_tokens, tries
 from lm_steer.util.progress import say

@@ -22,9 +22,9 @@ from torch import Tensor
 
 from lm_steer.attach import acts_by_rows
 from lm_steer.decode import UNUSABLE, Decoder
-from lm_steer.hidden import blocks_of
 from lm_steer.memory import rows_that_fit
-from lm_steer.models import LoadedModel, texts_of
+from lm_steer.model.blocks import blocks_of
+from lm_steer.model.load import LoadedModel, texts_of
 from lm_steer.prefill import SHORT, padded_length
 from lm_steer.sample import Sampling, tries
 from lm_steer.util.code_digest import code_digest

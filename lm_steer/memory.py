@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from transformers import AutoModelForCausalLM, PretrainedConfig
 
-from lm_steer.models import LoadedModel
+from lm_steer.model.load import LoadedModel
 
 # Copies of a row's logits that sampling holds at once: as made, in float32, probabilities, their sums, comparisons.
 FLOAT_COPIES = 6
@@ -47,7 +47,7 @@ def requirements(
     Training holds the weights, A and B with their gradients and Adam's two moments in float32, a step's states, and
     one body pass; the head's logits exist by chunks (loss.py).
     """
-    from lm_steer.loss import CHUNK_BYTES
+    from lm_steer.model.head import CHUNK_BYTES
 
     size = getattr(torch, dtype).itemsize
     with torch.device("meta"):

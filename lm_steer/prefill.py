@@ -14,8 +14,9 @@ from torch import Tensor
 from transformers import Cache, DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from lm_steer.hidden import blocks_of, head_inputs, padded_right, round_up
-from lm_steer.models import LoadedModel
+from lm_steer.model.blocks import blocks_of, padded_right, round_up
+from lm_steer.model.head import head_inputs
+from lm_steer.model.load import LoadedModel
 
 ROWS = 8
 STEP = 4

@@ -18,7 +18,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from lm_steer.models import LoadedModel, dtype_of
+from lm_steer.model.load import LoadedModel, dtype_of
 from lm_steer.util.errors import LMSteerError
 
 

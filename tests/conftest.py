@@ -11,7 +11,8 @@ from services.registry import Registry
 
 from lm_steer.fetch import packages
 from lm_steer.fetch.packages import Package
-from lm_steer.models import LoadedModel, load_model, obtain
+from lm_steer.model.load import LoadedModel, load_model
+from lm_steer.model.obtain import obtain
 
 torch.set_num_threads(1)
 

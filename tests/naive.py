@@ -10,7 +10,7 @@ import tiny
 import torch
 
 from lm_steer import generate as generate_module
-from lm_steer.models import LoadedModel
+from lm_steer.model.load import LoadedModel
 from lm_steer.sample import Sampling, sample_tokens
 from lm_steer.score.store import Item
 

@@ -17,7 +17,7 @@ import lm_steer
 from lm_steer import Steer
 from lm_steer.cli import app, main
 from lm_steer.data.labelled import hold_out
-from lm_steer.models import RECORD
+from lm_steer.model.load import RECORD
 from lm_steer.report.measures import STUDY
 
 REVIEWS = [(sentence, 1 - 2 * (number % 2)) for number, sentence in enumerate(tiny.SENTENCES * 2)]

@@ -11,7 +11,7 @@ import typer
 from folders import make_folder, state
 
 from lm_steer.cli import app, main
-from lm_steer.models import obtain
+from lm_steer.model.obtain import obtain
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import tiny
 
 from lm_steer import LMSteerError
 from lm_steer.demo import Playground, _check_address, _names, highlighted, last_run
-from lm_steer.models import obtain
+from lm_steer.model.obtain import obtain
 
 CHROMIUM = Path("/usr/bin/chromium")
 PROMPT = "The movie was"

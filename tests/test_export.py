@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from lm_steer import LMSteerError
 from lm_steer.engines import ENGINES, check_engine, markdown
 from lm_steer.export import RECORD, export, lora_of
-from lm_steer.models import obtain
+from lm_steer.model.obtain import obtain
 from lm_steer.util.files import read_json
 
 VALUES = {"style": 3.0, "corpus": 1.0}

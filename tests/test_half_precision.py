@@ -9,11 +9,11 @@ import torch
 from lm_steer.analyse.directions import directions
 from lm_steer.analyse.grid import grid_nll
 from lm_steer.attach import attach
-from lm_steer.attention import NAME
 from lm_steer.fold import fold
 from lm_steer.generate import Sampling, generate
-from lm_steer.hidden import HiddenMemo
-from lm_steer.models import LoadedModel
+from lm_steer.model.cpu_attention import NAME
+from lm_steer.model.hidden_cache import HiddenMemo
+from lm_steer.model.load import LoadedModel
 from lm_steer.score.perplexity import causal_lm
 from lm_steer.score.store import Item
 from lm_steer.train import LabelledTexts, Recipe, steered_nll, train
@@ -70,7 +70,7 @@ def test_kept_states_are_the_models_own_and_take_half_the_room(make_loaded, dtyp
 
 @pytest.mark.parametrize("kind", tiny.KINDS)
 def test_loss_and_gradients_are_those_of_single_precision(make_loaded, dtype, kind):
-    from lm_steer.loss import head_of
+    from lm_steer.model.head import head_of
 
     head = head_of(make_loaded("llama-padded-vocabulary", dtype).model)
     exact = replace(head, weight=head.weight.float())

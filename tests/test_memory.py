@@ -66,7 +66,7 @@ SCRIPT = """
 import resource, sys, tempfile
 import torch
 torch.set_num_threads(1)
-from lm_steer import hidden
+from lm_steer.model import hidden_cache
 from lm_steer.bench import texts
 from lm_steer.generate import generate
 from lm_steer.sample import Sampling
@@ -74,7 +74,7 @@ from lm_steer.score.perplexity import causal_lm
 from lm_steer.score.store import Item
 from lm_steer.shapes import random_model
 from lm_steer.train import LabelledTexts, Recipe, train
-hidden.HELD_BYTES = 1 << 20
+hidden_cache.HELD_BYTES = 1 << 20
 sizes = {"vocab_size": 2000, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 1}
 loaded = random_model("pythia-70m", device="cpu", **sizes)
 def work(count):

@@ -189,8 +189,8 @@ def test_a_killed_training_ends_with_the_same_bytes(loaded, tmp_path, monkeypatc
 @pytest.mark.parametrize("held", [0, 3_000])
 def test_how_many_states_are_held_does_not_show(loaded, tmp_path, monkeypatch, held):
     expected = saved(tmp_path / "whole", loaded, RECIPE, tmp_path / "cache whole")
-    monkeypatch.setattr("lm_steer.hidden.HELD_BYTES", held)
-    monkeypatch.setattr("lm_steer.hidden.MEMO_BYTES", held)
+    monkeypatch.setattr("lm_steer.model.hidden_cache.HELD_BYTES", held)
+    monkeypatch.setattr("lm_steer.model.hidden_cache.MEMO_BYTES", held)
     assert saved(tmp_path / "in windows", loaded, RECIPE, tmp_path / "cache") == expected
 
 
@@ -260,7 +260,7 @@ from dataclasses import replace
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-from lm_steer.models import load_model
+from lm_steer.model.load import load_model
 from lm_steer.util.progress import Progress
 import test_train
 root, model, step = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])

@@ -7,8 +7,8 @@ from transformers import BertConfig, GPTNeoConfig, MambaConfig, RobertaConfig
 
 from lm_steer import LMSteerError
 from lm_steer.generate import generate
-from lm_steer.models import LoadedModel
-from lm_steer.probe import pads_right
+from lm_steer.model.load import LoadedModel
+from lm_steer.model.probe import pads_right
 from lm_steer.sample import Sampling
 from lm_steer.score.perplexity import causal_lm
 from lm_steer.score.store import Item

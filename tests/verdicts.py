@@ -28,7 +28,8 @@ from lm_steer import generate as generate_module
 from lm_steer.attach import attach
 from lm_steer.export import export
 from lm_steer.generate import Sampling, generate
-from lm_steer.models import LoadedModel, load_model, obtain
+from lm_steer.model.load import LoadedModel, load_model
+from lm_steer.model.obtain import obtain
 from lm_steer.score import perplexity
 from lm_steer.score.store import Item
 from lm_steer.train import LabelledTexts, Recipe, train

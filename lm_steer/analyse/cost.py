@@ -21,7 +21,7 @@ import torch
 from lm_steer.attach import attach
 from lm_steer.fold import fold
 from lm_steer.generate import Sampling, generate
-from lm_steer.models import LoadedModel
+from lm_steer.model.load import LoadedModel
 from lm_steer.steer import Steer
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import replacing

@@ -18,8 +18,9 @@ from torch import Tensor
 
 from lm_steer.analyse.grid import text_memo
 from lm_steer.analyse.vocabulary import whole_words
-from lm_steer.attach import check_fit, output_head
-from lm_steer.models import LoadedModel
+from lm_steer.attach import check_fit
+from lm_steer.model.head import output_head
+from lm_steer.model.load import LoadedModel
 from lm_steer.steer import Steer
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import replacing

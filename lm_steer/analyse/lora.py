@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from lm_steer.data.labelled import drawn
-from lm_steer.models import LoadedModel
+from lm_steer.model.load import LoadedModel
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import read_json, reading, replacing
 from lm_steer.util.formats import read_tensors

@@ -34,7 +34,7 @@ def analyse_transfer(
     lm-steer analyse transfer --steer my-steer --source gpt2-large --target gpt2 -o carried
     """
     from lm_steer.analyse.transfer import transfer
-    from lm_steer.models import load_model
+    from lm_steer.model.load import load_model
     from lm_steer.steer import Steer
     from lm_steer.util.files import write_jsonl
 
@@ -66,7 +66,8 @@ def analyse_directions(
     """
     from lm_steer.analyse.directions import CONTEXTS, directions, singular, write_directions
     from lm_steer.data.labelled import read_texts
-    from lm_steer.models import folder_of, load_model
+    from lm_steer.model.load import load_model
+    from lm_steer.model.obtain import folder_of
     from lm_steer.score.run import STORE, make_scorer
     from lm_steer.score.store import Item, ScoreStore
     from lm_steer.steer import Steer
@@ -123,7 +124,8 @@ def analyse_evidence(
     from lm_steer.analyse.evidence import reading as read_style
     from lm_steer.analyse.grid import text_memo
     from lm_steer.jobs import parse_values
-    from lm_steer.models import folder_of, load_model
+    from lm_steer.model.load import load_model
+    from lm_steer.model.obtain import folder_of
     from lm_steer.steer import Steer
     from lm_steer.util.errors import LMSteerError
 
@@ -188,7 +190,7 @@ def analyse_lora(
     """
     from lm_steer.analyse.lora import train_lora
     from lm_steer.data.labelled import first_texts, read_texts
-    from lm_steer.models import load_model
+    from lm_steer.model.load import load_model
 
     frame = read_texts(texts)
     frame = first_texts(frame, count) if count else frame
@@ -222,7 +224,7 @@ def analyse_cost(
     """
     from lm_steer.analyse.cost import write_cost
     from lm_steer.jobs import parse_values
-    from lm_steer.models import load_model
+    from lm_steer.model.load import load_model
     from lm_steer.steer import Steer
 
     write_cost(load_model(model, dtype), Steer.from_pretrained(steer), parse_values(at), training, output)

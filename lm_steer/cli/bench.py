@@ -38,7 +38,8 @@ def bench(
     from lm_steer.bench import Load
     from lm_steer.bench import bench as run
     from lm_steer.bench_table import table
-    from lm_steer.models import folder_of, load_model
+    from lm_steer.model.load import load_model
+    from lm_steer.model.obtain import folder_of
     from lm_steer.shapes import random_model
 
     load = Load(prompts, samples, 12, new_tokens, top_p, steps, batch, text_tokens, rank)

@@ -22,7 +22,7 @@ def model(
 
     lm-steer model --source hub --id openai-community/gpt2 -o results/models/gpt2
     """
-    from lm_steer.models import obtain
+    from lm_steer.model.obtain import obtain
 
     obtain(source, id, output, revision or None)
 

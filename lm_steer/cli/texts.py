@@ -47,7 +47,8 @@ def generate(
     from lm_steer.data.shards import Shard
     from lm_steer.generate import Sampling
     from lm_steer.jobs import parse_job, run_jobs
-    from lm_steer.models import folder_of, load_model
+    from lm_steer.model.load import load_model
+    from lm_steer.model.obtain import folder_of
 
     part = Shard.parse(shard)
     sampling = Sampling(samples=samples, new_tokens=new_tokens, top_p=top_p, top_k=top_k, seed=seed)

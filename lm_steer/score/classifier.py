@@ -14,8 +14,8 @@ from pathlib import Path
 
 import torch
 
-from lm_steer.hidden import blocks_of, round_up
-from lm_steer.models import LoadedModel, load_classifier
+from lm_steer.model.blocks import blocks_of, round_up
+from lm_steer.model.load import LoadedModel, load_classifier
 from lm_steer.score.kinds import ACTIVATIONS, ATTRIBUTES, PRESETS
 from lm_steer.score.store import Scorer, continuation, whole
 from lm_steer.util.errors import LMSteerError

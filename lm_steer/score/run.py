@@ -108,7 +108,7 @@ def make_scorer(kind: str, resource: str = "", **options: Any) -> Scorer:
     if kind == "bag-of-words":
         return bag_of_words(resource)
     if kind == "causal-lm":
-        from lm_steer.models import load_model
+        from lm_steer.model.load import load_model
 
         return causal_lm(load_model(resource, **options), Path(resource).name)
     if kind == "perspective":

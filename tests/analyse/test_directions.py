@@ -5,7 +5,7 @@ import torch
 from lm_steer import LMSteerError, Steer
 from lm_steer.analyse.directions import directions, effective_rank, holding, singular
 from lm_steer.analyse.vocabulary import whole_words
-from lm_steer.hidden import head_inputs
+from lm_steer.model.head import head_inputs
 
 TEXT = tiny.SENTENCES[1]
 

@@ -11,7 +11,8 @@ from lm_steer.analyse.cost import sizes, write_cost
 from lm_steer.analyse.lora import adapted, is_adapter, rank_for, train_lora
 from lm_steer.analyse.transfer import transfer
 from lm_steer.attach import attach
-from lm_steer.models import load_model, obtain
+from lm_steer.model.load import load_model
+from lm_steer.model.obtain import obtain
 
 
 @pytest.fixture

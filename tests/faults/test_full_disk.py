@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import tiny
 
-from lm_steer.models import obtain
+from lm_steer.model.obtain import obtain
 from lm_steer.util.files import write_jsonl
 
 COMMAND = Path(sys.executable).parent / "lm-steer"

@@ -11,7 +11,7 @@ from lm_steer.attach import attach
 from lm_steer.util.errors import LMSteerError
 from lm_steer.fold import fold
 from lm_steer.generate import Sampling, generate
-from lm_steer.models import load_model, obtain
+from lm_steer.model.load import load_model, obtain
 from lm_steer.steer import Steer, compose
 from lm_steer.train import LabelledTexts, Recipe
 from lm_steer.analyse.directions import directions

@@ -74,7 +74,7 @@ assert Steer.from_pretrained('out') == odd == steer
 attach(model, Steer(steer.dimensions, {name: w.clone().requires_grad_() * 1 for name, w in steer.weights.items()}))
 assert torch.equal(logits(copy.deepcopy(model)), plain)
 ## prompts that each have a value
-from lm_steer.models import LoadedModel
+from lm_steer.model.load import LoadedModel
 loaded = load()
 with attach(loaded.model, steer).at(style=[3, -3]):
     assert refused(lambda: generate(loaded, ['The movie', 'What'], Sampling(samples=1, new_tokens=2), 'texts'))

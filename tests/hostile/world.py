@@ -19,7 +19,7 @@ from running import ROOT
 from safetensors.numpy import save_file as save_arrays
 
 from lm_steer.cli import main
-from lm_steer.models import obtain
+from lm_steer.model.obtain import obtain
 from lm_steer.report.tables import generation_file
 from lm_steer.study import resolved
 from lm_steer.util.files import write_json, write_jsonl
@@ -119,7 +119,7 @@ def made_steer(**options: Any) -> Any:
 
 def load(folder: str = "model") -> Any:
     """Load the tiny model."""
-    from lm_steer.models import load_model
+    from lm_steer.model.load import load_model
 
     return load_model(folder, device="cpu")
 

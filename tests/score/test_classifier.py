@@ -14,7 +14,8 @@ from transformers import (
 )
 
 from lm_steer import LMSteerError
-from lm_steer.models import load_classifier, obtain
+from lm_steer.model.load import load_classifier
+from lm_steer.model.obtain import obtain
 from lm_steer.score import classifier as module
 from lm_steer.score.classifier import classifier, longest
 from lm_steer.score.kinds import PRESETS, model_of

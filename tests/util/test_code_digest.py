@@ -98,10 +98,12 @@ def test_an_edit_to_a_command_changes_its_own_digest_alone(package):
 
 
 def test_a_module_has_a_digest_of_its_own(package):
-    before = digest.module_digest("lm_steer.hidden")
-    (package / "hidden.py").write_text((package / "hidden.py").read_text(encoding="utf-8") + "\nEDITED = True\n")
+    before = digest.module_digest("lm_steer.model.hidden_cache")
+    (package / "model/hidden_cache.py").write_text(
+        (package / "model/hidden_cache.py").read_text(encoding="utf-8") + "\nEDITED = True\n"
+    )
     clear()
-    assert digest.module_digest("lm_steer.hidden") != before
+    assert digest.module_digest("lm_steer.model.hidden_cache") != before
 
 
 def test_modules_are_imported_in_the_one_form_that_the_digest_sees():

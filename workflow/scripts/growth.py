@@ -12,7 +12,7 @@ from pathlib import Path
 from lm_steer.bench import DIMENSIONS, Load, texts
 from lm_steer.generate import generate
 from lm_steer.measure import Cost, measure
-from lm_steer.models import LoadedModel
+from lm_steer.model.load import LoadedModel
 from lm_steer.sample import Sampling
 from lm_steer.shapes import random_model
 from lm_steer.train import LabelledTexts, Recipe, train

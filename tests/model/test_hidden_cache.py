@@ -3,8 +3,10 @@ import tiny
 import torch
 
 from lm_steer.attach import attach
-from lm_steer.hidden import STEP, TOKENS, HiddenMemo, blocks_of, head_inputs
-from lm_steer.probe import pads_right
+from lm_steer.model.blocks import STEP, TOKENS, blocks_of
+from lm_steer.model.head import head_inputs
+from lm_steer.model.hidden_cache import HiddenMemo
+from lm_steer.model.probe import pads_right
 
 TEXTS = [*tiny.SENTENCES, "The movie", "Fine.", "\u00e9t\u00e9", " ".join(tiny.SENTENCES[:2])]
 MAX_LENGTH = 40
@@ -106,7 +108,7 @@ def test_an_attached_steer_does_not_show(memo, loaded):
 
 
 def test_a_memo_over_its_bound_drops_the_oldest_and_still_answers(memo, loaded, monkeypatch):
-    monkeypatch.setattr("lm_steer.hidden.MEMO_BYTES", 20_000)
+    monkeypatch.setattr("lm_steer.model.hidden_cache.MEMO_BYTES", 20_000)
     for text in TEXTS:
         memo.ensure([text], "test")
         assert memo.database.execute("SELECT sum(length(state)) FROM states").fetchone()[0] <= 20_000

@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import load_file
 
 from lm_steer import LMSteerError
-from lm_steer.models import RECORD, dtype_of, load_model, obtain
+from lm_steer.model.load import RECORD, dtype_of, load_model
+from lm_steer.model.obtain import obtain
 
 
 @pytest.fixture
@@ -181,7 +182,7 @@ def test_weights_that_are_not_those_on_record_are_refused(model, times):
 
 def test_untouched_weights_are_read_once_for_their_checksum(model, monkeypatch):
     load_model(model)
-    monkeypatch.setattr("lm_steer.models.sha256_of", lambda path: pytest.fail(f"{path} is read again"))
+    monkeypatch.setattr("lm_steer.model.load.sha256_of", lambda path: pytest.fail(f"{path} is read again"))
     load_model(model)
 
 

@@ -15,8 +15,9 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from lm_steer.hidden import STEP, head_inputs, padded_states, round_up
-from lm_steer.models import LoadedModel
+from lm_steer.model.blocks import STEP, padded_states, round_up
+from lm_steer.model.head import head_inputs
+from lm_steer.model.load import LoadedModel
 from lm_steer.util.errors import LMSteerError
 
 # Lengths of the two texts that a model is probed with.

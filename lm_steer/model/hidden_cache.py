@@ -14,21 +14,18 @@ import sys
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
 
-from lm_steer.attach import output_head
-from lm_steer.models import LoadedModel
+from lm_steer.model.blocks import STEP, TOKENS, blocks_of, padded_states, round_up
+from lm_steer.model.head import output_head
+from lm_steer.model.load import LoadedModel
 from lm_steer.util.code_digest import module_digest
 from lm_steer.util.database import is_damage, open_database, remove_database, transaction
 from lm_steer.util.progress import Progress, say
 
-# Tokens of a block, and the multiple that texts are padded to.
-TOKENS = {"cpu": 512, "cuda": 16384}
-STEP = 4
 CHECKSUM = 4
 MEMO_BYTES = 8 << 30
 # States that a training holds at once in the host's memory.
@@ -36,63 +33,7 @@ HELD_BYTES = 1 << 30
 
 # Hidden states (tokens, hidden), targets (tokens,), and the number of each token's text in the batch (tokens,).
 Packed = tuple[Tensor, Tensor, Tensor]
-
-Key = TypeVar("Key", int, tuple[int, int])
 Result = TypeVar("Result")
-
-
-class _HeadReached(Exception):
-    """Raised by the hook to leave the forward pass before the logits are made."""
-
-
-@torch.no_grad()
-def head_inputs(model: PreTrainedModel, ids: Tensor, mask: Tensor, **options: Any) -> Tensor:
-    """Return what reaches the head, (rows, positions, hidden), for token ids and their attention mask.
-
-    Other options of the model's forward pass go through, such as a cache to read and to fill.
-    """
-    caught: list[Tensor] = []
-
-    def catch(_module: torch.nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        caught.append(inputs[0])
-        raise _HeadReached
-
-    # Before any steer's hook, so that the states are those of the plain model.
-    hook = output_head(model).register_forward_pre_hook(catch, prepend=True)
-    try:
-        model(input_ids=ids, attention_mask=mask, **{"use_cache": False, **options})
-    except _HeadReached:
-        return caught[0]
-    finally:
-        hook.remove()
-    raise AssertionError("the model ran without its head")
-
-
-def padded_right(loaded: LoadedModel, rows: list[list[int]], length: int) -> tuple[Tensor, Tensor]:
-    """Return token ids and their mask, (rows, length), padded on the right."""
-    padding, device = loaded.tokenizer.pad_token_id, loaded.device
-    tokens = torch.tensor([row + [padding] * (length - len(row)) for row in rows], device=device)
-    return tokens, torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in rows], device=device)
-
-
-def padded_states(loaded: LoadedModel, rows: list[list[int]], length: int) -> Tensor:
-    """Return the head inputs (rows, length, hidden) of token ids that are padded on the right."""
-    return head_inputs(loaded.model, *padded_right(loaded, rows, length))
-
-
-def blocks_of(keys: Sequence[Key], rows: Callable[[Key], int]) -> Iterator[tuple[Key, int, list[int]]]:
-    """Group indices by key, the largest key first: (key, rows of a full block, indices of this block).
-
-    A key is the padded length of an item, or several; filled up to its rows, a block has a shape that depends on
-    its key alone.
-    """
-    groups: dict[Key, list[int]] = {}
-    for index, key in enumerate(keys):
-        groups.setdefault(key, []).append(index)
-    for key in sorted(groups, reverse=True):
-        full = rows(key)
-        for start in range(0, len(groups[key]), full):
-            yield key, full, groups[key][start : start + full]
 
 
 def _bytes(state: Tensor) -> bytes:
@@ -103,11 +44,6 @@ def _bytes(state: Tensor) -> bytes:
 def _checksum(state: bytes) -> bytes:
     """Return what stands behind a state: sqlite does not notice when what it keeps is changed."""
     return zlib.crc32(state).to_bytes(CHECKSUM)
-
-
-def round_up(length: int, step: int = 8) -> int:
-    """Return the smallest positive multiple of `step` that holds `length`."""
-    return max(1, -(-length // step)) * step
 
 
 def _opened(path: Path) -> sqlite3.Connection:
@@ -156,7 +92,7 @@ class HiddenMemo:
     def _computed(self, missing: Sequence[str], what: str, found: int) -> Iterator[tuple[str, Tensor]]:
         """Compute the states of texts, keep them, and yield each with its text."""
         # What probes a model imports this module.
-        from lm_steer.probe import pads_right
+        from lm_steer.model.probe import pads_right
 
         if not missing:
             return

@@ -19,7 +19,7 @@ from lm_steer.util.errors import LMSteerError
 @torch.no_grad()
 def write_rotated(origin: Path, folder: Path) -> None:
     """Write the rotated copy of a model of the Llama family; LMSteerError for any other."""
-    from lm_steer.models import pretrained
+    from lm_steer.model.load import pretrained
 
     logging.disable_progress_bar()
     model = pretrained(AutoModelForCausalLM, origin, dtype=torch.float32, use_safetensors=True)

@@ -1,0 +1,1 @@
+"""Frozen models: obtained, loaded, and read up to their output head."""

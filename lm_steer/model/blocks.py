@@ -1,0 +1,48 @@
+"""Texts in blocks of equal shapes: padding, batching, and how many tokens go at once."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from lm_steer.model.head import head_inputs
+from lm_steer.model.load import LoadedModel
+
+# Tokens of a block, and the multiple that texts are padded to.
+TOKENS = {"cpu": 512, "cuda": 16384}
+STEP = 4
+
+Key = TypeVar("Key", int, tuple[int, int])
+
+
+def padded_right(loaded: LoadedModel, rows: list[list[int]], length: int) -> tuple[Tensor, Tensor]:
+    """Return token ids and their mask, (rows, length), padded on the right."""
+    padding, device = loaded.tokenizer.pad_token_id, loaded.device
+    tokens = torch.tensor([row + [padding] * (length - len(row)) for row in rows], device=device)
+    return tokens, torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in rows], device=device)
+
+
+def padded_states(loaded: LoadedModel, rows: list[list[int]], length: int) -> Tensor:
+    """Return the head inputs (rows, length, hidden) of token ids that are padded on the right."""
+    return head_inputs(loaded.model, *padded_right(loaded, rows, length))
+
+
+def blocks_of(keys: Sequence[Key], rows: Callable[[Key], int]) -> Iterator[tuple[Key, int, list[int]]]:
+    """Group indices by key, the largest key first: (key, rows of a full block, indices of this block).
+
+    A key is the padded length of an item, or several; filled up to its rows, a block has a shape that depends on
+    its key alone.
+    """
+    groups: dict[Key, list[int]] = {}
+    for index, key in enumerate(keys):
+        groups.setdefault(key, []).append(index)
+    for key in sorted(groups, reverse=True):
+        full = rows(key)
+        for start in range(0, len(groups[key]), full):
+            yield key, full, groups[key][start : start + full]
+
+
+def round_up(length: int, step: int = 8) -> int:
+    """Return the smallest positive multiple of `step` that holds `length`."""
+    return max(1, -(-length // step)) * step
