@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from lm_steer.util.errors import LMSteerError
 
 if TYPE_CHECKING:
-    from lm_steer.steer import Steer
+    from lm_steer.core.steer import Steer
 
 __version__ = "0.1.0"
 __all__ = ["LMSteerError", "Steer"]
@@ -22,7 +22,7 @@ __all__ = ["LMSteerError", "Steer"]
 def __getattr__(name: str) -> Any:
     """Import `Steer` on first use."""
     if name == "Steer":
-        from lm_steer.steer import Steer
+        from lm_steer.core.steer import Steer
 
         return Steer
     raise AttributeError(f"module 'lm_steer' has no attribute '{name}'")

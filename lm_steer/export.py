@@ -18,12 +18,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from lm_steer.attach import check_fit
+from lm_steer.core.attach import check_fit
+from lm_steer.core.fold import check_linear, fold
+from lm_steer.core.steer import Steer
 from lm_steer.engines import check_engine
-from lm_steer.fold import check_linear, fold
 from lm_steer.model.head import output_head
 from lm_steer.model.load import LoadedModel, load_model, pretrained
-from lm_steer.steer import Steer
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import read_json, replacing, write_json
 from lm_steer.util.outputs import EXPORT

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lm_steer.attach import acts_by_rows
+from lm_steer.core.attach import acts_by_rows
 from lm_steer.decode import UNUSABLE, Decoder
 from lm_steer.memory import rows_that_fit
 from lm_steer.model.blocks import blocks_of

@@ -13,8 +13,8 @@ from lm_eval.__main__ import cli_evaluate
 from lm_eval.api.registry import register_model
 from lm_eval.models.huggingface import HFLM
 
+from lm_steer.core.steer import Steer
 from lm_steer.jobs import parse_values
-from lm_steer.steer import Steer
 
 
 @register_model("lm-steer")

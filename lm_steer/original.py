@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from lm_steer.steer import Steer, is_finite
+from lm_steer.core.steer import Steer, is_finite
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import reading
 

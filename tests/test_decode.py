@@ -6,7 +6,7 @@ import weakref
 import tiny
 import torch
 
-from lm_steer.attach import attach
+from lm_steer.core.attach import attach
 from lm_steer.decode import Decoder, same_logits
 from lm_steer.sample import Sampling, first_inside, tries
 

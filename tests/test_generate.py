@@ -8,7 +8,7 @@ import torch
 
 from lm_steer import LMSteerError, decode
 from lm_steer import generate as generate_module
-from lm_steer.attach import attach
+from lm_steer.core.attach import attach
 from lm_steer.generate import Sampling, generate, parts_folder
 from lm_steer.sample import sample_tokens
 from lm_steer.way import way_of

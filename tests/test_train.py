@@ -11,7 +11,7 @@ import tiny
 import torch
 
 from lm_steer import LMSteerError, Steer
-from lm_steer.attach import attach
+from lm_steer.core.attach import attach
 from lm_steer.train import LabelledTexts, Recipe, about, save, train
 from lm_steer.util.progress import Progress
 

@@ -25,7 +25,7 @@ from transformers import AutoModelForCausalLM
 
 from lm_steer import LMSteerError
 from lm_steer import generate as generate_module
-from lm_steer.attach import attach
+from lm_steer.core.attach import attach
 from lm_steer.export import export
 from lm_steer.generate import Sampling, generate
 from lm_steer.model.load import LoadedModel, load_model

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import torch
 
-from lm_steer.steer import Steer, compose
+from lm_steer.core.steer import Steer, compose
 from lm_steer.util.errors import LMSteerError
 
 

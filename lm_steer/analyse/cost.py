@@ -18,11 +18,11 @@ from typing import Any
 import pandas as pd
 import torch
 
-from lm_steer.attach import attach
-from lm_steer.fold import fold
+from lm_steer.core.attach import attach
+from lm_steer.core.fold import fold
+from lm_steer.core.steer import Steer
 from lm_steer.generate import Sampling, generate
 from lm_steer.model.load import LoadedModel
-from lm_steer.steer import Steer
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import replacing
 from lm_steer.util.formats import read_benchmark

@@ -18,10 +18,10 @@ from torch import Tensor
 
 from lm_steer.analyse.grid import text_memo
 from lm_steer.analyse.vocabulary import whole_words
-from lm_steer.attach import check_fit
+from lm_steer.core.attach import check_fit
+from lm_steer.core.steer import Steer
 from lm_steer.model.head import output_head
 from lm_steer.model.load import LoadedModel
-from lm_steer.steer import Steer
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import replacing
 from lm_steer.util.options import check_kind

@@ -16,8 +16,8 @@ from pathlib import Path
 import pandas as pd
 
 from lm_steer.analyse.grid import grid_nll
+from lm_steer.core.steer import Steer
 from lm_steer.model.load import LoadedModel
-from lm_steer.steer import Steer
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import numbered_jsonl, replacing
 

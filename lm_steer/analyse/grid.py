@@ -13,11 +13,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lm_steer.attach import check_fit
+from lm_steer.core.attach import check_fit
+from lm_steer.core.steer import Steer
 from lm_steer.model.head import CHUNK_BYTES, Head, head_of
 from lm_steer.model.hidden_cache import HiddenMemo
 from lm_steer.model.load import LoadedModel, texts_of
-from lm_steer.steer import Steer
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.options import check_kind
 

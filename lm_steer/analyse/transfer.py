@@ -19,10 +19,10 @@ import torch
 from torch import Tensor
 
 from lm_steer.analyse.vocabulary import token_bytes
-from lm_steer.attach import check_fit
+from lm_steer.core.attach import check_fit
+from lm_steer.core.steer import Steer
 from lm_steer.model.head import output_head
 from lm_steer.model.load import LoadedModel
-from lm_steer.steer import Steer
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.options import check_kind
 

@@ -34,8 +34,8 @@ def analyse_transfer(
     lm-steer analyse transfer --steer my-steer --source gpt2-large --target gpt2 -o carried
     """
     from lm_steer.analyse.transfer import transfer
+    from lm_steer.core.steer import Steer
     from lm_steer.model.load import load_model
-    from lm_steer.steer import Steer
     from lm_steer.util.files import write_jsonl
 
     models = (load_model(folder, device="cpu") for folder in (source, target))
@@ -65,12 +65,12 @@ def analyse_directions(
     lm-steer analyse directions --model gpt2 --steer my-steer --dimension detox --spectrum s.csv -o words.csv
     """
     from lm_steer.analyse.directions import CONTEXTS, directions, singular, write_directions
+    from lm_steer.core.steer import Steer
     from lm_steer.data.labelled import read_texts
     from lm_steer.model.load import load_model
     from lm_steer.model.obtain import folder_of
     from lm_steer.score.run import STORE, make_scorer
     from lm_steer.score.store import Item, ScoreStore
-    from lm_steer.steer import Steer
 
     learned = Steer.from_pretrained(steer)
     values = singular(learned, dimension)[1]
@@ -123,10 +123,10 @@ def analyse_evidence(
     from lm_steer.analyse.evidence import evidence, read_marked, write_evidence
     from lm_steer.analyse.evidence import reading as read_style
     from lm_steer.analyse.grid import text_memo
+    from lm_steer.core.steer import Steer
     from lm_steer.jobs import parse_values
     from lm_steer.model.load import load_model
     from lm_steer.model.obtain import folder_of
-    from lm_steer.steer import Steer
     from lm_steer.util.errors import LMSteerError
 
     if bool(text) == bool(path):
@@ -223,8 +223,8 @@ def analyse_cost(
     lm-steer analyse cost --model results/models/smollm2 --steer my-steer --at detox=5 -o cost.csv
     """
     from lm_steer.analyse.cost import write_cost
+    from lm_steer.core.steer import Steer
     from lm_steer.jobs import parse_values
     from lm_steer.model.load import load_model
-    from lm_steer.steer import Steer
 
     write_cost(load_model(model, dtype), Steer.from_pretrained(steer), parse_values(at), training, output)

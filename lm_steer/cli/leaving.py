@@ -30,10 +30,10 @@ def export(
 
     lm-steer export my-steer --model openai-community/gpt2 --at "detox=5 corpus=1" --engine vllm -o steered
     """
+    from lm_steer.core.steer import Steer
     from lm_steer.export import export as write
     from lm_steer.jobs import parse_values
     from lm_steer.model.obtain import folder_of
-    from lm_steer.steer import Steer
 
     values = parse_values(at)
     found = Steer.from_pretrained(steer)

@@ -1,6 +1,6 @@
 """Which code stands behind a command: a digest of its function in cli/ and of all that it imports from the package.
 
-    code_digest("train")          # sixteen hexadecimal digits; an edit to a line of lm_steer/steer.py changes it
+    code_digest("train")          # sixteen hexadecimal digits; an edit to a line of lm_steer/core/steer.py changes it
 
 The workflow gives each rule the digest of its command, so that an edit to the package re-runs what it makes and no
 more; checkpoints carry it, so that they never outlive the code that wrote them. The digest is taken from syntax trees,

@@ -4,7 +4,7 @@ import torch
 
 from lm_steer import LMSteerError
 from lm_steer.analyse.grid import grid_nll
-from lm_steer.attach import attach
+from lm_steer.core.attach import attach
 
 TEXTS = [tiny.SENTENCES[0], "The film", tiny.SENTENCES[3]]
 GRID = [{"style": 0.0}, {"style": 2.0, "corpus": 1.0}, {"style": -3.5}]

@@ -10,7 +10,7 @@ from lm_steer import LMSteerError
 from lm_steer.analyse.cost import sizes, write_cost
 from lm_steer.analyse.lora import adapted, is_adapter, rank_for, train_lora
 from lm_steer.analyse.transfer import transfer
-from lm_steer.attach import attach
+from lm_steer.core.attach import attach
 from lm_steer.model.load import load_model
 from lm_steer.model.obtain import obtain
 

@@ -8,7 +8,7 @@ import torch
 
 from lm_steer import LMSteerError
 from lm_steer.analyse.transfer import METHODS, fit_by_adam, least_squares, residual, shared_tokens, transfer
-from lm_steer.attach import attach
+from lm_steer.core.attach import attach
 from lm_steer.model.load import LoadedModel
 
 

@@ -7,12 +7,12 @@ from hostile.usages import RIGHT
 
 START = """
 import copy, pickle, threading
-from lm_steer.attach import attach
+from lm_steer.core.attach import attach
 from lm_steer.util.errors import LMSteerError
-from lm_steer.fold import fold
+from lm_steer.core.fold import fold
 from lm_steer.generate import Sampling, generate
 from lm_steer.model.load import load_model, obtain
-from lm_steer.steer import Steer, compose
+from lm_steer.core.steer import Steer, compose
 from lm_steer.train import LabelledTexts, Recipe
 from lm_steer.analyse.directions import directions
 from lm_steer.analyse.evidence import evidence

@@ -2,7 +2,7 @@ import pytest
 import tiny
 import torch
 
-from lm_steer.attach import attach
+from lm_steer.core.attach import attach
 from lm_steer.model.blocks import STEP, TOKENS, blocks_of
 from lm_steer.model.head import head_inputs
 from lm_steer.model.hidden_cache import HiddenMemo

@@ -12,8 +12,8 @@ from typing import Any
 import jinja2
 from huggingface_hub import ModelCardData
 
+from lm_steer.core.steer import Steer
 from lm_steer.report.measures import edited
-from lm_steer.steer import Steer
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.formats import read_csv, require_rows
 

@@ -13,9 +13,9 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from lm_steer.attach import check_fit, detach
+from lm_steer.core.attach import check_fit, detach
+from lm_steer.core.steer import Steer
 from lm_steer.model.head import output_head
-from lm_steer.steer import Steer
 from lm_steer.util.errors import LMSteerError
 
 

@@ -4,8 +4,8 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from lm_steer import LMSteerError
-from lm_steer.attach import attach
-from lm_steer.fold import fold
+from lm_steer.core.attach import attach
+from lm_steer.core.fold import fold
 
 VALUES = {"style": 3.0, "corpus": 1.0}
 # `add` and `offset` fold into a bias, which transformers loads only for an architecture whose head has one.

@@ -16,8 +16,8 @@ import tiny
 import torch
 
 from lm_steer import LMSteerError
-from lm_steer.attach import attach
-from lm_steer.fold import fold
+from lm_steer.core.attach import attach
+from lm_steer.core.fold import fold
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import yaml
 from services.hub import COMMIT
 
 from lm_steer import LMSteerError, Steer
-from lm_steer.card import TEXTS, card
+from lm_steer.core.card import TEXTS, card
 
 REPO = "someone/detox-tiny"
 CELL = {

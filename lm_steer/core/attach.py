@@ -27,8 +27,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lm_steer.core.steer import Steer
 from lm_steer.model.head import head_weight, output_head
-from lm_steer.steer import Steer
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.options import check_kind
 

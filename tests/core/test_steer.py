@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from lm_steer import LMSteerError, Steer
-from lm_steer.attach import attach
-from lm_steer.steer import compose
+from lm_steer.core.attach import attach
+from lm_steer.core.steer import compose
 
 WIDTH = 8
 
@@ -235,7 +235,7 @@ def test_weights_that_cannot_be_written_leave_a_saved_steer_as_it_is(saved, monk
     def fail(tensors, path):
         raise OSError("no space left on device")
 
-    monkeypatch.setattr("lm_steer.steer.save_file", fail)
+    monkeypatch.setattr("lm_steer.core.steer.save_file", fail)
     with pytest.raises(OSError, match="no space"):
         steer("style", "corpus").save_pretrained(saved)
     assert {path.name: path.read_bytes() for path in saved.iterdir()} == before

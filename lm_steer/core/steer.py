@@ -32,7 +32,7 @@ from lm_steer.util.options import is_whole
 from lm_steer.util.outputs import STEER, writable
 
 if TYPE_CHECKING:
-    from lm_steer.attach import Handle
+    from lm_steer.core.attach import Handle
 
 FORMAT = 1
 LARGEST = torch.finfo(torch.float32).max
@@ -147,8 +147,8 @@ class Steer:
         return torch.einsum("k,kdr,ker->de", self.vector(values), self.weights["A"], self.weights["B"])
 
     def attach(self, model: nn.Module) -> "Handle":
-        """Put the steer on a causal LM and return its handle; see `lm_steer.attach`."""
-        from lm_steer.attach import attach
+        """Put the steer on a causal LM and return its handle; see `lm_steer.core.attach`."""
+        from lm_steer.core.attach import attach
 
         return attach(model, self)
 
@@ -284,7 +284,7 @@ class Steer:
             raise LMSteerError(f"{folder}: not a whole steer ({error}): train or download it again") from None
 
     def push_to_hub(self, repo: str, **options: Any) -> str:
-        """Commit the steer, with a model card, to a repository of the hub; see `lm_steer.share.push`."""
+        """Commit the steer, with a model card, to a repository of the hub; see `lm_steer.core.share.push`."""
         return _aside("share").push(self, repo, **options)
 
 

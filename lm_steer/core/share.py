@@ -10,9 +10,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from lm_steer.card import card
+from lm_steer.core.card import card
+from lm_steer.core.steer import FILES, Steer
 from lm_steer.fetch.hub import from_hub, hub_file
-from lm_steer.steer import FILES, Steer
 
 
 def fetch(repo: str, revision: str | None) -> Path:
@@ -32,7 +32,7 @@ def push(
 ) -> str:
     """Commit a steer and its card to a model repository, made if need be; return the commit's address.
 
-    tables, rows and intended_use are for the card; see `lm_steer.card`. The login is the hub client's own.
+    tables, rows and intended_use are for the card; see `lm_steer.core.card`. The login is the hub client's own.
     """
     from huggingface_hub import HfApi
 
