@@ -26,7 +26,7 @@ from lm_steer.model.load import LoadedModel
 from lm_steer.sample import Sampling
 from lm_steer.score.perplexity import causal_lm
 from lm_steer.score.store import Item
-from lm_steer.train import LabelledTexts, Recipe, train
+from lm_steer.training.train import LabelledTexts, Recipe, train
 
 SINGLES = 3
 DIMENSIONS = ("style", "corpus")

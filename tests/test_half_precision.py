@@ -16,7 +16,7 @@ from lm_steer.model.hidden_cache import HiddenMemo
 from lm_steer.model.load import LoadedModel
 from lm_steer.score.perplexity import causal_lm
 from lm_steer.score.store import Item
-from lm_steer.train import LabelledTexts, Recipe, steered_nll, train
+from lm_steer.training.train import LabelledTexts, Recipe, steered_nll, train
 
 TEXTS = LabelledTexts(tiny.SENTENCES, [1.0, -1.0, 1.0, -1.0, 1.0, -1.0])
 RECIPE = Recipe(("style", "corpus"), rank=4, steps=30, batch_size=6, epsilon=0.01, learning_rate=0.02)

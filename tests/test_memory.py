@@ -73,7 +73,7 @@ from lm_steer.sample import Sampling
 from lm_steer.score.perplexity import causal_lm
 from lm_steer.score.store import Item
 from lm_steer.shapes import random_model
-from lm_steer.train import LabelledTexts, Recipe, train
+from lm_steer.training.train import LabelledTexts, Recipe, train
 hidden_cache.HELD_BYTES = 1 << 20
 sizes = {"vocab_size": 2000, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 1}
 loaded = random_model("pythia-70m", device="cpu", **sizes)

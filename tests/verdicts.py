@@ -32,7 +32,7 @@ from lm_steer.model.load import LoadedModel, load_model
 from lm_steer.model.obtain import obtain
 from lm_steer.score import perplexity
 from lm_steer.score.store import Item
-from lm_steer.train import LabelledTexts, Recipe, train
+from lm_steer.training.train import LabelledTexts, Recipe, train
 
 SAMPLING = Sampling(samples=2, new_tokens=5, top_p=0.9, seed=3)
 # Shorter than a window of the tiny configs, and longer; some of one length and some alone.

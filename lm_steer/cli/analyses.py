@@ -188,9 +188,9 @@ def analyse_lora(
 
     lm-steer analyse lora --model results/models/smollm2 --texts train.parquet --labels 0.25 1 --budget-rank 512 -o mine
     """
-    from lm_steer.analyse.lora import train_lora
     from lm_steer.data.labelled import first_texts, read_texts
     from lm_steer.model.load import load_model
+    from lm_steer.training.lora import train_lora
 
     frame = read_texts(texts)
     frame = first_texts(frame, count) if count else frame

@@ -8,11 +8,11 @@ from safetensors.torch import load_file, save_file
 
 from lm_steer import LMSteerError
 from lm_steer.analyse.cost import sizes, write_cost
-from lm_steer.analyse.lora import adapted, is_adapter, rank_for, train_lora
 from lm_steer.analyse.transfer import transfer
 from lm_steer.core.attach import attach
 from lm_steer.model.load import load_model
 from lm_steer.model.obtain import obtain
+from lm_steer.training.lora import adapted, is_adapter, rank_for, train_lora
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from lm_steer.core.fold import fold
 from lm_steer.generate import Sampling, generate
 from lm_steer.model.load import load_model, obtain
 from lm_steer.core.steer import Steer, compose
-from lm_steer.train import LabelledTexts, Recipe
+from lm_steer.training.train import LabelledTexts, Recipe
 from lm_steer.analyse.directions import directions
 from lm_steer.analyse.evidence import evidence
 def recipe(**keys):

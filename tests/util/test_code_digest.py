@@ -41,7 +41,7 @@ def changed(before: dict[str, str]) -> set[str]:
     "file, commands",
     [
         ("core/steer.py", {"train", "generate", "score"}),
-        ("train.py", {"train"}),
+        ("training/train.py", {"train"}),
         ("generate.py", {"generate"}),
         ("metrics.py", {"page", "table"}),
         ("util/files.py", set(COMMANDS)),

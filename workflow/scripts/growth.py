@@ -15,7 +15,7 @@ from lm_steer.measure import Cost, measure
 from lm_steer.model.load import LoadedModel
 from lm_steer.sample import Sampling
 from lm_steer.shapes import random_model
-from lm_steer.train import LabelledTexts, Recipe, train
+from lm_steer.training.train import LabelledTexts, Recipe, train
 from lm_steer.util.files import replacing
 from lm_steer.util.progress import say
 

@@ -12,7 +12,7 @@ import torch
 
 from lm_steer import LMSteerError, Steer
 from lm_steer.core.attach import attach
-from lm_steer.train import LabelledTexts, Recipe, about, save, train
+from lm_steer.training.train import LabelledTexts, Recipe, about, save, train
 from lm_steer.util.progress import Progress
 
 GOOD = ["The movie was a joy to watch.", "A warm and funny story.", "The family will love the music.", "A joy!"]
@@ -254,6 +254,7 @@ def test_another_recipe_does_not_find_the_checkpoint(loaded, tmp_path, change):
     assert saved(tmp_path / "b", loaded, recipe, tmp_path / "shared") == expected
 
 
+HERE = Path(__file__).parent
 SCRIPT = """
 import os, signal, sys
 from dataclasses import replace
@@ -277,7 +278,7 @@ test_train.saved(root / "steer", load_model(model, device="cpu"), test_train.REC
 def test_a_training_killed_by_the_system_ends_with_the_same_bytes(loaded, tmp_path):
     expected = saved(tmp_path / "whole", loaded, RECIPE, tmp_path / "cache whole")
     model = loaded.model.config._name_or_path
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    environment = {**os.environ, "PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parent}"}
     command = [sys.executable, "-c", textwrap.dedent(SCRIPT), str(tmp_path), model, "33"]
     result = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert result.returncode == -signal.SIGKILL, result.stderr

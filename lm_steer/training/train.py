@@ -21,10 +21,10 @@ from torch import Tensor
 
 from lm_steer.core.steer import Steer, is_finite
 from lm_steer.data.labelled import drawn
-from lm_steer.loss import head_cross_entropy
 from lm_steer.model.head import Head, head_inputs, head_of
 from lm_steer.model.hidden_cache import DrawnStates, HiddenMemo, Packed
 from lm_steer.model.load import LoadedModel, texts_of
+from lm_steer.training.loss import head_cross_entropy
 from lm_steer.util import options
 from lm_steer.util.code_digest import code_digest
 from lm_steer.util.errors import LMSteerError

@@ -1,0 +1,1 @@
+"""Steers and their LoRA baseline, trained."""
