@@ -22,9 +22,9 @@ from lm_steer.analyse.directions import directions
 from lm_steer.analyse.evidence import Evidence, evidence
 from lm_steer.core.attach import Handle
 from lm_steer.core.steer import Steer, compose
-from lm_steer.decode import LARGEST_LOGIT
+from lm_steer.generation.decoder import LARGEST_LOGIT
+from lm_steer.generation.nucleus import sample_tokens, tries
 from lm_steer.model.load import LoadedModel
-from lm_steer.sample import sample_tokens, tries
 from lm_steer.util.errors import LMSteerError, reason_of
 from lm_steer.util.progress import say
 

@@ -14,7 +14,7 @@ from lm_eval.api.registry import register_model
 from lm_eval.models.huggingface import HFLM
 
 from lm_steer.core.steer import Steer
-from lm_steer.jobs import parse_values
+from lm_steer.generation.jobs import parse_values
 
 
 @register_model("lm-steer")

@@ -10,7 +10,7 @@ from lm_steer.analyse.directions import directions
 from lm_steer.analyse.grid import grid_nll
 from lm_steer.core.attach import attach
 from lm_steer.core.fold import fold
-from lm_steer.generate import Sampling, generate
+from lm_steer.generation.generate import Sampling, generate
 from lm_steer.model.cpu_attention import NAME
 from lm_steer.model.hidden_cache import HiddenMemo
 from lm_steer.model.load import LoadedModel

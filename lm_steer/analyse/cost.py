@@ -21,7 +21,7 @@ import torch
 from lm_steer.core.attach import attach
 from lm_steer.core.fold import fold
 from lm_steer.core.steer import Steer
-from lm_steer.generate import Sampling, generate
+from lm_steer.generation.generate import Sampling, generate
 from lm_steer.model.load import LoadedModel
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import replacing

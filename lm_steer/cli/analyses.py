@@ -124,7 +124,7 @@ def analyse_evidence(
     from lm_steer.analyse.evidence import reading as read_style
     from lm_steer.analyse.grid import text_memo
     from lm_steer.core.steer import Steer
-    from lm_steer.jobs import parse_values
+    from lm_steer.generation.jobs import parse_values
     from lm_steer.model.load import load_model
     from lm_steer.model.obtain import folder_of
     from lm_steer.util.errors import LMSteerError
@@ -224,7 +224,7 @@ def analyse_cost(
     """
     from lm_steer.analyse.cost import write_cost
     from lm_steer.core.steer import Steer
-    from lm_steer.jobs import parse_values
+    from lm_steer.generation.jobs import parse_values
     from lm_steer.model.load import load_model
 
     write_cost(load_model(model, dtype), Steer.from_pretrained(steer), parse_values(at), training, output)

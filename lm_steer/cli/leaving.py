@@ -32,7 +32,7 @@ def export(
     """
     from lm_steer.core.steer import Steer
     from lm_steer.export import export as write
-    from lm_steer.jobs import parse_values
+    from lm_steer.generation.jobs import parse_values
     from lm_steer.model.obtain import folder_of
 
     values = parse_values(at)

@@ -12,15 +12,15 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from lm_steer.generation.prefill import SHORT, continued_states, padded_length
+from lm_steer.generation.way import pads_left
 from lm_steer.model.blocks import blocks_of, padded_right, padded_states, round_up
 from lm_steer.model.head import Head, head_of
 from lm_steer.model.load import LoadedModel
 from lm_steer.model.probe import pads_right
-from lm_steer.prefill import SHORT, continued_states, padded_length
 from lm_steer.score.store import Item, Scorer
 from lm_steer.training.loss import head_cross_entropy
 from lm_steer.util.errors import LMSteerError
-from lm_steer.way import pads_left
 
 # Tokens of a block, and the multiple that continuations are padded to.
 TOKENS = {"cpu": 1024, "cuda": 8192}

@@ -10,7 +10,7 @@ import copy, pickle, threading
 from lm_steer.core.attach import attach
 from lm_steer.util.errors import LMSteerError
 from lm_steer.core.fold import fold
-from lm_steer.generate import Sampling, generate
+from lm_steer.generation.generate import Sampling, generate
 from lm_steer.model.load import load_model, obtain
 from lm_steer.core.steer import Steer, compose
 from lm_steer.training.train import LabelledTexts, Recipe

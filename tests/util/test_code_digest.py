@@ -42,7 +42,7 @@ def changed(before: dict[str, str]) -> set[str]:
     [
         ("core/steer.py", {"train", "generate", "score"}),
         ("training/train.py", {"train"}),
-        ("generate.py", {"generate"}),
+        ("generation/generate.py", {"generate"}),
         ("metrics.py", {"page", "table"}),
         ("util/files.py", set(COMMANDS)),
         # What a steer offers besides, and what is there for type checkers alone, changes no steer.

@@ -11,8 +11,8 @@ from pydantic import TypeAdapter, ValidationError
 from test_study import SCHEMA, changed
 
 from lm_steer import LMSteerError
-from lm_steer.jobs import parse_job, parse_values
-from lm_steer.sample import Sampling
+from lm_steer.generation.jobs import parse_job, parse_values
+from lm_steer.generation.nucleus import Sampling
 from lm_steer.study import resolved
 from lm_steer.training.train import Recipe
 from lm_steer.util import options

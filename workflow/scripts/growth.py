@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lm_steer.bench import DIMENSIONS, Load, texts
-from lm_steer.generate import generate
+from lm_steer.generation.generate import generate
+from lm_steer.generation.nucleus import Sampling
 from lm_steer.measure import Cost, measure
 from lm_steer.model.load import LoadedModel
-from lm_steer.sample import Sampling
 from lm_steer.shapes import random_model
 from lm_steer.training.train import LabelledTexts, Recipe, train
 from lm_steer.util.files import replacing

@@ -6,12 +6,13 @@ import pytest
 import tiny
 import torch
 
-from lm_steer import LMSteerError, decode
-from lm_steer import generate as generate_module
+from lm_steer import LMSteerError
 from lm_steer.core.attach import attach
-from lm_steer.generate import Sampling, generate, parts_folder
-from lm_steer.sample import sample_tokens
-from lm_steer.way import way_of
+from lm_steer.generation import decoder as decode
+from lm_steer.generation import generate as generate_module
+from lm_steer.generation.generate import Sampling, generate, parts_folder
+from lm_steer.generation.nucleus import sample_tokens
+from lm_steer.generation.way import way_of
 
 PROMPTS = [
     "The movie",
@@ -106,7 +107,7 @@ def room_for(loaded) -> Callable[[int], None]:
 
 def test_out_of_memory_halves_the_rows_and_goes_on(loaded, monkeypatch, room_for, capsys):
     monkeypatch.setattr(generate_module, "ROWS", 6 * SAMPLING.samples)
-    monkeypatch.setattr("lm_steer.prefill.ROWS", 1)
+    monkeypatch.setattr("lm_steer.generation.prefill.ROWS", 1)
     expected = run(loaded)
     room_for(2 * SAMPLING.samples)
     assert run(loaded) == expected
@@ -116,7 +117,7 @@ def test_out_of_memory_halves_the_rows_and_goes_on(loaded, monkeypatch, room_for
 
 
 def test_one_prompt_that_does_not_fit_the_memory_is_an_error(loaded, monkeypatch, room_for):
-    monkeypatch.setattr("lm_steer.prefill.ROWS", 1)
+    monkeypatch.setattr("lm_steer.generation.prefill.ROWS", 1)
     room_for(SAMPLING.samples - 1)
     with pytest.raises(LMSteerError, match="lower the number of samples"):
         run(loaded)

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 from transformers import Cache, StaticCache
 
+from lm_steer.generation.nucleus import Sampling, sample_tokens, tries
+from lm_steer.generation.prefill import padded, prefill
 from lm_steer.model.load import LoadedModel
-from lm_steer.prefill import padded, prefill
-from lm_steer.sample import Sampling, sample_tokens, tries
 from lm_steer.util.progress import say
 
 # Compiling a model's step takes about a minute, which half the time of so many tokens makes up for.

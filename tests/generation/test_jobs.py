@@ -8,8 +8,8 @@ from lm_steer import LMSteerError
 from lm_steer.core.attach import attach
 from lm_steer.core.steer import compose
 from lm_steer.data.prompt_files import read_generations
-from lm_steer.generate import Sampling, generate
-from lm_steer.jobs import Job, load_steer, parse_job, run_jobs
+from lm_steer.generation.generate import Sampling, generate
+from lm_steer.generation.jobs import Job, load_steer, parse_job, run_jobs
 from lm_steer.util.files import read_jsonl, write_jsonl
 
 PROMPTS = ["The movie", "A warm and funny story", "What a waste"]

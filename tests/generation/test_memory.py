@@ -7,7 +7,7 @@ import tiny
 import torch
 
 from lm_steer import LMSteerError
-from lm_steer.memory import cache_a_token, requirements
+from lm_steer.generation.memory import cache_a_token, requirements
 from lm_steer.shapes import SHAPES, config_of, random_model
 
 GB = 1e9
@@ -68,8 +68,8 @@ import torch
 torch.set_num_threads(1)
 from lm_steer.model import hidden_cache
 from lm_steer.bench import texts
-from lm_steer.generate import generate
-from lm_steer.sample import Sampling
+from lm_steer.generation.generate import generate
+from lm_steer.generation.nucleus import Sampling
 from lm_steer.score.perplexity import causal_lm
 from lm_steer.score.store import Item
 from lm_steer.shapes import random_model

@@ -4,7 +4,7 @@ import torch
 from scipy.stats import chisquare
 from transformers import TopKLogitsWarper, TopPLogitsWarper
 
-from lm_steer.sample import first_inside, sample_tokens, tries
+from lm_steer.generation.nucleus import first_inside, sample_tokens, tries
 
 DRAWS = 20_000
 

@@ -21,18 +21,18 @@ import torch
 from torch import Tensor
 
 from lm_steer.core.attach import acts_by_rows
-from lm_steer.decode import UNUSABLE, Decoder
-from lm_steer.memory import rows_that_fit
+from lm_steer.generation.decoder import UNUSABLE, Decoder
+from lm_steer.generation.memory import rows_that_fit
+from lm_steer.generation.nucleus import Sampling, tries
+from lm_steer.generation.prefill import SHORT, padded_length
+from lm_steer.generation.way import pads_left, way_of
 from lm_steer.model.blocks import blocks_of
 from lm_steer.model.load import LoadedModel, texts_of
-from lm_steer.prefill import SHORT, padded_length
-from lm_steer.sample import Sampling, tries
 from lm_steer.util.code_digest import code_digest
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import fingerprint, read_json, write_json
 from lm_steer.util.options import check_kind
 from lm_steer.util.progress import Progress, say
-from lm_steer.way import pads_left, way_of
 
 # On a CPU, rows of a block whose prompts are of SHORT tokens or fewer.
 ROWS = 160

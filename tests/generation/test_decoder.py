@@ -7,8 +7,8 @@ import tiny
 import torch
 
 from lm_steer.core.attach import attach
-from lm_steer.decode import Decoder, same_logits
-from lm_steer.sample import Sampling, first_inside, tries
+from lm_steer.generation.decoder import Decoder, same_logits
+from lm_steer.generation.nucleus import Sampling, first_inside, tries
 
 SAMPLING = Sampling(samples=3, new_tokens=5)
 

@@ -6,13 +6,13 @@ import torch
 from transformers import BertConfig, GPTNeoConfig, MambaConfig, RobertaConfig
 
 from lm_steer import LMSteerError
-from lm_steer.generate import generate
+from lm_steer.generation.generate import generate
+from lm_steer.generation.nucleus import Sampling
+from lm_steer.generation.way import way_of
 from lm_steer.model.load import LoadedModel
 from lm_steer.model.probe import pads_right
-from lm_steer.sample import Sampling
 from lm_steer.score.perplexity import causal_lm
 from lm_steer.score.store import Item
-from lm_steer.way import way_of
 
 _BERT = {
     "vocab_size": tiny.VOCABULARY,

@@ -1,0 +1,1 @@
+"""Continuations, sampled in blocks so that each is reproducible by itself."""
