@@ -30,7 +30,7 @@ from lm_steer.generation import generate as generate_module
 from lm_steer.generation.generate import Sampling, generate
 from lm_steer.model.load import LoadedModel, load_model
 from lm_steer.model.obtain import obtain
-from lm_steer.score import perplexity
+from lm_steer.score import causal_lm as perplexity
 from lm_steer.score.store import Item
 from lm_steer.training.train import LabelledTexts, Recipe, train
 

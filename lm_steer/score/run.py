@@ -13,12 +13,12 @@ import pyarrow.parquet as pq
 
 from lm_steer.data.prompt_files import read_generations
 from lm_steer.data.shards import WHOLE, Shard
+from lm_steer.score.bag_of_words import bag_of_words
+from lm_steer.score.causal_lm import causal_lm
 from lm_steer.score.exchange import import_scores
 from lm_steer.score.kinds import KINDS, OPTIONS
-from lm_steer.score.perplexity import causal_lm
-from lm_steer.score.sentiment import bag_of_words
+from lm_steer.score.profanity_check import profanity_check
 from lm_steer.score.store import STORE, Item, Scorer, ScoreStore
-from lm_steer.score.toxicity import profanity_check
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import replacing
 

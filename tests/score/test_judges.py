@@ -8,10 +8,10 @@ import pytest
 from lm_steer import LMSteerError
 from lm_steer.data.prompt_files import prompt_rows
 from lm_steer.score import run
+from lm_steer.score.bag_of_words import bag_of_words, train_judge
+from lm_steer.score.profanity_check import profanity_check
 from lm_steer.score.run import make_scorer, score_files
-from lm_steer.score.sentiment import bag_of_words, train_judge
 from lm_steer.score.store import Item
-from lm_steer.score.toxicity import profanity_check
 from lm_steer.util.files import read_json, write_jsonl
 
 GOOD = [f"a {word} joy to watch, {word} and warm" for word in ("great", "lovely", "bright", "funny", "fine")]
