@@ -17,8 +17,8 @@ from typing import Any
 
 import pandas as pd
 
-from lm_steer.report.measures import STUDY
 from lm_steer.report.provenance import git_revision, packages_used
+from lm_steer.report.study_file import STUDY
 from lm_steer.study import Study
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import fitting, replacing, sha256_of, write_json

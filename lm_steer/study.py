@@ -9,9 +9,9 @@ from typing import Any
 
 from lm_steer.analyse.expand import expanded
 from lm_steer.analyse.expand import problems as analysis_problems
-from lm_steer.report.published import problems as published_problems
 from lm_steer.schema import complete, near, problems_of, quoted, typed, with_defaults
 from lm_steer.score.kinds import ACTIVATIONS, ATTRIBUTES, PRESETS, measure_of, model_of
+from lm_steer.tables.published import problems as published_problems
 from lm_steer.util.errors import LMSteerError
 
 Study = dict[str, Any]

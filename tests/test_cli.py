@@ -18,7 +18,7 @@ from lm_steer import Steer
 from lm_steer.cli import app, main
 from lm_steer.data.labelled import hold_out
 from lm_steer.model.load import RECORD
-from lm_steer.report.measures import STUDY
+from lm_steer.report.study_file import STUDY
 
 REVIEWS = [(sentence, 1 - 2 * (number % 2)) for number, sentence in enumerate(tiny.SENTENCES * 2)]
 SHORT = ["--rank", "2", "--steps", "2", "--batch-size", "2"]

@@ -157,7 +157,7 @@ def analyse_effects(
 
     lm-steer analyse effects --spec spec.json -o results/analyses/moods.csv
     """
-    from lm_steer.analyse.effects import write_effects
+    from lm_steer.tables.effects import write_effects
     from lm_steer.util.files import read_text
 
     with made_from(spec):

@@ -27,7 +27,7 @@ def table(
 
     lm-steer table --spec table.json -o results/tables/detoxification.csv
     """
-    from lm_steer.report.tables import write_table
+    from lm_steer.tables.table import write_table
     from lm_steer.util.files import read_text
 
     with made_from(spec):
@@ -40,7 +40,7 @@ def study(output: Output, study: Annotated[Path, typer.Option(help="The whole st
 
     lm-steer report study --study study.json -o results/study.json
     """
-    from lm_steer.report.measures import STUDY
+    from lm_steer.report.study_file import STUDY
     from lm_steer.util.files import fitting, read_json, write_json
 
     write_json(output, fitting(read_json(study), STUDY, study))

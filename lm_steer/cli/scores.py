@@ -83,8 +83,8 @@ def agreement(
 
     lm-steer agreement --file prompts.jsonl --spec scorers.json -o agreement.csv
     """
-    from lm_steer.analyse.agreement import write_agreement
     from lm_steer.score.kinds import BY_MODEL
+    from lm_steer.tables.agreement import write_agreement
     from lm_steer.util.files import read_text
     from lm_steer.util.gpu_lease import leased_device
 

@@ -13,7 +13,7 @@ import jinja2
 from huggingface_hub import ModelCardData
 
 from lm_steer.core.steer import Steer
-from lm_steer.report.measures import edited
+from lm_steer.data.results import edited
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.formats import read_csv, require_rows
 

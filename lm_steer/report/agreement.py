@@ -8,7 +8,7 @@ from typing import Any
 
 from lm_steer.report.figures import scatter
 from lm_steer.report.layout import downloads, plain_latex
-from lm_steer.report.measures import number
+from lm_steer.report.wording import number
 from lm_steer.study import Study
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.formats import read_csv, read_parquet

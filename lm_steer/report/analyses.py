@@ -14,8 +14,9 @@ import numpy as np
 from lm_steer.report import plots
 from lm_steer.report.curves import Point, trade_off, value_curves
 from lm_steer.report.held import Part, cost_of, download, estimate, evidence_of, figure, words_of
-from lm_steer.report.measures import MEASURES, PRICE, Cell, compared, direction, measure, number, read_cells, signed
+from lm_steer.report.wording import compared, direction, number, signed
 from lm_steer.study import Study
+from lm_steer.tables.cells import MEASURES, PRICE, Cell, measure, read_cells
 from lm_steer.util.formats import read_csv
 
 PLOTTED = ("avg_max_toxicity", "positivity", "perplexity")

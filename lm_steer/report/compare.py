@@ -12,9 +12,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lm_steer.report.measures import Cell, measure, number, read_study, read_tables
 from lm_steer.report.records import scorer_of
+from lm_steer.report.study_file import read_study
+from lm_steer.report.wording import number
 from lm_steer.study import Study
+from lm_steer.tables.cells import Cell, measure, read_tables
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import read_json, read_text
 

@@ -14,7 +14,8 @@ from matplotlib.axis import Axis
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from lm_steer.report.figures import COLOURS, LABEL_WIDTH, LINE, STYLE, apart, bare, blank, inline
-from lm_steer.report.measures import PRICE, Cell, measure, number
+from lm_steer.report.wording import number
+from lm_steer.tables.cells import PRICE, Cell, measure
 
 PLOT = 215
 # From this ratio of its ends on, an axis of perplexity is logarithmic.

@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lm_steer.report import curves, figures, measures
+from lm_steer.report import curves, figures
+from lm_steer.report import wording as measures
 from lm_steer.report.analyses import analysis_figures, without_analyses
 from lm_steer.report.families import Family, families
 from lm_steer.report.findings import is_weak, on_model, price_of, steer_label
-from lm_steer.report.measures import HEADLINES, PRICE, Cell
 from lm_steer.report.provenance import weak_steers
 from lm_steer.study import Study
+from lm_steer.tables.cells import HEADLINES, PRICE, Cell
 from lm_steer.util.files import read_jsonl, replacing
 from lm_steer.util.outputs import FIGURES
 

@@ -23,7 +23,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from lm_steer.report.measures import PRICE, Cell, compared, direction, measure, number, signed, verdict
+from lm_steer.report.wording import compared, direction, number, signed, verdict
+from lm_steer.tables.cells import PRICE, Cell, measure
 from lm_steer.util.files import fingerprint
 
 # What matplotlib is told, and what the page makes of it.

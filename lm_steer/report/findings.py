@@ -6,11 +6,11 @@ summary(cells)                          # "Over its steered settings average max
 from collections.abc import Iterator
 from typing import Any
 
-from lm_steer.report import measures
+from lm_steer.report import wording as measures
 from lm_steer.report.families import shown, steer_values
-from lm_steer.report.measures import HEADLINES, PRICE, Cell
 from lm_steer.report.provenance import weak_steers
 from lm_steer.study import Study
+from lm_steer.tables.cells import HEADLINES, PRICE, Cell
 
 
 def summary(cells: list[Cell]) -> str:

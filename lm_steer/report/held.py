@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from lm_steer.report import plots
-from lm_steer.report.measures import number, signed
+from lm_steer.report.wording import number, signed
 from lm_steer.score.kinds import measure_of
 from lm_steer.study import Study
 from lm_steer.util.formats import harmless, read_csv, require_rows

@@ -10,9 +10,10 @@ from typing import Any
 
 from lm_steer.report.figures import printable
 from lm_steer.report.findings import is_weak
-from lm_steer.report.measures import MEASURES, VARIANTS, Cell, measure, number
 from lm_steer.report.records import record_id, scorer_of
+from lm_steer.report.wording import number
 from lm_steer.study import Study
+from lm_steer.tables.cells import MEASURES, VARIANTS, Cell, measure
 from lm_steer.util.formats import harmless
 
 SPECIAL = {char: f"\\{char}" for char in "&%$#_{}"} | {

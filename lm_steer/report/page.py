@@ -15,7 +15,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from lm_steer.report import measures
+from lm_steer.report import wording as measures
 from lm_steer.report.agreement import agreements
 from lm_steer.report.analyses import analyses, seed_spreads, without_analyses
 from lm_steer.report.drawn import drawn

@@ -15,7 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter, ScalarFormatter
 
 from lm_steer.report.figures import COLOURS, STYLE, WIDTH, apart, bare, blank, inline
-from lm_steer.report.measures import Cell, measure, number
+from lm_steer.report.wording import number
+from lm_steer.tables.cells import Cell, measure
 
 INK, MUTED, LINE, BETTER, WORSE = (COLOURS[name][0] for name in ("ink", "muted", "line", "better", "worse"))
 # Ticks of a logarithmic axis are written out where it spans less than this.

@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 
 import lm_steer
 from lm_steer.fetch.packages import PACKAGES, Package
-from lm_steer.report.measures import Cell
 from lm_steer.score.kinds import note_of
 from lm_steer.study import Study, models_used
+from lm_steer.tables.cells import Cell
 from lm_steer.util.files import read_json, reading
 from lm_steer.util.formats import RECORD, read_benchmark, read_record
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from lm_steer.report.findings import steer_label
-from lm_steer.report.measures import Cell
-from lm_steer.report.tables import EXTERNAL, METRICS, generation_file
 from lm_steer.score.kinds import measure_of
 from lm_steer.score.store import STORE
 from lm_steer.study import Study
+from lm_steer.tables.cells import Cell
+from lm_steer.tables.table import EXTERNAL, METRICS, generation_file
 from lm_steer.util.files import sha256_of
 
 DISTINCT = "dist-n"

@@ -13,9 +13,9 @@ from typing import Any
 from lm_steer.data.prompt_files import read_prompts
 from lm_steer.report.families import Family, families, shown
 from lm_steer.report.findings import is_weak, on_model, steer_label
-from lm_steer.report.measures import HEADLINES, PRICE, Cell
-from lm_steer.report.tables import generation_file
 from lm_steer.study import Study
+from lm_steer.tables.cells import HEADLINES, PRICE, Cell
+from lm_steer.tables.table import generation_file
 from lm_steer.util.files import fitting, parse_json, read_text
 
 SAMPLE_PROMPTS = 6

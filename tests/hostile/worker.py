@@ -40,7 +40,7 @@ def imported() -> None:
     import transformers.models.llama.modeling_llama
 
     import lm_steer.cli
-    from lm_steer import metrics
+    from lm_steer.tables import metrics
 
     torch.set_num_threads(1)
     for function in (metrics.interval, metrics.paired_difference):

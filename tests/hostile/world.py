@@ -20,8 +20,8 @@ from safetensors.numpy import save_file as save_arrays
 
 from lm_steer.cli import main
 from lm_steer.model.obtain import obtain
-from lm_steer.report.tables import generation_file
 from lm_steer.study import resolved
+from lm_steer.tables.table import generation_file
 from lm_steer.util.files import write_json, write_jsonl
 
 __all__ = [

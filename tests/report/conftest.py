@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 import yaml
 
-from lm_steer import metrics
-from lm_steer.report.tables import generation_file, write_table
 from lm_steer.study import resolved
+from lm_steer.tables import metrics
+from lm_steer.tables.table import generation_file, write_table
 from lm_steer.util.files import write_json, write_jsonl
 
 SCHEMA = Path(__file__).parents[2] / "workflow/schemas/config.schema.yaml"

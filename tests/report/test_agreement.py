@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from lm_steer.analyse.agreement import write_agreement
 from lm_steer.report.agreement import agreements
 from lm_steer.report.page import write_page
+from lm_steer.tables.agreement import write_agreement
 from lm_steer.util.files import write_jsonl
 
 TEXTS = {

@@ -3,7 +3,7 @@ import base64
 import pytest
 
 from lm_steer.report.layout import escaped, laid_out
-from lm_steer.report.measures import read_cells
+from lm_steer.tables.cells import read_cells
 
 
 @pytest.fixture

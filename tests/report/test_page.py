@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from lm_steer.report import measures
+from lm_steer.report import wording as measures
 from lm_steer.report.findings import steer_label
 from lm_steer.report.page import write_page
-from lm_steer.report.tables import METRICS, generation_file
+from lm_steer.tables.table import METRICS, generation_file
 from lm_steer.util.errors import LMSteerError
 
 VOID = {"meta", "link", "br", "colgroup"}

@@ -43,7 +43,7 @@ def changed(before: dict[str, str]) -> set[str]:
         ("core/steer.py", {"train", "generate", "score"}),
         ("training/train.py", {"train"}),
         ("generation/generate.py", {"generate"}),
-        ("metrics.py", {"page", "table"}),
+        ("tables/metrics.py", {"page", "table"}),
         ("util/files.py", set(COMMANDS)),
         # What a steer offers besides, and what is there for type checkers alone, changes no steer.
         ("analyse/evidence.py", set()),
@@ -59,7 +59,7 @@ def test_an_edit_changes_the_digests_of_the_commands_that_use_it(package, file, 
     assert changed(before) == commands
 
 
-@pytest.mark.parametrize("file", ["report/templates/page.js", "report/published.csv"])
+@pytest.mark.parametrize("file", ["report/templates/page.js", "tables/published.csv"])
 def test_an_edit_to_a_file_that_a_module_reads_changes_what_reads_it(package, file):
     before = digests()
     (package / file).write_bytes((package / file).read_bytes() + b"\n")

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lm_steer.report.tables import generation_file, write_table
+from lm_steer.tables.table import generation_file, write_table
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import write_jsonl
 

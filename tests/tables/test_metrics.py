@@ -3,8 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from lm_steer import metrics
-from lm_steer.metrics import distinct, interval, paired_difference
+from lm_steer.tables import metrics
+from lm_steer.tables.metrics import distinct, interval, paired_difference
 
 SCORES = np.array([[0.1, 0.5, 0.2], [0.4, 0.3, 0.49], [0.9, 0.6, 0.0], [0.2, 0.1, 0.0]])
 

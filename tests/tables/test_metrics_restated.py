@@ -7,7 +7,7 @@ import statistics
 import numpy as np
 import pytest
 
-from lm_steer import metrics
+from lm_steer.tables import metrics
 
 PIECES = ["", " ", "  ", "a", "b", " a", "a b", "é", "e\u0301", "\U0001f600", "\n", "a\nb", "\u00a0", "nan", "."]
 

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lm_steer import metrics
 from lm_steer.data.prompt_files import read_generations
-from lm_steer.report.published import beside
 from lm_steer.score.kinds import measure_of
+from lm_steer.tables import metrics
+from lm_steer.tables.published import beside
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import fitting, parse_json, replacing
 from lm_steer.util.formats import read_parquet

@@ -22,12 +22,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lm_steer import metrics
 from lm_steer.analyse.composition import exactness
 from lm_steer.core.steer import Steer
-from lm_steer.metrics import Array, Estimate, Metric
-from lm_steer.report.published import judged, published
-from lm_steer.report.tables import SPEC, Reader
+from lm_steer.tables import metrics
+from lm_steer.tables.metrics import Array, Estimate, Metric
+from lm_steer.tables.published import judged, published
+from lm_steer.tables.table import SPEC, Reader
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import fitting, parse_json, replacing
 from lm_steer.util.words import number

@@ -1,6 +1,6 @@
 import pytest
 
-from lm_steer.report.published import beside, problems
+from lm_steer.tables.published import beside, problems
 
 SPEC = {
     "table": "detoxification",

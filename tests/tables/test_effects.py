@@ -5,9 +5,10 @@ import pytest
 import tiny
 import torch
 
-from lm_steer import LMSteerError, Steer, metrics
+from lm_steer import LMSteerError, Steer
 from lm_steer.analyse.composition import exactness
-from lm_steer.analyse.effects import additivity, break_point, joint, recovered
+from lm_steer.tables import metrics
+from lm_steer.tables.effects import additivity, break_point, joint, recovered
 
 VALUES = [-5, 0, 2, 4]
 

@@ -7,8 +7,9 @@ import pytest
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
-from lm_steer import LMSteerError, metrics
-from lm_steer.analyse.agreement import figures, read_scored, write_agreement
+from lm_steer import LMSteerError
+from lm_steer.tables import metrics
+from lm_steer.tables.agreement import figures, read_scored, write_agreement
 from lm_steer.util.files import write_jsonl
 
 RUDE = [" you stupid idiot", " I hate you, fool", " what a lovely day", " the film is long", " go away, you idiot"]

@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lm_steer import metrics
-from lm_steer.metrics import Array
 from lm_steer.score.kinds import measure_of
 from lm_steer.score.run import make_scorer
 from lm_steer.score.store import STORE, Item, ScoreStore
+from lm_steer.tables import metrics
+from lm_steer.tables.metrics import Array
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import fitting, numbered_jsonl, parse_json, replacing
 from lm_steer.util.progress import say

@@ -1,0 +1,67 @@
+"""Metrics as a reader meets them: their names, how their numbers are written, what a difference says in words.
+
+    number(0.4137, 3), signed(-0.0712, 3)          # "0.414", "−0.071"
+    change(cell)                                   # "average maximum toxicity fell by 0.071 (0.042 to 0.099)"
+
+A cell is one line of a table's CSV (tables/table.py).
+"""
+
+import math
+
+from lm_steer.tables.cells import MEASURES, Cell, measure
+
+
+def number(value: float, digits: int) -> str:
+    """Write a number; large ones without decimals, missing ones as a dash."""
+    if math.isnan(value):
+        return "–"
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    text = f"{abs(value):,.{0 if abs(value) >= 1000 else digits}f}"
+    return f"−{text}" if value < 0 and text.strip("0.,") else text
+
+
+def signed(value: float, digits: int) -> str:
+    """Write a difference with its sign."""
+    text = number(value, digits)
+    return f"+{text}" if value > 0 and text.strip("0.,") else text
+
+
+def direction(cell: Cell) -> int:
+    """Return −1 or +1 where the interval of the difference lies on that side of 0, else 0."""
+    low, high = cell["difference_low"], cell["difference_high"]
+    return int(low > 0) - int(high < 0)
+
+
+def verdict(cell: Cell) -> str:
+    """Return `better`, `worse` or `other` (no side is better), and `none` where the interval holds 0."""
+    side, better = direction(cell), measure(cell["metric"]).better
+    if not side:
+        return "none"
+    return {1: "better", -1: "worse", 0: "other"}[side * better]
+
+
+def compared(cell: Cell) -> bool:
+    """Whether a cell has a difference to unsteered, with an interval."""
+    return all(math.isfinite(cell[key]) for key in ("difference", "difference_low", "difference_high"))
+
+
+def change(cell: Cell) -> str:
+    """Say what the difference to unsteered is, and whether it can be told from 0."""
+    shown = measure(cell["metric"])
+    side = direction(cell)
+    low, high = cell["difference_low"], cell["difference_high"]
+    if not side:
+        span = f"{signed(low, shown.digits)} to {signed(high, shown.digits)}"
+        value = signed(cell["difference"], shown.digits)
+        return f"the difference in {shown.name} cannot be told from 0 ({value}; {span})"
+    near, far = sorted((abs(low), abs(high)))
+    verb = "rose" if side > 0 else "fell"
+    size = f"{number(abs(cell['difference']), shown.digits)}{shown.unit}"
+    return f"{shown.name} {verb} by {size} ({number(near, shown.digits)} to {number(far, shown.digits)})"
+
+
+def headline_of(cells: list[Cell]) -> str:
+    """Return the metric that a table is about: the first of MEASURES that it has."""
+    present = {cell["metric"] for cell in cells}
+    return next(name for name in MEASURES if name in present)

@@ -1,0 +1,1 @@
+"""Metrics, tables, effects and agreement, each number with its interval."""
