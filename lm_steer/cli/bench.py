@@ -35,12 +35,12 @@ def bench(
     """
     import json
 
-    from lm_steer.bench import Load
-    from lm_steer.bench import bench as run
-    from lm_steer.bench_table import table
+    from lm_steer.bench.run import Load
+    from lm_steer.bench.run import bench as run
+    from lm_steer.bench.shapes import random_model
+    from lm_steer.bench.table import table
     from lm_steer.model.load import load_model
     from lm_steer.model.obtain import folder_of
-    from lm_steer.shapes import random_model
 
     load = Load(prompts, samples, 12, new_tokens, top_p, steps, batch, text_tokens, rank)
     if model:

@@ -7,8 +7,8 @@ import tiny
 import torch
 
 from lm_steer import LMSteerError
+from lm_steer.bench.shapes import SHAPES, config_of, random_model
 from lm_steer.generation.memory import cache_a_token, requirements
-from lm_steer.shapes import SHAPES, config_of, random_model
 
 GB = 1e9
 
@@ -67,12 +67,12 @@ import resource, sys, tempfile
 import torch
 torch.set_num_threads(1)
 from lm_steer.model import hidden_cache
-from lm_steer.bench import texts
+from lm_steer.bench.run import texts
 from lm_steer.generation.generate import generate
 from lm_steer.generation.nucleus import Sampling
 from lm_steer.score.causal_lm import causal_lm
 from lm_steer.score.store import Item
-from lm_steer.shapes import random_model
+from lm_steer.bench.shapes import random_model
 from lm_steer.training.train import LabelledTexts, Recipe, train
 hidden_cache.HELD_BYTES = 1 << 20
 sizes = {"vocab_size": 2000, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 1}

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lm_steer.bench import DIMENSIONS, Load, texts
+from lm_steer.bench.measure import Cost, measure
+from lm_steer.bench.run import DIMENSIONS, Load, texts
+from lm_steer.bench.shapes import random_model
 from lm_steer.generation.generate import generate
 from lm_steer.generation.nucleus import Sampling
-from lm_steer.measure import Cost, measure
 from lm_steer.model.load import LoadedModel
-from lm_steer.shapes import random_model
 from lm_steer.training.train import LabelledTexts, Recipe, train
 from lm_steer.util.files import replacing
 from lm_steer.util.progress import say

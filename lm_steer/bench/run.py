@@ -17,12 +17,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lm_steer.bench.measure import Cost, Limit, hardware, machine_limit, measure
 from lm_steer.core.attach import attach
 from lm_steer.core.steer import Steer
 from lm_steer.generation.generate import generate
 from lm_steer.generation.memory import requirements
 from lm_steer.generation.nucleus import Sampling
-from lm_steer.measure import Cost, Limit, hardware, machine_limit, measure
 from lm_steer.model.load import LoadedModel
 from lm_steer.score.causal_lm import causal_lm
 from lm_steer.score.store import Item

@@ -4,10 +4,10 @@ import sys
 import pytest
 
 from lm_steer import cli
-from lm_steer.bench import Load, bench, operations
-from lm_steer.bench_table import table
-from lm_steer.measure import machine_limit, measure
-from lm_steer.shapes import random_model
+from lm_steer.bench.measure import machine_limit, measure
+from lm_steer.bench.run import Load, bench, operations
+from lm_steer.bench.shapes import random_model
+from lm_steer.bench.table import table
 
 LOAD = Load(prompts=4, samples=2, prompt_tokens=6, new_tokens=4, steps=2, batch=2, text_tokens=8, rank=4)
 

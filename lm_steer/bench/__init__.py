@@ -1,0 +1,1 @@
+"""How fast this machine does the work."""
