@@ -140,7 +140,7 @@ def test_a_locale_without_letters_beyond_ascii_is_no_error():
     assert running.returncode == 0 and printed and told == ""
 
 
-@pytest.mark.parametrize("module", ["lm_steer.cli.app", "lm_steer.engines"])
+@pytest.mark.parametrize("module", ["lm_steer.cli.app", "lm_steer.interop.engines"])
 def test_an_interrupt_is_one_line_also_while_modules_are_imported(module):
     # The signal comes when the module is looked for: at the start, or inside a command.
     code = (
@@ -157,7 +157,7 @@ def test_an_interrupt_is_one_line_also_while_modules_are_imported(module):
 
 
 def test_a_fault_of_our_own_is_one_line_and_a_traceback_where_it_is_asked_for(run, monkeypatch):
-    monkeypatch.setattr("lm_steer.engines.markdown", lambda: 1 / 0)
+    monkeypatch.setattr("lm_steer.interop.engines.markdown", lambda: 1 / 0)
     code, error = run("engines")
     assert code == 1 and "a fault of lm-steer itself (ZeroDivisionError division by zero)" in error
     monkeypatch.setenv("LM_STEER_TRACEBACK", "1")

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import tiny
 
-from lm_steer.engines import markdown
+from lm_steer.interop.engines import markdown
 
 DOCS = Path(__file__).parents[1] / "workflow/docs"
 PAGES = ("own-data", "own-model", "library", "leaving-home")

@@ -25,9 +25,9 @@ from transformers import AutoModelForCausalLM
 
 from lm_steer import LMSteerError
 from lm_steer.core.attach import attach
-from lm_steer.export import export
 from lm_steer.generation import generate as generate_module
 from lm_steer.generation.generate import Sampling, generate
+from lm_steer.interop.export import export
 from lm_steer.model.load import LoadedModel, load_model
 from lm_steer.model.obtain import obtain
 from lm_steer.score import causal_lm as perplexity

@@ -31,8 +31,8 @@ def export(
     lm-steer export my-steer --model openai-community/gpt2 --at "detox=5 corpus=1" --engine vllm -o steered
     """
     from lm_steer.core.steer import Steer
-    from lm_steer.export import export as write
     from lm_steer.generation.jobs import parse_values
+    from lm_steer.interop.export import export as write
     from lm_steer.model.obtain import folder_of
 
     values = parse_values(at)
@@ -47,6 +47,6 @@ def engines(as_json: Annotated[bool, typer.Option("--json", help="For programs."
 
     lm-steer engines --json
     """
-    from lm_steer.engines import ENGINES, markdown
+    from lm_steer.interop.engines import ENGINES, markdown
 
     print(json.dumps([asdict(engine) for engine in ENGINES]) if as_json else markdown(), end="\n" if as_json else "")

@@ -111,6 +111,6 @@ def import_original(
 
     lm-steer import-original checkpoint.pt --dimensions detox,corpus -o my-steer
     """
-    from lm_steer.original import import_original as read
+    from lm_steer.interop.original import import_original as read
 
     read(checkpoint, tuple(dimensions.split(","))).save_pretrained(output)

@@ -11,7 +11,7 @@ from lm_eval import simple_evaluate
 from lm_eval.tasks import TaskManager
 
 from lm_steer import LMSteerError
-from lm_steer.harness import SteeredLM
+from lm_steer.interop.lm_eval import SteeredLM
 
 GOOD, BAD = tiny.SENTENCES[::2], tiny.SENTENCES[1::2]
 
@@ -70,7 +70,16 @@ def test_the_harness_runs_it_by_name(folder):
     arguments = f"pretrained={folder / 'model'},steer={folder / 'steer'},at=style=5 corpus=1"
     run = subprocess.run(
         [
-            *(sys.executable, "-m", "lm_steer.harness", "run", "--model", "lm-steer", "--model_args", arguments),
+            *(
+                sys.executable,
+                "-m",
+                "lm_steer.interop.lm_eval",
+                "run",
+                "--model",
+                "lm-steer",
+                "--model_args",
+                arguments,
+            ),
             *("--tasks", "which", "--include_path", folder, "--device", "cpu", "--output_path", folder / "out"),
         ],
         env=os.environ,

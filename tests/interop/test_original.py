@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lm_steer import LMSteerError, Steer
-from lm_steer.original import import_original
+from lm_steer.interop.original import import_original
 
 
 def original_logits(head: torch.Tensor, state: dict, hidden: torch.Tensor, values: torch.Tensor) -> torch.Tensor:

@@ -7,8 +7,8 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lm_steer import LMSteerError
-from lm_steer.engines import ENGINES, check_engine, markdown
-from lm_steer.export import RECORD, export, lora_of
+from lm_steer.interop.engines import ENGINES, check_engine, markdown
+from lm_steer.interop.export import RECORD, export, lora_of
 from lm_steer.model.obtain import obtain
 from lm_steer.util.files import read_json
 
@@ -117,8 +117,8 @@ def test_what_cannot_be_held_is_refused_and_leaves_nothing(
 @pytest.mark.parametrize("form", FORMS)
 def test_an_export_that_lost_its_steer_is_found_out(folder_of, tmp_path, form, monkeypatch):
     # As an architecture would that ties its head again at loading.
-    monkeypatch.setattr("lm_steer.export.fold", lambda model, steer, values: None)
-    monkeypatch.setattr("lm_steer.export.lora_of", lambda *given: tuple(0 * part for part in lora_of(*given)))
+    monkeypatch.setattr("lm_steer.interop.export.fold", lambda model, steer, values: None)
+    monkeypatch.setattr("lm_steer.interop.export.lora_of", lambda *given: tuple(0 * part for part in lora_of(*given)))
     steer = tiny.make_steer(tiny.make_model("llama"))
     with pytest.raises(LMSteerError, match="does not steer as the attached steer does"):
         export(steer, VALUES, folder_of("llama"), tmp_path / "out", form)

@@ -1,6 +1,6 @@
 """Steered models as a model of EleutherAI's lm-evaluation-harness, called `lm-steer`, for any of its tasks.
 
-    python -m lm_steer.harness run --model lm-steer --tasks lambada_openai \\
+    python -m lm_steer.interop.lm_eval run --model lm-steer --tasks lambada_openai \\
         --model_args "pretrained=openai-community/gpt2,steer=my-steer,at=detox=5 corpus=1"
 
 It is the harness's own command line, with one more model beside `hf`: the same, with a steer on it at fixed values.

@@ -1,0 +1,1 @@
+"""Steers in other engines and formats."""
