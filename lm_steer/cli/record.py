@@ -22,7 +22,7 @@ def record(
 
     lm-steer record --study results/study.json -o results/run.json --benchmarks results/benchmarks.csv
     """
-    from lm_steer.record import write_record
+    from lm_steer.report.run_record import write_record
     from lm_steer.util.files import read_json
 
     with made_from(study):

@@ -67,7 +67,7 @@ def figures(
 
     lm-steer report figures -o results/figures
     """
-    from lm_steer.report.drawn import write_figures
+    from lm_steer.report.study_figures import write_figures
     from lm_steer.util.files import read_text
 
     with made_from(study or results / "study.json") as path:

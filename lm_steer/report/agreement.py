@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lm_steer.report.figures import scatter
-from lm_steer.report.layout import downloads, plain_latex
+from lm_steer.report.table_layout import downloads, plain_latex
 from lm_steer.report.wording import number
 from lm_steer.study import Study
 from lm_steer.util.errors import LMSteerError

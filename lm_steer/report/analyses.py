@@ -13,7 +13,7 @@ import numpy as np
 
 from lm_steer.report import plots
 from lm_steer.report.curves import Point, trade_off, value_curves
-from lm_steer.report.held import Part, cost_of, download, estimate, evidence_of, figure, words_of
+from lm_steer.report.steer_contents import Part, cost_of, download, estimate, evidence_of, figure, words_of
 from lm_steer.report.wording import compared, direction, number, signed
 from lm_steer.study import Study
 from lm_steer.tables.cells import MEASURES, PRICE, Cell, measure, read_cells

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lm_steer.report.records import scorer_of
+from lm_steer.report.cell_records import scorer_of
 from lm_steer.report.study_file import read_study
 from lm_steer.report.wording import number
 from lm_steer.study import Study

@@ -18,14 +18,14 @@ from markupsafe import Markup
 from lm_steer.report import wording as measures
 from lm_steer.report.agreement import agreements
 from lm_steer.report.analyses import analyses, seed_spreads, without_analyses
-from lm_steer.report.drawn import drawn
+from lm_steer.report.cell_records import missing, records
 from lm_steer.report.families import with_sweeps
 from lm_steer.report.figures import printable
 from lm_steer.report.findings import findings, summary
-from lm_steer.report.layout import laid_out
 from lm_steer.report.provenance import provenance, weak_steers
-from lm_steer.report.records import missing, records
 from lm_steer.report.samples import DIAL_TEXTS, SAMPLE_PROMPTS, dials, side_by_side
+from lm_steer.report.study_figures import drawn
+from lm_steer.report.table_layout import laid_out
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import replacing
 

@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 
 from lm_steer import LMSteerError
-from lm_steer.record import write_record
 from lm_steer.report.compare import compare
-from lm_steer.report.drawn import write_figures
-from lm_steer.report.layout import plain_latex
 from lm_steer.report.page import write_page
+from lm_steer.report.run_record import write_record
+from lm_steer.report.study_figures import write_figures
 from lm_steer.report.study_file import read_study
+from lm_steer.report.table_layout import plain_latex
 from lm_steer.tables.cells import read_cells
 from lm_steer.tables.table import write_table
 from lm_steer.util.files import sha256_of, write_json

@@ -7,7 +7,7 @@ import yaml
 from miniature import make_model_folder, make_project
 from running import ROOT
 
-from lm_steer.record import benchmark_table, write_record
+from lm_steer.report.run_record import benchmark_table, write_record
 from lm_steer.study import resolved
 from lm_steer.util.files import read_json, sha256_of
 

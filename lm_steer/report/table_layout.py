@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lm_steer.report.cell_records import record_id, scorer_of
 from lm_steer.report.figures import printable
 from lm_steer.report.findings import is_weak
-from lm_steer.report.records import record_id, scorer_of
 from lm_steer.report.wording import number
 from lm_steer.study import Study
 from lm_steer.tables.cells import MEASURES, VARIANTS, Cell, measure

@@ -2,7 +2,7 @@ import base64
 
 import pytest
 
-from lm_steer.report.layout import escaped, laid_out
+from lm_steer.report.table_layout import escaped, laid_out
 from lm_steer.tables.cells import read_cells
 
 
