@@ -32,7 +32,7 @@ def grid_nll(
 ) -> list[Tensor]:
     """Return for each text the NLL in nats of its tokens under each entry of the grid, (entries, tokens - 1).
 
-    The first token is given, not predicted. `cache` is a file for hidden states (hidden.py).
+    The first token is given, not predicted. `cache` is a file for hidden states (model/hidden_cache.py).
     Raises LMSteerError for a text of one token, one that exceeds the model's context, an empty grid.
     """
     check_kind(LoadedModel, loaded=loaded)

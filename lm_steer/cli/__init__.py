@@ -10,7 +10,9 @@ import sqlite3
 import sys
 
 try:
-    from lm_steer.cli import analyses, bench, data, demo, leaving, record, report, scores, steers, store, texts
+    from lm_steer.cli import analyses, bench, data, demo, record, report, scores, steers, store
+    from lm_steer.cli import export as leaving
+    from lm_steer.cli import generations as texts
     from lm_steer.cli.app import app
     from lm_steer.cli.heap import keep_freed_memory
     from lm_steer.util.errors import LMSteerError

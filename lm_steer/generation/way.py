@@ -3,7 +3,7 @@
     way_of(loaded)          # "static"
 
 A probe decides, and not the model's name: two prompts are continued, and what reaches the head is compared with a
-plain pass over each text by itself (probe.py). A model that no way leaves unchanged is refused.
+plain pass over each text by itself (model/probe.py). A model that no way leaves unchanged is refused.
 
 way       prompts                              kept for the next token
 static    padded on the left, side by side     keys and values, in a static cache

