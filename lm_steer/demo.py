@@ -55,7 +55,7 @@ class Playground:
         """
         (ids,) = self.loaded.whole_ids([prompt])
         if not ids:
-            raise LMSteerError("the prompt is empty: write its first words")
+            raise LMSteerError("the prompt is empty: write some words")
         context = self.loaded.context
         if context and len(ids) + new_tokens > context:
             raise LMSteerError(f"{len(ids)} tokens and {new_tokens} more do not fit the model's context of {context}")
@@ -87,7 +87,7 @@ class Playground:
     def evidence(self, text: str, values: Mapping[str, float]) -> Evidence:
         """Return where in a text the steer at these values shows."""
         if not any(values.values()):
-            raise LMSteerError("every slider is at 0: move one, evidence is for a steer at a value")
+            raise LMSteerError("every slider is at 0: move one to see evidence for it")
         return evidence(self.steer, self.loaded, text, values)
 
     def words(self, dimension: str) -> list[list[str]]:
@@ -252,7 +252,7 @@ def serve(playground: Playground, host: str, port: int | None) -> None:
         _, address, _ = page.launch(server_name=host, server_port=port, prevent_thread_lock=True, **options)
     except OSError as error:
         raise LMSteerError(
-            f"no page can be served on {host}:{port or 7860} ({reason_of(error)}): give another --port"
+            f"a page cannot be served on {host}:{port or 7860} ({reason_of(error)}): give another --port"
         ) from None
     if host in EVERYWHERE:
         say("warning: everyone on this network can use the playground")
@@ -270,7 +270,7 @@ def _check_address(host: str, port: int | None) -> None:
             tried.bind((name, port or 0, *rest))
     except (OSError, OverflowError, UnicodeError) as error:
         raise LMSteerError(
-            f"no page can be served on {host}:{port or 7860} ({reason_of(error)}): give another --host or --port"
+            f"a page cannot be served on {host}:{port or 7860} ({reason_of(error)}): give another --host or --port"
         ) from None
 
 

@@ -160,7 +160,7 @@ def test_the_page_in_a_browser(address, tmp_path):
 
 @pytest.mark.parametrize(("host", "port"), [("127.0.0.1", 70000), ("no host", None), ("192.0.2.1", 7860), ("", -1)])
 def test_an_address_that_cannot_be_is_told(host, port):
-    with pytest.raises(LMSteerError, match=f"no page can be served on {host}:"):
+    with pytest.raises(LMSteerError, match=f"a page cannot be served on {host}:"):
         _check_address(host, port)
 
 
@@ -190,5 +190,5 @@ def test_a_port_that_is_taken_is_told(results):
         command = [sys.executable, "-c", code, "demo", "--results", str(results), "--port", str(port)]
         run = subprocess.run(command, capture_output=True, text=True)
     assert run.returncode == 1 and run.stderr.splitlines()[-1].startswith(
-        f"error: no page can be served on 127.0.0.1:{port}"
+        f"error: a page cannot be served on 127.0.0.1:{port}"
     )

@@ -95,5 +95,5 @@ def _seconds(path: Path) -> float:
     """Return the wall-clock seconds of a benchmark file of Snakemake's."""
     seconds = read_benchmark(path)["s"]
     if not math.isfinite(seconds):
-        raise LMSteerError(f"{path} holds no seconds in the column s: train the steer again")
+        raise LMSteerError(f"{path} has no time in its column 's': train the steer again")
     return seconds

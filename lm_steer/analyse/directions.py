@@ -101,7 +101,7 @@ def singular(steer: Steer, dimension: str) -> tuple[Tensor, Tensor, Tensor]:
     """
     check_kind(Steer, steer=steer)
     if steer.kind != "multiply":
-        raise LMSteerError(f"a steer of kind {steer.kind} has no map, and so no singular directions")
+        raise LMSteerError(f"a steer of kind {steer.kind} has no matrix and therefore no singular directions")
     if dimension not in steer.dimensions:
         raise LMSteerError(f"the steer has no dimension '{dimension}': it has {', '.join(steer.dimensions)}")
     index = steer.dimensions.index(dimension)

@@ -94,7 +94,7 @@ def best_spans(scores: Sequence[float], count: int = 4, length: int = 10) -> lis
     By dynamic programming over (spans used, tokens seen); a span is there only where it adds something.
     """
     if count < 1 or length < 1:
-        raise LMSteerError(f"{count} spans of {length} tokens: give at least one span of one token")
+        raise LMSteerError(f"{count} spans of {length} tokens requested: both numbers must be at least 1")
     sums = [0.0]
     for score in scores:
         sums.append(sums[-1] + score)
@@ -145,7 +145,7 @@ def reading(
     """
     ordered = sorted(set(values))
     if len(ordered) < 3:
-        raise LMSteerError(f"a style reading needs three values of '{dimension}' or more, found {len(ordered)}")
+        raise LMSteerError(f"a style reading needs at least three values of '{dimension}', found {len(ordered)}")
     grid = [{**(held or {}), dimension: value} for value in ordered]
     (nll,) = grid_nll(loaded, steer, [text], grid, cache)
     curve = (-nll.double().sum(1)).tolist()
@@ -164,9 +164,9 @@ def read_marked(path: str | Path) -> tuple[list[str], list[Marked | None]]:
     for number, row in numbered_jsonl(path):
         text, spans = row.get("text"), row.get("spans")
         if not isinstance(text, str) or not text.strip():
-            raise LMSteerError(f"{path}, line {number}: no text")
+            raise LMSteerError(f"{path}, line {number}: expected text in text")
         if spans is not None and not (isinstance(spans, list) and all(_is_range(span, text) for span in spans)):
-            raise LMSteerError(f"{path}, line {number}: spans are [first, last + 1] characters of the text: {spans!r}")
+            raise LMSteerError(f"{path}, line {number}: expected spans as [start, end] in characters, found {spans!r}")
         texts.append(text)
         marked.append(spans if spans is None else [tuple(span) for span in spans])
     if not texts:

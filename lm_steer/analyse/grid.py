@@ -47,7 +47,7 @@ def grid_nll(
     ids = memo.token_ids(texts)
     for text, row in zip(texts, ids, strict=True):
         if len(row) < 2:
-            raise LMSteerError(f"no token to predict in {text!r}: {len(row)} of the two or more that a text needs")
+            raise LMSteerError(f"a text needs at least two tokens, {text!r} has {len(row)}")
     return [
         _text_nll(head, steer, memo.state(text)[:-1], torch.tensor(row[1:], device=loaded.device), values)
         for text, row in zip(texts, ids, strict=True)

@@ -64,8 +64,8 @@ def transfer(
     )
     if len(pairs) < second.shape[1]:
         raise LMSteerError(
-            f"the two vocabularies share {len(pairs)} tokens, and a map into {second.shape[1]} hidden units needs as "
-            "many or more: transfer between models whose tokenizers are more alike"
+            f"the two vocabularies share {len(pairs)} tokens, fewer than the {second.shape[1]} hidden units of the "
+            "target: choose models whose tokenizers are more alike"
         )
     fitted = fit_by_adam(second, first, seed) if method == "as-published" else least_squares(second, first)
     about = {

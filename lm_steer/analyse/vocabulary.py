@@ -37,7 +37,7 @@ def whole_words(tokenizer: PreTrainedTokenizerBase) -> dict[int, str]:
         if len(text) > 2 and text[0] == " " and text[1:].isalpha():
             words[number] = text[1:]
     if not words:
-        raise LMSteerError("the tokenizer has no whole words (a space and letters in one token): no word lists")
+        raise LMSteerError("no token of the tokenizer is a whole word (a space and letters)")
     return words
 
 

@@ -65,7 +65,7 @@ SHAPES = {
 def config_of(shape: str, **changes: Any) -> PretrainedConfig:
     """Return the config of a shape, with some of its values changed; LMSteerError names the shapes there are."""
     if shape not in SHAPES:
-        raise LMSteerError(f"there is no shape '{shape}': choose {', '.join(SHAPES)}")
+        raise LMSteerError(f"unknown shape '{shape}': choose {', '.join(SHAPES)}")
     config = SHAPES[shape]()
     for key, value in changes.items():
         setattr(config, key, value)

@@ -67,8 +67,8 @@ def main() -> None:
         if isinstance(error, sqlite3.Error):
             place = getattr(error, "__notes__", ["a database in the cache folder"])[0]
             sys.exit(
-                f"error: {place} ({error}): see that no other process holds it, that it can be written to and is "
-                "whole, and run again"
+                f"error: {place} ({error}): make sure that no other process holds it and that it is writable and "
+                "intact, and run again"
             )
         if is_memory(error):
             sys.exit(f"error: out of memory ({_first_line(error)}): give the job more, and run again")

@@ -134,7 +134,7 @@ def analyse_evidence(
     texts, marked = read_marked(path) if path else (text, [None] * len(text))
     learned, others = Steer.from_pretrained(steer), parse_values(held)
     if dimension in others:
-        raise LMSteerError(f"--held: '{dimension}' is the dimension that is read: leave it out")
+        raise LMSteerError(f"--held: '{dimension}' is the dimension being read: leave it out")
     against = {**others, dimension: -value} if opposite else {}
     loaded = load_model(folder_of(model, cache), dtype)
     memo = cache / "texts.sqlite"

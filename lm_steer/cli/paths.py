@@ -112,4 +112,4 @@ def _around(path: Path, named: Mapping[Path, str]) -> str | None:
 
 def _refuse(option: str | None, path: str | Path, other: str | bool | None) -> None:
     if other:
-        raise LMSteerError(f"{option} would replace {path}, which {other} names too: choose another path")
+        raise LMSteerError(f"{option} would replace {path}, which {other} names as well: choose another path")

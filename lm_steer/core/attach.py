@@ -46,7 +46,7 @@ class _Block(ContextDecorator):
 
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
         if getattr(function, "__code__", _opener.__code__).co_flags & GENERATORS:
-            raise LMSteerError("a generator or coroutine runs after its call: open the `with` inside it")
+            raise LMSteerError("a generator or coroutine cannot be decorated: open the `with` inside it")
         return super().__call__(function)
 
     def __enter__(self) -> "Handle":
@@ -192,7 +192,7 @@ class Handle:
         self._check()
         with _LOCK:
             if self.blocks:
-                raise LMSteerError("the steer is inside a `with`: leave it before its lasting values are set")
+                raise LMSteerError("lasting values cannot be set inside a `with` of the steer: leave it first")
             self.base = base
             self._update()
         return self
@@ -213,7 +213,7 @@ class Handle:
     def _tensor(self, values: Mapping[str, Value] | None, named: Mapping[str, Value]) -> Tensor:
         """Return steer values as (rows or 1, dimensions)."""
         if not isinstance(values, Mapping | None):
-            raise LMSteerError(f"steer values go by name, as at(style=5) or at({{'style': 5}}), not as {values!r}")
+            raise LMSteerError(f"expected steer values by name, as at(style=5) or at({{'style': 5}}), found {values!r}")
         values = values or {}
         if twice := values.keys() & named:
             raise LMSteerError(f"the value of dimension '{min(twice)}' is given twice: in the mapping and by name")
@@ -227,7 +227,7 @@ class Handle:
         }
         lengths = {len(value) for value in lists.values()}
         if len(lengths) > 1 or 0 in lengths:
-            raise LMSteerError(f"the lists of steer values have lengths {sorted(lengths)}: give one value a row")
+            raise LMSteerError(f"the lists of steer values have lengths {sorted(lengths)}: give one value per row")
         rows = [{name: value[row] for name, value in lists.items()} for row in range(max(lengths, default=1))]
         return torch.stack([self.steer.vector({**values, **row}) for row in rows])
 
@@ -297,7 +297,7 @@ def check_fit(steer: Steer, model: nn.Module) -> None:
     origin = steer.about.get("model")
     made_for = f" (made for {origin})" if origin else ""
     if steer.width != width:
-        raise LMSteerError(f"the steer is of width {steer.width}{made_for}, the model's {what} is {width}: {advice}")
+        raise LMSteerError(f"the steer has width {steer.width}{made_for}, the model's {what} is {width}: {advice}")
     made, found = steer.about.get("model_type"), getattr(getattr(model, "config", None), "model_type", None)
     if made and found and made != found:
-        raise LMSteerError(f"the steer was made for a model of type {made}{made_for}, this one is a {found}: {advice}")
+        raise LMSteerError(f"the steer was made for a model of type {made}{made_for}, not {found}: {advice}")

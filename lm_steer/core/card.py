@@ -69,7 +69,7 @@ def _cells(table: Path, rows: Sequence[str]) -> list[dict[str, Any]]:
     frame = read_csv(table, TEXTS, COUNTS, NUMBERS)
     require_rows(frame, table)
     if table.stem in edited(table.parent.parent):
-        raise LMSteerError(f"{table} is not the table on the record of its run, run.json: make the table again")
+        raise LMSteerError(f"{table} is not the table that run.json records: make the table again")
     unknown = [row for row in rows if row not in set(frame["row"])]
     if unknown:
         raise LMSteerError(f"{table} has no row '{unknown[0]}': it has {', '.join(frame['row'].unique())}")

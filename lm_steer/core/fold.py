@@ -46,7 +46,7 @@ def fold(model: nn.Module, steer: Steer, values: Mapping[str, float]) -> nn.Line
     folded.requires_grad_(False)
     if not all(parameter.isfinite().all() for parameter in folded.parameters()):
         dtype = str(folded.weight.dtype).removeprefix("torch.")
-        raise LMSteerError(f"at these values the folded head does not fit into {dtype}: choose lower ones")
+        raise LMSteerError(f"at these values the folded head overflows {dtype}: choose lower ones")
     detach(model)
     # Both configs: otherwise tie_weights() or resize_token_embeddings() would silently undo it.
     model.config.tie_word_embeddings = False

@@ -72,19 +72,19 @@ class Steer:
             )
             raise LMSteerError(f"a steer of kind {self.kind} has weights {', '.join(names)}; found {found or 'none'}")
         if not all(map(_is_usable, self.weights.values())):
-            raise LMSteerError("the weights of a steer are not all finite numbers in tensors that float32 can hold")
+            raise LMSteerError("the weights of a steer must be dense tensors of finite numbers that float32 can hold")
         if not is_finite(self.epsilon):
-            raise LMSteerError(f"the epsilon of a steer is a finite number, not {self.epsilon!r:.80}")
+            raise LMSteerError(f"the epsilon of a steer must be a finite number, not {self.epsilon!r:.80}")
         # A dataclass that is frozen is set this way.
         object.__setattr__(self, "weights", {name: self.weights[name].detach().float() for name in names})
         object.__setattr__(self, "epsilon", float(self.epsilon))
         if not isinstance(self.about, dict):
-            raise LMSteerError(f"the provenance (about) of a steer is a dictionary, not {self.about!r}")
+            raise LMSteerError(f"the provenance (about) of a steer must be a dictionary, not {self.about!r}")
         named = isinstance(self.dimensions, tuple) and all(isinstance(name, str) and name for name in self.dimensions)
         if not named or not self.dimensions:
-            raise LMSteerError(f"the dimensions of a steer are a tuple of names, not {self.dimensions!r}")
+            raise LMSteerError(f"the dimensions of a steer must be a tuple of names, not {self.dimensions!r}")
         if len(set(self.dimensions)) != len(self.dimensions):
-            raise LMSteerError(f"the dimensions of a steer need names of their own: {', '.join(self.dimensions)}")
+            raise LMSteerError(f"the dimensions of a steer must differ, found {', '.join(self.dimensions)}")
         shapes = {name: tuple(weight.shape) for name, weight in self.weights.items()}
         rank_axes = 3 if self.kind == "multiply" else 2
         if len(set(shapes.values())) != 1 or any(
@@ -109,7 +109,7 @@ class Steer:
         """
         if isinstance(dimensions, str) or not (is_whole(width) and is_whole(rank) and min(width, rank) > 0):
             raise LMSteerError(
-                f"a steer is drawn for names, a width and a rank, not {dimensions!r}, {width!r}, {rank!r}"
+                f"Steer.initial needs names, a width and a rank, not {dimensions!r}, {width!r}, {rank!r}"
             )
         shape = (len(dimensions), width, rank) if kind == "multiply" else (len(dimensions), width)
         weights = {
@@ -130,7 +130,7 @@ class Steer:
     def vector(self, values: Mapping[str, float]) -> Tensor:
         """Turn named steer values into a vector (dimensions,); a dimension that is not named is at 0."""
         if not isinstance(values, Mapping):
-            raise LMSteerError(f"steer values go by the name of their dimension, like {{'style': 5}}: not {values!r}")
+            raise LMSteerError(f"steer values are given by name, as {{'style': 5}}, found {values!r}")
         for name, value in values.items():
             if name not in self.dimensions:
                 raise LMSteerError(
@@ -171,7 +171,7 @@ class Steer:
         if not isinstance(factor, Real):
             return NotImplemented
         if not is_finite(factor):
-            raise LMSteerError(f"a steer is multiplied by a finite number, not by {factor}")
+            raise LMSteerError(f"a steer can only be multiplied by a finite number, not by {factor}")
         first = WEIGHTS_OF[self.kind][0]
         return replace(self, weights={**self.weights, first: self.weights[first] * float(factor)})
 
@@ -181,7 +181,7 @@ class Steer:
         if not isinstance(divisor, Real):
             return NotImplemented
         if not is_finite(divisor) or not divisor:
-            raise LMSteerError(f"a steer is divided by a finite number other than 0, not by {divisor}")
+            raise LMSteerError(f"a steer can only be divided by a finite number other than 0, not by {divisor}")
         return self * (1 / divisor)
 
     def __neg__(self) -> Self:
@@ -196,11 +196,11 @@ class Steer:
             return NotImplemented
         if self.kind != other.kind or self.width != other.width:
             raise LMSteerError(
-                f"steers add up only where kind and width agree: {self.kind} of width {self.width}, "
+                f"only steers of the same kind and width can be added, not {self.kind} of width {self.width}, "
                 f"{other.kind} of width {other.width}"
             )
         if not self.epsilon or not other.epsilon:
-            raise LMSteerError("a steer whose epsilon is 0 does nothing, and has no sum with another")
+            raise LMSteerError("a steer with an epsilon of 0 cannot be added to another")
         names = self.dimensions + tuple(name for name in other.dimensions if name not in self.dimensions)
         # The sum carries the ε of the first; the second's maps are rescaled to it.
         mine = {name: self._map(name) for name in self.dimensions}
@@ -231,7 +231,7 @@ class Steer:
     def renamed(self, prefix: str) -> Self:
         """Qualify every dimension, `corpus` → `detox.corpus`, so that two trainings' dimensions stay apart."""
         if not isinstance(prefix, str) or not prefix:
-            raise LMSteerError(f"dimensions are qualified by a name, not by {prefix!r:.80}")
+            raise LMSteerError(f"the prefix of dimensions must be a name, not {prefix!r:.80}")
         return replace(self, dimensions=tuple(f"{prefix}.{name}" for name in self.dimensions))
 
     # --- on disk -----------------------------------------------------------------------------------------
@@ -239,7 +239,7 @@ class Steer:
     def save_pretrained(self, folder: str | Path) -> None:
         """Write steer.safetensors and steer_config.json into `folder`, both or neither.
 
-        Raises LMSteerError where JSON cannot hold the provenance, and where the folder is not a steer's.
+        Raises LMSteerError where JSON cannot represent the provenance, and where the folder is not a steer's.
         """
         config = {
             "format": FORMAT,
@@ -255,7 +255,7 @@ class Steer:
             text = json.dumps(config, indent=2) + "\n"
             parse_json(text, FILES[1])
         except (TypeError, ValueError, RecursionError, LMSteerError) as error:
-            raise LMSteerError(f"JSON cannot hold the provenance (about) of the steer: {error}") from None
+            raise LMSteerError(f"JSON cannot represent the provenance (about) of the steer: {error}") from None
         tensors = {
             name: weight.cpu().clone(memory_format=torch.contiguous_format) for name, weight in self.weights.items()
         }
@@ -281,7 +281,7 @@ class Steer:
         try:
             return cls(tuple(config["dimensions"]), weights, config["kind"], config["epsilon"], config.get("about", {}))
         except LMSteerError as error:
-            raise LMSteerError(f"{folder}: not a whole steer ({error}): train or download it again") from None
+            raise LMSteerError(f"{folder} is not a complete steer ({error}): train or download it again") from None
 
     def push_to_hub(self, repo: str, **options: Any) -> str:
         """Commit the steer, with a model card, to a repository of the hub; see `lm_steer.core.share.push`."""
@@ -291,7 +291,7 @@ class Steer:
 def compose(steers: Mapping[str, Steer]) -> Steer:
     """Join the steers of several trainings into one, each dimension qualified by its steer's name."""
     if not isinstance(steers, Mapping) or not steers or not all(isinstance(one, Steer) for one in steers.values()):
-        raise LMSteerError("steers are composed by name, at least one, as in compose({'kind': steer})")
+        raise LMSteerError("compose needs at least one steer by name, as in compose({'kind': steer})")
     qualified = [steer.renamed(name) for name, steer in steers.items()]
     names = [name for steer in qualified for name in steer.dimensions]
     if repeated := [name for name in names if names.count(name) > 1]:

@@ -85,7 +85,7 @@ class _Bounded(io.RawIOBase):
         count = self.stream.readinto(buffer)  # type: ignore[attr-defined]
         self.since += count
         if self.since > BLOCK_BYTES:
-            raise LMSteerError(f"{self.file}: {BLOCK} comments, or one, take more than {BLOCK_BYTES >> 20} MB")
+            raise LMSteerError(f"{self.file}: {BLOCK:,} comments, or one alone, take more than {BLOCK_BYTES >> 20} MB")
         return count
 
 

@@ -79,8 +79,8 @@ def comment_files(origin: str, revision: str = "") -> list[Path]:
     path = Path(origin)
     files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
     if not files or not files[0].exists():
-        wanted = "parquet files in it" if path.is_dir() else "such file"
-        raise LMSteerError(f"{origin}: there are no {wanted}: the origin is kaggle, hub, or a path")
+        problem = "contains no parquet files" if path.is_dir() else "does not exist"
+        raise LMSteerError(f"{origin} {problem}: the origin is kaggle, hub, or a path")
     return files
 
 

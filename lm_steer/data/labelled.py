@@ -55,7 +55,7 @@ def drawn(count: int, steps: int, batch_size: int, seed: int) -> "Tensor":
 
     generator, needed = torch.Generator().manual_seed(seed), steps * batch_size
     if needed > MOST:
-        raise LMSteerError(f"steps × batch_size are {needed:,} texts, at most {MOST:,} are drawn: lower one")
+        raise LMSteerError(f"steps × batch_size is {needed:,}, more than {MOST:,}: lower one of them")
     shuffles = [torch.randperm(count, generator=generator) for _ in range(-(-needed // count))]
     return torch.cat(shuffles)[:needed].view(steps, batch_size)
 
@@ -73,7 +73,7 @@ def read_table(path: str | Path, text: str = "text", label: str = "label") -> pd
     }
     reader = readers.get(Path(path).suffix)
     if reader is None:
-        raise LMSteerError(f"{path}: texts are read from {', '.join(readers)} files")
+        raise LMSteerError(f"{path}: expected one of {', '.join(readers)}")
     frame = reader(path)
     if frame.empty:
         raise LMSteerError(f"{path} holds no texts")
@@ -92,7 +92,7 @@ def hold_out(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     keys = frame["text"].map(text_key)
     ordered = sorted(set(keys))
     if len(ordered) < 2:
-        raise LMSteerError("a training needs two different texts at least, one of them for the dev loss: add texts")
+        raise LMSteerError("training needs at least two different texts, one of them for the dev loss: add texts")
     held = keys.isin(ordered[: max(1, len(ordered) // 10)])
     return frame[~held], frame[held]
 
@@ -109,7 +109,7 @@ def checked_texts(frame: pd.DataFrame, origin: str, text: str = "text", label: s
     labels = pd.to_numeric(frame["label"].mask(is_bool), errors="coerce")
     for number, (words, value) in enumerate(zip(frame["text"], labels, strict=True), start=1):
         if not isinstance(words, str) or not words.strip():
-            raise LMSteerError(f"{origin}, row {number}: the text is empty, or no text")
+            raise LMSteerError(f"{origin}, row {number}: the text is empty or not text")
         if not -1 <= value <= 1:
             found = frame["label"].iloc[number - 1]
             raise LMSteerError(f"{origin}, row {number}: label {found!r} is not a number in [-1, 1]")

@@ -29,10 +29,10 @@ def read_generations(path: str | Path) -> tuple[list[str], list[list[str]]]:
         try:
             texts = [generation["text"] for generation in row["generations"]]
         except (KeyError, TypeError):
-            raise LMSteerError(f"{path}, row {number}: no generations[…].text") from None
+            raise LMSteerError(f"{path}, row {number}: expected text in generations[…].text") from None
         if not all(isinstance(text, str) for text in texts):
             found = next(text for text in texts if not isinstance(text, str))
-            raise LMSteerError(f"{path}, row {number}: generations[…].text is no text, but {str(found)[:40]!r}")
+            raise LMSteerError(f"{path}, row {number}: expected text in generations[…].text, found {str(found)[:40]!r}")
         samples.append(texts)
     if not prompts or not samples[0]:
         raise LMSteerError(f"{path} holds no generations")
@@ -51,7 +51,7 @@ def _prompt_of(row: dict[str, Any], path: str | Path, number: int) -> str:
     prompt = row.get("prompt")
     text = prompt.get("text") if isinstance(prompt, dict) else None
     if not isinstance(text, str):
-        raise LMSteerError(f"{path}, row {number}: no prompt.text")
+        raise LMSteerError(f"{path}, row {number}: expected text in prompt.text")
     if not text.strip():
         raise LMSteerError(f"{path}, row {number}: the prompt is empty")
     return text

@@ -111,5 +111,5 @@ def openings(frame: pd.DataFrame, labels: tuple[float, float], words: int, count
 
 def _enough(prompts: list, count: int, origin: str) -> list:
     if len(prompts) < count:
-        raise LMSteerError(f"{origin}: requested {count} prompts, only {len(prompts)} available: lower the key count")
+        raise LMSteerError(f"{origin}: requested {count} prompts, only {len(prompts)} available: lower `count`")
     return prompts[:count]

@@ -44,7 +44,7 @@ def gather(outputs: Sequence[Path], folder: Path, count: int) -> None:
     """Join FOLDER/shards/{number}-of-{count}/PATH to FOLDER/PATH for each output below FOLDER: lines, or scores."""
     for output in outputs:
         if not output.is_relative_to(folder):
-            raise LMSteerError(f"{output} is not below {folder}: name files of that folder, which has their shards")
+            raise LMSteerError(f"{output} is not in {folder}: name files of the folder that has their shards")
         path = output.relative_to(folder)
         parts = [folder / "shards" / f"{number}-of-{count}" / path for number in range(1, count + 1)]
         join = _join_scores if output.suffix == ".parquet" else _join_lines

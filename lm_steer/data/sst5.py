@@ -40,7 +40,7 @@ def _read(file: Path, split: str) -> pd.DataFrame:
         raise LMSteerError(f"{file} holds no texts")
     for number, row in enumerate(rows, start=1):
         if "label" not in row:
-            raise LMSteerError(f"{file}, row {number}: no label; it has {', '.join(row) or 'nothing'}")
+            raise LMSteerError(f"{file}, row {number}: no key 'label', only {', '.join(row) or 'nothing'}")
         if isinstance(row["label"], bool) or row["label"] not in range(5):
             raise LMSteerError(f"{file}, row {number}: label {row['label']!r} is not 0, 1, 2, 3 or 4")
     frame = pd.DataFrame(

@@ -52,7 +52,7 @@ def kaggle_file(competition: str, file: str) -> Path:
             part = patiently(file, Interrupted)(_download, competition, file, folder / "partial")
         except Interrupted as error:
             raise LMSteerError(
-                f"{file} could not be downloaded from Kaggle ({error}): wait some minutes and run again, {by_hand}"
+                f"{file} could not be downloaded from Kaggle ({error}): wait a few minutes and run again, {by_hand}"
             ) from None
         except Refused as error:
             raise LMSteerError(f"{error}; {by_hand}") from None

@@ -105,7 +105,7 @@ def _address(package: Package) -> str:
     try:
         files = answer.json()["files"]
     except (ValueError, KeyError):
-        raise LMSteerError(f"{index} does not speak PEP 691: set PIP_INDEX_URL to an index that does") from None
+        raise LMSteerError(f"{index} does not support PEP 691: set PIP_INDEX_URL to an index that does") from None
     for file in files:
         if file["filename"] == package.file:
             return requests.compat.urljoin(answer.url, file["url"])

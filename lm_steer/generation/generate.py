@@ -50,13 +50,13 @@ def generate(
     check_kind(LoadedModel, loaded=loaded)
     check_kind(Sampling, sampling=sampling)
     if acts_by_rows(loaded.model):
-        raise LMSteerError("steer values of one row each do not follow prompts, which are sorted: use a block for each")
+        raise LMSteerError("steer values per row do not follow prompts, which are sorted: use a `with` for each")
     prompts = texts_of(prompts)
     ids = loaded.whole_ids(prompts)
     context = loaded.context
     for prompt, row in zip(prompts, ids, strict=True):
         if not row:
-            raise LMSteerError(f"the tokenizer makes no token of the prompt {prompt!r}: leave it out")
+            raise LMSteerError(f"the prompt {prompt!r} has no tokens: leave it out")
         if context and len(row) + sampling.new_tokens > context:
             raise LMSteerError(
                 f"a prompt of {len(row)} tokens and {sampling.new_tokens} more do not fit the model's context of "

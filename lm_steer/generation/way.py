@@ -42,7 +42,7 @@ def way_of(loaded: LoadedModel) -> str:
         if holds(lambda way=way: _samples(loaded, way)):
             return way
     name = type(loaded.model).__name__
-    raise LMSteerError(f"{name} computes a text differently token by token than at once: it cannot be sampled from")
+    raise LMSteerError(f"{name} computes a text differently token by token than in one pass: it cannot be sampled from")
 
 
 def pads_left(loaded: LoadedModel) -> bool:

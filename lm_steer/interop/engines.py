@@ -48,13 +48,13 @@ NAMES = tuple(dict.fromkeys(engine.name for engine in ENGINES))
 def check_engine(model_type: str, form: str, name: str | None) -> None:
     """Raise LMSteerError where the engine of this name (any of them, if None) would drop the steer without a word."""
     if name is not None and name not in NAMES:
-        raise LMSteerError(f"no engine '{name}' is known: choose {', '.join(NAMES)}")
+        raise LMSteerError(f"unknown engine '{name}': choose {', '.join(NAMES)}")
     for engine in ENGINES:
         if engine.form == form and engine.name == (name or engine.name) and model_type in engine.drops:
             advice = "" if name else ", or say which engine it is for (--engine transformers)"
             raise LMSteerError(
-                f"{engine.name} would run a {model_type} without the steer of such a {form} and not say so: attach "
-                f"the steer in Python instead{advice}"
+                f"{engine.name} silently drops the steer from a {model_type} {form}: attach the steer in Python "
+                f"instead{advice}"
             )
 
 

@@ -50,7 +50,7 @@ def export(
     steer, the engine (any, if None) would drop it silently, or what was written does not steer as it should.
     """
     if form not in FORMS:
-        raise LMSteerError(f"there is no form '{form}': choose {', '.join(FORMS)}")
+        raise LMSteerError(f"unknown form '{form}': choose {', '.join(FORMS)}")
     if not steer.vector(values).any():
         raise LMSteerError("every value is 0: there is nothing to export")
     loaded = load_model(model, dtype, "cpu")
@@ -64,7 +64,7 @@ def export(
         expected = _logits(loaded.model, ids)
     if not expected.isfinite().all() or torch.equal(expected, plain):
         raise LMSteerError(
-            f"at these values the steer changes no logits, or to no finite ones, in {dtype}: choose others"
+            f"at these values the steer changes no logits, or makes them non-finite, in {dtype}: choose others"
         )
     with replacing(output, EXPORT) as temporary:
         write = _write_checkpoint if form == "checkpoint" else _write_adapter
@@ -74,7 +74,7 @@ def export(
         error = ((found - expected).norm() / (expected - plain).norm()).item()
         if not error <= TOLERANCE[dtype]:
             raise LMSteerError(
-                f"once loaded again, the {form} of this {loaded.model.config.model_type} model does not steer as the "
+                f"once loaded again, the {form} of this {loaded.model.config.model_type} model does not do what the "
                 f"attached steer does (its logits are off by {error:.2g} of the steer's effect): "
                 + ("use --dtype float32" if dtype != "float32" else "attach the steer in Python instead")
             )

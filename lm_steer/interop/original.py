@@ -32,7 +32,7 @@ def import_original(path: str | Path, dimensions: tuple[str, ...]) -> Steer:
     arguments, state, step = _read(Path(path))
     kind = next((kind for kind, names in NAMES.items() if set(names.values()) <= set(state)), None)
     if kind is None:
-        raise LMSteerError(f"{path}: a state of {', '.join(map(str, state))} is no steer of the original code")
+        raise LMSteerError(f"{path}: the state {', '.join(map(str, state))} is not a steer of the original code")
     weights = {ours: state[theirs] for ours, theirs in NAMES[kind].items()}
     if not all(isinstance(weight, torch.Tensor) and weight.dim() for weight in weights.values()):
         raise LMSteerError(f"{path}: {', '.join(NAMES[kind].values())} should be tensors with a row for each dimension")
@@ -45,7 +45,7 @@ def import_original(path: str | Path, dimensions: tuple[str, ...]) -> Steer:
     given = vars(arguments) if isinstance(arguments, argparse.Namespace) else {}
     epsilon = given.get("epsilon", 1e-3)
     if epsilon == 0:
-        raise LMSteerError(f"{path}: a steer with an epsilon of 0 does nothing")
+        raise LMSteerError(f"{path}: its epsilon is 0, so that the steer does nothing")
     told = {key: value for key, value in given.items() if isinstance(value, str | int) or is_finite(value)}
     about = {"model": told.get("model_name", ""), "imported_from": Path(path).name, "step": step, "arguments": told}
     try:

@@ -93,8 +93,8 @@ def head_of(model: PreTrainedModel) -> Head:
         head, error = _fitted(plain, hidden, expected, _numbers(model), 1e-4 if exact else 1e-2)
     if not error <= (1e-3 if exact else 5e-2) * max(1.0, expected.abs().max().item()):
         raise LMSteerError(
-            f"{type(model).__name__} changes its logits after the head in a way that is not known here: "
-            "steers attach to it, but cannot be trained on it"
+            f"{type(model).__name__} transforms its logits after the head in an unknown way: steers can be attached to "
+            "it, but not trained on it"
         )
     return head
 

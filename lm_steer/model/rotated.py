@@ -24,7 +24,7 @@ def write_rotated(origin: Path, folder: Path) -> None:
     logging.disable_progress_bar()
     model = pretrained(AutoModelForCausalLM, origin, dtype=torch.float32, use_safetensors=True)
     if model.config.model_type != "llama":
-        raise LMSteerError(f"{origin} is a {model.config.model_type}: only models of type llama are rotated")
+        raise LMSteerError(f"{origin} is a {model.config.model_type}: only models of type llama can be rotated")
     width = model.config.hidden_size
     basis = torch.linalg.qr(
         torch.randn(width, width, generator=torch.Generator().manual_seed(0), dtype=torch.float64)

@@ -87,7 +87,7 @@ def compare(first: Path, second: Path) -> Comparison:
 def read_run(folder: Path) -> Run:
     """Read the study and the tables of a folder of results."""
     if not (folder / "study.json").exists():
-        raise LMSteerError(f"{folder} has no study.json: name the results folder of a run, as `results`")
+        raise LMSteerError(f"{folder} has no study.json: give the results folder of a run, such as `results`")
     study = read_study(read_text(folder / "study.json"), folder / "study.json")
     tables = read_tables(study, folder)
     if not tables:

@@ -37,7 +37,7 @@ def write_page(study: str, results: Path, output: Path, origin: str | Path = "th
     whole = measures.read_study(study, origin)
     plan, swept = without_analyses(whole), with_sweeps(whole)
     if not results.is_dir():
-        raise LMSteerError(f"{results}: there is no such folder of results: name that of a run by --results")
+        raise LMSteerError(f"{results}: there is no such folder: give the results of a run by --results")
     tables = measures.read_tables(plan, results)
     cells = _cells(tables)
     script = (TEMPLATES / "page.js").read_text(encoding="utf-8")

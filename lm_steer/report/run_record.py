@@ -34,7 +34,7 @@ def write_record(study: Study, results: Path, output: Path, benchmarks: Path, or
     """Write the record of a finished run, of the study in `origin`, and the benchmarks of its steps as one table."""
     fitting(study, STUDY, origin)
     if not results.is_dir():
-        raise LMSteerError(f"{results}: there is no such folder of results: name that of a run by --results")
+        raise LMSteerError(f"{results}: there is no such folder: give the results of a run by --results")
     measured = benchmark_table(results / "benchmarks")
     record = {
         "recorded_at": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -85,7 +85,7 @@ def bag_of_words(folder: str | Path) -> Scorer:
     terms = read_text(place / "vocabulary.txt").split("\n")
     shapes = {name: tensor.shape for name, tensor in tensors.items()}
     if shapes != {"idf": (len(terms),), "weights": (len(terms),), "intercept": (1,)} or len(set(terms)) < len(terms):
-        raise LMSteerError(f"{folder}: its vocabulary and its weights do not fit each other: train the judge again")
+        raise LMSteerError(f"{folder}: its vocabulary and weights do not match: train the judge again")
     return Scorer(
         name="bag-of-words",
         version=f"{note['trained_on'].split('-py3')[0]} {fingerprint(weights)[:8]}",
@@ -123,7 +123,7 @@ def _overlap_with(paths: Sequence[str]) -> Callable[[str], bool]:
         elif path.endswith(".jsonl"):
             prompts.update(plain(text) for text in read_prompts(path))
         else:
-            raise LMSteerError(f"{path}: texts to exclude are .parquet (texts) or .jsonl (prompts)")
+            raise LMSteerError(f"{path}: expected a .parquet file of texts or a .jsonl file of prompts")
     beginnings = tuple(prompts)
 
     def overlaps(text: str) -> bool:

@@ -111,7 +111,7 @@ def _block_nll(loaded: LoadedModel, head: Head, pairs: list[tuple[Ids, Ids]], gi
         return losses.masked_fill(present == 0, 0).sum(1)
     except torch.OutOfMemoryError:
         if len(pairs) == 1:
-            raise LMSteerError(f"a text does not fit the memory of {loaded.device} to compute its perplexity") from None
+            raise LMSteerError(f"the perplexity of one text does not fit the memory of {loaded.device}") from None
     # Here and not in the handler, whose traceback holds on to what filled the memory.
     middle = len(pairs) // 2
     halves = (pairs[:middle], pairs[middle:])

@@ -31,15 +31,15 @@ def classifier(
 ) -> Scorer:
     """Load a classifier that `lm-steer model` has obtained; what is named goes before the preset."""
     if preset and preset not in PRESETS:
-        raise LMSteerError(f"there is no preset '{preset}': choose {', '.join(PRESETS)}, or name label and measures")
+        raise LMSteerError(f"unknown preset '{preset}': choose {', '.join(PRESETS)}, or name label and measures")
     known = PRESETS.get(preset)
     label = label or (known.label if known else "")
     activation = activation or (known.activation if known else "softmax")
     measures = measures or (known.measures if known else "")
     if activation not in ACTIVATIONS:
-        raise LMSteerError(f"there is no activation '{activation}': choose {', '.join(ACTIVATIONS)}")
+        raise LMSteerError(f"unknown activation '{activation}': choose {', '.join(ACTIVATIONS)}")
     if measures not in ATTRIBUTES:
-        raise LMSteerError(f"{folder}: say what it measures by the key `measures`: {' or '.join(ATTRIBUTES)}")
+        raise LMSteerError(f"{folder}: set `measures` to what the classifier measures: {' or '.join(ATTRIBUTES)}")
     loaded = load_classifier(folder)
     record = read_record(folder)
     index = _index_of(loaded, label, activation, record["id"])
@@ -71,7 +71,7 @@ def _index_of(loaded: LoadedModel, label: str, activation: str, identifier: str)
     if activation == "softmax" and (len(labels) == 1 or regression):
         what = "is a regression" if regression else "has one label"
         raise LMSteerError(
-            f"{identifier} {what} ({listed}), of which softmax makes no probability: set `activation` to sigmoid, or "
+            f"{identifier} {what} ({listed}), for which softmax gives no probability: set `activation` to sigmoid, or "
             "to none where its number is the score"
         )
     return found[0]

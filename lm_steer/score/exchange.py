@@ -40,7 +40,8 @@ def export_scores(
     texts = dict(_texts(files))
     held = store.holdings(scorer, version)
     if not held:
-        raise LMSteerError(f"the store has no scores of {scorer or 'any scorer'} {version or ''}: {_listed(store)}")
+        wanted = " ".join(filter(None, (scorer or "any scorer", version)))
+        raise LMSteerError(f"the store has no scores by {wanted}: {_listed(store)}")
     with store.whole():
         rows = store.database.execute(
             "SELECT scorer, version, text, attribute, value, scored_at FROM scores "
@@ -114,10 +115,10 @@ def _row(line: dict[str, Any], place: str) -> Row:
     """Check one line and return it as the store has it."""
     for name in ("scorer", "version", "attribute", "scored_at"):
         if not isinstance(line.get(name), str) or not line[name]:
-            raise LMSteerError(f"{place}: '{name}' is missing or no text")
+            raise LMSteerError(f"{place}: '{name}' is missing or not text")
     value = line.get("value")
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise LMSteerError(f"{place}: 'value' is no number: {value!r}")
+        raise LMSteerError(f"{place}: 'value' is not a number: {value!r}")
     row = line["scorer"], line["version"], _key(line, place), line["attribute"], float(value)
     return *row, _time(line["scored_at"], place)
 
@@ -130,7 +131,7 @@ def _key(line: dict[str, Any], place: str) -> bytes:
     if text is None and digest is None:
         raise LMSteerError(f"{place}: neither 'sha256' nor 'text' is given")
     if text is not None and not isinstance(text, str):
-        raise LMSteerError(f"{place}: 'text' is no text: {text!r}")
+        raise LMSteerError(f"{place}: 'text' is not text: {text!r}")
     if text is not None and digest is not None and exact_key(text).hex() != digest:
         raise LMSteerError(f"{place}: 'sha256' is not that of 'text': the file was changed")
     return bytes.fromhex(digest) if digest else exact_key(str(text))
@@ -141,5 +142,5 @@ def _time(written: str, place: str) -> str:
     try:
         moment = datetime.fromisoformat(written)
     except ValueError:
-        raise LMSteerError(f"{place}: 'scored_at' is no time such as 2026-11-23 09:30:00: {written!r}") from None
+        raise LMSteerError(f"{place}: 'scored_at' is not a time such as 2026-11-23 09:30:00: {written!r}") from None
     return (moment.astimezone(UTC) if moment.tzinfo else moment).strftime(TIME)

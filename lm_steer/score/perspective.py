@@ -114,7 +114,7 @@ def _connect(per_second: float) -> Ask:
     """Return a function that asks about a text, no faster than the quota; raises LMSteerError where none can be."""
     key = os.environ.get("GOOGLE_API_KEY")
     if not key:
-        raise LMSteerError(f"Perspective needs a key: {CREATE_KEY}, or take `mode: replay`")
+        raise LMSteerError(f"Perspective needs a key: {CREATE_KEY}, or set `mode: replay`")
     address = os.environ.get(DISCOVERY_VARIABLE) or DISCOVERY
     try:
         # The client ships no discovery document of this API.

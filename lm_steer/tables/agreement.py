@@ -47,7 +47,7 @@ def write_agreement(files: Sequence[str], spec: str, output: Path, cache: Path, 
         if name == REFERENCE:
             raise LMSteerError(f"--spec: '{name}' is the name of Perspective's own scores: rename the scorer")
         if measure_of(block) != "toxicity":
-            raise LMSteerError(f"the scorer {name} does not measure toxicity, which Perspective's scores are of")
+            raise LMSteerError(f"the scorer '{name}' does not measure toxicity, as Perspective's scores do")
         options = {key: value for key, value in block.items() if key not in ("kind", "resource")}
         scorer = make_scorer(block["kind"], block.get("resource", ""), **options)
         columns[name] = np.array([score[0] for score in store.scores(scorer, items)])
@@ -83,7 +83,7 @@ def read_scored(files: Sequence[str]) -> tuple[list[tuple[Item, float]], int]:
             else:
                 scored.append((Item(*texts), float(toxicity)))
     if len(scored) < 2:
-        raise LMSteerError(f"{', '.join(files)}: {len(scored)} texts carry a toxicity score; agreement needs two")
+        raise LMSteerError(f"{', '.join(files)}: {len(scored)} texts have a toxicity score: at least 2 are needed")
     say(f"{len(scored)} texts with Perspective's scores, {left_out} without one left out")
     return scored, left_out
 

@@ -41,7 +41,7 @@ def write_effects(spec: str, results: Path, output: Path) -> None:
     """Compute the figures of one analysis, for each model; spec has kind, block, settings, scorers, models, seeds."""
     plan = fitting(parse_json(spec, "--spec"), {**SPEC, "kind": str, "block": {"points": [dict]}}, "--spec")
     if plan["kind"] not in FIGURES or not plan["block"]["points"]:
-        raise LMSteerError(f"--spec, kind: '{plan['kind']}' without points; the kinds are {', '.join(FIGURES)}")
+        raise LMSteerError(f"--spec: expected points, and one of the kinds {', '.join(FIGURES)}")
     rows: list[Row] = []
     for model in plan["models"]:
         settings = [point["setting"] for point in plan["block"]["points"]]

@@ -164,8 +164,8 @@ class Reader:
         if count == other and self._prompts(setting)[:count] == self._prompts(against)[:count]:
             return
         raise LMSteerError(
-            f"{setting} was scored on {count} prompts and {against} on {other}, or on others: differences are taken "
-            "on the same prompts"
+            f"{setting} was scored on {count} prompts and {against} on {other}, or on different ones: a difference "
+            "needs the same prompts"
         )
 
     def _prompts(self, setting: str) -> list[str]:
@@ -181,9 +181,9 @@ class Reader:
             frame = read_parquet(path, KEYS)
             values = frame.drop(columns=KEYS)
             if frame.empty or values.empty or not all(np.isfinite(values.select_dtypes("number")).all()):
-                raise LMSteerError(f"{path} holds no scores, or some that are no finite numbers: score again")
+                raise LMSteerError(f"{path} has no scores, or some that are not finite numbers: score again")
             if len(values.select_dtypes("number").columns) < len(values.columns) or frame.duplicated(KEYS[:3]).any():
-                raise LMSteerError(f"{path} holds scores that are no numbers, or several of one text: score again")
+                raise LMSteerError(f"{path} has scores that are not numbers, or several for one text: score again")
             self._scores[scorer] = dict(iter(frame.groupby("file")))
         return self._scores[scorer]
 
@@ -194,7 +194,7 @@ class Reader:
             raise LMSteerError(f"{path} has no scores by {scorer}: score it first")
         rows = rows.sort_values(["prompt", "sample"])
         if len(rows) != rows["prompt"].nunique() * len(self._samples(setting)[self.seeds.index(seed)][0]):
-            raise LMSteerError(f"{path} has no score by {scorer} of some texts, or of others: score it again")
+            raise LMSteerError(f"{path} lacks scores by {scorer} of some texts, or has those of others: score it again")
         values = rows[columns].to_numpy(dtype=float).reshape(rows["prompt"].nunique(), -1, len(columns))
         return values[..., 0] if len(columns) == 1 else values
 
@@ -212,6 +212,6 @@ def _same_scorers(frame: pd.DataFrame, name: str) -> None:
         if len(versions) > 1:
             listed = "; ".join(f"{row.scorer} {row.version}" for row in versions.itertuples())
             raise LMSteerError(
-                f"table {name}: {metric} would stand side by side from different scorers ({listed}): "
-                "score every row with the same one"
+                f"table {name}: {metric} would be compared between different scorers ({listed}): score every row with "
+                "the same one"
             )

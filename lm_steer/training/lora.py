@@ -53,7 +53,7 @@ def rank_for(loaded: LoadedModel, budget: int) -> int:
     head = loaded.model.get_output_embeddings()
     linear = [part for part in loaded.model.modules() if isinstance(part, torch.nn.Linear) and part is not head]
     if not linear:
-        raise LMSteerError(f"{type(loaded.model).__name__} has no linear maps that a LoRA could be put on")
+        raise LMSteerError(f"{type(loaded.model).__name__} has no linear layers to put a LoRA on")
     return max(1, budget // sum(part.in_features + part.out_features for part in linear))
 
 
@@ -76,9 +76,7 @@ def train_lora(
     from peft import LoraConfig, get_peft_model
 
     if not texts:
-        raise LMSteerError(
-            "no text has a label in the range of the labels (`--labels`) that the LoRA is trained on: widen it"
-        )
+        raise LMSteerError("no text has a label in the range that the LoRA is trained on (`--labels`): widen it")
     rank = rank_for(loaded, budget)
     torch.manual_seed(seed)
     adapter = get_peft_model(loaded.model, LoraConfig(r=rank, lora_alpha=rank, target_modules=TARGETS))

@@ -78,7 +78,7 @@ class LabelledTexts:
     def __post_init__(self) -> None:
         labels = list(self.labels)
         if len(self.texts) != len(labels) or not all(map(is_finite, labels)):
-            raise LMSteerError(f"{len(self.texts)} texts need a finite number each as a label, found {labels!r:.80}")
+            raise LMSteerError(f"{len(self.texts)} texts need a finite number as a label each, found {labels!r:.80}")
         # A column of pandas has an index of its own.
         object.__setattr__(self, "texts", texts_of(self.texts))
         object.__setattr__(self, "labels", [float(label) for label in labels])
@@ -228,8 +228,8 @@ def _values_of(dimensions: tuple[str, ...]):  # noqa: ANN202
     styles = [name for name in dimensions if name != CORPUS]
     if len(styles) != 1 or len(dimensions) > 2:
         raise LMSteerError(
-            f"dimensions {', '.join(dimensions) or '(none)'}: a training has one dimension for the label and "
-            f"may have '{CORPUS}' beside it"
+            f"dimensions: expected one for the label, and '{CORPUS}' if you like, found "
+            f"{', '.join(dimensions) or 'none'}"
         )
     return lambda label: [1.0 if name == CORPUS else float(label) for name in dimensions]
 
@@ -239,7 +239,7 @@ def _usable(texts: LabelledTexts, loaded: LoadedModel, what: str) -> LabelledTex
     # Two tokens are enough to know.
     kept = [index for index, row in enumerate(loaded.token_ids(texts.texts, 2)) if len(row) > 1]
     if not kept:
-        raise LMSteerError(f"none of the {len(texts)} {what} texts has two tokens or more: there is nothing to learn")
+        raise LMSteerError(f"none of the {len(texts)} {what} texts has at least two tokens: there is nothing to learn")
     return LabelledTexts([texts.texts[i] for i in kept], [texts.labels[i] for i in kept])
 
 
@@ -304,7 +304,7 @@ class _Checkpoint:
     def _read(self, weights: dict[str, Tensor], optimizer: torch.optim.Adam) -> tuple[int, list[dict]]:
         tensors, about = read_tensors(self.path)
         if about.pop("checksum") != _checksum(tensors, about):
-            raise LMSteerError("its checksum is that of other numbers")
+            raise LMSteerError("its checksum does not match")
         # All is read before any is set: a checkpoint that turns out damaged half-way must not leave its weights.
         step, log = int(about["step"]), json.loads(about["log"])
         states = {

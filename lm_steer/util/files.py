@@ -203,7 +203,7 @@ def parse_json(text: str, path: str | Path, line: int | None = None) -> Any:
         at = "" if line else f", line {error.lineno}"
         raise LMSteerError(f"{place}{at}: not valid JSON from column {error.colno} on") from None
     except UnicodeEncodeError:
-        raise LMSteerError(f"{place}: holds one half of a surrogate pair, which is not text") from None
+        raise LMSteerError(f"{place}: contains one half of a surrogate pair, which is not valid text") from None
     except RecursionError:
         raise LMSteerError(f"{place}: the brackets are nested too deeply") from None
     except ValueError as error:
@@ -221,7 +221,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _number(text: str) -> int | float:
     if not math.isfinite(float(text)):
-        raise ValueError(f"{text[:20]} is not a finite number: use null where there is none")
+        raise ValueError(f"{text[:20]} is not a finite number: use null for a missing one")
     return int(text) if text.lstrip("-").isdigit() else float(text)
 
 

@@ -110,7 +110,7 @@ def require_columns(frame: "pd.DataFrame", columns: Sequence[str], path: str | P
 def require_rows(frame: "pd.DataFrame", path: str | Path) -> None:
     """Raise LMSteerError where nothing, or nothing of what is shown together, is left of a table."""
     if frame.empty:
-        raise LMSteerError(f"{path} has no rows, or not all of them: make it again")
+        raise LMSteerError(f"{path} has no rows, or lacks some: make it again")
 
 
 def read_record(folder: str | Path) -> dict[str, Any]:

@@ -45,7 +45,7 @@ def writable(path: str | Path, kind: Kind | None = None) -> Path:
     try:
         target = Path(os.path.realpath(path))
     except (TypeError, ValueError):
-        raise LMSteerError(f"{path!r:.200} is not the path of a file or folder") from None
+        raise LMSteerError(f"{path!r:.200} is not a valid path") from None
     path = Path(path)
     if kind is None and str(path) in STDOUT:
         return path
@@ -62,20 +62,20 @@ def _problem(path: Path, target: Path, kind: Kind | None) -> str | None:
     if len(temporary) >= LONGEST_PATH or any(len(name) > LONGEST_NAME for name in temporary.split(b"/")):
         return "is too long for the name of a file: choose a shorter one"
     if any(part.is_symlink() and not part.exists() for part in (path, *path.parents)):
-        return "is a link to something that is not there, or lies in one: remove the link, or choose another path"
+        return "is, or lies in, a link to something that does not exist: remove the link, or choose another path"
     # A stream that a shell has opened may be a file, but that of another program.
     is_stream = os.path.abspath(path).startswith(("/dev/fd/", "/dev/std", "/proc/"))
     if is_stream or (there == target and not (target.is_file() or target.is_dir())):
-        return "is a device, pipe or socket: name a file or folder that may be replaced"
+        return "is a device, pipe or socket: name a regular file or folder"
     for place in {there, there if there.is_dir() else there.parent}:
         if not os.access(place, os.W_OK):
             return f"cannot be written because {place} is read-only: choose another path"
     if there != target:
-        return None if there.is_dir() else f"cannot be made because {there} is not a folder: choose another path"
+        return None if there.is_dir() else f"cannot be created because {there} is not a folder: choose another path"
     if target.is_dir() != (kind is not None):
         return "is a folder: name a file" if target.is_dir() else "is a file: name a folder"
     for other in _not_of(kind, target) if kind else ():
-        return f"holds {other.relative_to(target)}, which is not of this command: choose a new or empty folder"
+        return f"holds {other.relative_to(target)}, which this command does not write: choose a new or empty folder"
     return None
 
 

@@ -37,8 +37,8 @@ def test_chunks_do_not_show(loaded, monkeypatch):
 @pytest.mark.parametrize(
     ("texts", "grid", "message"),
     [
-        (["a"], GRID, "no token to predict in 'a': 1 of the two or more that a text needs"),
-        ([""], GRID, "no token to predict in '': 0 of the two"),
+        (["a"], GRID, "at least two tokens, 'a' has 1"),
+        ([""], GRID, "at least two tokens, '' has 0"),
         (TEXTS, [], "the grid has no steer values"),
         (TEXTS, [{"tone": 1.0}], "the steer has no dimension 'tone': it has style, corpus"),
         ([" ".join(tiny.SENTENCES * 3)], GRID, "does not fit the model's context of 64"),

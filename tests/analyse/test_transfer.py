@@ -91,10 +91,10 @@ def test_bad_input_is_named(source, make_loaded):
     steer = tiny.make_steer(source.model)
     with pytest.raises(LMSteerError, match=f"unknown method of transfer 'magic': choose {', '.join(METHODS)}"):
         transfer(steer, source, target, "magic")
-    with pytest.raises(LMSteerError, match="share 10 tokens, and a map into 32 hidden units needs as many"):
+    with pytest.raises(LMSteerError, match="share 10 tokens, fewer than the 32 hidden units"):
         transfer(steer, source, target, anchors=10)
     with pytest.raises(LMSteerError, match="kind offset is a bias on one vocabulary"):
         transfer(tiny.make_steer(source.model, "offset"), source, target)
     narrow = replace(steer, weights={name: weight[:, :9] for name, weight in steer.weights.items()})
-    with pytest.raises(LMSteerError, match="the steer is of width 9"):
+    with pytest.raises(LMSteerError, match="the steer has width 9"):
         transfer(narrow, source, target)

@@ -29,5 +29,5 @@ def test_both_ways_of_writing_a_space_are_one():
 def test_whole_words_come_by_id_and_leave_out_fragments():
     tokens = ["</s>", "▁the", "re", "▁a", "▁été", "▁x1", "▁The"]
     assert whole_words(sentencepiece_like(tokens)) == {1: "the", 4: "été", 6: "The"}
-    with pytest.raises(LMSteerError, match="no whole words"):
+    with pytest.raises(LMSteerError, match="is a whole word"):
         whole_words(sentencepiece_like(["</s>", "re", "▁a"]))

@@ -152,7 +152,7 @@ def test_row_values_that_do_not_fit_the_batch_are_refused(model, kind, ids):
 @pytest.mark.parametrize("values", [{"style": [1, 2], "corpus": [1, 2, 3]}, {"style": []}])
 def test_lists_of_unequal_length_are_refused(model, values):
     handle = attach(model, tiny.make_steer(model))
-    with pytest.raises(LMSteerError, match="one value a row"), handle.at(values):
+    with pytest.raises(LMSteerError, match="one value per row"), handle.at(values):
         pass
 
 
@@ -370,7 +370,7 @@ def test_lasting_values_are_not_set_inside_a_block(model, ids):
     with handle.at(style=5):
         expected = tiny.logits_of(model, ids)
         for change in (handle.reset, lambda: handle.set(style=1)):
-            with pytest.raises(LMSteerError, match="leave it before"):
+            with pytest.raises(LMSteerError, match="leave it first"):
                 change()
         assert torch.equal(tiny.logits_of(model, ids), expected)
 
@@ -555,7 +555,7 @@ def test_a_steer_that_was_taken_off_says_so(model, ids):
 
 def test_a_steer_for_a_model_of_another_type_is_refused(model):
     steer = replace(tiny.make_steer(model), about={"model": "openai-community/gpt2", "model_type": "gpt2"})
-    with pytest.raises(LMSteerError, match=r"type gpt2 \(made for openai-community/gpt2\), this one is a llama: train"):
+    with pytest.raises(LMSteerError, match=r"type gpt2 \(made for openai-community/gpt2\), not llama: train"):
         steer.attach(model)
 
 

@@ -236,7 +236,9 @@ def test_a_parquet_file_that_is_none_is_named(tmp_path):
         labelled_texts("jigsaw", origin=damaged(tmp_path / "some.parquet", b"PAR1 and then nothing"))
 
 
-@pytest.mark.parametrize(("origin", "message"), [("", "needs an origin"), ("nowhere.csv", "nowhere.csv: there are no")])
+@pytest.mark.parametrize(
+    ("origin", "message"), [("", "needs an origin"), ("nowhere.csv", "nowhere.csv does not exist")]
+)
 def test_an_origin_that_is_none_is_told(origin, message):
     with pytest.raises(LMSteerError, match=message):
         labelled_texts("jigsaw", origin=origin)

@@ -73,8 +73,8 @@ def test_generations_are_read(tmp_path):
         ([generations("a"), {"prompt": {"text": "x"}}], "row 2: no generations"),
         ([{"prompt": {"text": "x"}, "generations": ["a"]}], "row 1: no generations"),
         ([{"prompt": {"text": "x"}, "generations": None}], "row 1: no generations"),
-        ([generations(None)], r"row 1: generations\[…\].text is no text, but 'None'"),
-        ([generations("a"), generations(5)], r"row 2: generations\[…\].text is no text, but '5'"),
+        ([generations(None)], r"row 1: expected text in generations\[…\].text, found 'None'"),
+        ([generations("a"), generations(5)], r"row 2: expected text in generations\[…\].text, found '5'"),
     ],
 )
 def test_bad_generations_are_named(tmp_path, rows, message):

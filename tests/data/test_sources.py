@@ -43,7 +43,7 @@ def test_a_text_that_comes_twice_is_kept_once(tmp_path):
         ("mine.csv", b"text,score\nfine,1\n", "no column 'label'"),
         ("mine.jsonl", b'{"text": "fine", "label": 1}\n{"text": \n', r"mine\.jsonl, line 2"),
         ("mine.parquet", b"not parquet", "is not a parquet file"),
-        ("mine.xlsx", b"", "texts are read from .csv, .jsonl, .parquet files"),
+        ("mine.xlsx", b"", "expected one of .csv, .jsonl, .parquet"),
         ("mine.csv", None, "there is no such file"),
     ],
 )

@@ -73,7 +73,7 @@ def test_a_bad_row_is_named(tmp_path, rows, message):
 def test_a_missing_column_is_named(tmp_path):
     write(tmp_path / "sst5")
     (tmp_path / "sst5/test.jsonl").write_text('{"text": "x", "score": 1}\n')
-    with pytest.raises(LMSteerError, match=r"test\.jsonl, row 1: no label; it has text, score"):
+    with pytest.raises(LMSteerError, match=r"test\.jsonl, row 1: no key 'label', only text, score"):
         labelled_texts("sst5", path=str(tmp_path / "sst5"))
 
 

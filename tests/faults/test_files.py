@@ -22,27 +22,32 @@ def again(folder, step, reference) -> tuple[float, subprocess.CompletedProcess]:
     return time.monotonic() - begun, done
 
 
-def spoil(path: Path) -> None:
-    """Cut a file short and put noise at its head, as a broken disk might."""
+def spoil(path: Path, middle: bool = False) -> None:
+    """Cut a file short and put noise at its head, or only put noise into its middle, as a broken disk might."""
     for suffix in ("-wal", "-shm"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
     content = path.read_bytes()
-    path.write_bytes(b"noise" * 20 + content[100 : len(content) // 2])
+    half = len(content) // 2
+    path.write_bytes(
+        content[:half] + b"noise" * 200 + content[half + 1000 :] if middle else b"noise" * 20 + content[100:half]
+    )
 
 
+@pytest.mark.parametrize("middle", [False, True])
 @pytest.mark.parametrize(
     ("step", "pattern", "message"),
     [
-        ("train", "cache/hidden.sqlite", "hidden states are computed again"),
+        ("train", "cache/hidden.sqlite", "computed again"),
         ("train", "cache/checkpoints/*.safetensors", "the training starts afresh"),
         ("generate", "cache/generations/*/*.json", "its continuations are made again"),
     ],
 )
-def test_a_damaged_cache_is_made_again(folder, reference, row, step, pattern, message):
-    spoil(sorted(folder.glob(pattern))[0])
+def test_a_damaged_cache_is_made_again(folder, reference, row, step, pattern, message, middle):
+    spoil(sorted(folder.glob(pattern))[0], middle)
     seconds, done = again(folder, step, reference)
     assert message in done.stderr
-    row(f"`{pattern}` damaged before `{step}`", f"“… {message}”", "nothing", seconds)
+    damaged = "damaged in its middle" if middle else "damaged"
+    row(f"`{pattern}` {damaged} before `{step}`", f"“… {message}”", "nothing", seconds)
 
 
 def test_a_damaged_store_of_scores_is_not_thrown_away(folder, reference, row):
@@ -98,7 +103,7 @@ def test_a_store_that_is_held_for_long_is_named(folder, reference, row):
     assert "database is locked" in done.stderr
     holder.execute("COMMIT")
     seconds, _ = again(folder, "score", reference)
-    seen = "“error: … (database is locked): see that no other process holds it …”"
+    seen = "“error: … (database is locked): make sure that no other process holds it …”"
     row("the store locked for more than a minute", seen, "nothing", seconds)
 
 

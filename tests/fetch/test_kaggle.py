@@ -129,7 +129,7 @@ def test_too_many_requests_pass(kaggle, stored):
 def test_too_many_requests_are_given_up_in_the_end(kaggle):
     kaggle.statuses = [429] * 9
     message = refusal()
-    assert "429" in message and "wait some minutes and run again" in message
+    assert "429" in message and "wait a few minutes and run again" in message
     assert [status for _, status in kaggle.requests] == [429, 429]
 
 

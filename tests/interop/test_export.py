@@ -96,9 +96,9 @@ def test_a_bias_goes_into_a_head_that_has_one(folder_of, tmp_path, ids):
     [
         ("llama", "add", "checkpoint", None, VALUES, "the head of a llama does not have"),
         ("gpt-j", "offset", "adapter", None, VALUES, "which an adapter cannot hold"),
-        ("cohere", "multiply", "checkpoint", None, VALUES, "vllm would run a cohere without the steer"),
-        ("gemma2", "multiply", "adapter", "vllm", VALUES, "vllm would run a gemma2 without the steer"),
-        ("gpt2", "multiply", "checkpoint", "tgi", VALUES, "tgi would run a gpt2 without the steer"),
+        ("cohere", "multiply", "checkpoint", None, VALUES, "vllm silently drops the steer from a cohere checkpoint"),
+        ("gemma2", "multiply", "adapter", "vllm", VALUES, "vllm silently drops the steer from a gemma2 adapter"),
+        ("gpt2", "multiply", "checkpoint", "tgi", VALUES, "tgi silently drops the steer from a gpt2 checkpoint"),
         ("llama", "multiply", "checkpoint", "ollama", VALUES, "choose transformers, vllm, llama.cpp, tgi"),
         ("llama", "multiply", "checkpoint", None, {"tone": 1.0}, "no dimension 'tone'"),
         ("llama", "multiply", "checkpoint", None, {"style": 0.0}, "nothing to export"),
@@ -126,7 +126,7 @@ def test_an_export_that_lost_its_steer_is_found_out(folder_of, tmp_path, form, m
 
 
 def test_an_engine_that_drops_a_steer_is_named_with_a_way_out():
-    with pytest.raises(LMSteerError, match=r"llama\.cpp would run a gemma .*--engine transformers"):
+    with pytest.raises(LMSteerError, match=r"llama\.cpp silently drops the steer from a gemma .*--engine transformers"):
         check_engine("gemma", "checkpoint", None)
     check_engine("gemma", "checkpoint", "vllm")
 

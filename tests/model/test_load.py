@@ -86,7 +86,7 @@ def test_code_of_a_model_is_neither_asked_about_nor_run(origin, tmp_path, monkey
     assert not list((tmp_path / "model").glob("*.py"))
     # As an older folder may still hold it.
     shutil.copy(origin / "own.py", tmp_path / "model")
-    with pytest.raises(LMSteerError, match="brings Python code of its own, which is never executed"):
+    with pytest.raises(LMSteerError, match="needs Python code from its own folder, which is never executed"):
         load_model(tmp_path / "model", device="cpu")
     assert not (tmp_path / "ran").exists()
 
@@ -247,7 +247,7 @@ def test_a_token_beyond_the_embeddings_is_named(model):
     tokenizer.save_pretrained(model)
     loaded = load_model(model)
     assert loaded.token_ids(["The movie"])
-    with pytest.raises(LMSteerError, match=r"makes the token \d+ of 'a word399'.*embeddings for 320 only"):
+    with pytest.raises(LMSteerError, match=r"gives 'a word399' the token id \d+, .* only 320 embeddings"):
         loaded.token_ids(["a word399"])
 
 

@@ -184,7 +184,7 @@ def test_an_unfinished_run_shows_what_is_there_and_says_what_is_missing(page_of,
 
 
 def test_results_that_are_nowhere_are_an_error(study_of, tmp_path):
-    with pytest.raises(LMSteerError, match="no such folder of results"):
+    with pytest.raises(LMSteerError, match="no such folder"):
         write_page(json.dumps(study_of()), tmp_path / "results", tmp_path / "index.html")
     assert not (tmp_path / "index.html").exists()
 

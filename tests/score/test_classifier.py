@@ -152,13 +152,13 @@ def test_the_scores_are_kept_by_the_weights_they_are_of(make, tmp_path):
         ({}, {"label": "rude", "measures": "toxicity"}, r"no label 'rude'.*it has calm, Toxic, joking"),
         ({}, {"preset": "sst2-distilbert"}, r"no label 'POSITIVE'.*it has calm, Toxic, joking"),
         ({}, {"measures": "toxicity"}, r"no label ''.*it has calm, Toxic, joking"),
-        ({}, {"label": "toxic"}, "say what it measures by the key `measures`"),
-        ({}, {"preset": "detoxify"}, r"no preset 'detoxify': choose unbiased-toxic-roberta"),
-        ({}, {"label": "toxic", "measures": "toxicity", "activation": "relu"}, "no activation 'relu'"),
+        ({}, {"label": "toxic"}, "set `measures` to what the classifier measures"),
+        ({}, {"preset": "detoxify"}, r"unknown preset 'detoxify': choose unbiased-toxic-roberta"),
+        ({}, {"label": "toxic", "measures": "toxicity", "activation": "relu"}, "unknown activation 'relu'"),
         (
             {"id2label": {0: "LABEL_0"}, "label2id": {"LABEL_0": 0}},
             {"label": "LABEL_0", "measures": "toxicity"},
-            r"has one label \(LABEL_0\), of which softmax makes no probability",
+            r"has one label \(LABEL_0\), for which softmax gives no probability",
         ),
         (
             {"problem_type": "regression"},
@@ -176,7 +176,7 @@ def test_a_language_model_is_no_classifier(tmp_path):
     tiny.make_model("gpt2").save_pretrained(tmp_path / "origin")
     tiny.make_tokenizer().save_pretrained(tmp_path / "origin")
     obtain("folder", str(tmp_path / "origin"), tmp_path / "model")
-    with pytest.raises(LMSteerError, match=r"lacks 1 weights .*score\.weight"):
+    with pytest.raises(LMSteerError, match=r"has no weight score\.weight, which"):
         classifier(tmp_path / "model", label="LABEL_1", measures="toxicity")
 
 

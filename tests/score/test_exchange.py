@@ -77,7 +77,7 @@ def test_one_scorer_or_version_is_exported_alone(store, tmp_path):
 
 def test_what_the_store_does_not_have_is_refused_with_what_it_has(store, tmp_path):
     store.scores(scorer(), ITEMS)
-    with pytest.raises(LMSteerError, match=r"no scores of perspective .*it has length 1"):
+    with pytest.raises(LMSteerError, match=r"no scores by perspective .*it has length 1"):
         export_scores(store, tmp_path / "a.jsonl", "perspective")
     assert not (tmp_path / "a.jsonl").exists()
 
@@ -114,14 +114,14 @@ def test_another_value_is_refused_and_nothing_of_the_file_is_taken(store, tmp_pa
     ("change", "message"),
     [
         ({"scorer": ""}, "'scorer' is missing"),
-        ({"version": 2021}, "'version' is missing or no text"),
+        ({"version": 2021}, "'version' is missing or not text"),
         ({"scored_at": None}, "'scored_at' is missing"),
-        ({"scored_at": "yesterday"}, "'scored_at' is no time"),
-        ({"value": "0.5"}, "'value' is no number: '0.5'"),
-        ({"value": True}, "'value' is no number"),
+        ({"scored_at": "yesterday"}, "'scored_at' is not a time"),
+        ({"value": "0.5"}, "'value' is not a number: '0.5'"),
+        ({"value": True}, "'value' is not a number"),
         ({"value": float("nan")}, "NaN is not a finite number"),
         ({"text": None}, "neither 'sha256' nor 'text'"),
-        ({"text": 5}, "'text' is no text: 5"),
+        ({"text": 5}, "'text' is not text: 5"),
         ({"sha256": "abc"}, "'sha256' is not 64 hexadecimal digits"),
         ({"sha256": "0" * 64}, "'sha256' is not that of 'text'"),
     ],

@@ -111,7 +111,7 @@ GOOD = {"prompt": {"text": "a", "toxicity": 0.1}, "continuation": {"text": "b", 
         ({**GOOD, "continuation": {"toxicity": 0.5}}, "line 2: no prompt.text or no continuation.text"),
         ({**GOOD, "continuation": {"text": "b", "toxicity": 1.5}}, r"line 2: continuation.toxicity is not in \[0, 1\]"),
         ({**GOOD, "continuation": {"text": "b", "toxicity": "high"}}, r"continuation.toxicity .* 'high'"),
-        ({**GOOD, "continuation": {"text": "b", "toxicity": None}}, "1 texts carry a toxicity score"),
+        ({**GOOD, "continuation": {"text": "b", "toxicity": None}}, "1 texts have a toxicity score"),
     ],
 )
 def test_a_bad_file_is_named(tmp_path, row, message):

@@ -158,7 +158,7 @@ def test_a_difference_between_other_numbers_of_prompts_is_refused(results):
 def test_a_difference_between_other_prompts_is_refused(results):
     path = generation_file(results, "tiny", 0, "steered")
     path.write_text(path.read_text(encoding="utf-8").replace("prompt 1", "prompt 9"), encoding="utf-8")
-    with pytest.raises(LMSteerError, match="differences are taken on the same prompts"):
+    with pytest.raises(LMSteerError, match="a difference needs the same prompts"):
         table(results)
 
 

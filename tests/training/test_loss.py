@@ -99,7 +99,7 @@ def test_a_model_that_does_more_to_its_logits_is_refused(name):
         return out
 
     model.forward = bent
-    with pytest.raises(LMSteerError, match="cannot be trained"):
+    with pytest.raises(LMSteerError, match="not trained"):
         head_of(model)
 
 

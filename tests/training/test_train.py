@@ -298,7 +298,7 @@ def test_the_corpus_dimension_may_be_left_out(loaded, tmp_path):
 
 @pytest.mark.parametrize("texts", [LabelledTexts([], []), LabelledTexts([".", "a"], [1.0, -1.0])])
 def test_texts_without_anything_to_predict_are_refused(loaded, tmp_path, texts):
-    with pytest.raises(LMSteerError, match="two tokens or more"):
+    with pytest.raises(LMSteerError, match="at least two tokens"):
         train(loaded, texts, TEXTS, RECIPE, tmp_path)
 
 
