@@ -36,14 +36,18 @@ def score(
     ] = "",
     prompts: Annotated[Count, typer.Option(help="How many prompts of each file, the first ones; 0 for all.")] = 0,
     scores: Annotated[Input, typer.Option(help="Earlier scores (JSON lines), imported first.")] = "",
-    mode: Annotated[str, typer.Option(help="perspective: live, or replay of what the store has.")] = "live",
-    score: Annotated[str, typer.Option(help="perspective: summary (whole text) or span (first sentence).")] = "summary",
-    queries_per_second: Annotated[QueriesPerSecond, typer.Option(help="perspective: the quota.")] = 1,
-    version: Annotated[str, typer.Option(help="perspective: the version in the store to replay.")] = "",
-    preset: Annotated[str, typer.Option(help="classifier: a known one, see config/README.md.")] = "",
-    label: Annotated[str, typer.Option(help="classifier: the class whose probability is the score.")] = "",
-    activation: Annotated[str, typer.Option(help="classifier: softmax, sigmoid or none.")] = "",
-    measures: Annotated[str, typer.Option(help="classifier: toxicity or sentiment.")] = "",
+    mode: Annotated[str | None, typer.Option(help="perspective: live, or replay of what the store has.")] = None,
+    score: Annotated[
+        str | None, typer.Option(help="perspective: summary (whole text) or span (first sentence).")
+    ] = None,
+    queries_per_second: Annotated[
+        float | None, QueriesPerSecond.__metadata__[0], typer.Option(help="perspective: the quota, 1 by default.")
+    ] = None,
+    version: Annotated[str | None, typer.Option(help="perspective: the version in the store to replay.")] = None,
+    preset: Annotated[str | None, typer.Option(help="classifier: a known one, see config/README.md.")] = None,
+    label: Annotated[str | None, typer.Option(help="classifier: the class whose probability is the score.")] = None,
+    activation: Annotated[str | None, typer.Option(help="classifier: softmax, sigmoid or none.")] = None,
+    measures: Annotated[str | None, typer.Option(help="classifier: toxicity or sentiment.")] = None,
     shard: Annotated[str, typer.Option(help="Which part of the prompts: 2-of-4 is the second of four.")] = "1-of-1",
     dtype: Dtype = "float32",
     cache: Cache = CACHE,
@@ -58,13 +62,12 @@ def score(
     from lm_steer.util.gpu_lease import leased_device
 
     part = Shard.parse(shard)
-    options = {
-        "causal-lm": {"dtype": dtype},
-        "perspective": {"mode": mode, "score": score, "queries_per_second": queries_per_second, "version": version},
-        "classifier": {"preset": preset, "label": label, "activation": activation, "measures": measures},
-    }
+    options = {"mode": mode, "score": score, "queries_per_second": queries_per_second, "version": version}
+    options |= {"preset": preset, "label": label, "activation": activation, "measures": measures}
+    options |= {"dtype": dtype if kind == "causal-lm" else None}
+    given = {name: value for name, value in options.items() if value is not None}
     with leased_device(kind in BY_MODEL):
-        score_files(kind, resource, file, output, cache, prompts, scores, part, **options.get(kind, {}))
+        score_files(kind, resource, file, output, cache, prompts, scores, part, **given)
 
 
 @app.command()

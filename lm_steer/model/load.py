@@ -6,7 +6,7 @@ loaded = load_classifier("results/models/toxicity")     # a sequence classifier
 
 import math
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -123,7 +123,7 @@ class LoadedModel:
 
 def texts_of(texts: Sequence[str]) -> list[str]:
     """Return texts as a list; LMSteerError for one text by itself, and for what is no text that UTF-8 can hold."""
-    if isinstance(texts, str) or not isinstance(texts, Iterable):
+    if isinstance(texts, str | Mapping) or not isinstance(texts, Iterable):
         raise LMSteerError(f"expected a list of texts, found {texts!r:.80}")
     for text in (texts := list(texts)):
         try:

@@ -30,6 +30,7 @@ from lm_steer.model.rotated import write_rotated
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import fingerprint, read_json, reading, replacing, require_space, sha256_of, write_json
 from lm_steer.util.formats import RECORD
+from lm_steer.util.options import check_unused
 from lm_steer.util.outputs import MODEL
 from lm_steer.util.progress import say, working
 
@@ -49,6 +50,7 @@ def obtain(source: str, identifier: str, folder: str | Path, revision: str | Non
     """
     if not str(identifier):
         raise LMSteerError("the id of the model is empty: name a folder, owner/name of the hub, or a package")
+    check_unused(f"the source '{source}'", {"revision": revision}, ["revision"] if source == "hub" else [])
     if source in ("folder", "rotated"):
         if not os.path.exists(f"{identifier}/config.json"):
             raise LMSteerError(f"{str(identifier)!r} has no config.json: a model folder has the hub's layout")

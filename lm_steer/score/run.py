@@ -101,8 +101,9 @@ def make_scorer(kind: str, resource: str = "", **options: Any) -> Scorer:
     """
     if unknown := [key for key in options if key not in ("dtype", *OPTIONS.get(kind, ()))]:
         raise LMSteerError(f"a scorer of the kind '{kind}' has no key '{unknown[0]}'")
-    if kind in ("bag-of-words", "causal-lm", "classifier") and not resource:
-        raise LMSteerError(f"a scorer of the kind '{kind}' needs the folder of its judge or model: --resource")
+    if (kind in ("bag-of-words", "causal-lm", "classifier")) != bool(resource):
+        needs = "has no folder of a judge or model" if resource else "needs the folder of its judge or model"
+        raise LMSteerError(f"a scorer of the kind '{kind}' {needs}: --resource")
     if kind == "profanity-check":
         return profanity_check()
     if kind == "bag-of-words":

@@ -184,6 +184,8 @@ class Reader:
                 raise LMSteerError(f"{path} has no scores, or some that are not finite numbers: score again")
             if len(values.select_dtypes("number").columns) < len(values.columns) or frame.duplicated(KEYS[:3]).any():
                 raise LMSteerError(f"{path} has scores that are not numbers, or several for one text: score again")
+            if len(frame[KEYS[3:]].drop_duplicates()) > 1:
+                raise LMSteerError(f"{path} has scores of several versions: score again")
             self._scores[scorer] = dict(iter(frame.groupby("file")))
         return self._scores[scorer]
 

@@ -10,7 +10,7 @@ own; the other one is set to each text's label (paper, section 3.2; the original
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -76,11 +76,11 @@ class LabelledTexts:
     labels: Sequence[float]
 
     def __post_init__(self) -> None:
-        labels = list(self.labels)
-        if len(self.texts) != len(labels) or not all(map(is_finite, labels)):
-            raise LMSteerError(f"{len(self.texts)} texts need a finite number as a label each, found {labels!r:.80}")
         # A column of pandas has an index of its own.
         object.__setattr__(self, "texts", texts_of(self.texts))
+        labels = list(self.labels) if isinstance(self.labels, Iterable) else [self.labels]
+        if len(self.texts) != len(labels) or not all(map(is_finite, labels)):
+            raise LMSteerError(f"{len(self.texts)} texts need a finite number as a label each, found {labels!r:.80}")
         object.__setattr__(self, "labels", [float(label) for label in labels])
 
     def __len__(self) -> int:

@@ -128,6 +128,8 @@ def reading(path: str | Path, what: str) -> Iterator[None]:
         if isinstance(error, OSError) and error.strerror:
             raise LMSteerError(f"{path} cannot be read: {error.strerror}") from None
         reason = (re.sub(r"\x1b\[\d*m", "", str(error)).strip().splitlines() or [type(error).__name__])[0]
+        if isinstance(error, AttributeError | TypeError | LookupError):
+            reason = "it holds something of another form"
         if "weights_only" in reason:
             reason = "it holds something else than tensors, perhaps code, and is not opened"
         raise LMSteerError(f"{path} is not {what} ({reason[:200]})") from error

@@ -109,7 +109,14 @@ def check_kind(kind: type, **arguments: Any) -> None:
     """Raise LMSteerError where an argument of a public function is of another type."""
     for name, value in arguments.items():
         if not isinstance(value, kind):
-            raise LMSteerError(f"{name}: expected a {kind.__name__}, found {value!r:.80}")
+            raise LMSteerError(f"{name}: expected a {kind.__name__}, found {' '.join(repr(value).split())[:80]}")
+
+
+def check_unused(user: str, options: dict[str, Any], used: Sequence[str]) -> None:
+    """Raise LMSteerError where an option is given that a source or kind does not use."""
+    for name, value in options.items():
+        if value and name not in used:
+            raise LMSteerError(f"{user} does not use the option --{name}: leave it out")
 
 
 def check_fields(instance: Any) -> None:

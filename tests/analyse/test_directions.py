@@ -72,5 +72,5 @@ def test_bad_input_is_named(loaded):
     steer = tiny.make_steer(loaded.model)
     with pytest.raises(LMSteerError, match="no dimension 'tone': it has style, corpus"):
         directions(steer, loaded, "tone")
-    with pytest.raises(LMSteerError, match="a steer of kind add has no map"):
+    with pytest.raises(LMSteerError, match="a steer of kind add has no matrix"):
         directions(tiny.make_steer(loaded.model, "add"), loaded, "style")

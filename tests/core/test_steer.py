@@ -329,7 +329,7 @@ def test_other_operands_are_a_type_error_as_everywhere_in_python(operation, othe
 @pytest.mark.parametrize("epsilons", [(0.0, 0.1), (0.1, 0.0), (0.0, 0.0)])
 def test_steers_with_an_epsilon_of_zero_do_not_add_up(epsilons):
     one, other = (steer("style", epsilon=epsilon) for epsilon in epsilons)
-    with pytest.raises(LMSteerError, match="epsilon is 0"):
+    with pytest.raises(LMSteerError, match="epsilon of 0"):
         _ = one + other
 
 

@@ -43,10 +43,10 @@ def test_an_empty_prompt_file_is_refused(tmp_path, content):
     [
         ({"prompt": {"text": " "}}, "row 2: the prompt is empty"),
         ({"prompt": {"text": ""}}, "row 2: the prompt is empty"),
-        ({"prompt": {}}, r"row 2: no prompt\.text"),
-        ({"prompt": "The film"}, r"row 2: no prompt\.text"),
-        ({"text": "The film"}, r"row 2: no prompt\.text"),
-        ({"prompt": {"text": None}}, r"row 2: no prompt\.text"),
+        ({"prompt": {}}, r"row 2: expected text in prompt\.text"),
+        ({"prompt": "The film"}, r"row 2: expected text in prompt\.text"),
+        ({"text": "The film"}, r"row 2: expected text in prompt\.text"),
+        ({"prompt": {"text": None}}, r"row 2: expected text in prompt\.text"),
     ],
 )
 def test_a_bad_prompt_is_named(tmp_path, row, message):
@@ -70,9 +70,9 @@ def test_generations_are_read(tmp_path):
         ([], "holds no generations"),
         ([generations()], "holds no generations"),
         ([generations("a", "b"), generations("a")], "row 2: 1 generations, the first row has 2"),
-        ([generations("a"), {"prompt": {"text": "x"}}], "row 2: no generations"),
-        ([{"prompt": {"text": "x"}, "generations": ["a"]}], "row 1: no generations"),
-        ([{"prompt": {"text": "x"}, "generations": None}], "row 1: no generations"),
+        ([generations("a"), {"prompt": {"text": "x"}}], "row 2: expected text in generations"),
+        ([{"prompt": {"text": "x"}, "generations": ["a"]}], "row 1: expected text in generations"),
+        ([{"prompt": {"text": "x"}, "generations": None}], "row 1: expected text in generations"),
         ([generations(None)], r"row 1: expected text in generations\[…\].text, found 'None'"),
         ([generations("a"), generations(5)], r"row 2: expected text in generations\[…\].text, found '5'"),
     ],

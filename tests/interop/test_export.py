@@ -120,7 +120,7 @@ def test_an_export_that_lost_its_steer_is_found_out(folder_of, tmp_path, form, m
     monkeypatch.setattr("lm_steer.interop.export.fold", lambda model, steer, values: None)
     monkeypatch.setattr("lm_steer.interop.export.lora_of", lambda *given: tuple(0 * part for part in lora_of(*given)))
     steer = tiny.make_steer(tiny.make_model("llama"))
-    with pytest.raises(LMSteerError, match="does not steer as the attached steer does"):
+    with pytest.raises(LMSteerError, match="does not do what the attached steer does"):
         export(steer, VALUES, folder_of("llama"), tmp_path / "out", form)
     assert list(tmp_path.iterdir()) == []
 

@@ -97,7 +97,7 @@ def test_a_local_scorer_is_held_against_perspectives_scores_of_continuations(tex
 
 def test_a_scorer_of_something_else_is_refused(texts, tmp_path):
     spec = json.dumps({"mood": {"kind": "bag-of-words", "resource": "x"}})
-    with pytest.raises(LMSteerError, match="the scorer mood does not measure toxicity"):
+    with pytest.raises(LMSteerError, match="the scorer 'mood' does not measure toxicity"):
         write_agreement([texts], spec, tmp_path / "agreement.csv", tmp_path / "cache")
 
 
