@@ -203,7 +203,7 @@ def test_a_model_of_the_hub_is_fetched_once(run, hub, model, reviews):
         (["--text-column", "review", "--label-column", "mood"], "no column 'mood': it has review, stars"),
         (["--text-column", "review", "--label-column", "review"], "row 1: label 'The movie was a joy"),
         (["--text-column", "review", "--label-column", "stars", "--model", "gpt-17"], "no model 'gpt-17'"),
-        (["--text-column", "review", "--label-column", "stars", "--dimensions", "a,b"], "one dimension for the label"),
+        (["--text-column", "review", "--label-column", "stars", "--dimensions", "a,b"], "one for the label"),
     ],
 )
 def test_a_training_that_cannot_be_leaves_nothing(run, model, reviews, options, message):

@@ -24,8 +24,10 @@ def again(folder, step, reference) -> tuple[float, subprocess.CompletedProcess]:
 
 def spoil(path: Path, middle: bool = False) -> None:
     """Cut a file short and put noise at its head, or only put noise into its middle, as a broken disk might."""
-    for suffix in ("-wal", "-shm"):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    if path.suffix == ".sqlite":
+        database = sqlite3.connect(path)
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        database.close()
     content = path.read_bytes()
     half = len(content) // 2
     path.write_bytes(
