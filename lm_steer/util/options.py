@@ -88,7 +88,7 @@ SteerValue = Annotated[float, A_STEER_VALUE]
 Dimension = Annotated[str, A_DIMENSION]
 DimensionNames = Annotated[
     str,
-    Rule(str, "names of letters, digits, hyphens and underscores, separated by commas", {"pattern": f"^{LETTERS}(,{LETTERS})*$"}),
+    Rule(str, "names of letters, digits, hyphens and underscores, by comma", {"pattern": f"^{LETTERS}(,{LETTERS})*$"}),
 ]
 # Names become paths: a file's name has at most 255 bytes.
 Name = Annotated[

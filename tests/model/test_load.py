@@ -42,7 +42,9 @@ def test_the_fingerprint_is_that_of_the_weights(origin, tmp_path):
     assert load_model(tmp_path / "model", "bfloat16", "cpu").fingerprint not in names
 
 
-@pytest.mark.parametrize("file, message", [("config.json", "no config.json"), ("model.safetensors", "no safetensors weights")])
+@pytest.mark.parametrize(
+    "file, message", [("config.json", "no config.json"), ("model.safetensors", "safetensors weights")]
+)
 def test_an_incomplete_folder_is_refused_and_leaves_nothing(origin, tmp_path, file, message):
     (origin / file).unlink()
     with pytest.raises(LMSteerError, match=message):
