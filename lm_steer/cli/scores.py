@@ -7,7 +7,7 @@ import typer
 
 from lm_steer.cli.app import CACHE, OUTPUT, Cache, Dtype, Output, app
 from lm_steer.cli.paths import Input, Inputs, Reads, Writes, made_from, named_in
-from lm_steer.util.options import Count, QueriesPerSecond
+from lm_steer.util.options import A_POSITIVE_NUMBER, Count
 from lm_steer.util.outputs import JUDGE
 
 
@@ -37,12 +37,8 @@ def score(
     prompts: Annotated[Count, typer.Option(help="How many prompts of each file, the first ones; 0 for all.")] = 0,
     scores: Annotated[Input, typer.Option(help="Earlier scores (JSON lines), imported first.")] = "",
     mode: Annotated[str | None, typer.Option(help="perspective: live, or replay of what the store has.")] = None,
-    score: Annotated[
-        str | None, typer.Option(help="perspective: summary (whole text) or span (first sentence).")
-    ] = None,
-    queries_per_second: Annotated[
-        float | None, QueriesPerSecond.__metadata__[0], typer.Option(help="perspective: the quota, 1 by default.")
-    ] = None,
+    score: Annotated[str | None, typer.Option(help="perspective: summary (of the text) or span (a sentence).")] = None,
+    queries_per_second: Annotated[float | None, A_POSITIVE_NUMBER, typer.Option(help="perspective: the quota.")] = None,
     version: Annotated[str | None, typer.Option(help="perspective: the version in the store to replay.")] = None,
     preset: Annotated[str | None, typer.Option(help="classifier: a known one, see config/README.md.")] = None,
     label: Annotated[str | None, typer.Option(help="classifier: the class whose probability is the score.")] = None,

@@ -63,15 +63,15 @@ class _Block:
     def __exit__(self, *error: object) -> None:
         self.handle._close(self)
 
-    @property
-    def in_generator(self) -> bool:
-        """Whether a generator or coroutine opened it, which may be suspended inside."""
-        return bool(self.opener.f_code.co_flags & GENERATORS)
+    def admits(self, other: "_Block") -> bool:
+        """Whether another block may open within this one.
 
-    @property
-    def is_elsewhere(self) -> bool:
-        """Whether the block belongs to another thread, or to a generator that is suspended: its frame has no caller."""
-        return (self.in_generator and self.opener.f_back is None) or self.thread != threading.get_ident()
+        Not one of another thread, nor where a generator or coroutine may be suspended in either: it would act on
+        whoever goes on meanwhile. The frame of one that is suspended has no caller.
+        """
+        inner, outer = (block.opener.f_code.co_flags & GENERATORS for block in (other, self))
+        suspended = (outer and self.opener.f_back is None) or (inner and self.opener is not other.opener)
+        return self.thread == other.thread and not suspended
 
 
 def _opener() -> FrameType:
@@ -178,11 +178,8 @@ class Handle:
     def _open(self, block: _Block) -> None:
         self._check()
         with _LOCK:
-            outer = self.blocks[-1] if self.blocks else block
-            if outer.is_elsewhere:
-                raise LMSteerError("another thread or generator is inside a `with` of this steer: let it end first")
-            if block.in_generator and block.opener is not outer.opener:
-                raise LMSteerError("a generator cannot open a `with` of this steer inside another one: end that first")
+            if self.blocks and not self.blocks[-1].admits(block):
+                raise LMSteerError("a thread or generator cannot open a `with` of this steer inside another's")
             self.blocks.append(block)
             self._update()
 

@@ -10,7 +10,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from lm_steer.data.prompt_files import read_prompts
+from lm_steer.data.prompt_files import GENERATED, read_prompts
 from lm_steer.report.families import Family, families, shown
 from lm_steer.report.findings import is_weak, on_model, steer_label
 from lm_steer.study import Study
@@ -123,9 +123,8 @@ def _texts(results: Path, model: str, study: Study, settings: list[str], count: 
 def _lines(path: Path, numbers: list[int]) -> dict[str, list[str]]:
     """Return {prompt: texts} of some lines of a file of generations, in the order of `numbers`."""
     lines = read_text(path).split("\n")
-    shape = {"prompt": {"text": str}, "generations": [{"text": str}]}
     there = {number: parse_json(lines[number], path, number + 1) for number in numbers if number < len(lines)}
-    rows = [fitting(row, shape, f"{path}, line {number + 1}") for number, row in there.items()]
+    rows = [fitting(row, GENERATED, f"{path}, line {number + 1}") for number, row in there.items()]
     return {row["prompt"]["text"]: [generation["text"] for generation in row["generations"]] for row in rows}
 
 

@@ -23,6 +23,7 @@ from lm_steer.util.progress import say
 
 Row = tuple[str, str, bytes, str, float, str]
 
+LINE = {"scorer": str, "version": str, "attribute": str, "value": int | float, "scored_at": str}
 TIME = "%Y-%m-%d %H:%M:%S"
 
 
@@ -65,7 +66,7 @@ def import_scores(store: ScoreStore, path: str | Path) -> int:
     new = 0
     database = store.database
     with store.whole(), transaction(database):
-        for number, line in numbered_jsonl(path):
+        for number, line in numbered_jsonl(path, LINE):
             row = _row(line, f"{path}, line {number}")
             kept = database.execute(
                 "SELECT value FROM scores WHERE scorer = ? AND version = ? AND text = ? AND attribute = ?", row[:4]
@@ -113,13 +114,9 @@ def _texts(files: Sequence[str]) -> Iterator[tuple[bytes, str]]:
 
 def _row(line: dict[str, Any], place: str) -> Row:
     """Check one line and return it as the store has it."""
-    for name in ("scorer", "version", "attribute", "scored_at"):
-        if not isinstance(line.get(name), str) or not line[name]:
-            raise LMSteerError(f"{place}: '{name}' is missing or not text")
-    value = line.get("value")
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise LMSteerError(f"{place}: 'value' is not a number: {value!r}")
-    row = line["scorer"], line["version"], _key(line, place), line["attribute"], float(value)
+    row = line["scorer"], line["version"], _key(line, place), line["attribute"], float(line["value"])
+    if "" in row:
+        raise LMSteerError(f"{place}: the scorer, its version or the attribute has no name")
     return *row, _time(line["scored_at"], place)
 
 

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lm_steer.data.prompt_files import PROMPT
 from lm_steer.score.kinds import measure_of
 from lm_steer.score.run import make_scorer
 from lm_steer.score.store import STORE, Item, ScoreStore
@@ -27,6 +28,7 @@ from lm_steer.tables import metrics
 from lm_steer.tables.metrics import Array
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import fitting, numbered_jsonl, parse_json, replacing
+from lm_steer.util.options import is_number
 from lm_steer.util.progress import say
 
 TOXIC = 0.5
@@ -66,22 +68,15 @@ def read_scored(files: Sequence[str]) -> tuple[list[tuple[Item, float]], int]:
     scored: list[tuple[Item, float]] = []
     left_out = 0
     for file in files:
-        for number, row in numbered_jsonl(file):
-            place = f"{file}, line {number}"
-            prompt, continuation = row.get("prompt"), row.get("continuation")
-            if not (isinstance(prompt, dict) and isinstance(continuation, dict)):
-                raise LMSteerError(f"{place}: expected prompt and continuation, each with text and toxicity")
-            texts = prompt.get("text"), continuation.get("text")
-            if not all(isinstance(text, str) for text in texts):
-                raise LMSteerError(f"{place}: no prompt.text or no continuation.text")
-            toxicity = continuation.get("toxicity")
+        for number, row in numbered_jsonl(file, {**PROMPT, "continuation": {"text": str}}):
+            toxicity = row["continuation"].get("toxicity")
             # Perspective did not score every text of RealToxicityPrompts.
             if toxicity is None:
                 left_out += 1
-            elif isinstance(toxicity, bool) or not isinstance(toxicity, int | float) or not 0 <= toxicity <= 1:
-                raise LMSteerError(f"{place}: continuation.toxicity is not in [0, 1]: {toxicity!r}")
+            elif not is_number(toxicity) or not 0 <= toxicity <= 1:
+                raise LMSteerError(f"{file}, line {number}: continuation.toxicity is not in [0, 1]: {toxicity!r}")
             else:
-                scored.append((Item(*texts), float(toxicity)))
+                scored.append((Item(row["prompt"]["text"], row["continuation"]["text"]), float(toxicity)))
     if len(scored) < 2:
         raise LMSteerError(f"{', '.join(files)}: {len(scored)} texts have a toxicity score: at least 2 are needed")
     say(f"{len(scored)} texts with Perspective's scores, {left_out} without one left out")

@@ -172,17 +172,13 @@ def read_jsonl(path: str | Path) -> list[dict[str, Any]]:
     return [row for _, row in numbered_jsonl(path)]
 
 
-def numbered_jsonl(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the lines of `read_jsonl` with their numbers, for further checks of each."""
+def numbered_jsonl(path: str | Path, shape: Any = dict) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the lines of a file, each a JSON object of a shape (see `fitting`), with their numbers."""
     for number, line in enumerate(read_text(path).split("\n"), start=1):
         # Files that were joined have a byte order mark each.
         line = line.removeprefix("\ufeff")
-        if not line.strip():
-            continue
-        row = parse_json(line, path, number)
-        if not isinstance(row, dict):
-            raise LMSteerError(f"{path}, line {number}: expected a JSON object, found {line[:40]!r}")
-        yield number, row
+        if line.strip():
+            yield number, fitting(parse_json(line, path, number), shape, f"{path}, line {number}")
 
 
 def read_json(path: str | Path, shape: Any = object) -> Any:
@@ -236,19 +232,28 @@ def fitting(value: Any, shape: Any, path: str | Path, key: str = "") -> Any:
     A shape is a type, or [shape of all items], or {str: shape of all values}, or {key: shape} of keys that must be
     there; others may be.
     """
-    place = f"{path}, {key}" if key else str(path)
-    kind = type(shape) if isinstance(shape, list | dict) else shape
+    if problem := _misfit(value, shape):
+        place, _, told = f"{key}{problem}".partition(": ")
+        raise LMSteerError(f"{path}{', ' if place else ''}{place.removeprefix('.')}: {told}")
+    return value
+
+
+def _misfit(value: Any, shape: Any) -> str:
+    """Return where a value does not have its shape, and how, as `.key[0]: …`; nothing where it has."""
+    kind = type(shape) if isinstance(shape, (list, dict)) else shape
     if not isinstance(value, kind) or (isinstance(value, bool) and kind not in (bool, object)):
-        raise LMSteerError(f"{place}: expected {KINDS.get(kind, kind)}, found {str(value)[:40]!r}")
+        return f": expected {KINDS.get(kind, kind)}, found {str(value)[:40]!r}"
     if isinstance(shape, list):
         for number, item in enumerate(value):
-            fitting(item, shape[0], path, f"{key}[{number}]")
+            if problem := _misfit(item, shape[0]):
+                return f"[{number}]{problem}"
     elif isinstance(shape, dict):
         for name, part in {name: shape[str] for name in value}.items() if str in shape else shape.items():
             if name not in value:
-                raise LMSteerError(f"{place}: the key '{name}' is missing")
-            fitting(value[name], part, path, f"{key}.{name}".lstrip("."))
-    return value
+                return f": the key '{name}' is missing"
+            if problem := _misfit(value[name], part):
+                return f".{name}{problem}"
+    return ""
 
 
 def write_jsonl(path: str | Path, rows: Iterable[dict[str, Any]]) -> None:

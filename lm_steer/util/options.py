@@ -65,6 +65,7 @@ A_STEER_VALUE = Rule(float, f"a number from -{MOST:,} to {MOST:,}", {"ge": -MOST
 A_KIND = Rule(str, "multiply, add or offset", {"pattern": "^(multiply|add|offset)$"})
 A_CHOICE = Rule(bool, "true or false")
 A_PORT = _whole(1, 65535)
+A_POSITIVE_NUMBER = Rule(float, "a number above 0, at most 1e30", {"gt": 0, "le": 1e30})
 A_FINITE_NUMBER = Rule(float, "a finite number")
 
 Count = TopK = Annotated[int, _whole(0)]
@@ -77,9 +78,7 @@ Seed = Annotated[int, _whole(0, 2**32 - 1)]
 Shards = Annotated[int, _whole(1, MOST_SHARDS)]
 # Each token takes 27 draws over top-p, so that far smaller ones would fill the memory.
 TopP = Annotated[float, Rule(float, "a number from 0.001 to 1", {"ge": 0.001, "le": 1})]
-AboveZero = Epsilon = LearningRate = LabelScale = QueriesPerSecond = Annotated[
-    float, Rule(float, "a number above 0, at most 1e30", {"gt": 0, "le": 1e30})
-]
+AboveZero = Epsilon = LearningRate = LabelScale = QueriesPerSecond = Annotated[float, A_POSITIVE_NUMBER]
 AboveOne = Annotated[float, Rule(float, "a number above 1", {"gt": 1})]
 NotNegative = Annotated[float, Rule(float, "a number of at least 0", {"ge": 0})]
 Regularization = Annotated[float, Rule(float, f"a number from 0 to {MOST:,}", {"ge": 0, "le": MOST})]

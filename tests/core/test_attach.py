@@ -191,7 +191,7 @@ def streamed(model, handle, ids, value):
             yield tiny.logits_of(model, ids)
 
 
-REFUSED = "another thread or generator is inside a `with` of this steer"
+REFUSED = "a thread or generator cannot open a `with` of this steer inside another's"
 
 
 def test_threads_take_turns(model, ids):
@@ -248,7 +248,7 @@ def test_a_generator_does_not_change_the_values_around_it(model, ids):
     handle = attach(model, tiny.make_steer(model))
     expected = steered(model, handle, ids, 5)
     with handle.at(style=5):
-        with pytest.raises(LMSteerError, match="a generator cannot open"):
+        with pytest.raises(LMSteerError, match=REFUSED):
             next(streamed(model, handle, ids, -5))
         assert torch.equal(tiny.logits_of(model, ids), expected)
 

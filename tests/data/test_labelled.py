@@ -34,19 +34,19 @@ def test_prompts_come_back_in_order(tmp_path):
 @pytest.mark.parametrize("content", ["", "\n\n"])
 def test_an_empty_prompt_file_is_refused(tmp_path, content):
     (tmp_path / "p.jsonl").write_text(content)
-    with pytest.raises(LMSteerError, match=r"p\.jsonl holds no prompts"):
+    with pytest.raises(LMSteerError, match=r"p\.jsonl is empty"):
         read_prompts(tmp_path / "p.jsonl")
 
 
 @pytest.mark.parametrize(
     "row, message",
     [
-        ({"prompt": {"text": " "}}, "row 2: the prompt is empty"),
-        ({"prompt": {"text": ""}}, "row 2: the prompt is empty"),
-        ({"prompt": {}}, r"row 2: expected text in prompt\.text"),
-        ({"prompt": "The film"}, r"row 2: expected text in prompt\.text"),
-        ({"text": "The film"}, r"row 2: expected text in prompt\.text"),
-        ({"prompt": {"text": None}}, r"row 2: expected text in prompt\.text"),
+        ({"prompt": {"text": " "}}, "line 2: the prompt is empty"),
+        ({"prompt": {"text": ""}}, "line 2: the prompt is empty"),
+        ({"prompt": {}}, "line 2, prompt: the key 'text' is missing"),
+        ({"prompt": "The film"}, "line 2, prompt: expected a mapping, found 'The film'"),
+        ({"text": "The film"}, "line 2: the key 'prompt' is missing"),
+        ({"prompt": {"text": None}}, r"line 2, prompt\.text: expected text, found 'None'"),
     ],
 )
 def test_a_bad_prompt_is_named(tmp_path, row, message):
@@ -67,14 +67,14 @@ def test_generations_are_read(tmp_path):
 @pytest.mark.parametrize(
     "rows, message",
     [
-        ([], "holds no generations"),
-        ([generations()], "holds no generations"),
-        ([generations("a", "b"), generations("a")], "row 2: 1 generations, the first row has 2"),
-        ([generations("a"), {"prompt": {"text": "x"}}], "row 2: expected text in generations"),
-        ([{"prompt": {"text": "x"}, "generations": ["a"]}], "row 1: expected text in generations"),
-        ([{"prompt": {"text": "x"}, "generations": None}], "row 1: expected text in generations"),
-        ([generations(None)], r"row 1: expected text in generations\[…\].text, found 'None'"),
-        ([generations("a"), generations(5)], r"row 2: expected text in generations\[…\].text, found '5'"),
+        ([], "is empty"),
+        ([generations()], "line 1: 0 generations"),
+        ([generations("a", "b"), generations("a")], "line 2: 1 generations: each line must have as many"),
+        ([generations("a"), {"prompt": {"text": "x"}}], "line 2: the key 'generations' is missing"),
+        ([{"prompt": {"text": "x"}, "generations": ["a"]}], r"line 1, generations\[0\]: expected a mapping"),
+        ([{"prompt": {"text": "x"}, "generations": None}], "line 1, generations: expected a list"),
+        ([generations(None)], r"line 1, generations\[0\]\.text: expected text, found 'None'"),
+        ([generations("a"), generations(5)], r"line 2, generations\[0\]\.text: expected text, found '5'"),
     ],
 )
 def test_bad_generations_are_named(tmp_path, rows, message):

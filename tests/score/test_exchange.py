@@ -113,12 +113,12 @@ def test_another_value_is_refused_and_nothing_of_the_file_is_taken(store, tmp_pa
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"scorer": ""}, "'scorer' is missing"),
-        ({"version": 2021}, "'version' is missing or not text"),
-        ({"scored_at": None}, "'scored_at' is missing"),
+        ({"scorer": ""}, "has no name"),
+        ({"version": 2021}, "version: expected text, found '2021'"),
+        ({"scored_at": None}, "scored_at: expected text, found 'None'"),
         ({"scored_at": "yesterday"}, "'scored_at' is not a time"),
-        ({"value": "0.5"}, "'value' is not a number: '0.5'"),
-        ({"value": True}, "'value' is not a number"),
+        ({"value": "0.5"}, "value: expected a number, found '0.5'"),
+        ({"value": True}, "value: expected a number"),
         ({"value": float("nan")}, "NaN is not a finite number"),
         ({"text": None}, "neither 'sha256' nor 'text'"),
         ({"text": 5}, "'text' is not text: 5"),

@@ -107,8 +107,8 @@ GOOD = {"prompt": {"text": "a", "toxicity": 0.1}, "continuation": {"text": "b", 
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"text": "a"}, "line 2: expected prompt and continuation"),
-        ({**GOOD, "continuation": {"toxicity": 0.5}}, "line 2: no prompt.text or no continuation.text"),
+        ({"text": "a"}, "line 2: the key 'prompt' is missing"),
+        ({**GOOD, "continuation": {"toxicity": 0.5}}, "line 2, continuation: the key 'text' is missing"),
         ({**GOOD, "continuation": {"text": "b", "toxicity": 1.5}}, r"line 2: continuation.toxicity is not in \[0, 1\]"),
         ({**GOOD, "continuation": {"text": "b", "toxicity": "high"}}, r"continuation.toxicity .* 'high'"),
         ({**GOOD, "continuation": {"text": "b", "toxicity": None}}, "1 texts have a toxicity score"),
