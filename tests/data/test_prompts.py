@@ -71,7 +71,7 @@ def test_prompts_of_a_file_keep_their_keys(tmp_path, count, expected):
 
 def test_a_bad_prompt_file_is_refused(tmp_path):
     write_jsonl(tmp_path / "mine.jsonl", [{"prompt": {"text": ""}}])
-    with pytest.raises(LMSteerError, match="row 1: the prompt is empty"):
+    with pytest.raises(LMSteerError, match="line 1: the prompt is empty"):
         from_file(tmp_path / "mine.jsonl", 0)
 
 
