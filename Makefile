@@ -42,6 +42,7 @@ lint: setup
 	ruff check lm_steer tests workflow
 	ruff format --check lm_steer tests workflow
 	snakefmt --check Snakefile workflow
+	lint-imports
 
 format: setup
 	ruff check --fix lm_steer tests workflow

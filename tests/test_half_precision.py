@@ -10,13 +10,13 @@ from lm_steer.analyse.directions import directions
 from lm_steer.analyse.grid import grid_nll
 from lm_steer.core.attach import attach
 from lm_steer.core.fold import fold
-from lm_steer.generation.generate import Sampling, generate
+from lm_steer.generation.continuations import Sampling, continuations
 from lm_steer.model.cpu_attention import NAME
 from lm_steer.model.hidden_cache import HiddenMemo
 from lm_steer.model.load import LoadedModel
 from lm_steer.score.causal_lm import causal_lm
 from lm_steer.score.store import Item
-from lm_steer.training.train import LabelledTexts, Recipe, steered_nll, train
+from lm_steer.training.learn import LabelledTexts, Recipe, learn, steered_nll
 
 TEXTS = LabelledTexts(tiny.SENTENCES, [1.0, -1.0, 1.0, -1.0, 1.0, -1.0])
 RECIPE = Recipe(("style", "corpus"), rank=4, steps=30, batch_size=6, epsilon=0.01, learning_rate=0.02)
@@ -98,7 +98,7 @@ def test_a_training_follows_the_one_in_single_precision(make_loaded, dtype, tmp_
     recipe = replace(RECIPE, loss_on_padding=loss_on_padding)
     logs = []
     for loaded in (make_loaded("gpt2", dtype), make_loaded("gpt2")):
-        steer, log = train(loaded, TEXTS, TEXTS, recipe, tmp_path)
+        steer, log = learn(loaded, TEXTS, TEXTS, recipe, tmp_path)
         assert all(weight.dtype == torch.float32 for weight in steer.weights.values())
         logs.append(log)
     found, expected = ([row["loss"] for row in log[1:]] for log in logs)
@@ -113,7 +113,9 @@ def test_perplexity_and_continuations(pair, dtype):
     for index in range(len(items)):
         assert found[index] == (pytest.approx(expected[index][0], rel=TOLERANCE[dtype]), expected[index][1])
     sampling = Sampling(samples=2, new_tokens=4, top_p=0.9)
-    made = [generate(loaded, ["The movie", "A warm and funny"], sampling, "test") for loaded in (half, half, single)]
+    made = [
+        continuations(loaded, ["The movie", "A warm and funny"], sampling, "test") for loaded in (half, half, single)
+    ]
     assert made[0] == made[1] and all(len(samples) == 2 for samples in made[0])
     # Random numbers are the same, so that only a rounding at the edge of a token's interval changes it.
     same = sum(a == b for one, other in zip(made[0], made[2], strict=True) for a, b in zip(one, other, strict=True))

@@ -26,13 +26,13 @@ from transformers import AutoModelForCausalLM
 from lm_steer import LMSteerError
 from lm_steer.core.attach import attach
 from lm_steer.generation import generate as generate_module
-from lm_steer.generation.generate import Sampling, generate
+from lm_steer.generation.continuations import Sampling, continuations
 from lm_steer.interop.export import export
 from lm_steer.model.load import LoadedModel, load_model
 from lm_steer.model.obtain import obtain
 from lm_steer.score import causal_lm as perplexity
 from lm_steer.score.store import Item
-from lm_steer.training.train import LabelledTexts, Recipe, train
+from lm_steer.training.learn import LabelledTexts, Recipe, learn
 
 SAMPLING = Sampling(samples=2, new_tokens=5, top_p=0.9, seed=3)
 # Shorter than a window of the tiny configs, and longer; some of one length and some alone.
@@ -115,7 +115,7 @@ def _outcome(check: Callable[[], str]) -> Outcome:
 
 def _generation(loaded: LoadedModel, prompts: list[str] = PROMPTS) -> str:
     with _small_blocks():
-        made = generate(loaded, prompts, SAMPLING, "test")
+        made = continuations(loaded, prompts, SAMPLING, "test")
     expected = naive.continuations(loaded, prompts, SAMPLING)
     pairs = [pair for row in zip(made, expected, strict=True) for pair in zip(*row, strict=True)]
     wrong = [pair for pair in pairs if pair[0] != pair[1]]
@@ -162,7 +162,7 @@ def _perplexity(loaded: LoadedModel, causal: bool, items: list[Item] = ITEMS) ->
 
 def _training(loaded: LoadedModel, causal: bool, folder: Path) -> str:
     texts = LabelledTexts(tiny.SENTENCES, LABELS)
-    steer, log = train(loaded, texts, texts, RECIPE, folder / "cache")
+    steer, log = learn(loaded, texts, texts, RECIPE, folder / "cache")
     if not causal:
         return "the model sees the tokens that it predicts"
     losses = []

@@ -21,7 +21,7 @@ import torch
 from lm_steer.core.attach import attach
 from lm_steer.core.fold import fold
 from lm_steer.core.steer import Steer
-from lm_steer.generation.generate import Sampling, generate
+from lm_steer.generation.continuations import Sampling, continuations
 from lm_steer.model.load import LoadedModel
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import replacing
@@ -87,7 +87,7 @@ def decode_ratios(loaded: LoadedModel, steer: Steer, values: Mapping[str, float]
 def _timed(loaded: LoadedModel, around: Callable[[], Any]) -> float:
     start = time.perf_counter()
     with around():
-        generate(loaded, PROMPTS, Sampling(samples=2, new_tokens=16), "to time it")
+        continuations(loaded, PROMPTS, Sampling(samples=2, new_tokens=16), "to time it")
     return time.perf_counter() - start
 
 

@@ -20,13 +20,13 @@ from torch import Tensor, nn
 from lm_steer.bench.measure import Cost, Limit, hardware, machine_limit, measure
 from lm_steer.core.attach import attach
 from lm_steer.core.steer import Steer
-from lm_steer.generation.generate import generate
+from lm_steer.generation.continuations import continuations
 from lm_steer.generation.memory import requirements
 from lm_steer.generation.nucleus import Sampling
 from lm_steer.model.load import LoadedModel
 from lm_steer.score.causal_lm import causal_lm
 from lm_steer.score.store import Item
-from lm_steer.training.train import LabelledTexts, Recipe, train
+from lm_steer.training.learn import LabelledTexts, Recipe, learn
 
 SINGLES = 3
 DIMENSIONS = ("style", "corpus")
@@ -92,7 +92,7 @@ def generation(loaded: LoadedModel, load: Load, limit: Limit) -> Row:
     device, count = loaded.device, load.prompts * load.samples
 
     def ours() -> None:
-        generate(loaded, prompts, sampling, "bench")
+        continuations(loaded, prompts, sampling, "bench")
 
     first = measure(ours, device)
     best, steered = first, None
@@ -135,10 +135,10 @@ def training(loaded: LoadedModel, load: Load, limit: Limit) -> Row:
     recipe = Recipe(DIMENSIONS, rank=load.rank, steps=load.steps, batch_size=load.batch)
     few = LabelledTexts(labelled.texts[:1], labelled.labels[:1])
     with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as two:
-        first = measure(lambda: train(loaded, labelled, few, recipe, one), loaded.device)
-        best = fastest(first, measure(lambda: train(loaded, labelled, few, recipe, two), loaded.device))
+        first = measure(lambda: learn(loaded, labelled, few, recipe, one), loaded.device)
+        best = fastest(first, measure(lambda: learn(loaded, labelled, few, recipe, two), loaded.device))
         again = replace(recipe, seed=1)
-        known = measure(lambda: train(loaded, labelled, few, again, two), loaded.device)
+        known = measure(lambda: learn(loaded, labelled, few, again, two), loaded.device)
     plain = measure(lambda: _plain_training(loaded, labelled.texts, load), loaded.device)
     body, head = operations(loaded)
     tokens = load.batch * load.text_tokens

@@ -45,7 +45,7 @@ def generate(
     lm-steer generate --model results/models/smollm2 --job "out.jsonl|prompts.jsonl|my-steer style=5"
     """
     from lm_steer.data.shards import Shard
-    from lm_steer.generation.generate import Sampling
+    from lm_steer.generation.continuations import Sampling
     from lm_steer.generation.jobs import parse_job, run_jobs
     from lm_steer.model.load import load_model
     from lm_steer.model.obtain import folder_of

@@ -49,8 +49,7 @@ def train(
     from lm_steer.data.labelled import counts, first_texts, hold_out, read_table
     from lm_steer.model.load import load_model
     from lm_steer.model.obtain import folder_of
-    from lm_steer.training.train import LabelledTexts, Recipe, about, name_of, save
-    from lm_steer.training.train import train as learn
+    from lm_steer.training.learn import LabelledTexts, Recipe, about, learn, name_of, save
     from lm_steer.util.progress import say
 
     recipe = Recipe(

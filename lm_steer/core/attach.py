@@ -21,16 +21,17 @@ import weakref
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping, Sequence
 from functools import wraps
 from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lm_steer.core.steer import Steer
 from lm_steer.model.head import head_weight, output_head
 from lm_steer.util.errors import LMSteerError
-from lm_steer.util.options import check_kind
+
+if TYPE_CHECKING:
+    from lm_steer.core.steer import Steer
 
 Value = float | Sequence[float] | np.ndarray | Tensor
 GENERATORS = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
@@ -87,7 +88,7 @@ class Handle:
 
     # Tensors made in inference mode could not be changed outside of it, so none of the handle's are.
     @torch.inference_mode(False)
-    def __init__(self, head: nn.Module, steer: Steer) -> None:
+    def __init__(self, head: nn.Module, steer: "Steer") -> None:
         self.steer, self.head = steer, head
         # Weak, so that a model is freed with its last user.
         self.model: weakref.ref[nn.Module] | None = None
@@ -251,7 +252,7 @@ class Handle:
             del self.head.lm_steer_handle
 
 
-def attach(model: nn.Module, steer: Steer) -> Handle:
+def attach(model: nn.Module, steer: "Steer") -> Handle:
     """Put `steer` on a causal LM and return its handle; every value starts at 0.
 
     A model that carries an equal steer gives its handle again; another one is taken off. Raises LMSteerError where
@@ -291,9 +292,11 @@ def _handle_on(head: nn.Module) -> Handle | None:
     return head.__dict__.get("lm_steer_handle")
 
 
-def check_fit(steer: Steer, model: nn.Module) -> None:
+def check_fit(steer: "Steer", model: nn.Module) -> None:
     """Raise LMSteerError unless the steer fits the model: its head's shape, and the type it was made for."""
-    check_kind(Steer, steer=steer)
+    # Its class would import this module.
+    if type(steer).__name__ != "Steer":
+        raise LMSteerError(f"steer: expected a Steer, found {steer!r:.80}")
     vocabulary, hidden = head_weight(output_head(model)).shape
     width, what = (vocabulary, "vocabulary") if steer.kind == "offset" else (hidden, "hidden size")
     advice = "train one for this model, or transfer it"

@@ -7,15 +7,17 @@ Numbers come from tables that `lm-steer table` made: rows that are compared with
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 from huggingface_hub import ModelCardData
 
-from lm_steer.core.steer import Steer
 from lm_steer.data.results import edited
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.formats import read_csv, require_rows
+
+if TYPE_CHECKING:
+    from lm_steer.core.steer import Steer
 
 TEMPLATE = Path(__file__).parent / "card.md"
 INTENDED_USE = (
@@ -28,7 +30,7 @@ COUNTS = ("n_prompts", "n_generations")
 
 
 def card(
-    steer: Steer,
+    steer: "Steer",
     repo: str,
     tables: Sequence[str | Path] = (),
     rows: Sequence[str] = (),

@@ -1,4 +1,4 @@
-"""Steers on the Hugging Face hub: fetched by id and revision, pushed with a model card.
+"""Steers on the Hugging Face hub: pushed with a model card; fetched by `Steer.from_pretrained`.
 
 lm-steer push results/steers/smollm2/detox/seed0 me/detox-smollm2 --table results/tables/detoxification.csv
 
@@ -9,21 +9,18 @@ steer.push_to_hub("me/detox-smollm2")
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lm_steer.core.card import card
-from lm_steer.core.steer import FILES, Steer
-from lm_steer.fetch.hub import from_hub, hub_file
+from lm_steer.fetch.hub import from_hub
 from lm_steer.util.options import check_kind
 
-
-def fetch(repo: str, revision: str | None) -> Path:
-    """Return the folder, in the hub's cache, of a steer's two files; LMSteerError where there is no such steer."""
-    by_hand = "or give the folder of a steer"
-    return [hub_file(repo, file, revision or "main", by_hand, "model") for file in FILES][-1].parent
+if TYPE_CHECKING:
+    from lm_steer.core.steer import Steer
 
 
 def push(
-    steer: Steer,
+    steer: "Steer",
     repo: str,
     tables: Sequence[str | Path] = (),
     rows: Sequence[str] = (),

@@ -16,23 +16,22 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from importlib import import_module
 from numbers import Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+import lm_steer
+from lm_steer.core.attach import Handle, attach
+from lm_steer.fetch.hub import hub_file
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import fitting, parse_json, read_json, replacing
 from lm_steer.util.formats import read_tensors
 from lm_steer.util.options import is_whole
 from lm_steer.util.outputs import STEER, writable
-
-if TYPE_CHECKING:
-    from lm_steer.core.attach import Handle
 
 FORMAT = 1
 LARGEST = torch.finfo(torch.float32).max
@@ -146,10 +145,8 @@ class Steer:
             raise LMSteerError(f"a steer of kind {self.kind} has no matrix")
         return torch.einsum("k,kdr,ker->de", self.vector(values), self.weights["A"], self.weights["B"])
 
-    def attach(self, model: nn.Module) -> "Handle":
+    def attach(self, model: nn.Module) -> Handle:
         """Put the steer on a causal LM and return its handle; see `lm_steer.core.attach`."""
-        from lm_steer.core.attach import attach
-
         return attach(model, self)
 
     def __repr__(self) -> str:
@@ -285,7 +282,8 @@ class Steer:
 
     def push_to_hub(self, repo: str, **options: Any) -> str:
         """Commit the steer, with a model card, to a repository of the hub; see `lm_steer.core.share.push`."""
-        return _aside("share").push(self, repo, **options)
+        # By its public name, which the digest of code does not follow: an edit to the card leaves every steer as it is.
+        return lm_steer.push(self, repo, **options)
 
 
 def compose(steers: Mapping[str, Steer]) -> Steer:
@@ -304,7 +302,8 @@ def located(folder: str | Path, revision: str | None = None) -> Path:
     if isinstance(folder, str | Path) and os.path.isdir(folder) and str(folder):
         return Path(folder)
     if isinstance(folder, str) and re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", folder) and not os.path.exists(folder):
-        return _aside("share").fetch(folder, revision)
+        by_hand = "or give the folder of a steer"
+        return [hub_file(folder, file, revision or "main", by_hand, "model") for file in FILES][-1].parent
     raise LMSteerError(f"{str(folder)[:200]!r} is not a steer: give its folder, or owner/name of the hub")
 
 
@@ -319,11 +318,6 @@ def is_finite(value: object) -> bool:
 def _is_usable(weight: object) -> bool:
     plain = isinstance(weight, Tensor) and weight.layout is torch.strided and not weight.is_meta
     return plain and weight.is_floating_point() and bool(weight.float().isfinite().all())
-
-
-def _aside(module: str) -> Any:
-    """Import a module by name, which the digest of code does not follow: its edits leave every steer as it is."""
-    return import_module(f"lm_steer.{module}")
 
 
 def _sum_maps(mine: Any, yours: Any) -> Any:

@@ -111,7 +111,7 @@ def checked_texts(frame: pd.DataFrame, origin: str, text: str = "text", label: s
         if not isinstance(words, str) or not words.strip():
             raise LMSteerError(f"{origin}, row {number}: the text is empty or not text")
         if not -1 <= value <= 1:
-            found = frame["label"].iloc[number - 1]
+            found = frame["label"].tolist()[number - 1]
             raise LMSteerError(f"{origin}, row {number}: label {found!r} is not a number in [-1, 1]")
     return frame.assign(label=labels)
 

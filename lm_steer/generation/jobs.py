@@ -14,7 +14,7 @@ from lm_steer.core.attach import attach
 from lm_steer.core.steer import FILES, Steer, compose, located
 from lm_steer.data.prompt_files import read_prompts
 from lm_steer.data.shards import WHOLE, Shard
-from lm_steer.generation.generate import Sampling, generate, parts_folder
+from lm_steer.generation.continuations import Sampling, continuations, parts_folder
 from lm_steer.model.load import LoadedModel
 from lm_steer.training.lora import adapted, is_adapter
 from lm_steer.util.errors import LMSteerError
@@ -126,7 +126,7 @@ def run_jobs(
         chosen = replace(sampling, **job.sampling)
         parts = parts_folder(cache, loaded, identity, chosen)
         with on(loaded):
-            texts = generate(loaded, job_prompts, chosen, job.output.stem, parts) if job_prompts else []
+            texts = continuations(loaded, job_prompts, chosen, job.output.stem, parts) if job_prompts else []
         write_jsonl(
             job.output,
             (

@@ -217,7 +217,7 @@ def _load(kind: Any, folder: Path, dtype: torch.dtype, device: str | None) -> Lo
     if kind is AutoModelForCausalLM and "Classification" in str(made[0]):
         raise LMSteerError(f"{record['id']} is a {made[0]}: give a causal language model")
     model.config.return_dict = True
-    tokenizer.pad_token = _padding(tokenizer, model, folder)
+    tokenizer.pad_token = padding_token(tokenizer, model, folder)
     model.requires_grad_(False).eval().to(device)
     quicken(model)
     name = fingerprint([record["files"], str(dtype)])
@@ -225,14 +225,15 @@ def _load(kind: Any, folder: Path, dtype: torch.dtype, device: str | None) -> Lo
     return LoadedModel(model, tokenizer, name, identifier)
 
 
-def _padding(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, folder: Path) -> str:
+def padding_token(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, origin: str | Path) -> str:
     """Return the token that texts are padded with: any special one that the model has an embedding of will do."""
     rows = getattr(model.get_input_embeddings(), "num_embeddings", math.inf)
     for token in (tokenizer.pad_token, tokenizer.eos_token, tokenizer.bos_token, tokenizer.unk_token):
         if token is not None and tokenizer.convert_tokens_to_ids(token) < rows:
             return token
     raise LMSteerError(
-        f"{folder}: its tokenizer has no token to pad with: set pad_token or eos_token in its tokenizer_config.json"
+        f"{origin}: its tokenizer has no token to pad with: set its pad_token "
+        "or eos_token (of a folder, in tokenizer_config.json)"
     )
 
 

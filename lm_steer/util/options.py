@@ -10,15 +10,16 @@ pydantic reads these types (`TypeAdapter(Steps)`), but is not imported: training
 import operator
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from lm_steer.util.errors import LMSteerError
 
 # No size or index of a tensor overflows below it.
 MOST = 10**9
 MOST_SHARDS = 10_000
+Instance = TypeVar("Instance")
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,15 @@ def check_unused(user: str, options: dict[str, Any], used: Sequence[str]) -> Non
     for name, value in options.items():
         if value and name not in used:
             raise LMSteerError(f"{user} does not use the option --{name}: leave it out")
+
+
+def from_fields(kind: type[Instance], given: Mapping[str, Any]) -> Instance:
+    """Return a dataclass made of keywords; LMSteerError for one that is not a field of it."""
+    known = [one.name for one in fields(kind)]
+    for name in given:
+        if name not in known:
+            raise LMSteerError(f"unknown argument '{name}': {kind.__name__} has {', '.join(known)}")
+    return kind(**given)
 
 
 def check_fields(instance: Any) -> None:

@@ -8,7 +8,7 @@ from lm_steer import LMSteerError
 from lm_steer.core.attach import attach
 from lm_steer.core.steer import compose
 from lm_steer.data.prompt_files import read_generations
-from lm_steer.generation.generate import Sampling, generate
+from lm_steer.generation.continuations import Sampling, continuations
 from lm_steer.generation.jobs import Job, load_steer, parse_job, run_jobs
 from lm_steer.util.files import read_jsonl, write_jsonl
 
@@ -42,14 +42,14 @@ def test_jobs_are_the_generations_of_their_steers(loaded, study):
         job(study, "both", one={"style": 3.0}, two={"corpus": -2.0}),
     ]
     plain, one, both = run(study, loaded, *jobs)
-    assert plain == generate(loaded, PROMPTS, SAMPLING, "test")
+    assert plain == continuations(loaded, PROMPTS, SAMPLING, "test")
     handle = attach(loaded.model, tiny.make_steer(loaded.model))
     with handle.at(style=3, corpus=1):
-        assert one == generate(loaded, PROMPTS, SAMPLING, "test")
+        assert one == continuations(loaded, PROMPTS, SAMPLING, "test")
     handle.remove()
     steers = {"a": tiny.make_steer(loaded.model), "b": tiny.make_steer(loaded.model, seed=1, rank=2)}
     with attach(loaded.model, compose(steers)).at({"a.style": 3, "b.corpus": -2}):
-        assert both == generate(loaded, PROMPTS, SAMPLING, "test")
+        assert both == continuations(loaded, PROMPTS, SAMPLING, "test")
     assert plain != one != both
 
 

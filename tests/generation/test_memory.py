@@ -68,23 +68,23 @@ import torch
 torch.set_num_threads(1)
 from lm_steer.model import hidden_cache
 from lm_steer.bench.run import texts
-from lm_steer.generation.generate import generate
+from lm_steer.generation.continuations import continuations
 from lm_steer.generation.nucleus import Sampling
 from lm_steer.score.causal_lm import causal_lm
 from lm_steer.score.store import Item
 from lm_steer.bench.shapes import random_model
-from lm_steer.training.train import LabelledTexts, Recipe, train
+from lm_steer.training.learn import LabelledTexts, Recipe, learn
 hidden_cache.HELD_BYTES = 1 << 20
 sizes = {"vocab_size": 2000, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 1}
 loaded = random_model("pythia-70m", device="cpu", **sizes)
 def work(count):
     prompts = texts(loaded, count, 12, seed=count)
-    made = generate(loaded, prompts, Sampling(samples=2, new_tokens=4), "test")
+    made = continuations(loaded, prompts, Sampling(samples=2, new_tokens=4), "test")
     items = [Item(prompt, text) for prompt, samples in zip(prompts, made) for text in samples]
     sum(nll for _, (nll, _) in causal_lm(loaded, "test").judge(items))
     labelled = LabelledTexts(texts(loaded, count, 40, seed=count), [1.0] * count)
     with tempfile.TemporaryDirectory() as cache:
-        train(loaded, labelled, labelled, Recipe(("style",), rank=4, steps=count // 32, batch_size=32), cache)
+        learn(loaded, labelled, labelled, Recipe(("style",), rank=4, steps=count // 32, batch_size=32), cache)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 few = work(160)
 print(work(1600) - few)

@@ -6,7 +6,7 @@ import torch
 from transformers import BertConfig, GPTNeoConfig, MambaConfig, RobertaConfig
 
 from lm_steer import LMSteerError
-from lm_steer.generation.generate import generate
+from lm_steer.generation.continuations import continuations
 from lm_steer.generation.nucleus import Sampling
 from lm_steer.generation.way import way_of
 from lm_steer.model.load import LoadedModel
@@ -79,7 +79,7 @@ def test_every_way_that_is_right_makes_the_same_texts_and_losses(made, name):
             loaded.probed[way_of.__wrapped__] = way
         items = [Item("The movie", " was a joy."), Item("The movie", " is"), Item("The mov", "ie was")]
         losses.append([nll for _, (nll, _) in sorted(causal_lm(loaded, "tiny").judge(items))])
-        texts.append(generate(loaded, PROMPTS, SAMPLING, "test"))
+        texts.append(continuations(loaded, PROMPTS, SAMPLING, "test"))
     assert texts[0] == texts[1] == texts[2]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
     assert losses[0] == pytest.approx(losses[2], rel=1e-4)
@@ -88,7 +88,7 @@ def test_every_way_that_is_right_makes_the_same_texts_and_losses(made, name):
 def test_a_model_that_sees_later_tokens_is_refused(made):
     loaded = made("bert-both-ways")
     with pytest.raises(LMSteerError, match="not a causal LM"):
-        generate(loaded, PROMPTS, SAMPLING, "test")
+        continuations(loaded, PROMPTS, SAMPLING, "test")
     with pytest.raises(LMSteerError, match="not a causal LM"):
         list(causal_lm(loaded, "tiny").judge([Item("The movie", " was")]))
 
@@ -97,14 +97,14 @@ def test_weights_that_are_not_finite_are_refused(made):
     loaded = made("llama")
     loaded.model.model.layers[0].mlp.down_proj.weight.data[3, 3] = torch.nan
     with pytest.raises(LMSteerError, match="not finite"):
-        generate(loaded, PROMPTS, SAMPLING, "test")
+        continuations(loaded, PROMPTS, SAMPLING, "test")
 
 
 def test_a_steer_that_drives_the_logits_beyond_all_numbers_names_the_prompt(made):
     loaded = made("llama")
     steer = tiny.make_steer(loaded.model)
     with steer.attach(loaded.model).at(style=1e30), pytest.raises(LMSteerError, match=r"strong: .*The movie"):
-        generate(loaded, ["The movie"], SAMPLING, "strong")
+        continuations(loaded, ["The movie"], SAMPLING, "strong")
 
 
 def test_a_probe_neither_draws_from_the_global_generator_nor_leaves_a_hook(made):

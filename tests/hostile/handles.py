@@ -10,16 +10,16 @@ import copy, pickle, threading
 from lm_steer.core.attach import attach
 from lm_steer.util.errors import LMSteerError
 from lm_steer.core.fold import fold
-from lm_steer.generation.generate import Sampling, generate
+from lm_steer.generation.continuations import Sampling, continuations
 from lm_steer.model.load import load_model, obtain
 from lm_steer.core.steer import Steer, compose
-from lm_steer.training.train import LabelledTexts, Recipe
+from lm_steer.training.learn import LabelledTexts, Recipe
 from lm_steer.analyse.directions import directions
 from lm_steer.analyse.evidence import evidence
 def recipe(**keys):
     return Recipe(**{'dimensions': ('style', 'corpus'), **keys})
 def continued(prompts, **keys):
-    return generate(load(), prompts, Sampling(**{'samples': 1, 'new_tokens': 2, **keys}), 'texts')
+    return continuations(load(), prompts, Sampling(**{'samples': 1, 'new_tokens': 2, **keys}), 'texts')
 steer = made_steer()
 model = tiny.make_model(world.KIND)
 ids = torch.arange(2, 9)[None]

@@ -5,8 +5,8 @@ import torch
 from lm_steer import LMSteerError
 from lm_steer.model.head import Head, head_of
 from lm_steer.training import loss
+from lm_steer.training.learn import steered_nll
 from lm_steer.training.loss import head_cross_entropy
-from lm_steer.training.train import steered_nll
 
 TOKENS, WIDTH, VOCABULARY, RANK, EPSILON = 23, 12, 37, 3, 0.05
 SHAPES = {

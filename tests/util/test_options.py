@@ -14,7 +14,7 @@ from lm_steer import LMSteerError
 from lm_steer.generation.jobs import parse_job, parse_values
 from lm_steer.generation.nucleus import Sampling
 from lm_steer.study import resolved
-from lm_steer.training.train import Recipe
+from lm_steer.training.learn import Recipe
 from lm_steer.util import options
 
 NUMBERS = st.one_of(

@@ -55,7 +55,7 @@ def test_a_study_runs_once_and_again_only_where_it_was_edited(finished, snakemak
     edit(finished / "lm_steer/tables/metrics.py", "DRAWS = 1000", "DRAWS = 999")
     assert jobs(snakemake("-n")) == {"table", *REPORT}
     edit(finished / "lm_steer/tables/metrics.py", "DRAWS = 999", "DRAWS = 1000")
-    edit(finished / "lm_steer/training/train.py", "EVERY = 25", "EVERY = 26")
+    edit(finished / "lm_steer/training/learn.py", "EVERY = 25", "EVERY = 26")
     assert jobs(snakemake("-n")) == {"train", *GENERATING} - {"study"}
 
 

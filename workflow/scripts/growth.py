@@ -12,10 +12,10 @@ from pathlib import Path
 from lm_steer.bench.measure import Cost, measure
 from lm_steer.bench.run import DIMENSIONS, Load, texts
 from lm_steer.bench.shapes import random_model
-from lm_steer.generation.generate import generate
+from lm_steer.generation.continuations import continuations
 from lm_steer.generation.nucleus import Sampling
 from lm_steer.model.load import LoadedModel
-from lm_steer.training.train import LabelledTexts, Recipe, train
+from lm_steer.training.learn import LabelledTexts, Recipe, learn
 from lm_steer.util.files import replacing
 from lm_steer.util.progress import say
 
@@ -94,7 +94,7 @@ def plot(points: list[Point], title: str, path: Path) -> None:
 def _sampled(loaded: LoadedModel, load: Load) -> Cost:
     prompts = texts(loaded, load.prompts, load.prompt_tokens, seed=0)
     sampling = Sampling(load.samples, load.new_tokens, load.top_p)
-    return measure(lambda: generate(loaded, prompts, sampling, "growth"), loaded.device)
+    return measure(lambda: continuations(loaded, prompts, sampling, "growth"), loaded.device)
 
 
 def _trained(loaded: LoadedModel, load: Load) -> Cost:
@@ -103,7 +103,7 @@ def _trained(loaded: LoadedModel, load: Load) -> Cost:
     recipe = Recipe(DIMENSIONS, rank=load.rank, steps=load.steps, batch_size=load.batch)
     few = LabelledTexts(labelled.texts[:1], labelled.labels[:1])
     with tempfile.TemporaryDirectory() as cache:
-        return measure(lambda: train(loaded, labelled, few, recipe, cache), loaded.device)
+        return measure(lambda: learn(loaded, labelled, few, recipe, cache), loaded.device)
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ import torch
 
 from lm_steer import LMSteerError, Steer
 from lm_steer.core.attach import attach
-from lm_steer.training.train import LabelledTexts, Recipe, about, save, train
+from lm_steer.training.learn import LabelledTexts, Recipe, about, learn, save
 from lm_steer.util.progress import Progress
 
 GOOD = ["The movie was a joy to watch.", "A warm and funny story.", "The family will love the music.", "A joy!"]
@@ -32,7 +32,7 @@ def kind(request) -> str:
 
 def saved(folder: Path, loaded, recipe: Recipe, cache: Path) -> list[bytes]:
     """Train, save as the command line does, and return the bytes of every file."""
-    steer, log = train(loaded, TEXTS, TEXTS, recipe, cache)
+    steer, log = learn(loaded, TEXTS, TEXTS, recipe, cache)
     save(steer, about(loaded, recipe, TEXTS), log, folder)
     return [path.read_bytes() for path in sorted(folder.iterdir())]
 
@@ -62,14 +62,14 @@ def test_the_loss_goes_down(loaded, tmp_path, kind, loss_on_padding):
         loss_on_padding=loss_on_padding,
         regularization=1e-6,
     )
-    _, log = train(loaded, TEXTS, TEXTS, recipe, tmp_path)
+    _, log = learn(loaded, TEXTS, TEXTS, recipe, tmp_path)
     assert log[-1]["loss"] < log[1]["loss"] - 0.5
     assert log[-1]["dev_loss"] < log[0]["dev_loss"] - 0.1
     assert [row["step"] for row in log] == list(range(recipe.steps + 1))
 
 
 def test_the_label_decides_which_texts_a_value_favours(loaded, tmp_path):
-    steer, _ = train(loaded, TEXTS, TEXTS, RECIPE, tmp_path)
+    steer, _ = learn(loaded, TEXTS, TEXTS, RECIPE, tmp_path)
     handle = attach(loaded.model, steer)
 
     def nll(text: str, value: float) -> float:
@@ -84,7 +84,7 @@ def test_the_label_decides_which_texts_a_value_favours(loaded, tmp_path):
 def test_the_logged_loss_is_that_of_the_steered_model(loaded, tmp_path, kind):
     """Step 0's dev loss against the model's own loss with the initial steer attached."""
     recipe = replace(RECIPE, kind=kind, steps=1, epsilon=0.2)
-    _, log = train(loaded, TEXTS, TEXTS, recipe, tmp_path)
+    _, log = learn(loaded, TEXTS, TEXTS, recipe, tmp_path)
     vocabulary, hidden = loaded.model.get_output_embeddings().weight.shape
     initial = Steer.initial(
         recipe.dimensions,
@@ -126,22 +126,22 @@ def test_padding_is_masked_or_kept_as_the_recipe_says(loaded, tmp_path):
     masked, kept = restated_first_losses(loaded, recipe)
     assert abs(masked - kept) > 0.1
     for on_padding, expected in ((False, masked), (True, kept)):
-        _, log = train(loaded, TEXTS, TEXTS, replace(recipe, loss_on_padding=on_padding), tmp_path)
+        _, log = learn(loaded, TEXTS, TEXTS, replace(recipe, loss_on_padding=on_padding), tmp_path)
         assert log[1]["loss"] == pytest.approx(expected, rel=1e-4)
 
 
 def test_padding_counts_as_tokens_only_where_it_is_kept(loaded, tmp_path):
     recipe = replace(RECIPE, steps=1, batch_size=len(TEXTS))
     lengths = [len(row) for row in loaded.tokenizer(list(TEXTS.texts))["input_ids"]]
-    _, log = train(loaded, TEXTS, TEXTS, recipe, tmp_path)
+    _, log = learn(loaded, TEXTS, TEXTS, recipe, tmp_path)
     assert log[1]["tokens"] == sum(lengths) - len(lengths)
-    _, log = train(loaded, TEXTS, TEXTS, replace(recipe, loss_on_padding=True), tmp_path)
+    _, log = learn(loaded, TEXTS, TEXTS, replace(recipe, loss_on_padding=True), tmp_path)
     assert log[1]["tokens"] == len(lengths) * (max(lengths) - 1)
 
 
 def test_regularization_pulls_the_weights_in(loaded, tmp_path):
     def norm(regularization: float) -> float:
-        steer, _ = train(loaded, TEXTS, TEXTS, replace(RECIPE, regularization=regularization), tmp_path)
+        steer, _ = learn(loaded, TEXTS, TEXTS, replace(RECIPE, regularization=regularization), tmp_path)
         return sum(weight.square().sum().item() for weight in steer.weights.values())
 
     assert norm(10.0) < 0.5 * norm(0.0)
@@ -150,7 +150,7 @@ def test_regularization_pulls_the_weights_in(loaded, tmp_path):
 def test_first_adam_step_follows_the_regularized_gradient(loaded, tmp_path):
     """With λ so large that it rules the gradient, Adam's first step is the learning rate towards 0."""
     recipe = replace(RECIPE, steps=1, regularization=1e6)
-    steer, _ = train(loaded, TEXTS, TEXTS, recipe, tmp_path)
+    steer, _ = learn(loaded, TEXTS, TEXTS, recipe, tmp_path)
     start = Steer.initial(
         recipe.dimensions,
         steer.width,
@@ -201,7 +201,7 @@ def test_other_recipes_survive_a_kill_as_well(loaded, tmp_path, monkeypatch, cha
     with monkeypatch.context() as patch:
         killed_at(27, patch)
         with pytest.raises(Killed):
-            train(loaded, TEXTS, TEXTS, recipe, tmp_path / "cache")
+            learn(loaded, TEXTS, TEXTS, recipe, tmp_path / "cache")
     assert saved(tmp_path / "killed", loaded, recipe, tmp_path / "cache") == expected
 
 
@@ -209,11 +209,11 @@ def test_a_resumed_training_goes_on_from_its_checkpoint(loaded, tmp_path, monkey
     with monkeypatch.context() as patch:
         killed_at(40, patch)
         with pytest.raises(Killed):
-            train(loaded, TEXTS, TEXTS, RECIPE, tmp_path)
+            learn(loaded, TEXTS, TEXTS, RECIPE, tmp_path)
     steps: list[int] = []
     advance = Progress.advance
     monkeypatch.setattr(Progress, "advance", lambda self, *rest: (advance(self, *rest), steps.append(self.done))[0])
-    train(loaded, TEXTS, TEXTS, RECIPE, tmp_path)
+    learn(loaded, TEXTS, TEXTS, RECIPE, tmp_path)
     assert steps == list(range(26, 61))
 
 
@@ -237,7 +237,7 @@ def test_a_damaged_checkpoint_starts_the_training_afresh(loaded, tmp_path, monke
     with monkeypatch.context() as patch:
         killed_at(30, patch)
         with pytest.raises(Killed):
-            train(loaded, TEXTS, TEXTS, RECIPE, tmp_path / "cache")
+            learn(loaded, TEXTS, TEXTS, RECIPE, tmp_path / "cache")
     (path,) = (tmp_path / "cache" / "checkpoints").iterdir()
     assert damage(path.read_bytes(), how) != path.read_bytes()
     path.write_bytes(damage(path.read_bytes(), how))
@@ -248,7 +248,7 @@ def test_a_damaged_checkpoint_starts_the_training_afresh(loaded, tmp_path, monke
     "change", [{"seed": 1}, {"learning_rate": 0.03}, {"rank": 5}, {"steps": 61}, {"regularization": 1e-3}]
 )
 def test_another_recipe_does_not_find_the_checkpoint(loaded, tmp_path, change):
-    train(loaded, TEXTS, TEXTS, RECIPE, tmp_path / "shared")
+    learn(loaded, TEXTS, TEXTS, RECIPE, tmp_path / "shared")
     recipe = replace(RECIPE, **change)
     expected = saved(tmp_path / "a", loaded, recipe, tmp_path / "own")
     assert saved(tmp_path / "b", loaded, recipe, tmp_path / "shared") == expected
@@ -263,7 +263,7 @@ import torch
 torch.set_num_threads(1)
 from lm_steer.model.load import load_model
 from lm_steer.util.progress import Progress
-import test_train
+import test_learn
 root, model, step = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 advance = Progress.advance
 def stop(self, *rest):
@@ -271,7 +271,7 @@ def stop(self, *rest):
     if self.unit == "step" and self.done == step:
         os.kill(os.getpid(), signal.SIGKILL)
 Progress.advance = stop
-test_train.saved(root / "steer", load_model(model, device="cpu"), test_train.RECIPE, root / "cache")
+test_learn.saved(root / "steer", load_model(model, device="cpu"), test_learn.RECIPE, root / "cache")
 """
 
 
@@ -288,24 +288,24 @@ def test_a_training_killed_by_the_system_ends_with_the_same_bytes(loaded, tmp_pa
 @pytest.mark.parametrize("dimensions", [(), ("corpus",), ("style", "tone"), ("style", "tone", "corpus")])
 def test_dimensions_that_cannot_be_trained_are_refused(loaded, tmp_path, dimensions):
     with pytest.raises(LMSteerError, match="one for the label"):
-        train(loaded, TEXTS, TEXTS, replace(RECIPE, dimensions=dimensions), tmp_path)
+        learn(loaded, TEXTS, TEXTS, replace(RECIPE, dimensions=dimensions), tmp_path)
 
 
 def test_the_corpus_dimension_may_be_left_out(loaded, tmp_path):
-    steer, _ = train(loaded, TEXTS, TEXTS, replace(RECIPE, dimensions=("style",), steps=2), tmp_path)
+    steer, _ = learn(loaded, TEXTS, TEXTS, replace(RECIPE, dimensions=("style",), steps=2), tmp_path)
     assert steer.dimensions == ("style",)
 
 
 @pytest.mark.parametrize("texts", [LabelledTexts([], []), LabelledTexts([".", "a"], [1.0, -1.0])])
 def test_texts_without_anything_to_predict_are_refused(loaded, tmp_path, texts):
     with pytest.raises(LMSteerError, match="at least two tokens"):
-        train(loaded, texts, TEXTS, RECIPE, tmp_path)
+        learn(loaded, texts, TEXTS, RECIPE, tmp_path)
 
 
 def test_a_diverged_training_ends_at_once_and_leaves_no_checkpoint(loaded, tmp_path):
     recipe = replace(RECIPE, learning_rate=1e30, steps=1000)
     with pytest.raises(LMSteerError, match=r"diverged: no finite loss at step [1-9]\d?: lower learning_rate"):
-        train(loaded, TEXTS, TEXTS, recipe, tmp_path)
+        learn(loaded, TEXTS, TEXTS, recipe, tmp_path)
     assert not list((tmp_path / "checkpoints").glob("*"))
 
 
@@ -315,22 +315,22 @@ def test_a_training_that_starts_without_a_finite_loss_is_refused(loaded, tmp_pat
         loaded.model.model.norm.weight.data[0] = torch.nan
     labels = [float("nan") if where == "label" else 1.0, *TEXTS.labels[1:]]
     with pytest.raises(LMSteerError):
-        train(loaded, replace(TEXTS, labels=labels), TEXTS, RECIPE, tmp_path)
+        learn(loaded, replace(TEXTS, labels=labels), TEXTS, RECIPE, tmp_path)
     assert not list((tmp_path / "checkpoints").glob("*"))
 
 
 def test_every_text_is_drawn_as_often_as_any_other(loaded, tmp_path):
     """Four shuffles of the eight texts in batches of four: the batches' tokens add up to four times all tokens."""
     recipe = replace(RECIPE, batch_size=4, steps=8)
-    _, log = train(loaded, TEXTS, TEXTS, recipe, tmp_path)
+    _, log = learn(loaded, TEXTS, TEXTS, recipe, tmp_path)
     tokens = sum(len(row) - 1 for row in loaded.tokenizer(list(TEXTS.texts))["input_ids"])
     assert sum(row.get("tokens", 0) for row in log) == 4 * tokens
 
 
 def test_the_body_is_not_run_again_for_a_second_training(loaded, tmp_path):
-    train(loaded, TEXTS, TEXTS, RECIPE, tmp_path)
+    learn(loaded, TEXTS, TEXTS, RECIPE, tmp_path)
     passes: list[int] = []
     loaded.model.get_input_embeddings().register_forward_hook(lambda *_: passes.append(1))
-    train(loaded, TEXTS, TEXTS, replace(RECIPE, rank=2), tmp_path)
+    learn(loaded, TEXTS, TEXTS, replace(RECIPE, rank=2), tmp_path)
     # The probe of the head's form makes two passes; no text is among them.
     assert len(passes) == 2

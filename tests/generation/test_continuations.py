@@ -10,7 +10,7 @@ from lm_steer import LMSteerError
 from lm_steer.core.attach import attach
 from lm_steer.generation import decoder as decode
 from lm_steer.generation import generate as generate_module
-from lm_steer.generation.generate import Sampling, generate, parts_folder
+from lm_steer.generation.continuations import Sampling, continuations, parts_folder
 from lm_steer.generation.nucleus import sample_tokens
 from lm_steer.generation.way import way_of
 
@@ -33,7 +33,7 @@ def small_blocks(monkeypatch) -> None:
 
 
 def run(loaded, prompts=PROMPTS, sampling=SAMPLING, parts=None) -> dict[str, list[str]]:
-    return dict(zip(prompts, generate(loaded, prompts, sampling, "test", parts), strict=True))
+    return dict(zip(prompts, continuations(loaded, prompts, sampling, "test", parts), strict=True))
 
 
 @pytest.mark.parametrize("name", ["gpt2", "llama-padded-vocabulary", "opt-projected", "gemma2"])
@@ -211,11 +211,11 @@ def test_finished_blocks_are_found_again_after_a_kill(loaded, tmp_path, monkeypa
 @pytest.mark.parametrize("change", ["null", "[[1]]", '{"texts": [[5]], "fingerprint": "a"}', "letters"])
 def test_a_block_that_was_changed_is_made_again(loaded, tmp_path, capsys, change):
     sampling = Sampling(2, 4)
-    whole = generate(loaded, ["The movie"], sampling, "test", tmp_path)
+    whole = continuations(loaded, ["The movie"], sampling, "test", tmp_path)
     (part,) = tmp_path.iterdir()
     text = part.read_text()
     part.write_text(change if change != "letters" else text.replace(json.loads(text)["texts"][0][0][-1], "§", 1))
-    assert generate(loaded, ["The movie"], sampling, "test", tmp_path) == whole
+    assert continuations(loaded, ["The movie"], sampling, "test", tmp_path) == whole
     assert f"{part} is damaged: its continuations are made again" in capsys.readouterr().err
 
 

@@ -1,0 +1,49 @@
+"""A model and a tokenizer that a program has loaded by itself, used as they are and left as they were."""
+
+import copy
+import hashlib
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from lm_steer.model.head import output_head
+from lm_steer.model.load import LoadedModel, padding_token
+from lm_steer.util.options import check_kind
+
+
+@contextmanager
+def in_memory(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, cache: str | Path | None = None
+) -> Iterator[tuple[LoadedModel, Path]]:
+    """Lend a causal LM, in eval mode, and a folder for what can be computed again: `cache`, or one that is removed.
+
+    What is kept in `cache` is named by the content of the weights, so that two models never share hidden states.
+    Raises LMSteerError for what is not a causal LM, or not a tokenizer.
+    """
+    output_head(model)
+    check_kind(PreTrainedTokenizerBase, tokenizer=tokenizer)
+    tokenizer = copy.deepcopy(tokenizer)
+    tokenizer.pad_token = padding_token(tokenizer, model, "the tokenizer")
+    name = str(getattr(model.config, "name_or_path", "") or model.config.model_type)
+    modes = [(module, module.training) for module in model.modules()]
+    with ExitStack() as stack:
+        folder = Path(cache or stack.enter_context(tempfile.TemporaryDirectory()))
+        model.eval()
+        try:
+            yield LoadedModel(model, tokenizer, content_of(model) if cache else name, name), folder
+        finally:
+            for module, mode in modes:
+                module.training = mode
+
+
+def content_of(model: torch.nn.Module) -> str:
+    """Return a fingerprint of a model's weights, by name, dtype and content."""
+    digest = hashlib.sha256()
+    for name, weight in model.state_dict().items():
+        digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
+        digest.update(weight.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,319 @@
+"""Learn a steer: the plain language-model loss of labelled texts under v = (label, 1), with the model frozen.
+
+    lm-steer train --model results/models/smollm2 --texts results/data/snippets/train.parquet \\
+        --dimensions sentiment,corpus --rank 256 --steps 150 -o results/steers/smollm2/sentiment/seed0
+
+The dimension called `corpus` is held at 1 and absorbs what merely distinguishes the training texts from the model's
+own; the other one is set to each text's label (paper, section 3.2; the original code's dummy dimension).
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from lm_steer.core.steer import Steer, is_finite
+from lm_steer.data.labelled import drawn
+from lm_steer.model.head import Head, head_inputs, head_of
+from lm_steer.model.hidden_cache import DrawnStates, HiddenMemo, Packed
+from lm_steer.model.load import LoadedModel, texts_of
+from lm_steer.training.loss import head_cross_entropy
+from lm_steer.util import options
+from lm_steer.util.code_digest import code_digest
+from lm_steer.util.errors import LMSteerError
+from lm_steer.util.files import fingerprint, replacing, write_jsonl
+from lm_steer.util.formats import read_tensors
+from lm_steer.util.progress import Progress, say
+
+CORPUS = "corpus"
+DEV_TEXTS = 64
+EVERY = 25
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a steer is trained; the defaults are the paper's, but for padding, which stays out of the loss.
+
+    regularization is λ in loss + λ·(‖A‖² + ‖B‖²). loss_on_padding leaves pad positions in the loss, as the original
+    code does: targets then depend on each batch's longest text, so the body runs live on padded batches.
+    Raises LMSteerError where a number is out of range, or the dimensions do not serve.
+    """
+
+    dimensions: Annotated[tuple[str, ...], options.A_DIMENSION]
+    kind: Annotated[str, options.A_KIND] = "multiply"
+    rank: options.Rank = 1000
+    epsilon: options.Epsilon = 1e-3
+    steps: options.Steps = 1000
+    batch_size: options.BatchSize = 32
+    learning_rate: options.LearningRate = 1e-2
+    regularization: options.Regularization = 0.0
+    max_length: options.MaxLength = 256
+    loss_on_padding: Annotated[bool, options.A_CHOICE] = False
+    seed: options.Seed = 0
+
+    def __post_init__(self) -> None:
+        options.check_fields(self)
+        _values_of(self.dimensions)
+
+    @property
+    def name(self) -> str:
+        """What a progress line calls the training."""
+        return next((name for name in self.dimensions if name != CORPUS), "steer")
+
+
+@dataclass(frozen=True)
+class LabelledTexts:
+    """Texts with labels in [-1, 1]; LMSteerError unless there are as many finite labels as texts."""
+
+    texts: Sequence[str]
+    labels: Sequence[float]
+
+    def __post_init__(self) -> None:
+        # A column of pandas has an index of its own.
+        object.__setattr__(self, "texts", texts_of(self.texts))
+        labels = list(self.labels) if isinstance(self.labels, Iterable) else [self.labels]
+        if len(self.texts) != len(labels) or not all(map(is_finite, labels)):
+            raise LMSteerError(f"{len(self.texts)} texts need a finite number as a label each, found {labels!r:.80}")
+        object.__setattr__(self, "labels", [float(label) for label in labels])
+
+    def __len__(self) -> int:
+        """Count the texts."""
+        return len(self.texts)
+
+
+def learn(
+    loaded: LoadedModel,
+    train_texts: LabelledTexts,
+    dev_texts: LabelledTexts,
+    recipe: Recipe,
+    cache: str | Path,
+) -> tuple[Steer, list[dict[str, float]]]:
+    """Return the steer and its log: step, loss, tokens, and now and then the loss on dev texts.
+
+    A training that was killed goes on from its last checkpoint, kept in `cache` under everything it depends on.
+    Raises LMSteerError where dimensions or texts do not serve.
+    """
+    options.check_kind(LoadedModel, loaded=loaded)
+    options.check_kind(LabelledTexts, train_texts=train_texts, dev_texts=dev_texts)
+    options.check_kind(Recipe, recipe=recipe)
+    values_of = _values_of(recipe.dimensions)
+    texts = _usable(train_texts, loaded, "training")
+    head = head_of(loaded.model)
+    width = head.weight.shape[0] if recipe.kind == "offset" else head.weight.shape[1]
+    start = torch.Generator().manual_seed(recipe.seed)
+    steer = Steer.initial(
+        recipe.dimensions, width, rank=recipe.rank, kind=recipe.kind, epsilon=recipe.epsilon, generator=start
+    )
+    weights = {name: weight.to(loaded.device).requires_grad_() for name, weight in steer.weights.items()}
+    optimizer = torch.optim.Adam(weights.values(), lr=recipe.learning_rate)
+    draw = drawn(len(texts), recipe.steps, recipe.batch_size, recipe.seed)
+    dev = _usable(dev_texts, loaded, "dev")
+    dev = LabelledTexts(dev.texts[:DEV_TEXTS], dev.labels[:DEV_TEXTS])
+    memo = HiddenMemo(Path(cache) / "hidden.sqlite", loaded, recipe.max_length)
+    dev_states = DrawnStates(memo, dev.texts, torch.arange(len(dev))[None], f"train {recipe.name}, dev")
+    states = DrawnStates(memo, texts.texts, draw, f"train {recipe.name}")
+
+    def nll_of(source: LabelledTexts, indices: list[int], packed: Packed) -> Tensor:
+        hidden, targets, row = packed
+        values = torch.tensor([values_of(source.labels[index]) for index in indices], device=loaded.device)[row]
+        return steered_nll(head, recipe.kind, weights, recipe.epsilon, hidden, targets, values)
+
+    @torch.no_grad()
+    def dev_loss() -> float:
+        return nll_of(dev, list(range(len(dev))), dev_states.packed(0)).mean().item()
+
+    checkpoint = _Checkpoint(Path(cache) / "checkpoints", loaded, texts, recipe)
+    step, log = checkpoint.load(weights, optimizer)
+    # Losses stay on the device until they are written: a GPU does not wait for the host at each step.
+    recent: list[dict[str, Any]] = []
+    with Progress(f"train {recipe.name}", recipe.steps, "step") as progress:
+        progress.skip(step)
+        if not log:
+            log.append({"step": 0, "dev_loss": dev_loss()})
+            _check_finite(log, recipe, "check the model's weights, dtype and epsilon")
+        while step < recipe.steps:
+            indices = draw[step].tolist()
+            if recipe.loss_on_padding:
+                packed = _padded(loaded, [texts.texts[index] for index in indices], recipe)
+            else:
+                packed = states.packed(step)
+            nll = nll_of(texts, indices, packed)
+            tokens = len(nll)
+            optimizer.zero_grad()
+            # The sum's gradient, divided in float32: the mean's would vanish in a head of half precision.
+            nll.sum().backward()
+            for weight in weights.values():
+                weight.grad.div_(tokens).add_(weight.detach(), alpha=2 * recipe.regularization)
+            optimizer.step()
+            step += 1
+            recent.append({"step": step, "loss": nll.detach().mean(), "tokens": tokens})
+            if step % EVERY == 0 or step == recipe.steps:
+                log += [{**row, "loss": row["loss"].item()} for row in recent]
+                recent.clear()
+                log[-1]["dev_loss"] = dev_loss()
+                _check_finite(log, recipe, "lower learning_rate")
+                checkpoint.save(step, weights, optimizer, log)
+            progress.advance(1, f"loss {log[-1]['loss']:.3f}" if "loss" in log[-1] else "")
+    learned = {name: weight.detach().cpu() for name, weight in weights.items()}
+    if not all(torch.isfinite(weight).all() for weight in learned.values()):
+        raise LMSteerError(f"the training of {recipe.name} diverged (weights are not finite): lower learning_rate")
+    return replace(steer, weights=learned), log
+
+
+def _check_finite(log: list[dict[str, float]], recipe: Recipe, advice: str) -> None:
+    for row in log:
+        if not all(map(math.isfinite, row.values())):
+            raise LMSteerError(
+                f"the training of {recipe.name} diverged: no finite loss at step {row['step']}: {advice}"
+            )
+
+
+def steered_nll(
+    head: Head,
+    kind: str,
+    weights: dict[str, Tensor],
+    epsilon: float,
+    hidden: Tensor,
+    targets: Tensor,
+    values: Tensor,
+) -> Tensor:
+    """Return the NLL (tokens,) under steer values (tokens, dimensions), differentiable in the weights.
+
+    The same arithmetic as `attach`, written for packed tokens: products in the dtype of `hidden`, for weights that
+    are learned in float32.
+    """
+    half = hidden.dtype
+    if kind == "offset":
+        return head_cross_entropy(head, hidden, targets, values * epsilon, weights["o"])
+    if kind == "add":
+        return head_cross_entropy(head, hidden + (epsilon * values @ weights["a"]).to(half), targets)
+    down = weights["B"].permute(1, 0, 2).flatten(1).to(half)
+    up = weights["A"].permute(0, 2, 1).flatten(0, 1).to(half)
+    scales = (epsilon * values).repeat_interleave(weights["A"].shape[2], -1).to(half)
+    return head_cross_entropy(head, hidden + (hidden @ down * scales) @ up, targets)
+
+
+def save(steer: Steer, about: dict[str, object], log: list[dict[str, float]], folder: str | Path) -> None:
+    """Write a trained steer with its provenance, and its log, into one folder."""
+    replace(steer, about=about).save_pretrained(folder)
+    write_jsonl(Path(folder) / "training.jsonl", log)
+
+
+def about(loaded: LoadedModel, recipe: Recipe, texts: LabelledTexts) -> dict[str, object]:
+    """Return the provenance that is saved with the steer."""
+    return {
+        "model": loaded.name,
+        "model_type": loaded.model.config.model_type,
+        "model_fingerprint": loaded.fingerprint,
+        "recipe": asdict(recipe),
+        "texts": len(texts),
+        "texts_fingerprint": fingerprint([list(texts.texts), list(texts.labels)]),
+    }
+
+
+def name_of(texts: Path) -> str:
+    """Name a file of texts for people: a dataset of the workflow by its folder, one's own by its file."""
+    return texts.parent.name if texts.name == "train.parquet" else texts.name
+
+
+def _values_of(dimensions: tuple[str, ...]):  # noqa: ANN202
+    """Return the function label → steer values: the label on its dimension, 1 on `corpus`."""
+    styles = [name for name in dimensions if name != CORPUS]
+    if len(styles) != 1 or len(dimensions) > 2:
+        raise LMSteerError(
+            f"dimensions: expected one for the label, and '{CORPUS}' if you like, found "
+            f"{', '.join(dimensions) or 'none'}"
+        )
+    return lambda label: [1.0 if name == CORPUS else float(label) for name in dimensions]
+
+
+def _usable(texts: LabelledTexts, loaded: LoadedModel, what: str) -> LabelledTexts:
+    """Keep the texts with at least two tokens: the first token of a text is given, not predicted."""
+    # Two tokens are enough to know.
+    kept = [index for index, row in enumerate(loaded.token_ids(texts.texts, 2)) if len(row) > 1]
+    if not kept:
+        raise LMSteerError(f"none of the {len(texts)} {what} texts has at least two tokens: there is nothing to learn")
+    return LabelledTexts([texts.texts[i] for i in kept], [texts.labels[i] for i in kept])
+
+
+def _padded(loaded: LoadedModel, texts: list[str], recipe: Recipe) -> Packed:
+    """The same for the right-padded batch with its pad positions kept, as the original code trains."""
+    loaded.tokenizer.padding_side = "right"
+    encoded = loaded.tokenizer(
+        loaded.cut(texts, recipe.max_length),
+        padding=True,
+        truncation=True,
+        max_length=recipe.max_length,
+        return_tensors="pt",
+    ).to(loaded.device)
+    hidden = head_inputs(loaded.model, encoded["input_ids"], encoded["attention_mask"])[:, :-1]
+    targets = encoded["input_ids"][:, 1:]
+    rows = torch.arange(len(texts), device=loaded.device)[:, None].expand_as(targets)
+    return hidden.flatten(0, 1), targets.flatten(), rows.flatten()
+
+
+def _checksum(tensors: Mapping[str, Tensor], about: Mapping[str, str]) -> str:
+    """Return a checksum of all that a checkpoint holds: its format does not notice changed numbers."""
+    digest = hashlib.sha256(json.dumps(sorted(about.items())).encode())
+    for name in sorted(tensors):
+        digest.update(name.encode() + tensors[name].contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+class _Checkpoint:
+    """Weights, optimiser and log of an unfinished training, in one file named by all that it depends on."""
+
+    def __init__(self, folder: Path, loaded: LoadedModel, texts: LabelledTexts, recipe: Recipe) -> None:
+        identity = [
+            code_digest("train"),
+            loaded.fingerprint,
+            asdict(recipe),
+            list(texts.texts),
+            list(texts.labels),
+        ]
+        self.path = folder / f"{fingerprint(identity)}.safetensors"
+
+    def save(self, step: int, weights: dict[str, Tensor], optimizer: torch.optim.Adam, log: list[dict]) -> None:
+        tensors = {}
+        for name, weight in weights.items():
+            state = optimizer.state[weight]
+            tensors[name] = weight.detach().cpu()
+            for key in ("step", "exp_avg", "exp_avg_sq"):
+                tensors[f"{name}.{key}"] = state[key].detach().cpu()
+        with replacing(self.path) as temporary:
+            about = {"step": str(step), "log": json.dumps(log)}
+            save_file(tensors, temporary, {**about, "checksum": _checksum(tensors, about)})
+
+    def load(self, weights: dict[str, Tensor], optimizer: torch.optim.Adam) -> tuple[int, list[dict]]:
+        if not self.path.exists():
+            return 0, []
+        try:
+            return self._read(weights, optimizer)
+        except (LMSteerError, KeyError, ValueError) as error:
+            say(f"the checkpoint {self.path} is damaged ({error}): the training starts afresh")
+            self.path.unlink()
+            return 0, []
+
+    def _read(self, weights: dict[str, Tensor], optimizer: torch.optim.Adam) -> tuple[int, list[dict]]:
+        tensors, about = read_tensors(self.path)
+        if about.pop("checksum") != _checksum(tensors, about):
+            raise LMSteerError("its checksum does not match")
+        # All is read before any is set: a checkpoint that turns out damaged half-way must not leave its weights.
+        step, log = int(about["step"]), json.loads(about["log"])
+        states = {
+            name: {key: tensors[f"{name}.{key}"] for key in ("step", "exp_avg", "exp_avg_sq")} for name in weights
+        }
+        learned = {name: tensors[name] for name in weights}
+        for name, weight in weights.items():
+            weight.data.copy_(learned[name])
+            optimizer.state[weight] = {
+                key: value.to(weight.device if key != "step" else "cpu") for key, value in states[name].items()
+            }
+        return step, log
