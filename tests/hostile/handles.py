@@ -172,6 +172,15 @@ fold(model, steer, {'style': float('nan')})
 fold(model, steer, {'style': 1e38})
 fold(model, None, {'style': 1})
 fold(None, steer, {'style': 1})
+generate('model', ['The'], Sampling(samples=1, new_tokens=2), 'texts')
+generate(load(), ['The'], {'samples': 1}, 'texts')
+evidence(steer, 'model', 'a b', {'style': 5})
+directions('steer', load(), 'style')
+steer.push_to_hub(5)
+LabelledTexts({'a': 1}, [1])
+LabelledTexts(['a'], None)
+steer.attach(model).at({'style': 1}, style=2)
+compose({'a': Steer(('b.c', 'd'), steer.weights), 'a.b': Steer(('c', 'd'), steer.weights)})
 """
 
 

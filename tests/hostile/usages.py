@@ -142,6 +142,19 @@ try:
 except LMSteerError: pass
 a.close(); b.close()
 assert torch.equal(logits(), plain)
+## a generator inside a block
+h = attach(model, steer)
+def stream(value):
+    with h.at(style=value):
+        yield logits()
+with h.at(style=2.0):
+    assert refused(lambda: next(stream(-4.0)))
+    assert torch.equal(logits(), steered(style=2.0))
+## a decorated function that returns a generator
+h = attach(model, steer)
+def stream():
+    yield logits()
+assert refused(h.at(style=2.0)(lambda: stream()))
 ## generators that end apart
 h = attach(model, steer)
 def stream(value):
