@@ -4,12 +4,13 @@ lm-steer --help
 lm-steer generate --help
 """
 
-import io
-import os
-import sqlite3
 import sys
 
 try:
+    import io
+    import os
+    import sqlite3
+
     from lm_steer.cli import analyses, bench, data, demo, record, report, scores, steers, store
     from lm_steer.cli import export as leaving
     from lm_steer.cli import generations as texts

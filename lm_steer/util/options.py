@@ -16,7 +16,7 @@ from typing import Annotated, Any, TypeVar
 
 from lm_steer.util.errors import LMSteerError
 
-# No size or index of a tensor overflows below it.
+# Sizes and indices of tensors do not overflow below this.
 MOST = 10**9
 MOST_SHARDS = 10_000
 Instance = TypeVar("Instance")
@@ -24,7 +24,7 @@ Instance = TypeVar("Instance")
 
 @dataclass(frozen=True)
 class Rule:
-    """What a value must be: its kind, what it is called, and bounds as pydantic names them."""
+    """What a value must be: its kind, a description in words, and bounds as pydantic names them."""
 
     kind: type
     words: str
@@ -34,7 +34,7 @@ class Rule:
         return self.words
 
     def allows(self, value: Any) -> bool:
-        """Whether a value is of the kind and within the bounds; true is no number, NaN and infinity are none."""
+        """Whether a value has the kind and is within the bounds; true, NaN and infinity are not numbers."""
         if self.kind in (str, bool):
             return (
                 isinstance(value, self.kind) and re.fullmatch(self.bounds.get("pattern", ".*"), str(value)) is not None
@@ -77,7 +77,7 @@ AtLeastTwo = MaxLength = Annotated[int, _whole(2)]
 # The seeds of both NumPy and torch.
 Seed = Annotated[int, _whole(0, 2**32 - 1)]
 Shards = Annotated[int, _whole(1, MOST_SHARDS)]
-# Each token takes 27 draws over top-p, so that far smaller ones would fill the memory.
+# A token takes 27 / top_p draws: a much smaller top_p would fill the memory.
 TopP = Annotated[float, Rule(float, "a number from 0.001 to 1", {"ge": 0.001, "le": 1})]
 AboveZero = Epsilon = LearningRate = LabelScale = QueriesPerSecond = Annotated[float, A_POSITIVE_NUMBER]
 AboveOne = Annotated[float, Rule(float, "a number above 1", {"gt": 1})]
@@ -98,7 +98,7 @@ Label = Annotated[str, Rule(str, "one line of text", {"pattern": r"^[^\s\x00-\x1
 
 
 def check(name: str, value: Any, marks: Sequence[Any]) -> None:
-    """Raise LMSteerError where a value, or an item of a list, breaks a rule among its type's marks."""
+    """Raise LMSteerError where a value, or an item of a list, breaks a rule in the metadata of its type."""
     for rule in (mark for mark in marks if isinstance(mark, Rule)):
         for item in value if isinstance(value, (list, tuple)) else [value]:
             if not rule.allows(item):

@@ -1,4 +1,4 @@
-"""Runs hostile cases and judges what came of each.
+"""Run hostile cases and judge their outcomes.
 
 python -m hostile.arena [words] [--share 12]         # a table of verdicts by group, and what is not good
 """
@@ -23,7 +23,7 @@ from hostile.worker import WRONG
 
 TESTS = Path(__file__).parents[1]
 GOOD, POOR, TRACEBACK, SILENT, DESTROYS = VERDICTS = ("good", "poor message", "traceback", "silent", "destroys")
-# Words of Python's or a library's own, which say nothing to a person.
+# Words of Python or a library, which mean nothing to a user.
 PYTHONS = re.compile(
     r"'NoneType'|has no attribute|not subscriptable|invalid literal|could not convert|unhashable|codec can't"
     r"|error: .Errno"
@@ -35,7 +35,7 @@ OPENING = "\nerror: "
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a case came to, why, and what was printed."""
+    """The verdict on a case, the reason for it, and what was printed."""
 
     case: Case
     verdict: str
@@ -44,7 +44,7 @@ class Verdict:
 
 
 class Arena:
-    """A worker, and a world of which each case gets a copy of its own."""
+    """A worker process, and a world that is copied for each case."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.world = folder, folder / "world"
