@@ -31,7 +31,6 @@ from lm_steer.model.load import LoadedModel, texts_of
 from lm_steer.util.code_digest import code_digest
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import fingerprint, read_json, write_json
-from lm_steer.util.options import check_kind
 from lm_steer.util.progress import Progress, say
 
 # On a CPU, rows of a block whose prompts are of SHORT tokens or fewer.
@@ -47,8 +46,6 @@ def continuations(
     Raises LMSteerError where a prompt and its continuation exceed the model's context, or the memory, and where logits
     are not finite.
     """
-    check_kind(LoadedModel, loaded=loaded)
-    check_kind(Sampling, sampling=sampling)
     if acts_by_rows(loaded.model):
         raise LMSteerError("steer values per row do not follow prompts, which are sorted: use a `with` for each")
     prompts = texts_of(prompts)

@@ -100,9 +100,6 @@ def learn(
     A training that was killed goes on from its last checkpoint, kept in `cache` under everything it depends on.
     Raises LMSteerError where dimensions or texts do not serve.
     """
-    options.check_kind(LoadedModel, loaded=loaded)
-    options.check_kind(LabelledTexts, train_texts=train_texts, dev_texts=dev_texts)
-    options.check_kind(Recipe, recipe=recipe)
     values_of = _values_of(recipe.dimensions)
     texts = _usable(train_texts, loaded, "training")
     head = head_of(loaded.model)

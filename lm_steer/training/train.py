@@ -16,9 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from lm_steer.core.steer import Steer
 from lm_steer.data.labelled import checked_texts, hold_out, require_agreement
 from lm_steer.model.in_memory import in_memory
-from lm_steer.model.load import texts_of
 from lm_steer.training.learn import CORPUS, LabelledTexts, Recipe, about, learn
-from lm_steer.util.errors import LMSteerError
 from lm_steer.util.options import from_fields
 
 
@@ -39,10 +37,8 @@ def train(
     Raises LMSteerError where texts, labels or fields do not serve, or the training diverges.
     """
     chosen = from_fields(Recipe, {"dimensions": ("style", CORPUS), **recipe})
-    texts, labels = texts_of(texts), list(labels)
-    if len(texts) != len(labels):
-        raise LMSteerError(f"{len(texts)} texts need as many labels, found {len(labels)}")
-    frame = checked_texts(pd.DataFrame({"text": texts, "label": labels}), "texts")
+    given = LabelledTexts(texts, labels)
+    frame = checked_texts(pd.DataFrame({"text": given.texts, "label": given.labels}), "texts")
     require_agreement(frame, "texts")
     learned, held_out = (LabelledTexts(list(part["text"]), list(part["label"])) for part in hold_out(frame))
     with in_memory(model, tokenizer, cache) as (loaded, folder):

@@ -11,7 +11,9 @@ from lm_steer.core.attach import attach
 from lm_steer.util.errors import LMSteerError
 from lm_steer.core.fold import fold
 from lm_steer.generation.continuations import Sampling, continuations
-from lm_steer.model.load import load_model, obtain
+from lm_steer import generate, train
+from lm_steer.model.load import load_model
+from lm_steer.model.obtain import obtain
 from lm_steer.core.steer import Steer, compose
 from lm_steer.training.learn import LabelledTexts, Recipe
 from lm_steer.analyse.directions import directions
@@ -172,8 +174,21 @@ fold(model, steer, {'style': float('nan')})
 fold(model, steer, {'style': 1e38})
 fold(model, None, {'style': 1})
 fold(None, steer, {'style': 1})
-generate('model', ['The'], Sampling(samples=1, new_tokens=2), 'texts')
-generate(load(), ['The'], {'samples': 1}, 'texts')
+generate('model', load().tokenizer, ['The'], samples=1, new_tokens=2)
+generate(model, 'tokenizer', ['The'], samples=1, new_tokens=2)
+generate(model, load().tokenizer, ['The'], sample=1)
+generate(model, load().tokenizer, ['The'], steer, {'tone': 1})
+generate(model, load().tokenizer, ['The'], 'steer', {'style': 1})
+generate(model, load().tokenizer, ['The'], steer, 5)
+generate(model, load().tokenizer, 'The')
+train('model', load().tokenizer, ['a b', 'c d'], [1, -1], steps=1)
+train(model, None, ['a b', 'c d'], [1, -1], steps=1)
+train(model, load().tokenizer, ['a b', 'c d'], 5, steps=1)
+train(model, load().tokenizer, ['a b', 'c d'], ['x', 'y'], steps=1)
+train(model, load().tokenizer, ['a b', 'A b!'], [1, -1], steps=1)
+train(model, load().tokenizer, 'a b', [1], steps=1)
+train(model, load().tokenizer, ['a b', 'c d'], [1, -1], step=1)
+train(model, load().tokenizer, ['a b', 'c d'], [1, 2], steps=1)
 evidence(steer, 'model', 'a b', {'style': 5})
 directions('steer', load(), 'style')
 steer.push_to_hub(5)

@@ -77,7 +77,7 @@ assert torch.equal(logits(copy.deepcopy(model)), plain)
 from lm_steer.model.load import LoadedModel
 loaded = load()
 with attach(loaded.model, steer).at(style=[3, -3]):
-    assert refused(lambda: generate(loaded, ['The movie', 'What'], Sampling(samples=1, new_tokens=2), 'texts'))
+    assert refused(lambda: continuations(loaded, ['The movie', 'What'], Sampling(samples=1, new_tokens=2), 'texts'))
 ## columns of pandas
 columns = LabelledTexts(pd.Series(['a', 'b'], index=[7, 3]), pd.Series([1, -1], index=[3, 7]))
 assert (columns.texts, columns.labels) == (['a', 'b'], [1.0, -1.0])
