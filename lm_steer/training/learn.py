@@ -78,9 +78,9 @@ class LabelledTexts:
     def __post_init__(self) -> None:
         # A column of pandas has an index of its own.
         object.__setattr__(self, "texts", texts_of(self.texts))
-        labels = list(self.labels) if isinstance(self.labels, Iterable) else [self.labels]
+        labels = list(self.labels) if isinstance(self.labels, Iterable) else []
         if len(self.texts) != len(labels) or not all(map(is_finite, labels)):
-            raise LMSteerError(f"{len(self.texts)} texts need a finite number as a label each, found {labels!r:.80}")
+            raise LMSteerError(f"{len(self.texts)} texts need a finite label each, found {self.labels!r:.80}")
         object.__setattr__(self, "labels", [float(label) for label in labels])
 
     def __len__(self) -> int:
