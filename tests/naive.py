@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import tiny
 import torch
 
-from lm_steer.generation import generate as generate_module
+from lm_steer.generation import continuations as generate_module
 from lm_steer.generation.nucleus import Sampling, sample_tokens
 from lm_steer.model.load import LoadedModel
 from lm_steer.score.store import Item

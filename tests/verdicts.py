@@ -25,7 +25,7 @@ from transformers import AutoModelForCausalLM
 
 from lm_steer import LMSteerError
 from lm_steer.core.attach import attach
-from lm_steer.generation import generate as generate_module
+from lm_steer.generation import continuations as generate_module
 from lm_steer.generation.continuations import Sampling, continuations
 from lm_steer.interop.export import export
 from lm_steer.model.load import LoadedModel, load_model
