@@ -1,58 +1,67 @@
-# `make` runs the embedded study, `make test` passes every test; both set up .venv from the lock first.
+# `make` runs the embedded study, `make test` passes every test; both set up .venv first, each with what it needs.
 PYTHON ?= python3
 STUDY ?= config/config.yaml
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: study setup test soak faults families docs lint format lock clean
+.PHONY: study setup setup-all test soak faults families docs lint format lock clean
 
 study: setup
 	snakemake --cores all --configfile $(STUDY)
 	@echo "The results are on the page reports/index.html"
 
-setup: .venv/installed
+# What a study needs (study.lock), and what the tests, the docs and all other extras add (requirements.lock).
+setup: .venv/study
+setup-all: .venv/all
 
-# torch comes first and by itself: its wheel differs by machine (CPU, CUDA), so the lock holds all but it.
-.venv/installed: envs/requirements.lock envs/torch.txt pyproject.toml
+# torch comes first and by itself: its wheel differs by machine (CPU, CUDA), so the locks hold all but it.
+.venv/study: envs/study.lock envs/torch.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "lm-steer needs Python 3.11 or newer: make PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --requirement envs/torch.txt
-	$(BIN)/pip install --quiet --no-deps --require-hashes --requirement envs/requirements.lock
+	$(BIN)/pip install --quiet --no-deps --require-hashes --requirement envs/study.lock
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
-test: setup lint
+.venv/all: .venv/study envs/requirements.lock
+	$(BIN)/pip install --quiet --no-deps --require-hashes --requirement envs/requirements.lock
+	touch $@
+
+test: setup-all lint
 	pytest
 
-soak: setup
+soak: setup-all
 	pytest -m soak
 
 # Causes every fault of the table for real, and writes the table.
-faults: setup
+faults: setup-all
 	LM_STEER_FAULT_TABLE=workflow/docs/faults.md pytest -m "soak or not soak" tests/faults
 
 # Runs every type of model that transformers knows, and writes the table.
-families: setup
+families: setup-all
 	LM_STEER_FAMILY_TABLE=workflow/docs/families.md pytest -m soak tests/test_families.py
 
-docs: setup
+docs: setup-all
 	python workflow/scripts/config_readme.py
 
-lint: setup
+lint: setup-all
 	ruff check lm_steer tests workflow
 	ruff format --check lm_steer tests workflow
 	snakefmt --check Snakefile workflow
 	lint-imports
 
-format: setup
+format: setup-all
 	ruff check --fix lm_steer tests workflow
 	ruff format lm_steer tests workflow
 	snakefmt Snakefile workflow
 
+COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --quiet \
+  --constraint envs/torch.txt
+
 # Needs uv (https://docs.astral.sh/uv) on the PATH.
 lock:
-	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes --no-header \
-	  --constraint envs/torch.txt --quiet --output-file envs/requirements.lock
+	$(COMPILE) --all-extras --output-file envs/requirements.lock
+	$(COMPILE) --extra study --extra workflow --constraint envs/requirements.lock --output-file envs/study.lock
 	$(PYTHON) workflow/scripts/conda_file.py
 
 clean:

@@ -10,7 +10,6 @@ import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -154,12 +153,6 @@ def label(dimension: str) -> str:
     """Name a dimension for people: `detox` for the `detox` of a steer of that name."""
     steer, _, own = dimension.partition(".")
     return steer if steer == own else dimension
-
-
-def require_gradio() -> None:
-    """Raise LMSteerError where the page's library is missing."""
-    if find_spec("gradio") is None:
-        raise LMSteerError("the playground needs gradio, which is missing: pip install 'lm-steer[demo]'")
 
 
 def build(playground: Playground) -> Any:

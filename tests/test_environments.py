@@ -20,7 +20,7 @@ def test_the_conda_file_is_written_from_the_lock():
 
 
 def test_this_environment_has_the_versions_of_the_lock():
-    for pin in map(Requirement, CONDA["pins"]()):
+    for pin in map(Requirement, CONDA["pins"]("requirements.lock")):
         if pin.marker is None or pin.marker.evaluate():
             assert importlib.metadata.version(pin.name).split("+")[0] in pin.specifier, pin
 

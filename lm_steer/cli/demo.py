@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from lm_steer.cli.app import CACHE, Cache, Dtype, app
+from lm_steer.util.errors import needs
 from lm_steer.util.options import A_PORT
 
 
@@ -23,11 +24,13 @@ def demo(
 
     lm-steer demo --model results/models/smollm2 --steer results/steers/smollm2/sentiment/seed0
     """
-    from lm_steer.demo import Playground, last_run, require_gradio, serve
+    with needs("demo"):
+        import gradio  # noqa: F401
+
+    from lm_steer.demo import Playground, last_run, serve
     from lm_steer.model.load import load_model
     from lm_steer.model.obtain import folder_of
 
-    require_gradio()
     place, found = last_run(results, model, steer or ())
     loaded = load_model(folder_of(place, cache), dtype)
     serve(Playground(loaded, found.attach(loaded.model)), host, port)

@@ -7,7 +7,7 @@ import typer
 
 from lm_steer.cli.app import OUTPUT, Commands, Output, app
 from lm_steer.cli.paths import SHOWN, STUDIED, Reads, Writes, below, made_from
-from lm_steer.util.errors import presentable
+from lm_steer.util.errors import needs, presentable
 from lm_steer.util.outputs import FIGURES
 
 report = Commands(no_args_is_help=True, help="The page of a run and its figures; what differs between two runs.")
@@ -52,7 +52,8 @@ def page(output: Output = Path("reports/index.html"), results: Results = Path("r
 
     lm-steer report page --results results -o reports/index.html
     """
-    from lm_steer.report.page import write_page
+    with needs("report"):
+        from lm_steer.report.page import write_page
     from lm_steer.util.files import read_text
 
     with made_from(study or results / "study.json") as path:
@@ -67,7 +68,8 @@ def figures(
 
     lm-steer report figures -o results/figures
     """
-    from lm_steer.report.study_figures import write_figures
+    with needs("report"):
+        from lm_steer.report.study_figures import write_figures
     from lm_steer.util.files import read_text
 
     with made_from(study or results / "study.json") as path:

@@ -11,11 +11,9 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-import requests
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
-
-from lm_steer.util.errors import LMSteerError, reason_of
+from lm_steer.util.errors import LMSteerError, needs, reason_of
 from lm_steer.util.files import replacing, require_space, sha256_of
 from lm_steer.util.progress import Progress, say
 
@@ -35,8 +33,11 @@ def downloads() -> Path:
     return Path(os.environ.get("LM_STEER_DOWNLOADS") or Path.home() / ".cache" / "lm-steer" / "downloads")
 
 
-def patiently(what: str, *passing: type[BaseException]) -> Retrying:
+def patiently(what: str, *passing: type[BaseException]) -> Callable[..., Any]:
     """Return a caller `patiently(…)(function, *arguments)` that tries five times where one of `passing` is raised."""
+    with needs("data"):
+        from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
+
     return Retrying(
         retry=retry_if_exception_type(passing),
         stop=stop_after_attempt(TRIES),
@@ -57,6 +58,9 @@ def fetched(name: str, digest: str, address: Callable[[], str]) -> Path:
     if path.exists():
         _check(path, digest)
         return path
+    with needs("data"):
+        import requests
+
     passing = (Interrupted, requests.RequestException)
     with replacing(path) as temporary:
         try:
@@ -105,6 +109,8 @@ def _git_blob_id(path: Path) -> str:
 
 def _download(name: str, address: Callable[[], str], path: Path) -> None:
     """Download to `path`, going on where an earlier try stopped."""
+    import requests
+
     url = address()
     have = path.stat().st_size if path.exists() else 0
     with requests.get(url, headers={"Range": f"bytes={have}-"} if have else {}, stream=True, timeout=30) as answer:

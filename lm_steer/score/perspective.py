@@ -17,14 +17,15 @@ from email.utils import parsedate_to_datetime
 from http.client import HTTPException
 from typing import Any
 
-from googleapiclient.discovery import build
-from googleapiclient.errors import Error, HttpError
-from httplib2 import HttpLib2Error
-from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential
-
 from lm_steer.score.store import AGAIN, Item, Scorer, continuation
-from lm_steer.util.errors import LMSteerError
+from lm_steer.util.errors import LMSteerError, needs
 from lm_steer.util.progress import say
+
+with needs("perspective"):
+    from googleapiclient.discovery import build
+    from googleapiclient.errors import Error, HttpError
+    from httplib2 import HttpLib2Error
+    from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential
 
 ATTRIBUTE = "TOXICITY"
 PARTS = ("summary", "span")

@@ -8,15 +8,18 @@ from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 
 from lm_steer.score.store import Item, Scorer, continuation
+from lm_steer.util.errors import needs
 
 BATCH = 256
 
 
 def profanity_check() -> Scorer:
     """Return the judge; the continuation alone is judged, an empty one as a line break."""
+    with needs("judges"):
+        release = version("alt-profanity-check")
     return Scorer(
         name="profanity-check",
-        version=f"alt-profanity-check {version('alt-profanity-check')}",
+        version=f"alt-profanity-check {release}",
         attributes=("toxicity",),
         text=continuation,
         judge=_judge,

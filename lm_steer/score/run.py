@@ -13,11 +13,8 @@ import pyarrow.parquet as pq
 
 from lm_steer.data.prompt_files import read_generations
 from lm_steer.data.shards import WHOLE, Shard
-from lm_steer.score.bag_of_words import bag_of_words
-from lm_steer.score.causal_lm import causal_lm
 from lm_steer.score.exchange import import_scores
 from lm_steer.score.kinds import KINDS, OPTIONS
-from lm_steer.score.profanity_check import profanity_check
 from lm_steer.score.store import STORE, Item, Scorer, ScoreStore
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import replacing
@@ -105,11 +102,16 @@ def make_scorer(kind: str, resource: str = "", **options: Any) -> Scorer:
         needs = "has no folder of a judge or model" if resource else "needs the folder of its judge or model"
         raise LMSteerError(f"a scorer of the kind '{kind}' {needs}: --resource")
     if kind == "profanity-check":
+        from lm_steer.score.profanity_check import profanity_check
+
         return profanity_check()
     if kind == "bag-of-words":
+        from lm_steer.score.bag_of_words import bag_of_words
+
         return bag_of_words(resource)
     if kind == "causal-lm":
         from lm_steer.model.load import load_model
+        from lm_steer.score.causal_lm import causal_lm
 
         return causal_lm(load_model(resource, **options), Path(resource).name)
     if kind == "perspective":

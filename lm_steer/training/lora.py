@@ -15,7 +15,7 @@ import torch
 
 from lm_steer.data.labelled import drawn
 from lm_steer.model.load import LoadedModel
-from lm_steer.util.errors import LMSteerError
+from lm_steer.util.errors import LMSteerError, needs
 from lm_steer.util.files import read_json, reading, replacing
 from lm_steer.util.formats import read_tensors
 from lm_steer.util.outputs import ADAPTER
@@ -32,7 +32,8 @@ def is_adapter(folder: str | Path) -> bool:
 @contextmanager
 def adapted(loaded: LoadedModel, folder: str | Path) -> Iterator[None]:
     """Put an adapter on a model for as long as the block lasts."""
-    from peft import PeftModel
+    with needs("peft"):
+        from peft import PeftModel
 
     with reading(folder, "an adapter that fits the model"), warnings.catch_warnings():
         # PEFT leaves out what the file lacks or names otherwise, and only warns.
@@ -73,7 +74,8 @@ def train_lora(
 
     budget      parameters; a steer has 2 · hidden · rank a dimension
     """
-    from peft import LoraConfig, get_peft_model
+    with needs("peft"):
+        from peft import LoraConfig, get_peft_model
 
     if not texts:
         raise LMSteerError("no text has a label in the range that the LoRA is trained on (`--labels`): widen it")

@@ -1,6 +1,8 @@
 """The one exception that is meant for people: its message says what was found and what to do."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 def presentable(text: str) -> str:
@@ -24,3 +26,17 @@ class LMSteerError(Exception):
 
     def __init__(self, message: str) -> None:
         super().__init__(presentable(message))
+
+
+@contextmanager
+def needs(extra: str) -> Iterator[None]:
+    """Turn an import that fails in the block into LMSteerError naming the extra of this package to install.
+
+    with needs("report"):
+        import matplotlib
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        name = str(error.name).partition(".")[0]
+        raise LMSteerError(f"{name} is not installed: pip install 'lm-steer[{extra}]'") from error

@@ -1,4 +1,4 @@
-"""Write envs/environment.yaml from the lock, so that conda and pip install the same versions.
+"""Write envs/environment.yaml from the lock of a study, so that conda and pip install the same versions.
 
 python workflow/scripts/conda_file.py          # `make lock` does it
 """
@@ -8,7 +8,7 @@ from pathlib import Path
 ENVS = Path(__file__).parents[2] / "envs"
 
 HEAD = """\
-# The versions of requirements.lock and torch.txt for conda: written from them by `make lock`, a test keeps them equal.
+# The versions of study.lock and torch.txt for conda: written from them by `make lock`, a test keeps them equal.
 #   conda env create --file envs/environment.yaml && conda activate lm-steer
 #   pip install --no-deps --no-build-isolation --editable .
 # `snakemake --sdm conda` makes it by itself, and runs environment.post-deploy.sh for the second line.
@@ -22,9 +22,9 @@ dependencies:
 """
 
 
-def pins() -> list[str]:
-    """Return what the lock installs, torch first: `name==version`, with a marker where one version is not for all."""
-    lines = [(ENVS / name).read_text(encoding="utf-8").splitlines() for name in ("torch.txt", "requirements.lock")]
+def pins(lock: str = "study.lock") -> list[str]:
+    """Return what a lock installs, torch first: `name==version`, with a marker where one version is not for all."""
+    lines = [(ENVS / name).read_text(encoding="utf-8").splitlines() for name in ("torch.txt", lock)]
     return [line.rstrip(" \\") for part in lines for line in part if line[:1].isalnum()]
 
 
