@@ -61,7 +61,8 @@ class Playground:
         random = np.random.default_rng(seed)
         rows = {name: [0.0, value] for name, value in values.items()}
         tokens = torch.tensor([ids, ids], device=self.loaded.device)
-        made, cache, open_rows = [[], []], None, [True, True]
+        made: list[list[int]] = [[], []]
+        cache, open_rows = None, [True, True]
         for _ in range(new_tokens):
             # Set for this step alone: between two of them the page may be asked for something else.
             with self.handle.at(rows):
@@ -81,7 +82,7 @@ class Playground:
 
     def _added(self, ids: list[int], made: list[int]) -> str:
         before, after = (self.loaded.tokenizer.decode(row, skip_special_tokens=True) for row in (ids, ids + made))
-        return after[len(before) :]
+        return str(after[len(before) :])
 
     def evidence(self, text: str, values: Mapping[str, float]) -> Evidence:
         """Return where in a text the steer at these values shows."""
@@ -161,7 +162,7 @@ def build(playground: Playground) -> Any:
 
     names = playground.steer.dimensions
     # One thing at a time on the one model; who asks again while it works is heard afterwards.
-    once = {"concurrency_limit": 1, "concurrency_id": "model", "trigger_mode": "always_last"}
+    once: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "model", "trigger_mode": "always_last"}
     once |= {"api_visibility": "private"}
 
     def told(function: Any) -> Any:
@@ -221,7 +222,7 @@ def build(playground: Playground) -> Any:
                 )
                 look = gr.Button("List its words", variant="primary", elem_id="look")
                 headers = ["share, %", "made likelier", "made less likely"]
-                layout = {"column_widths": ["10%", "45%", "45%"], "wrap": True, "interactive": False}
+                layout: dict[str, Any] = {"column_widths": ["10%", "45%", "45%"], "wrap": True, "interactive": False}
                 table = gr.Dataframe(headers=headers, elem_id="words", **layout)
                 look.click(list_words, which, table, **once)
     return page

@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -70,7 +71,7 @@ def decode_ratios(loaded: LoadedModel, steer: Steer, values: Mapping[str, float]
         for number in range(ROUNDS + 1):
             plain = _timed(loaded, nullcontext)
             handle = attach(loaded.model, steer)
-            hooked = _timed(loaded, lambda handle=handle: handle.at(values))
+            hooked = _timed(loaded, partial(handle.at, values))
             handle.remove()
             times = {"decode_hooked": hooked / plain}
             if folded is not None:

@@ -20,7 +20,7 @@ from lm_steer.analyse.grid import text_memo
 from lm_steer.analyse.vocabulary import whole_words
 from lm_steer.core.attach import check_fit
 from lm_steer.core.steer import Steer
-from lm_steer.model.head import output_head
+from lm_steer.model.head import head_weight, output_head
 from lm_steer.model.load import LoadedModel
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import replacing
@@ -70,7 +70,6 @@ def directions(
     """
     check_kind(LoadedModel, loaded=loaded)
     left, values, right = singular(steer, dimension)
-    head = output_head(loaded.model)
     check_fit(steer, loaded.model)
     vocabulary = whole_words(loaded.tokenizer)
     names = list(vocabulary.values())
@@ -78,7 +77,8 @@ def directions(
     acting = torch.cat(_states(loaded, contexts, cache)).float().cpu() @ right
     sign = torch.where(acting.mean(0) < 0, -1.0, 1.0)
     left, acting = left * sign, acting * sign
-    embeddings = head.weight[torch.tensor(list(vocabulary), device=head.weight.device)].float().cpu()
+    weight = head_weight(output_head(loaded.model))
+    embeddings = weight[torch.tensor(list(vocabulary), device=weight.device)].float().cpu()
     shares = values.square() / values.square().sum().clamp_min(torch.finfo(values.dtype).tiny)
     found = []
     for index in range(min(count, len(values))):
@@ -157,7 +157,8 @@ def _extremes(names: list[str], weight: Tensor, words: int) -> tuple[list[tuple[
     """Return the words of highest and of lowest weight; of equal ones the lower id comes first."""
     order = torch.sort(weight, descending=True, stable=True).indices.tolist()
     reverse = torch.sort(weight, stable=True).indices.tolist()
-    return tuple([(names[i], weight[i].item()) for i in indices[:words]] for indices in (order, reverse))
+    highest, lowest = ([(names[i], weight[i].item()) for i in indices[:words]] for indices in (order, reverse))
+    return highest, lowest
 
 
 def _mean(values: Sequence[float]) -> float:

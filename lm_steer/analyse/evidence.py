@@ -12,6 +12,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -174,7 +175,7 @@ def read_marked(path: str | Path) -> tuple[list[str], list[Marked | None]]:
     return texts, marked
 
 
-def _is_range(span: object, text: str) -> bool:
+def _is_range(span: Any, text: str) -> bool:
     whole = isinstance(span, list) and len(span) == 2 and all(type(end) is int for end in span)
     return whole and 0 <= span[0] < span[1] <= len(text)
 

@@ -21,7 +21,7 @@ from torch import Tensor
 from lm_steer.analyse.vocabulary import token_bytes
 from lm_steer.core.attach import check_fit
 from lm_steer.core.steer import Steer
-from lm_steer.model.head import output_head
+from lm_steer.model.head import head_weight, output_head
 from lm_steer.model.load import LoadedModel
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.options import check_kind
@@ -59,7 +59,9 @@ def transfer(
     check_fit(steer, source.model)
     pairs = shared_tokens(source, target)[:anchors]
     first, second = (
-        output_head(loaded.model).weight.float().cpu()[torch.tensor([pair[side] for pair in pairs], dtype=torch.long)]
+        head_weight(output_head(loaded.model))
+        .float()
+        .cpu()[torch.tensor([pair[side] for pair in pairs], dtype=torch.long)]
         for side, loaded in enumerate((source, target))
     )
     if len(pairs) < second.shape[1]:

@@ -9,6 +9,7 @@ time, as the original code does it. The limit is the time of the operations at t
 or of the bytes at that of a measured copy, whichever is longer.
 """
 
+import math
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -95,7 +96,7 @@ def generation(loaded: LoadedModel, load: Load, limit: Limit) -> Row:
         continuations(loaded, prompts, sampling, "bench")
 
     first = measure(ours, device)
-    best, steered = first, None
+    best, steered = first, Cost(math.inf, 0)
     handle = attach(loaded.model, steer_for(loaded, load.rank))
     for _ in range(2):
         with handle.at(style=5, corpus=1):
@@ -208,9 +209,9 @@ def steer_for(loaded: LoadedModel, rank: int) -> Steer:
     return Steer.initial(DIMENSIONS, width, rank=rank, generator=torch.Generator().manual_seed(0))
 
 
-def fastest(one: Cost | None, other: Cost) -> Cost:
+def fastest(one: Cost, other: Cost) -> Cost:
     """Return the faster of two runs, with the higher peak."""
-    return other if one is None else Cost(min(one.seconds, other.seconds), max(one.peak, other.peak))
+    return Cost(min(one.seconds, other.seconds), max(one.peak, other.peak))
 
 
 def _encoded(loaded: LoadedModel, rows: Sequence[str], side: str) -> Any:
@@ -220,7 +221,8 @@ def _encoded(loaded: LoadedModel, rows: Sequence[str], side: str) -> Any:
 
 @torch.no_grad()
 def _plain_generation(loaded: LoadedModel, prompts: Sequence[str], load: Load, samples: int) -> Tensor:
-    return loaded.model.generate(
+    model: Any = loaded.model
+    return model.generate(
         **_encoded(loaded, prompts, "left"),
         do_sample=True,
         top_p=load.top_p,

@@ -53,6 +53,6 @@ def memory_table(needs: dict[str, dict[str, int]]) -> Table:
 
 def _printed(grid: Table) -> str:
     # As wide as it needs, wherever it is printed.
-    console = Console(file=StringIO(), width=240)
-    console.print(grid)
-    return console.file.getvalue().rstrip()
+    page = StringIO()
+    Console(file=page, width=240).print(grid)
+    return page.getvalue().rstrip()

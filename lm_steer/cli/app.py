@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
 import typer
 
@@ -11,14 +11,21 @@ from lm_steer import __version__
 from lm_steer.cli.paths import Input, Reads, Writes, below, check_paths
 from lm_steer.util.options import check
 
+Command = TypeVar("Command", bound=Callable[..., Any])
+
 
 class Commands(typer.Typer):
     """Commands that check what they were given before they start: what annotations hold beside typer's own."""
 
-    def command(self, *arguments: Any, **options: Any) -> Callable[[Callable], Callable]:
+    def command(self, *args: Any, **kwargs: Any) -> Callable[[Command], Command]:
         """Register a function as typer does, checked."""
-        register = super().command(*arguments, **options)
-        return lambda function: register(_checked(function)) and function
+        register = super().command(*args, **kwargs)
+
+        def add(function: Command) -> Command:
+            register(_checked(function))
+            return function
+
+        return add
 
 
 def _checked(function: Callable[..., None]) -> Callable[..., None]:

@@ -84,8 +84,9 @@ def check_paths(options: Mapping[str, tuple[Any, Iterable[Any]]]) -> None:
     inputs: dict[Path, str] = {}
     outputs: dict[Path, str] = {}
     for option, (value, marks) in options.items():
-        plain = [Reads()] if any(isinstance(part, Path) for part in _listed(value)) else []
-        for mark in [mark for mark in marks if isinstance(mark, (Reads, Writes))] or plain:
+        plain: list[Reads | Writes] = [Reads()] if any(isinstance(part, Path) for part in _listed(value)) else []
+        marked: list[Reads | Writes] = [mark for mark in marks if isinstance(mark, (Reads, Writes))]
+        for mark in marked or plain:
             for path in filter(None, mark.find(value)):
                 if isinstance(mark, Reads):
                     if mark.find is _listed and inputs.get(Path(os.path.realpath(path))) == option:

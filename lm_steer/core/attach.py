@@ -117,7 +117,7 @@ class Handle:
     @property
     def attached(self) -> bool:
         """Whether the steer still sits on the model's head, which resizing, folding or wrapping may replace."""
-        model = self.model and self.model()
+        model = self.model() if self.model else None
         return _handle_on(self.head) is self and (model is None or output_head(model) is self.head)
 
     def _steer_input(self, _: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -131,7 +131,7 @@ class Handle:
         if self.steer.kind == "add":
             return hidden + self._shift(hidden)
         self._follow(hidden)
-        values = self._rows(hidden).repeat_interleave(self.steer.rank, -1)
+        values = self._rows(hidden).repeat_interleave(self.down.shape[1] // len(self.steer.dimensions), -1)
         return hidden + (hidden @ self.down * values) @ self.up
 
     def _shift(self, like: Tensor) -> Tensor:
@@ -145,15 +145,15 @@ class Handle:
 
     @torch.inference_mode(False)
     def _place(self, like: Tensor) -> None:
-        weights, to = self.steer.weights, {"device": like.device, "dtype": like.dtype}
-        self.placed = (like.device, like.dtype)
+        weights = self.steer.weights
+        self.placed = to = (like.device, like.dtype)
         self.values = self.values.to(like.device)
         if self.steer.kind == "multiply":
             # All dimensions in two products: (hidden, dimensions·rank) and back.
-            self.down = weights["B"].permute(1, 0, 2).flatten(1).to(**to)
-            self.up = (weights["A"].permute(0, 2, 1).flatten(0, 1) * self.steer.epsilon).to(**to)
+            self.down = weights["B"].permute(1, 0, 2).flatten(1).to(*to)
+            self.up = (weights["A"].permute(0, 2, 1).flatten(0, 1) * self.steer.epsilon).to(*to)
         else:
-            self.shift = (next(iter(weights.values())) * self.steer.epsilon).to(**to)
+            self.shift = (next(iter(weights.values())) * self.steer.epsilon).to(*to)
 
     def _rows(self, like: Tensor) -> Tensor:
         """Return the values as (rows or 1, 1, …, dimensions), repeated where generation repeats rows."""
@@ -211,7 +211,7 @@ class Handle:
             raise LMSteerError(
                 "the steer is no longer on the model's head, which may have been replaced: attach it again"
             )
-        if model := self.model and self.model():
+        if model := self.model() if self.model else None:
             check_fit(self.steer, model)
 
     def _tensor(self, values: Mapping[str, Value] | None, named: Mapping[str, Value]) -> Tensor:
@@ -221,19 +221,20 @@ class Handle:
         values = values or {}
         if twice := values.keys() & named:
             raise LMSteerError(f"the value of dimension '{min(twice)}' is given twice: in the mapping and by name")
-        values = {**values, **named}
         # Arrays of numpy and tensors are lists here.
-        values = {name: value.tolist() if hasattr(value, "tolist") else value for name, value in values.items()}
+        given: dict[str, Any] = {
+            name: value.tolist() if hasattr(value, "tolist") else value for name, value in {**values, **named}.items()
+        }
         lists = {
             name: value
-            for name, value in values.items()
+            for name, value in given.items()
             if isinstance(value, Sequence) and not isinstance(value, str | bytes)
         }
         lengths = {len(value) for value in lists.values()}
         if len(lengths) > 1 or 0 in lengths:
             raise LMSteerError(f"the lists of steer values have lengths {sorted(lengths)}: give one value per row")
         rows = [{name: value[row] for name, value in lists.items()} for row in range(max(lengths, default=1))]
-        return torch.stack([self.steer.vector({**values, **row}) for row in rows])
+        return torch.stack([self.steer.vector({**given, **row}) for row in rows])
 
     @torch.inference_mode(False)
     def _update(self) -> None:
@@ -265,7 +266,7 @@ def attach(model: nn.Module, steer: "Steer") -> Handle:
         handle = _handle_on(head)
         if handle is None or handle.steer != steer:
             detach(model)
-            handle = head.lm_steer_handle = Handle(head, steer)
+            handle = head.__dict__["lm_steer_handle"] = Handle(head, steer)
         handle.model = weakref.ref(model)
     return handle
 

@@ -47,11 +47,11 @@ def card(
         library_name="lm-steer",
         tags=["lm-steer", "controlled-generation"],
         pipeline_tag="text-generation",
-        **({"base_model": base} if base.count("/") == 1 else {}),
+        base_model=base if base.count("/") == 1 else None,
     )
     template = jinja2.Template(TEMPLATE.read_text(encoding="utf-8"), trim_blocks=True, lstrip_blocks=True)
     name = next((name for name in steer.dimensions if name != "corpus"), steer.dimensions[0])
-    return template.render(
+    text: str = template.render(
         metadata=metadata.to_yaml(),
         steer=steer,
         size=sum(weight.numel() for weight in steer.weights.values()),
@@ -64,6 +64,7 @@ def card(
         cells=[cell for table in tables for cell in _cells(Path(table), rows)],
         intended_use=intended_use or INTENDED_USE,
     )
+    return text
 
 
 def _cells(table: Path, rows: Sequence[str]) -> list[dict[str, Any]]:
@@ -76,4 +77,5 @@ def _cells(table: Path, rows: Sequence[str]) -> list[dict[str, Any]]:
     if unknown:
         raise LMSteerError(f"{table} has no row '{unknown[0]}': it has {', '.join(frame['row'].unique())}")
     kept = frame[frame["difference"].notna() & (frame["row"].isin(rows) if rows else True)]
-    return kept[[*TEXTS, *NUMBERS, *COUNTS]].to_dict("records")
+    cells: list[dict[str, Any]] = kept[[*TEXTS, *NUMBERS, *COUNTS]].to_dict("records")
+    return cells

@@ -9,6 +9,7 @@ which stay as they are.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import nn
@@ -25,8 +26,7 @@ def fold(model: nn.Module, steer: Steer, values: Mapping[str, float]) -> nn.Line
 
     Raises LMSteerError where the head is not linear, the steer or its values do not fit, and while a steer acts.
     """
-    head = output_head(model)
-    check_linear(head, "folds")
+    head = check_linear(output_head(model), "folds")
     vocabulary, hidden = head.weight.shape
     check_fit(steer, model)
     vector = steer.vector(values).to(head.weight.device)
@@ -48,15 +48,18 @@ def fold(model: nn.Module, steer: Steer, values: Mapping[str, float]) -> nn.Line
         dtype = str(folded.weight.dtype).removeprefix("torch.")
         raise LMSteerError(f"at these values the folded head overflows {dtype}: choose lower ones")
     detach(model)
+    # A model of transformers, or of a wrapper that passes its attributes on.
+    wrapped: Any = model
     # Both configs: otherwise tie_weights() or resize_token_embeddings() would silently undo it.
-    model.config.tie_word_embeddings = False
-    model.config.get_text_config().tie_word_embeddings = False
-    model.set_output_embeddings(folded)
+    wrapped.config.tie_word_embeddings = False
+    wrapped.config.get_text_config().tie_word_embeddings = False
+    wrapped.set_output_embeddings(folded)
     return folded
 
 
-def check_linear(head: nn.Module, how: str) -> None:
-    """Raise LMSteerError unless a head is a plain linear map, into which a steer `how` (folds, is exported)."""
+def check_linear(head: nn.Module, how: str) -> nn.Linear:
+    """Return a head that is a plain linear map; LMSteerError for any other: a steer `how` (folds, …) only into one."""
     if not isinstance(head, nn.Linear) or not head.weight.is_floating_point() or head.weight.is_meta:
         kind = f"{type(head).__module__}.{type(head).__name__}"
         raise LMSteerError(f"the head is a {kind}: a steer {how} only into a torch.nn.Linear that is loaded as it is")
+    return head

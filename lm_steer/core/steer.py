@@ -294,7 +294,7 @@ def compose(steers: Mapping[str, Steer]) -> Steer:
     names = [name for steer in qualified for name in steer.dimensions]
     if repeated := [name for name in names if names.count(name) > 1]:
         raise LMSteerError(f"two of the composed steers would have the dimension '{repeated[0]}': rename one of them")
-    return sum(qualified)
+    return sum(qualified[1:], qualified[0])
 
 
 def located(folder: str | Path, revision: str | None = None) -> Path:
@@ -307,7 +307,7 @@ def located(folder: str | Path, revision: str | None = None) -> Path:
     raise LMSteerError(f"{str(folder)[:200]!r} is not a steer: give its folder, or owner/name of the hub")
 
 
-def is_finite(value: object) -> bool:
+def is_finite(value: Any) -> bool:
     """Whether a value is one number, and float32 can hold it."""
     try:
         return not isinstance(value, str | bytes | bool) and abs(float(value)) <= LARGEST
@@ -316,8 +316,9 @@ def is_finite(value: object) -> bool:
 
 
 def _is_usable(weight: object) -> bool:
-    plain = isinstance(weight, Tensor) and weight.layout is torch.strided and not weight.is_meta
-    return plain and weight.is_floating_point() and bool(weight.float().isfinite().all())
+    if not isinstance(weight, Tensor) or weight.layout is not torch.strided or weight.is_meta:
+        return False
+    return weight.is_floating_point() and bool(weight.float().isfinite().all())
 
 
 def _sum_maps(mine: Any, yours: Any) -> Any:

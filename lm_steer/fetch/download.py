@@ -42,7 +42,9 @@ def patiently(what: str, *passing: type[BaseException]) -> Callable[..., Any]:
         retry=retry_if_exception_type(passing),
         stop=stop_after_attempt(TRIES),
         wait=wait_exponential(multiplier=float(os.environ.get("LM_STEER_RETRY_SECONDS", "1")), max=30),
-        before_sleep=lambda state: say(f"{what}: {reason_of(state.outcome.exception())}; trying again"),
+        before_sleep=lambda state: say(
+            f"{what}: {reason_of(state.outcome.exception() if state.outcome else None)}; trying again"
+        ),
         reraise=True,
     )
 

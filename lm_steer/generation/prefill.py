@@ -8,6 +8,7 @@ depend on the other prompts; padded on the left to one length they then stand si
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -34,11 +35,12 @@ def prefill(loaded: LoadedModel, ids: list[list[int]], length: int, run: Run) ->
     whole = DynamicCache(config=config)
     if loaded.device.type == "cuda" or not has_plain_cache(loaded):
         return run(*padded(loaded, ids, length), whole), whole
-    states, layers = None, []
+    states: Tensor | None = None
+    layers: list[list[Tensor]] = []
     keys = [min(length, round_up(len(row), STEP)) for row in ids]
     for width, full, indices in blocks_of(keys, lambda _: ROWS):
         rows = [ids[index] for index in indices]
-        part = DynamicCache(config=config)
+        part: Any = DynamicCache(config=config)
         out = run(*padded(loaded, [*rows, *[rows[-1]] * (full - len(rows))], width), part)
         if states is None:
             states = out.new_empty(len(ids), *out.shape[1:])
@@ -52,6 +54,7 @@ def prefill(loaded: LoadedModel, ids: list[list[int]], length: int, run: Run) ->
             all_values[indices, :, length - width :] = layer.values[: len(rows)]
     for index, (all_keys, all_values) in enumerate(layers):
         whole.update(all_keys, all_values, index)
+    assert states is not None
     return states, whole
 
 

@@ -13,6 +13,7 @@ whole     of one length, side by side          nothing: each step runs the whole
 """
 
 from collections.abc import Iterator
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -39,7 +40,7 @@ def way_of(loaded: LoadedModel) -> str:
     pads_right(loaded)
     padded = PADDED[not has_plain_cache(loaded) :] if holds(lambda: _continues(loaded)) else ()
     for way in (*padded, "own", "whole"):
-        if holds(lambda way=way: _samples(loaded, way)):
+        if holds(partial(_samples, loaded, way)):
             return way
     name = type(loaded.model).__name__
     raise LMSteerError(f"{name} computes a text differently token by token than in one pass: it cannot be sampled from")

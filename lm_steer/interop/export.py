@@ -84,8 +84,7 @@ def export(
 
 
 def _check_form(steer: Steer, model: PreTrainedModel, form: str) -> None:
-    head = output_head(model)
-    check_linear(head, "is exported")
+    head = check_linear(output_head(model), "is exported")
     if steer.kind == "multiply":
         return
     if form == "adapter":
@@ -107,7 +106,7 @@ def _write_adapter(loaded: LoadedModel, steer: Steer, values: Mapping[str, float
     with needs("peft"):
         import peft
 
-    head = output_head(loaded.model)
+    head = check_linear(output_head(loaded.model), "is exported")
     name = next(name for name, module in loaded.model.named_modules() if module is head)
     down, up = lora_of(steer, values, head.weight.detach().float())
     rank = len(down)
@@ -117,7 +116,7 @@ def _write_adapter(loaded: LoadedModel, steer: Steer, values: Mapping[str, float
         warnings.simplefilter("ignore", UserWarning)
         wrapped = peft.get_peft_model(loaded.model, config)
         # By "auto" it would take the head itself along, which is the model's.
-        wrapped.save_pretrained(folder, save_embedding_layers=False)
+        wrapped.save_pretrained(str(folder), save_embedding_layers=False)
     # A form to fill in.
     (folder / "README.md").unlink(missing_ok=True)
     if loaded.model.config.get_text_config().tie_word_embeddings:

@@ -75,11 +75,12 @@ def head_of(model: PreTrainedModel) -> Head:
     Raises LMSteerError for an architecture that does something else to its logits, and for logits that are not finite.
     """
     module = output_head(model)
-    plain = Head(module.weight, getattr(module, "bias", None), 1.0, None)
+    weight = head_weight(module)
+    plain = Head(weight, getattr(module, "bias", None), 1.0, None)
     # Some models read the padding's id as the end of the text.
     padding = getattr(model.config.get_text_config(), "pad_token_id", None)
     ids = [index for index in range(1, 10) if index != padding][:8]
-    probe = torch.tensor([ids], device=module.weight.device) % module.weight.shape[0]
+    probe = torch.tensor([ids], device=weight.device) % weight.shape[0]
     expected = model(probe, use_cache=False).logits[0].float()
     hidden = head_inputs(model, probe, torch.ones_like(probe))[0]
     if not (hidden.isfinite().all() and expected.isfinite().all()):
@@ -87,9 +88,9 @@ def head_of(model: PreTrainedModel) -> Head:
             f"the logits of this {type(model).__name__} are not finite: its weights are damaged, or too large for "
             f"{str(model.dtype).removeprefix('torch.')}"
         )
-    exact = module.weight.dtype == torch.float32
+    exact = weight.dtype == torch.float32
     head, error = plain, torch.inf
-    if expected.shape == (*hidden.shape[:-1], module.weight.shape[0]):
+    if expected.shape == (*hidden.shape[:-1], weight.shape[0]):
         head, error = _fitted(plain, hidden, expected, _numbers(model), 1e-4 if exact else 1e-2)
     if not error <= (1e-3 if exact else 5e-2) * max(1.0, expected.abs().max().item()):
         raise LMSteerError(
@@ -132,8 +133,8 @@ def _fitted(plain: Head, hidden: Tensor, expected: Tensor, numbers: list[float],
 
 def output_head(model: nn.Module) -> nn.Module:
     """Return the module that turns hidden states into logits; LMSteerError where there is none."""
-    head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
-    if head is None or getattr(head, "weight", None) is None:
+    head: Any = getattr(model, "get_output_embeddings", lambda: None)()
+    if not isinstance(head, nn.Module) or getattr(head, "weight", None) is None:
         found = "None" if model is None else type(model).__name__
         raise LMSteerError(f"{found} has no output embeddings: a steer needs a causal LM")
     return head
@@ -141,4 +142,5 @@ def output_head(model: nn.Module) -> nn.Module:
 
 def head_weight(head: nn.Module) -> Tensor:
     """Return the head's weight, (vocabulary, hidden); torch's dynamically quantised layers keep it behind a call."""
-    return head.weight() if callable(head.weight) else head.weight
+    weight: Any = head.weight
+    return weight() if callable(weight) else weight

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from lm_steer.model.blocks import STEP, TOKENS, blocks_of, padded_states, round_up
-from lm_steer.model.head import output_head
+from lm_steer.model.head import head_weight, output_head
 from lm_steer.model.load import LoadedModel
 from lm_steer.util.code_digest import module_digest
 from lm_steer.util.database import is_damage, open_database, remove_database, transaction
@@ -41,7 +41,7 @@ def _bytes(state: Tensor) -> bytes:
     return state.contiguous().view(torch.uint8).cpu().numpy().tobytes()
 
 
-def _checksum(state: bytes) -> bytes:
+def _checksum(state: bytes | bytearray) -> bytes:
     """Return what stands behind a state: sqlite does not notice when what it keeps is changed."""
     return zlib.crc32(state).to_bytes(CHECKSUM)
 
@@ -62,9 +62,10 @@ class HiddenMemo:
 
     def __init__(self, path: str | Path, loaded: LoadedModel, max_length: int) -> None:
         self.loaded, self.max_length = loaded, max_length
-        self.weight = output_head(loaded.model).weight
+        self.weight = head_weight(output_head(loaded.model))
         self.code = module_digest(__name__)
-        self.path, self.database = Path(path), None
+        self.path = Path(path)
+        self.database: sqlite3.Connection | None = None
         self.size = self._size()
 
     def token_ids(self, texts: Sequence[str]) -> list[list[int]]:

@@ -47,7 +47,7 @@ class LoadedModel:
     fingerprint: str
     name: str
     # What probes have learned of it, by the probe (probe.py).
-    probed: dict[Callable, Any] = field(init=False, compare=False, repr=False, default_factory=dict)
+    probed: dict[Callable[..., Any], Any] = field(init=False, compare=False, repr=False, default_factory=dict)
 
     @property
     def device(self) -> torch.device:
@@ -59,12 +59,13 @@ class LoadedModel:
         """The most tokens that the model takes at once; nothing where it sets no bound."""
         config = self.model.config.get_text_config()
         bounds = (getattr(config, name, None) for name in ("max_position_embeddings", "max_seq_len"))
-        context = next((bound for bound in bounds if bound and bound > 0), None)
+        context: int | None = next((bound for bound in bounds if bound and bound > 0), None)
         for module in self.model.modules():
-            positions = isinstance(module, torch.nn.Embedding) and module.num_embeddings == context
-            if positions and module.padding_idx is not None and module is not self.model.get_input_embeddings():
+            if not isinstance(module, torch.nn.Embedding) or module is self.model.get_input_embeddings():
+                continue
+            if context == module.num_embeddings and module.padding_idx is not None:
                 # RoBERTa and its kin number positions from behind the padding's.
-                return context - module.padding_idx - 1
+                return module.num_embeddings - module.padding_idx - 1
         return context
 
     def token_ids(self, texts: Sequence[str], max_length: int | None = None) -> list[list[int]]:
@@ -150,7 +151,8 @@ def dtype_of(name: str, device: str | None = None) -> torch.dtype:
     if name not in DTYPES:
         raise LMSteerError(f"unknown dtype '{name}': choose {', '.join(DTYPES)}")
     if name != "auto":
-        return getattr(torch, name)
+        named: torch.dtype = getattr(torch, name)
+        return named
     if (device or _first_device()).startswith("cuda"):
         multiplies = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
@@ -229,8 +231,9 @@ def padding_token(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, or
     """Return the token that texts are padded with: any special one that the model has an embedding of will do."""
     rows = getattr(model.get_input_embeddings(), "num_embeddings", math.inf)
     for token in (tokenizer.pad_token, tokenizer.eos_token, tokenizer.bos_token, tokenizer.unk_token):
-        if token is not None and tokenizer.convert_tokens_to_ids(token) < rows:
-            return token
+        index = None if token is None else tokenizer.convert_tokens_to_ids(token)
+        if isinstance(index, int) and index < rows:
+            return str(token)
     raise LMSteerError(
         f"{origin}: its tokenizer has no token to pad with: set its pad_token "
         "or eos_token (of a folder, in tokenizer_config.json)"

@@ -10,7 +10,7 @@ import os
 import traceback
 from collections.abc import Callable
 from functools import wraps
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -81,7 +81,8 @@ def pads_right(loaded: LoadedModel) -> bool:
 def probe_texts(loaded: LoadedModel) -> list[list[int]]:
     """Return the ids of texts of PROBED lengths, drawn from the tokens that are not special."""
     special = loaded.tokenizer.all_special_ids
-    size = min(len(loaded.tokenizer), loaded.model.get_input_embeddings().weight.shape[0])
+    embeddings: Any = loaded.model.get_input_embeddings()
+    size = min(len(loaded.tokenizer), embeddings.weight.shape[0])
     ordinary = [index for index in range(size) if index not in special]
     draw = torch.Generator().manual_seed(0)
     return [[ordinary[i] for i in torch.randint(len(ordinary), (count,), generator=draw)] for count in PROBED]

@@ -8,6 +8,7 @@ inverse map of analyse/transfer.py is exact, and the paper's own is not.
 """
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -48,7 +49,7 @@ def write_rotated(origin: Path, folder: Path) -> None:
     pretrained(AutoTokenizer, origin).save_pretrained(folder)
 
 
-def _read(norm: torch.nn.Module, parts: list[torch.nn.Linear], basis: torch.Tensor) -> None:
+def _read(norm: Any, parts: list[torch.nn.Linear], basis: torch.Tensor) -> None:
     """Let products after a norm read rotated states: the root mean square is the same in every basis."""
     for part in parts:
         _write(part, part.weight.double() * norm.weight.double() @ basis)

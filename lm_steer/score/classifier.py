@@ -8,9 +8,10 @@ precision, in blocks of fixed shape, so that a score does not depend on what els
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -23,7 +24,11 @@ from lm_steer.util.formats import read_record
 from lm_steer.util.progress import say
 
 TOKENS = {"cpu": 2048, "cuda": 32768}
-FUNCTIONS = {"softmax": partial(torch.softmax, dim=-1), "sigmoid": torch.sigmoid, "none": lambda logits: logits}
+FUNCTIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "softmax": partial(torch.softmax, dim=-1),
+    "sigmoid": torch.sigmoid,
+    "none": lambda logits: logits,
+}
 
 
 def classifier(
@@ -56,7 +61,7 @@ def classifier(
 
 
 def _labels(loaded: LoadedModel) -> list[str]:
-    names = loaded.model.config.id2label
+    names: Any = loaded.model.config.id2label
     return [names[index] for index in sorted(names)]
 
 

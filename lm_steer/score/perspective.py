@@ -180,7 +180,8 @@ def _patiently(call: Callable[[], Any]) -> Any:
         stop=stop_after_attempt(TRIES),
         wait=_pause,
         before_sleep=lambda state: say(
-            f"Perspective: {_reason(state.outcome.exception())}; again in {state.upcoming_sleep:.3g} s"
+            f"Perspective: {_reason(state.outcome.exception() if state.outcome else None)}; "
+            f"again in {state.upcoming_sleep:.3g} s"
         ),
         reraise=True,
     )

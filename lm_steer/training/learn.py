@@ -147,6 +147,7 @@ def learn(
             # The sum's gradient, divided in float32: the mean's would vanish in a head of half precision.
             nll.sum().backward()
             for weight in weights.values():
+                assert weight.grad is not None
                 weight.grad.div_(tokens).add_(weight.detach(), alpha=2 * recipe.regularization)
             optimizer.step()
             step += 1

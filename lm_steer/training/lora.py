@@ -103,7 +103,7 @@ def train_lora(
             progress.advance(1, f"loss {loss.item():.3f}")
     _require_finite(part for part in adapter.parameters() if part.requires_grad)
     with replacing(output, ADAPTER) as temporary:
-        adapter.save_pretrained(temporary)
+        adapter.save_pretrained(str(temporary))
 
 
 def _require_finite(tensors: Iterable[torch.Tensor]) -> None:

@@ -14,7 +14,7 @@ def presentable(text: str) -> str:
     return re.sub(r"(?<=//|:/)[^/\s]*@|[^\s/:@'\"]+:[^\s/@]+@", "", text)
 
 
-def reason_of(error: BaseException) -> str:
+def reason_of(error: BaseException | None) -> str:
     """Return why a transfer failed in the system's words, of all that the libraries between put around them."""
     lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     system, host = re.search(r"\[Errno -?\d+\] ([^\"'()]+)", lines[0]), re.search(r"host='([^']+)'", lines[0])

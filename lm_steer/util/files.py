@@ -23,7 +23,7 @@ from lm_steer.util.errors import LMSteerError
 from lm_steer.util.outputs import STDOUT, Kind, leftovers, temporary_of, writable
 
 # What a person calls the types of JSON.
-KINDS = {dict: "a mapping", list: "a list", str: "text", int: "a whole number", int | float: "a number"}
+KINDS: dict[Any, str] = {dict: "a mapping", list: "a list", str: "text", int: "a whole number", int | float: "a number"}
 
 
 @contextmanager

@@ -12,14 +12,17 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from lm_steer.util.errors import LMSteerError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 # Sizes and indices of tensors do not overflow below this.
 MOST = 10**9
 MOST_SHARDS = 10_000
-Instance = TypeVar("Instance")
+Instance = TypeVar("Instance", bound="DataclassInstance")
 
 
 @dataclass(frozen=True)
@@ -69,17 +72,27 @@ A_PORT = _whole(1, 65535)
 A_POSITIVE_NUMBER = Rule(float, "a number above 0, at most 1e30", {"gt": 0, "le": 1e30})
 A_FINITE_NUMBER = Rule(float, "a finite number")
 
-Count = TopK = Annotated[int, _whole(0)]
-Positive = Rank = Steps = BatchSize = Annotated[int, _whole(1)]
+Count = Annotated[int, _whole(0)]
+TopK = Count
+Positive = Annotated[int, _whole(1)]
+Rank = Positive
+Steps = Positive
+BatchSize = Positive
 # All samples of a prompt are drawn together.
-Samples = NewTokens = Annotated[int, _whole(1, 10_000)]
-AtLeastTwo = MaxLength = Annotated[int, _whole(2)]
+Samples = Annotated[int, _whole(1, 10_000)]
+NewTokens = Samples
+AtLeastTwo = Annotated[int, _whole(2)]
+MaxLength = AtLeastTwo
 # The seeds of both NumPy and torch.
 Seed = Annotated[int, _whole(0, 2**32 - 1)]
 Shards = Annotated[int, _whole(1, MOST_SHARDS)]
 # A token takes 27 / top_p draws: a much smaller top_p would fill the memory.
 TopP = Annotated[float, Rule(float, "a number from 0.001 to 1", {"ge": 0.001, "le": 1})]
-AboveZero = Epsilon = LearningRate = LabelScale = QueriesPerSecond = Annotated[float, A_POSITIVE_NUMBER]
+AboveZero = Annotated[float, A_POSITIVE_NUMBER]
+Epsilon = AboveZero
+LearningRate = AboveZero
+LabelScale = AboveZero
+QueriesPerSecond = AboveZero
 AboveOne = Annotated[float, Rule(float, "a number above 1", {"gt": 1})]
 NotNegative = Annotated[float, Rule(float, "a number of at least 0", {"ge": 0})]
 Regularization = Annotated[float, Rule(float, f"a number from 0 to {MOST:,}", {"ge": 0, "le": MOST})]
