@@ -87,7 +87,7 @@ def check_paths(options: Mapping[str, tuple[Any, Iterable[Any]]]) -> None:
         plain: list[Reads | Writes] = [Reads()] if any(isinstance(part, Path) for part in _listed(value)) else []
         marked: list[Reads | Writes] = [mark for mark in marks if isinstance(mark, (Reads, Writes))]
         for mark in marked or plain:
-            for path in filter(None, mark.find(value)):
+            for path in (each for each in mark.find(value) if each):
                 if isinstance(mark, Reads):
                     if mark.find is _listed and inputs.get(Path(os.path.realpath(path))) == option:
                         raise LMSteerError(f"{option} names {path} twice: name each file once")

@@ -120,8 +120,8 @@ class Decoder:
     def _start(self, ids: list[list[int]], logits: Tensor, prompts: Any) -> None:
         """Set every buffer to the block's prompts, and draw the first token."""
         samples = self.sampling.samples
-        assert self.cache is not None
-        for layer, prompt in zip(self.cache.layers, prompts.layers, strict=True):
+        cache: Any = self.cache
+        for layer, prompt in zip(cache.layers, prompts.layers, strict=True):
             keys, values = prompt.keys.repeat_interleave(samples, 0), prompt.values.repeat_interleave(samples, 0)
             if not layer.is_initialized:
                 layer.lazy_initialization(keys, values)

@@ -111,9 +111,8 @@ def _is_apart(one: Cell, other: Cell) -> bool:
 
 
 def _moved(place: Place, one: Run, other: Run) -> Moved:
-    cells = one.cells[place], other.cells[place]
-    values = [(cell["value"], cell["low"], cell["high"]) for cell in cells]
-    return Moved(*place, *values, tuple(_reasons(place, one, other)) or (UNTOLD,))
+    first, second = ((cell["value"], cell["low"], cell["high"]) for cell in (one.cells[place], other.cells[place]))
+    return Moved(*place, first, second, tuple(_reasons(place, one, other)) or (UNTOLD,))
 
 
 def _reasons(place: Place, one: Run, other: Run) -> Iterator[str]:

@@ -4,7 +4,7 @@ value_curves(family, rows, name), trade_off(points, "avg_max_toxicity", name)   
 """
 
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -32,7 +32,7 @@ class Point:
     line: str = ""
 
 
-def value_curves(values: Sequence[float], cells: dict[str, Sequence[Cell | None]], axis: str, name: str) -> Markup:
+def value_curves(values: Sequence[float], cells: Mapping[str, Sequence[Cell | None]], axis: str, name: str) -> Markup:
     """Draw each metric of `cells` (one cell a value, None where there is none) against the steer value."""
     with rc_context(STYLE):
         figure = blank(PLOT)
@@ -93,8 +93,8 @@ def trade_off(points: Sequence[Point], metric: str, name: str) -> Markup:
         marks = [str(mark) for mark in range(1, len(points) + 1)]
         for place, mark, up in zip(places, marks, apart(axes, places, marks, STYLE["font.size"]), strict=True):
             axes.annotate(mark, place, (4, 4 + up), textcoords="offset points", zorder=3)
-        for place, line in enumerate(line for lines in key for line in lines):
-            figure.text(0.02, (below - LINE * (place + 1)) / height, line, va="baseline")
+        for row, line in enumerate(line for lines in key for line in lines):
+            figure.text(0.02, (below - LINE * (row + 1)) / height, line, va="baseline")
         return inline(figure, name)
 
 

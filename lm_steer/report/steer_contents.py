@@ -44,7 +44,7 @@ def words_of(name: str, block: Part, study: Study, results: Path) -> Iterator[Pa
         dimension = block["dimension"]
         head = ["Direction", "Share, %", f"{dimension} + raises", *judged, f"{dimension} + lowers", *judged]
         plane = words[(words["direction"] <= 2) & (words["place"] <= DRAWN)].drop_duplicates("word")
-        listed = list(zip(plane["word"], plane["x"], plane["y"], plane["end"] == "raised", strict=True))
+        placed = list(zip(plane["word"], plane["x"], plane["y"], plane["end"] == "raised", strict=True))
         held = spectrum["share"].cumsum()
         text = (
             f"Half of Σσ² lies in {int((held < 0.5).sum()) + 1} and nine tenths in {int((held < 0.9).sum()) + 1} of "
@@ -56,7 +56,7 @@ def words_of(name: str, block: Part, study: Study, results: Path) -> Iterator[Pa
             "text": [text],
             "figures": [
                 figure(
-                    "Words in the first two directions; blue ones are raised", plots.words(listed, f"{name} {model}")
+                    "Words in the first two directions; blue ones are raised", plots.words(placed, f"{name} {model}")
                 ),
                 figure("How rank concentrates", plots.spectrum(list(spectrum["share"]), f"{name} {model} σ")),
             ],
