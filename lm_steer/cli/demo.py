@@ -5,12 +5,12 @@ from typing import Annotated
 
 import typer
 
-from lm_steer.cli.app import CACHE, Cache, Dtype, app
+from lm_steer.cli.app import BEYOND, CACHE, Cache, Dtype, app
 from lm_steer.util.errors import needs
 from lm_steer.util.options import A_PORT
 
 
-@app.command()
+@app.command(rich_help_panel=BEYOND)
 def demo(
     model: Annotated[str, typer.Option(help="As elsewhere; without, the first of the last run with steers.")] = "",
     steer: Annotated[list[Path] | None, typer.Option(help="A steer's folder; repeated. Without: the run's.")] = None,

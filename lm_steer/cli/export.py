@@ -7,17 +7,17 @@ from typing import Annotated, Literal
 
 import typer
 
-from lm_steer.cli.app import CACHE, OUTPUT, Cache, Dtype, Model, app
-from lm_steer.cli.paths import Input, Writes
+from lm_steer.cli.app import BEYOND, CACHE, OUTPUT, At, Cache, Dtype, Model, SteerFolder, app
+from lm_steer.cli.paths import Writes
 from lm_steer.util.outputs import EXPORT
 
 
-@app.command()
+@app.command(rich_help_panel=BEYOND)
 def export(
-    steer: Annotated[Input, typer.Argument(help="The folder of a steer, or its id on the hub.")],
+    steer: SteerFolder,
     model: Model,
     output: Annotated[Path, OUTPUT, Writes(EXPORT)],
-    at: Annotated[str, typer.Option(help="Its values, `detox=5 corpus=1`; what is not named is at 0.")],
+    at: At,
     form: Annotated[
         Literal["checkpoint", "adapter"], typer.Option(help="The whole model, or a LoRA of its head (PEFT).")
     ] = "checkpoint",
@@ -28,7 +28,7 @@ def export(
 ) -> None:
     """Export a steer at fixed values, as a folded checkpoint or a LoRA of the head, and check it.
 
-    lm-steer export my-steer --model openai-community/gpt2 --at "detox=5 corpus=1" --engine vllm -o steered
+    lm-steer export --model openai-community/gpt2 --steer my-steer --at "detox=5 corpus=1" --engine vllm -o steered
     """
     from lm_steer.core.steer import Steer
     from lm_steer.generation.jobs import parse_values
@@ -41,7 +41,7 @@ def export(
     print(f"{output}: logits as with the attached steer, to {error:.1g} of its effect")
 
 
-@app.command()
+@app.command(rich_help_panel=BEYOND)
 def engines(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
     """Tell which engines run an exported steer, which drop it silently, and how that is known.
 

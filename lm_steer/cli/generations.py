@@ -5,59 +5,57 @@ from typing import Annotated
 
 import typer
 
-from lm_steer.cli.app import CACHE, Cache, Dtype, Model, Output, app
+from lm_steer.cli.app import CACHE, OUTPUT, STEER, TEXTS, Cache, Dtype, Model, Output, app, given_by
 from lm_steer.cli.paths import Reads, Writes, below
 from lm_steer.util import options
 from lm_steer.util.gpu_lease import leased_device
 
 
-def _paths_of(job: str) -> list[str]:
-    """Return output, prompts and steers of a job; one that is not well-formed is refused when it is read."""
-    output, prompts, steers, *_ = [*job.split("|"), "", ""]
-    return [output, prompts, *(term.split()[0] for term in steers.split(" + ") if term.strip())]
-
-
-@app.command()
+@app.command(rich_help_panel=TEXTS)
 @leased_device()
 def generate(
     model: Model,
-    job: Annotated[
-        list[str],
-        typer.Option(
-            help="OUT|PROMPTS|STEER, repeated: the file to write, the prompt file, and the steer with its values "
-            "(`FOLDER name=5 corpus=1`, several folders joined by ` + `, or nothing). A fourth part, `top_p=1.0 "
-            "top_k=50`, is sampling of this file's own."
-        ),
-        Reads(lambda jobs: [path for job in jobs for path in _paths_of(job)[1:]]),
-        Writes(find=lambda jobs: [_paths_of(job)[0] for job in jobs]),
-    ],
+    output: Annotated[Path | None, OUTPUT, Writes()] = None,
+    prompts: Annotated[Path | None, typer.Option(help="Prompts: JSON lines in the field's form.")] = None,
+    steer: Annotated[list[str] | None, STEER, Reads()] = None,
+    at: Annotated[list[str] | None, typer.Option(help="The values of each steer, `detox=5 corpus=1`.")] = None,
+    prefix: Annotated[str, typer.Option(help="Words before each prompt, which the file does not show.")] = "",
     samples: options.Samples = 25,
     new_tokens: options.NewTokens = 20,
     top_p: options.TopP = 0.9,
     top_k: options.TopK = 0,
     seed: options.Seed = 0,
-    shard: Annotated[str, typer.Option(help="Which part of the prompts: 2-of-4 is the second of four.")] = "1-of-1",
+    study: Annotated[Path | None, typer.Option(help="Instead, a study: --model names one of its models.")] = None,
+    setting: Annotated[str, typer.Option(help="One setting of the study, instead of all that every model has.")] = "",
+    shard: Annotated[str, typer.Option(help="Which part of the prompts: 2-of-4 is the second of four.")] = "",
     dtype: Dtype = "float32",
     cache: Cache = CACHE,
 ) -> None:
-    """Sample continuations of prompts, with and without steers.
+    """Sample continuations of prompts, with and without steers; those of a study go to their place in results.
 
-    lm-steer generate --model results/models/smollm2 --job "out.jsonl|prompts.jsonl|my-steer style=5"
+    lm-steer generate --model gpt2 --prompts prompts.jsonl --steer my-steer --at "style=5 corpus=1" -o out.jsonl
     """
     from lm_steer.data.shards import Shard
     from lm_steer.generation.continuations import Sampling
-    from lm_steer.generation.jobs import parse_job, run_jobs
+    from lm_steer.generation.jobs import Job, run_jobs, steers_at
     from lm_steer.model.load import load_model
     from lm_steer.model.obtain import folder_of
+    from lm_steer.util.errors import LMSteerError
 
-    part = Shard.parse(shard)
+    part = Shard.parse(shard or "1-of-1")
     sampling = Sampling(samples=samples, new_tokens=new_tokens, top_p=top_p, top_k=top_k, seed=seed)
-    run_jobs(
-        [parse_job(text) for text in job], lambda: load_model(folder_of(model, cache), dtype), sampling, cache, part
-    )
+    if (study is None) == (output is None or prompts is None) or (study and (output or prompts or steer)):
+        raise LMSteerError("give --prompts and --output, or --study, which knows them itself")
+    if study:
+        names = {"model": model, "seed": str(seed), "setting": setting, "scatteritem": shard}
+        jobs = [Job(**job | {"output": Path(job["output"])}) for job in given_by(study, "generate", **names)]
+        model = f"results/models/{model}"
+    else:
+        jobs = [Job(output, prompts, steers_at(steer or [], at or []), prefix=prefix)]
+    run_jobs(jobs, lambda: load_model(folder_of(model, cache), dtype), sampling, cache, part)
 
 
-@app.command()
+@app.command(rich_help_panel=TEXTS)
 def gather(
     output: Annotated[list[Path], typer.Argument(help="Files to be made of their shards, below FOLDER."), Writes()],
     shards: Annotated[options.Shards, typer.Option(help="How many shards there are.")],
@@ -74,7 +72,7 @@ def gather(
     join(output, folder, shards)
 
 
-@app.command()
+@app.command(rich_help_panel=TEXTS)
 def external(
     output: Output,
     path: Annotated[Path, typer.Option(help="Generations made elsewhere, JSON lines in the field's form.")],

@@ -6,14 +6,11 @@ results: Annotated[Path, typer.Option(), Reads(below("scores", "generations"))]
 """
 
 import os
-import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 from lm_steer.util.errors import LMSteerError
-from lm_steer.util.files import is_memory, read_json
 from lm_steer.util.outputs import Kind, writable
 
 Find = Callable[[Any], Iterable[str | Path]]
@@ -44,31 +41,6 @@ Inputs = Annotated[list[str], Reads()]
 def below(*names: str) -> Find:
     """Find only parts of a folder."""
     return lambda folder: [Path(folder, name) for name in names]
-
-
-def named_in(spec: Path) -> list[Path | str]:
-    """Find a JSON file and the inputs that it names; what a pipe holds can be read but once."""
-    found: list[Path | str] = [spec]
-    with suppress(LMSteerError):
-        blocks = [read_json(spec)] if spec.is_file() else []
-        while blocks:
-            block = blocks.pop()
-            blocks += block.values() if isinstance(block, dict) else block if isinstance(block, list) else ()
-            if isinstance(block, dict):
-                found += [block[key] for key in ("path", "resource", "generations") if isinstance(block.get(key), str)]
-    return found
-
-
-@contextmanager
-def made_from(spec: Path) -> Iterator[Path]:
-    """Name the file that the workflow writes, and others may edit, where what it holds does not fit together."""
-    try:
-        yield spec
-    except Exception as error:
-        if isinstance(error, (LMSteerError, OSError, sqlite3.Error)) or is_memory(error):
-            raise
-        told = f"there is no {error}" if isinstance(error, KeyError) else f"{error!s:.100}"
-        raise LMSteerError(f"{spec} is not as the workflow writes it ({told}): make it again") from error
 
 
 # What tables and analyses are made from in a folder of results, and what they are shown with.

@@ -5,14 +5,14 @@ from typing import Annotated
 
 import typer
 
-from lm_steer.cli.app import Output, app
-from lm_steer.cli.paths import STUDIED, Reads, Writes, below, made_from
+from lm_steer.cli.app import RESULTS, Output, StudyFile, app
+from lm_steer.cli.paths import STUDIED, Reads, Writes, below
 
 
-@app.command()
+@app.command(rich_help_panel=RESULTS)
 def record(
     output: Output,
-    study: Annotated[Path, typer.Option(help="The whole study as a JSON file.")],
+    study: StudyFile,
     benchmarks: Annotated[Path, typer.Option(help="Where time and memory of the steps go, as one table."), Writes()],
     results: Annotated[Path, typer.Option(help="The folder of results."), Reads(below(*STUDIED, "tables"))] = Path(
         "results"
@@ -23,7 +23,6 @@ def record(
     lm-steer record --study results/study.json -o results/run.json --benchmarks results/benchmarks.csv
     """
     from lm_steer.report.run_record import write_record
-    from lm_steer.util.files import read_json
+    from lm_steer.study.config import read_study
 
-    with made_from(study):
-        write_record(read_json(study), results, output, benchmarks, study)
+    write_record(read_study(study), results, output, benchmarks)

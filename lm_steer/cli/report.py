@@ -5,45 +5,32 @@ from typing import Annotated
 
 import typer
 
-from lm_steer.cli.app import OUTPUT, Commands, Output, app
-from lm_steer.cli.paths import SHOWN, STUDIED, Reads, Writes, below, made_from
+from lm_steer.cli.app import OUTPUT, RESULTS, Commands, Output, StudyFile, app, given_by
+from lm_steer.cli.paths import SHOWN, STUDIED, Reads, Writes, below
 from lm_steer.util.errors import needs, presentable
 from lm_steer.util.outputs import FIGURES
 
 report = Commands(no_args_is_help=True, help="The page of a run and its figures; what differs between two runs.")
-app.add_typer(report, name="report")
+app.add_typer(report, name="report", rich_help_panel=RESULTS)
 
 Results = Annotated[Path, typer.Option(help="The folder of results."), Reads(below(*SHOWN))]
 Kept = Annotated[Path | None, typer.Option(help="The study, as the workflow keeps it; by default RESULTS/study.json.")]
 
 
-@app.command()
+@app.command(rich_help_panel=RESULTS)
 def table(
     output: Output,
-    spec: Annotated[Path, typer.Option(help="The table as a JSON file: rows, settings, scorers, models, seeds.")],
+    study: StudyFile,
+    name: Annotated[str, typer.Option(help="One of the study's tables, or an analysis that makes one.")],
     results: Annotated[Path, typer.Option(help="The folder of results."), Reads(below(*STUDIED))] = Path("results"),
 ) -> None:
     """Compute one table: every metric with its interval and its difference to the unsteered row.
 
-    lm-steer table --spec table.json -o results/tables/detoxification.csv
+    lm-steer table --study results/study.json --name detoxification -o results/tables/detoxification.csv
     """
     from lm_steer.tables.table import write_table
-    from lm_steer.util.files import read_text
 
-    with made_from(spec):
-        write_table(read_text(spec), results, output)
-
-
-@report.command()
-def study(output: Output, study: Annotated[Path, typer.Option(help="The whole study as a JSON file.")]) -> None:
-    """Keep a study beside its results, so that pages and comparisons need no config.
-
-    lm-steer report study --study study.json -o results/study.json
-    """
-    from lm_steer.report.study_file import STUDY
-    from lm_steer.util.files import fitting, read_json, write_json
-
-    write_json(output, fitting(read_json(study), STUDY, study))
+    write_table(given_by(study, "table", table=name), results, output)
 
 
 @report.command()
@@ -54,10 +41,9 @@ def page(output: Output = Path("reports/index.html"), results: Results = Path("r
     """
     with needs("report"):
         from lm_steer.report.page import write_page
-    from lm_steer.util.files import read_text
+    from lm_steer.study.config import read_study
 
-    with made_from(study or results / "study.json") as path:
-        write_page(read_text(path), results, output, path)
+    write_page(read_study(study or results / "study.json"), results, output)
 
 
 @report.command()
@@ -70,10 +56,9 @@ def figures(
     """
     with needs("report"):
         from lm_steer.report.study_figures import write_figures
-    from lm_steer.util.files import read_text
+    from lm_steer.study.config import read_study
 
-    with made_from(study or results / "study.json") as path:
-        write_figures(read_text(path), results, output, path)
+    write_figures(read_study(study or results / "study.json"), results, output)
 
 
 @report.command()

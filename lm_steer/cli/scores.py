@@ -5,13 +5,13 @@ from typing import Annotated
 
 import typer
 
-from lm_steer.cli.app import CACHE, OUTPUT, Cache, Dtype, Output, app
-from lm_steer.cli.paths import Input, Inputs, Reads, Writes, made_from, named_in
+from lm_steer.cli.app import CACHE, OUTPUT, SCORES, Cache, Dtype, Output, StudyFile, app, given_by
+from lm_steer.cli.paths import Input, Inputs, Writes
 from lm_steer.util.options import A_POSITIVE_NUMBER, Count
 from lm_steer.util.outputs import JUDGE
 
 
-@app.command()
+@app.command(rich_help_panel=SCORES)
 def judge(
     output: Annotated[Path, OUTPUT, Writes(JUDGE)],
     held_out: Annotated[Input, typer.Option(help="Labelled texts for its accuracy (parquet); not trained on.")],
@@ -26,7 +26,7 @@ def judge(
     train_judge(exclude, held_out, output)
 
 
-@app.command()
+@app.command(rich_help_panel=SCORES)
 def score(
     output: Output,
     kind: Annotated[str, typer.Option(help="profanity-check, bag-of-words, causal-lm, perspective or classifier.")],
@@ -66,27 +66,23 @@ def score(
         score_files(kind, resource, file, output, cache, prompts, scores, part, **given)
 
 
-@app.command()
+@app.command(rich_help_panel=SCORES)
 def agreement(
     output: Output,
     file: Annotated[Inputs, typer.Option(help="Texts with Perspective's scores, in RealToxicityPrompts' form.")],
-    spec: Annotated[
-        Path,
-        typer.Option(help="Scorers as a JSON file: name, and kind, resource and keys of the kind."),
-        Reads(named_in),
-    ],
+    study: StudyFile,
+    name: Annotated[str, typer.Option(help="The block of its `agreement` whose scorers judge.")],
     pairs: Annotated[Path | None, typer.Option(help="Where the scores themselves go (parquet)."), Writes()] = None,
     cache: Cache = CACHE,
 ) -> None:
     """Measure how well scorers of toxicity agree with Perspective, with intervals.
 
-    lm-steer agreement --file prompts.jsonl --spec scorers.json -o agreement.csv
+    lm-steer agreement --file prompts.jsonl --study results/study.json --name rtp -o agreement.csv
     """
     from lm_steer.score.kinds import BY_MODEL
     from lm_steer.tables.agreement import write_agreement
-    from lm_steer.util.files import read_text
     from lm_steer.util.gpu_lease import leased_device
 
-    scorers = read_text(spec)
-    with made_from(spec), leased_device(any(f'"{kind}"' in scorers for kind in BY_MODEL)):
+    scorers = given_by(study, "agreement", agreement=name)
+    with leased_device(any(block["kind"] in BY_MODEL for block in scorers.values())):
         write_agreement(file, scorers, output, cache, pairs)

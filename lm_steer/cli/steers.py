@@ -5,14 +5,14 @@ from typing import Annotated, Literal
 
 import typer
 
-from lm_steer.cli.app import CACHE, OUTPUT, Cache, Dtype, Model, app
+from lm_steer.cli.app import CACHE, OUTPUT, STEERS, Cache, Dtype, Model, app
 from lm_steer.cli.paths import Writes
 from lm_steer.util import options
 from lm_steer.util.gpu_lease import leased_device
 from lm_steer.util.outputs import STEER
 
 
-@app.command()
+@app.command(rich_help_panel=STEERS)
 @leased_device()
 def train(
     output: Annotated[Path, OUTPUT, Writes(STEER)],
@@ -79,7 +79,7 @@ def train(
     save(steer, about(loaded, recipe, train_texts) | {"data": name_of(texts)}, log, output)
 
 
-@app.command()
+@app.command(rich_help_panel=STEERS)
 def push(
     steer: Annotated[Path, typer.Argument(help="The folder of a steer.")],
     repo: Annotated[str, typer.Argument(help="owner/name on the hub; made if it is not there.")],
@@ -98,7 +98,7 @@ def push(
     print(send(Steer.from_pretrained(steer), repo, table or (), row or (), intended_use, private))
 
 
-@app.command()
+@app.command(rich_help_panel=STEERS)
 def import_original(
     checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of the authors' own code.")],
     output: Annotated[Path, OUTPUT, Writes(STEER)],

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lm_steer.cli.app import CACHE, Cache, Commands, Output, app
+from lm_steer.cli.app import CACHE, SCORES, Cache, Commands, Output, app
 from lm_steer.cli.paths import Reads
 from lm_steer.util.errors import LMSteerError, presentable
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from lm_steer.score.store import ScoreStore
 
 store = Commands(no_args_is_help=True, help="Scores that are kept: list them, pass them on, take them in.")
-app.add_typer(store, name="store")
+app.add_typer(store, name="store", rich_help_panel=SCORES)
 
 
 def _opened(cache: Path) -> "ScoreStore":

@@ -1,6 +1,6 @@
 """Shards: consecutive parts of the prompts, each made or scored by a job of its own, and joined in their order.
 
-    lm-steer generate … --shard 2-of-4 --job "results/shards/2-of-4/out.jsonl|prompts.jsonl|"
+    lm-steer generate … --prompts prompts.jsonl --shard 2-of-4 -o results/shards/2-of-4/out.jsonl
     lm-steer gather results/out.jsonl --shards 4 --folder results
 
 A continuation depends on its prompt and the seed, and a score on its text, so that what is joined is the same for any

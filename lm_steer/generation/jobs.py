@@ -1,13 +1,14 @@
 """Generation jobs: which prompts, with which steers at which values, into which file.
 
-    parse_job("out.jsonl|prompts.jsonl|results/steers/smollm2/detox/seed0 detox=5 corpus=1")
+    Job(Path("out.jsonl"), Path("prompts.jsonl"), steers_at(["my-steer"], ["detox=5 corpus=1"]))
 
 One process runs all jobs of a model, for loading it is dear.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 from pathlib import Path
 
 from lm_steer.core.attach import attach
@@ -20,12 +21,6 @@ from lm_steer.training.lora import adapted, is_adapter
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import read_jsonl, sha256_of, write_jsonl
 from lm_steer.util.options import A_STEER_VALUE, check
-
-FORM = (
-    "a job is OUT|PROMPTS|STEER, or OUT|PROMPTS|STEER|SAMPLING, or OUT|PROMPTS|STEER|SAMPLING|PREFIX: STEER is "
-    "`FOLDER name=value …`, several joined by ` + `, or the folder of a LoRA, or empty; SAMPLING is "
-    "`top_p=1.0 top_k=50`, what differs from the options; PREFIX is put before each prompt"
-)
 
 
 @dataclass(frozen=True)
@@ -43,53 +38,34 @@ class Job:
     prefix: str = ""
 
 
-def parse_job(text: str) -> Job:
-    """Read a job as it is written on the command line; LMSteerError where it is not well-formed."""
-    parts = text.split("|", 4)
-    if len(parts) < 3 or not parts[0] or not parts[1]:
-        raise LMSteerError(f"{text!r}: {FORM}")
-    steers: dict[str, dict[str, float]] = {}
-    for term in parts[2].split(" + ") if parts[2].strip() else []:
-        folder, *assignments = term.split() or [""]
-        if not folder:
-            raise LMSteerError(f"{text!r} lacks the folder of a steer: {FORM}")
-        if folder in steers:
-            raise LMSteerError(f"{folder} stands twice in {text!r}: give all its values in one term")
-        steers[folder] = _values(assignments, text)
-    types = {option.name: option.type for option in fields(Sampling)}
-    sampling = _numbers(parts[3].split() if len(parts) > 3 else [], text)
-    for name, value in sampling.items():
-        if name not in types:
-            raise LMSteerError(f"{text!r}: unknown sampling option '{name}'; known are {', '.join(types)}")
-        if value.is_integer() and name != "top_p":
-            sampling[name] = int(value)
-        check(f"{name} in {text!r}", sampling[name], types[name].__metadata__)
-    return Job(Path(parts[0]), Path(parts[1]), steers, sampling, *parts[4:])
+def steers_at(folders: Sequence[str], values: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Return the values of each steer, both as the command line has them; an adapter stands without values."""
+    if len(values) != len(folders) and not (len(folders) == 1 and not values and is_adapter(folders[0])):
+        raise LMSteerError(
+            f'--at: expected the values of each --steer, as `--steer my-steer --at "style=5 corpus=1"`, found '
+            f"{len(values)} for {len(folders)}"
+        )
+    for folder in folders:
+        if folders.count(folder) > 1:
+            raise LMSteerError(f"--steer names {folder} twice: give all its values in one --at")
+    return {folder: parse_values(text) for folder, text in zip_longest(folders, values, fillvalue="")}
 
 
 def parse_values(text: str) -> dict[str, float]:
     """Read steer values as they are written on the command line, `detox=5 corpus=1`."""
-    return _values(text.split(), text, "values are written `detox=5 corpus=1`")
-
-
-def _values(assignments: Sequence[str], text: str, form: str = FORM) -> dict[str, float]:
-    values = _numbers(assignments, text, form)
-    for name, value in values.items():
-        check(f"{name} in {text!r}", value, [A_STEER_VALUE])
-    return values
-
-
-def _numbers(assignments: Sequence[str], text: str, form: str = FORM) -> dict[str, float]:
-    found = {}
-    for assignment in assignments:
+    values: dict[str, float] = {}
+    for assignment in text.split():
         name, _, value = assignment.partition("=")
-        if name in found:
+        if name in values:
             raise LMSteerError(f"{name!r} stands twice in {text!r}")
         try:
-            found[name] = float(value)
+            values[name] = float(value)
         except ValueError:
-            raise LMSteerError(f"{assignment!r} in {text!r} is not name=number: {form}") from None
-    return found
+            raise LMSteerError(
+                f"{assignment!r} in {text!r} is not name=number: values are written `detox=5 corpus=1`"
+            ) from None
+        check(f"{name} in {text!r}", values[name], [A_STEER_VALUE])
+    return values
 
 
 def load_steer(steers: dict[str, dict[str, float]]) -> tuple[Steer, dict[str, float]]:

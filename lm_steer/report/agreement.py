@@ -9,7 +9,7 @@ from typing import Any
 from lm_steer.report.figures import scatter
 from lm_steer.report.table_layout import downloads, plain_latex
 from lm_steer.report.wording import number
-from lm_steer.study import Study
+from lm_steer.study.config import Study
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.formats import read_csv, read_parquet
 
@@ -26,8 +26,8 @@ HEADINGS = {
 def agreements(study: Study, results: Path) -> list[dict[str, Any]]:
     """Return, for each set of texts that was judged, its figures by scorer, and a plot for each of its scorers."""
     return [
-        _agreement(name, block["scorers"], results)
-        for name, block in study["agreement"].items()
+        _agreement(name, block.scorers, results)
+        for name, block in study.agreement.items()
         if (results / "tables" / f"agreement-{name}.csv").exists()
         and (results / "agreement" / f"{name}.parquet").exists()
     ]

@@ -8,6 +8,7 @@ Each part is made of the CSV files of its analysis; what is not there makes no p
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,8 @@ from lm_steer.report import plots
 from lm_steer.report.curves import Point, trade_off, value_curves
 from lm_steer.report.steer_contents import Part, cost_of, download, estimate, evidence_of, figure, words_of
 from lm_steer.report.wording import compared, direction, number, signed
-from lm_steer.study import Study
+from lm_steer.study.analyses import Ablation, Baselines, Composition, OfSettings, Sweep, TransferOf
+from lm_steer.study.config import Study
 from lm_steer.tables.cells import MEASURES, PRICE, Cell, measure, read_cells
 from lm_steer.util.formats import read_csv
 
@@ -32,18 +34,11 @@ WHAT = {
 }
 
 
-def without_analyses(study: Study) -> Study:
-    """Return the study without the settings, tables and steers that its analyses made: those have their own part."""
-    parts = ("settings", "tables", "steers")
-    kept = {part: {key: item for key, item in study[part].items() if "analysis" not in item} for part in parts}
-    return {**study, **kept}
-
-
 def analyses(study: Study, results: Path) -> list[Part]:
     """Return the parts of the page, in the order of the paper's claims."""
     parts = []
     for kind, make in PARTS.items():
-        for name, block in study.get("analyses", {}).get(kind, {}).items():
+        for name, block in getattr(study.analyses, kind).items():
             for part in make(name, block, study, results):
                 parts.append({"figures": [], "tables": [], "highlights": [], "toxic": False, "text": [], **part})
                 parts[-1] |= {"kind": WHAT[kind], "name": name, "number": len(parts)}
@@ -60,10 +55,10 @@ def analysis_figures(study: Study, results: Path) -> Iterator[Part]:
 # --- analyses made of settings --------------------------------------------------------------------------------
 
 
-def _of_settings(draw: Callable[..., Part]) -> Callable[[str, Part, Study, Path], Iterator[Part]]:
+def _of_settings(draw: Callable[..., Part]) -> Callable[[str, Any, Study, Path], Iterator[Part]]:
     """Give a part for each model its table's cells, (setting, metric) → cell, and the figures made of several."""
 
-    def make(name: str, block: Part, study: Study, results: Path) -> Iterator[Part]:
+    def make(name: str, block: OfSettings, study: Study, results: Path) -> Iterator[Part]:
         table, effects = results / "tables" / f"{name}.csv", results / "analyses" / f"{name}.csv"
         if not table.exists():
             return
@@ -79,19 +74,19 @@ def _of_settings(draw: Callable[..., Part]) -> Callable[[str, Part, Study, Path]
             yield {
                 "title": name if len(models) == 1 else f"{name}, {model}",
                 **part,
-                "tables": [_metrics_table(block, own, study), *part.get("tables", [])],
+                "tables": [_metrics_table(block, own), *part.get("tables", [])],
                 "downloads": [download(path) for path in files],
             }
 
     return make
 
 
-def _sweep(block: Part, cells: dict, rows: list[Part], name: str) -> Part:
-    unsteered, *points = block["points"]
+def _sweep(block: Sweep, cells: dict, rows: list[Part], name: str) -> Part:
+    unsteered, *points = block.points
     values = [point["x"] for point in points]
     shown = [metric for metric in PLOTTED if (unsteered["setting"], metric) in cells]
     curves = {metric: [cells[point["setting"], metric] for point in points] for metric in shown}
-    drawn = [figure("Against the steer value", value_curves(values, curves, block["dimension"], f"{name} values"))]
+    drawn = [figure("Against the steer value", value_curves(values, curves, block.dimension, f"{name} values"))]
     for metric in shown[:-1] if shown[-1:] == [PRICE] else []:
         path = [
             Point(
@@ -100,11 +95,11 @@ def _sweep(block: Part, cells: dict, rows: list[Part], name: str) -> Part:
                 cells[point["setting"], PRICE],
                 "sweep" * ("x" in point),
             )
-            for point in block["points"]
+            for point in block.points
         ]
         drawn.append(figure("Against its price", trade_off(path, metric, f"{name} price {metric}")))
     if rows and all(row["low"] == row["high"] == 0 for row in rows):
-        held = ", ".join(f"{dimension} {value}" for dimension, value in block["held"].items())
+        held = ", ".join(f"{dimension} {value}" for dimension, value in block.held.items())
         said = f"Perplexity exceeds {rows[0]['point']} at 0 already, by what is held: {held}."
         return {"figures": drawn, "text": [said]}
     text = []
@@ -117,14 +112,14 @@ def _sweep(block: Part, cells: dict, rows: list[Part], name: str) -> Part:
     return {"figures": drawn, "text": text}
 
 
-def _composition(block: Part, cells: dict, rows: list[Part], name: str) -> Part:
-    (first, one), (second, other) = block["steers"].items()
-    xs, ys = sorted(one["values"]), sorted(other["values"])
-    where = {(point["x"], point["y"]): point["setting"] for point in block["points"] if "x" in point}
+def _composition(block: Composition, cells: dict, rows: list[Part], name: str) -> Part:
+    (first, one), (second, other) = block.steers.items()
+    xs, ys = sorted(one.values), sorted(other.values)
+    where = {(point["x"], point["y"]): point["setting"] for point in block.points if "x" in point}
     figures, text = [], []
     for metric in [metric for metric in PLOTTED if (where[0, 0], metric) in cells]:
         grid = np.array([[cells[where[x, y], metric]["value"] for x in xs] for y in ys])
-        labels = (one["dimension"], other["dimension"])
+        labels = (one.dimension, other.dimension)
         svg = plots.heat_map(xs, ys, grid, *labels, metric, f"{name} grid {metric}")
         figures.append(figure(f"{labels[0]} × {labels[1]}", svg))
     for row in rows:
@@ -141,9 +136,9 @@ def _composition(block: Part, cells: dict, rows: list[Part], name: str) -> Part:
     return {"figures": figures, "text": text}
 
 
-def _transfer(block: Part, cells: dict, rows: list[Part], name: str) -> Part:
+def _transfer(block: TransferOf, cells: dict, rows: list[Part], name: str) -> Part:
     text = []
-    trained = block["points"][1]["setting"]
+    trained = block.points[1]["setting"]
     for row in rows:
         if row["figure"] == "recovered" and not direction(cells[trained, row["metric"]]):
             text.append(
@@ -157,7 +152,7 @@ def _transfer(block: Part, cells: dict, rows: list[Part], name: str) -> Part:
     return {"figures": _points(block, cells, name), "text": text}
 
 
-def _ablation(block: Part, cells: dict, rows: list[Part], name: str) -> Part:
+def _ablation(block: Ablation, cells: dict, rows: list[Part], name: str) -> Part:
     ranges = {(row["point"], row["metric"]): row for row in rows if row["figure"] == "range"}
     keys, shown = ([*dict.fromkeys(pair[side] for pair in ranges)] for side in (0, 1))
     matters = {
@@ -168,14 +163,14 @@ def _ablation(block: Part, cells: dict, rows: list[Part], name: str) -> Part:
     return {"figures": _points(block, cells, name), "tables": [matters]}
 
 
-def _baselines(block: Part, cells: dict, rows: list[Part], name: str) -> Part:
+def _baselines(block: Baselines, cells: dict, rows: list[Part], name: str) -> Part:
     return {"figures": _points(block, cells, name)}
 
 
-def _points(block: Part, cells: dict, name: str) -> list[Part]:
+def _points(block: OfSettings, cells: dict, name: str) -> list[Part]:
     drawn = []
     for metric in PLOTTED:
-        there = [point for point in block["points"] if (point["setting"], metric) in cells]
+        there = [point for point in block.points if (point["setting"], metric) in cells]
         if there:
             own = [cells[point["setting"], metric] for point in there]
             svg = plots.points([point["label"] for point in there], own, metric, f"{name} points {metric}")
@@ -183,11 +178,11 @@ def _points(block: Part, cells: dict, name: str) -> list[Part]:
     return drawn
 
 
-def _metrics_table(block: Part, cells: list[Cell], study: Study) -> Part:
+def _metrics_table(block: OfSettings, cells: list[Cell]) -> Part:
     present = {cell["metric"] for cell in cells}
     shown = [metric for metric in MEASURES if metric in present]
     found = {(cell["row"], cell["metric"]): cell for cell in cells}
-    labels = [point["label"] for point in block["points"]]
+    labels = [point["label"] for point in block.points]
     head = ["Setting", *(f"{measure(metric).heading} {measure(metric).arrow}".strip() for metric in shown)]
     theirs = any(cell.get("published", "") != "" for cell in cells)
     rows = [[label, *(_cell(found.get((label, metric))) for metric in shown)] for label in labels]
@@ -218,9 +213,9 @@ def _as_published(cells: list[Cell]) -> str:
 def seed_spreads(study: Study, results: Path) -> list[list[str]]:
     """Return cells whose seeds spread wider than their interval: table, row, metric, interval, lowest to highest."""
     rows = []
-    for name in study["tables"]:
+    for name in study.tables:
         path = results / "tables" / f"{name}.csv"
-        for cell in read_cells(path, study) if path.exists() and len(study["seeds"]) > 1 else []:
+        for cell in read_cells(path, study) if path.exists() and len(study.seeds) > 1 else []:
             if cell["metric"] in MEASURES and cell["seed_high"] - cell["seed_low"] > cell["high"] - cell["low"]:
                 digits = measure(cell["metric"]).digits
                 spread = f"{number(cell['seed_low'], digits)}–{number(cell['seed_high'], digits)}"
@@ -229,7 +224,7 @@ def seed_spreads(study: Study, results: Path) -> list[list[str]]:
     return rows
 
 
-PARTS: dict[str, Callable[[str, Part, Study, Path], Iterator[Part]]] = {
+PARTS: dict[str, Callable[[str, Any, Study, Path], Iterator[Part]]] = {
     "sweeps": _of_settings(_sweep),
     "compositions": _of_settings(_composition),
     "transfers": _of_settings(_transfer),

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from lm_steer.report.findings import steer_label
-from lm_steer.score.kinds import measure_of
 from lm_steer.score.store import STORE
-from lm_steer.study import Study
+from lm_steer.study.config import Study
+from lm_steer.study.settings import Sampling
 from lm_steer.tables.cells import Cell
 from lm_steer.tables.table import EXTERNAL, METRICS, generation_file
 from lm_steer.util.files import sha256_of
@@ -38,9 +38,9 @@ def record_id(model: str, setting: str) -> str:
 
 def scorer_of(cell: Cell, table: str, study: Study) -> str:
     """Return the study's name of the scorer behind a cell; a table names it where its settings have several."""
-    for name in study["settings"][cell["setting"]]["scorers"]:
-        chosen = study["tables"][table]["scorers"]
-        if cell["metric"] in METRICS[measure_of(study["scorers"][name])] and (not chosen or name in chosen):
+    for name in study.settings[cell["setting"]].scorers:
+        chosen = study.tables[table].scorers
+        if cell["metric"] in METRICS[study.scorers[name].measure] and (not chosen or name in chosen):
             return name
     return DISTINCT
 
@@ -48,21 +48,19 @@ def scorer_of(cell: Cell, table: str, study: Study) -> str:
 def _record(
     model: str, name: str, cells: list[Cell], study: Study, results: Path, dates: dict[tuple[str, str], str]
 ) -> dict[str, Any]:
-    setting = study["settings"][name]
-    seeds = [0] if model == EXTERNAL else study["seeds"]
-    sampling = {**study["sampling"], **setting["sampling"]}
-    block = study["prompts"][setting["prompts"]]
-    made = (
-        f"made elsewhere: {setting['generations']}" if setting["generations"] else steer_label(setting["steer"], study)
-    )
+    setting = study.settings[name]
+    seeds = [0] if model == EXTERNAL else study.seeds
+    sampling = study.sampling_of(setting)
+    block = study.prompts[setting.prompts]
+    made = f"made elsewhere: {setting.generations}" if setting.generations else steer_label(setting.steer, study)
     return {
         "id": record_id(model, name),
         "model": model,
         "setting": name,
         "made": made,
-        "prompts": f"{setting['prompts']}, from {block['source']}",
-        "sampling": "" if setting["generations"] else _words(sampling),
-        "against": setting["against"],
+        "prompts": f"{setting.prompts}, from {block.source}",
+        "sampling": "" if setting.generations else _words(sampling),
+        "against": setting.against,
         "files": list(_files(generation_file(results, model, seed, name) for seed in seeds)),
         "scorers": [
             _scorer(scorer, [cell for cell in cells if cell["judge"] == scorer], model, results, dates)
@@ -71,9 +69,9 @@ def _record(
     }
 
 
-def _words(sampling: dict[str, float]) -> str:
-    limit = f"top-k {sampling['top_k']}" if sampling["top_k"] else "no top-k"
-    return f"{sampling['samples']} a prompt, {sampling['new_tokens']} tokens each, top-p {sampling['top_p']}, {limit}"
+def _words(sampling: Sampling) -> str:
+    limit = f"top-k {sampling.top_k}" if sampling.top_k else "no top-k"
+    return f"{sampling.samples} a prompt, {sampling.new_tokens} tokens each, top-p {sampling.top_p}, {limit}"
 
 
 def _scorer(
@@ -119,24 +117,24 @@ def _files(paths: Iterable[Path]) -> Iterator[dict[str, str]]:
 
 def missing(study: Study, results: Path) -> list[dict[str, Any]]:
     """Return, for each kind of result, how many a finished study has and which are not there yet."""
-    agreements = [f"agreement-{name}" for name in study["agreement"]]
-    elsewhere = [name for name, setting in study["settings"].items() if setting["generations"]]
-    here = [name for name in study["settings"] if name not in elsewhere]
+    agreements = [f"agreement-{name}" for name in study.agreement]
+    elsewhere = [name for name, setting in study.settings.items() if setting.generations]
+    here = [name for name in study.settings if name not in elsewhere]
     wanted = {
         "steers": {
             f"{name}, {model}, seed {seed}": results / "steers" / model / name / f"seed{seed}" / "steer_config.json"
-            for model in study["steered"]
-            for name in study["steers"]
-            for seed in study["seeds"]
+            for model in study.steered
+            for name in study.steers
+            for seed in study.seeds
         },
         "files of texts": {
             f"{name}, {model}, seed {seed}": generation_file(results, model, seed, name)
-            for models, seeds, names in ((study["steered"], study["seeds"], here), ([EXTERNAL], [0], elsewhere))
+            for models, seeds, names in ((study.steered, study.seeds, here), ([EXTERNAL], [0], elsewhere))
             for model in models
             for seed in seeds
             for name in names
         },
-        "tables": {name: results / "tables" / f"{name}.csv" for name in [*study["tables"], *agreements]},
+        "tables": {name: results / "tables" / f"{name}.csv" for name in [*study.tables, *agreements]},
     }
     return [
         {"kind": kind, "all": len(files), "missing": [name for name, path in files.items() if not path.exists()]}

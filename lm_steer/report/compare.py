@@ -13,16 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from lm_steer.report.cell_records import scorer_of
-from lm_steer.report.study_file import read_study
 from lm_steer.report.wording import number
-from lm_steer.study import Study
+from lm_steer.study.config import Study, read_study
 from lm_steer.tables.cells import Cell, measure, read_tables
 from lm_steer.util.errors import LMSteerError
-from lm_steer.util.files import read_json, read_text
+from lm_steer.util.files import read_json
 
 Place = tuple[str, str, str, str, str]
-# What every generated text depends on.
-SHARED = ("seeds", "sampling")
 UNTOLD = "nothing in the study: code, versions, inputs or machine"
 # What a run's record says of how its numbers were made.
 MADE_BY = ("versions", "git", "hardware", "inputs")
@@ -77,7 +74,7 @@ def compare(first: Path, second: Path) -> Comparison:
         len(both) - len(moved),
         tuple(place for place in one.cells if place not in other.cells),
         tuple(place for place in other.cells if place not in one.cells),
-        tuple(_differences("", one.study, other.study)),
+        tuple(_differences("", one.study.dump(), other.study.dump())),
         tuple(_differences("", one.record, other.record))
         if one.record or other.record
         else ("run.json: neither run has one, so versions and machine are not known",),
@@ -88,7 +85,7 @@ def read_run(folder: Path) -> Run:
     """Read the study and the tables of a folder of results."""
     if not (folder / "study.json").exists():
         raise LMSteerError(f"{folder} has no study.json: give the results folder of a run, such as `results`")
-    study = read_study(read_text(folder / "study.json"), folder / "study.json")
+    study = read_study(folder / "study.json")
     tables = read_tables(study, folder)
     if not tables:
         raise LMSteerError(f"{folder} holds none of the tables of its study: finish the run, `snakemake tables`")
@@ -123,24 +120,26 @@ def _reasons(place: Place, one: Run, other: Run) -> Iterator[str]:
     yield from _differences("", _behind(place, one), _behind(place, other))
 
 
-def _behind(place: Place, run: Run) -> Study:
-    """Return the part of a study that a cell depends on, in the shape of the study."""
+def _behind(place: Place, run: Run) -> dict[str, Any]:
+    """Return the part of a study that a cell depends on, in the shape of a config."""
     study, cell = run.study, run.cells[place]
-    names = [cell["setting"], study["settings"][cell["setting"]]["against"]]
-    settings = {name: study["settings"][name] for name in names if name}
-    steers = {name: study["steers"][name] for setting in settings.values() for name in setting["steer"]}
-    prompts = {setting["prompts"]: study["prompts"][setting["prompts"]] for setting in settings.values()}
-    sources = [block["dataset"] for block in [*steers.values(), *prompts.values()] if block["dataset"]]
+    names = [cell["setting"], study.settings[cell["setting"]].against]
+    settings = {name: study.settings[name] for name in names if name}
+    steers = {name: study.steers[name] for setting in settings.values() for name in setting.steer}
+    prompts = {setting.prompts: study.prompts[setting.prompts] for setting in settings.values()}
+    sources = [steer.dataset for steer in steers.values()]
+    sources += [block.dataset for block in prompts.values() if block.source == "openings"]
     scorer = scorer_of(cell, place[0], study)
-    return {
-        **{key: study[key] for key in SHARED},
-        "models": {name: block for name, block in study["models"].items() if name == cell["model"]},
-        "datasets": {name: study["datasets"][name] for name in dict.fromkeys(sources)},
+    parts = {
+        "models": {name: block for name, block in study.models.items() if name == cell["model"]},
+        "datasets": {name: study.datasets[name] for name in dict.fromkeys(sources)},
         "steers": steers,
         "prompts": prompts,
-        "scorers": {name: block for name, block in study["scorers"].items() if name == scorer},
+        "scorers": {name: block for name, block in study.scorers.items() if name == scorer},
         "settings": settings,
     }
+    dumped = {part: {name: block.model_dump() for name, block in named.items()} for part, named in parts.items()}
+    return {"seeds": study.seeds, "sampling": study.sampling.model_dump(), **dumped}
 
 
 def _differences(place: str, one: Any, other: Any) -> Iterator[str]:

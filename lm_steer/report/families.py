@@ -6,11 +6,11 @@ A family is found in the study, however its settings are called. Where all other
 unsteered setting.
 """
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
-from lm_steer.study import Study
+from lm_steer.study.config import Study
+from lm_steer.study.settings import Setting
 
 Values = dict[tuple[str, str], float]
 FEWEST = 3
@@ -56,15 +56,15 @@ def steer_values(steer: dict[str, dict[str, float]], study: Study) -> Values:
     return {
         (name, dimension): float(value)
         for name, given in steer.items()
-        for dimension, value in {**dict.fromkeys(study["steers"][name]["dimensions"], 0), **given}.items()
+        for dimension, value in {**dict.fromkeys(study.steers[name].dimensions, 0), **given}.items()
     }
 
 
 def families(study: Study) -> list[Family]:
     """Return the families of at least three values, in the order of the study."""
     found: dict[Any, list[tuple[float, str]]] = {}
-    for name, setting in study["settings"].items():
-        values = steer_values(setting["steer"], study)
+    for name, setting in study.settings.items():
+        values = steer_values(setting.steer, study)
         for key, value in values.items():
             others = tuple((other, at) for other, at in values.items() if other != key)
             found.setdefault((key, others, _circumstances(setting)), []).append((value, name))
@@ -73,25 +73,13 @@ def families(study: Study) -> list[Family]:
 
 
 def _family(key: tuple[str, str], others: Values, members: list[tuple[float, str]], study: Study) -> Family:
-    first = study["settings"][members[0][1]]
+    first = study.settings[members[0][1]]
     settings = dict(reversed(members))
-    if first["against"] and not any(others.values()):
-        settings.setdefault(0.0, first["against"])
-    return Family(*key, first["prompts"], others, dict(sorted(settings.items())), first["against"])
+    if first.against and not any(others.values()):
+        settings.setdefault(0.0, first.against)
+    return Family(*key, first.prompts, others, dict(sorted(settings.items())), first.against)
 
 
-def _circumstances(setting: Study) -> str:
+def _circumstances(setting: Setting) -> str:
     """All of a setting that its texts depend on but its steer: members of a family share it."""
-    apart = ("steer", "scorers", "against", "analysis", "perplexity_limit")
-    return json.dumps({key: value for key, value in setting.items() if key not in apart}, sort_keys=True)
-
-
-def with_sweeps(study: Study) -> Study:
-    """Return the study without what its analyses made, but for sweeps: their values are of the same families."""
-    kept = {
-        part: {
-            name: item for name, item in study[part].items() if item.get("analysis", "sweeps.").startswith("sweeps.")
-        }
-        for part in ("settings", "tables")
-    }
-    return {**study, **kept}
+    return setting.model_dump_json(exclude={"steer", "scorers", "against", "perplexity_limit"})

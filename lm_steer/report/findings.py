@@ -6,11 +6,11 @@ summary(cells)                          # "Over its steered settings average max
 from collections.abc import Iterator
 from typing import Any
 
-from lm_steer.report import wording as measures
+from lm_steer.report import wording
 from lm_steer.report.families import shown, steer_values
 from lm_steer.report.provenance import weak_steers
-from lm_steer.study import Study
-from lm_steer.tables.cells import HEADLINES, PRICE, Cell
+from lm_steer.study.config import Study
+from lm_steer.tables.cells import HEADLINES, PRICE, Cell, measure
 
 
 def summary(cells: list[Cell]) -> str:
@@ -20,12 +20,12 @@ def summary(cells: list[Cell]) -> str:
         moved = {
             (cell["model"], cell["setting"]): cell
             for cell in cells
-            if cell["metric"] == metric and measures.compared(cell)
+            if cell["metric"] == metric and wording.compared(cell)
         }
         if moved:
-            about = measures.measure(metric)
+            about = measure(metric)
             low, *_, high = sorted([*(cell["difference"] for cell in moved.values())] * 2)
-            told = sum(measures.direction(cell) != 0 for cell in moved.values())
+            told = sum(wording.direction(cell) != 0 for cell in moved.values())
             parts.append(
                 f"{about.name} moved by {_range(low, high, about.digits)}{about.unit} ({told} of {len(moved)} "
                 f"difference{'s' if len(moved) > 1 else ''} to unsteered can be told from 0)"
@@ -35,7 +35,7 @@ def summary(cells: list[Cell]) -> str:
 
 
 def _range(low: float, high: float, digits: int) -> str:
-    ends = dict.fromkeys(measures.signed(end, digits) for end in (low, high))
+    ends = dict.fromkeys(wording.signed(end, digits) for end in (low, high))
     return " to ".join(ends)
 
 
@@ -43,16 +43,16 @@ def findings(tables: dict[str, list[Cell]], study: Study) -> Iterator[dict[str, 
     """Yield, for each table and model, what its steered rows changed; a setting is told where it first stands."""
     told: set[tuple[str, str]] = set()
     for name, cells in tables.items():
-        headline = measures.headline_of(cells)
-        about = [cell for cell in cells if cell["metric"] == headline and measures.compared(cell)]
-        for model in study["steered"]:
+        headline = wording.headline_of(cells)
+        about = [cell for cell in cells if cell["metric"] == headline and wording.compared(cell)]
+        for model in study.steered:
             new = [cell for cell in about if cell["model"] == model and (model, cell["setting"]) not in told]
             told |= {(model, cell["setting"]) for cell in new}
             rows = dict.fromkeys(cell["row"] for cell in new)
             if rows:
                 yield {
                     "table": name,
-                    "title": study["tables"][name]["title"],
+                    "title": study.tables[name].title,
                     "model": model,
                     "rows": [_row([cell for cell in new if cell["row"] == row], cells, study) for row in rows],
                 }
@@ -68,7 +68,7 @@ def _row(row: list[Cell], cells: list[Cell], study: Study) -> dict[str, Any]:
 
 def _change_and_price(cell: Cell, cells: list[Cell]) -> str:
     price = price_of(cell, cells)
-    return measures.change(cell) + (f", and {measures.change(price)}" if price else "")
+    return wording.change(cell) + (f", and {wording.change(price)}" if price else "")
 
 
 def price_of(cell: Cell, cells: list[Cell]) -> Cell | None:
@@ -82,12 +82,12 @@ def price_of(cell: Cell, cells: list[Cell]) -> Cell | None:
 
 def is_weak(setting: str, study: Study) -> bool:
     """Whether a setting is steered by what was learned from weak labels."""
-    return not weak_steers(study).isdisjoint(study["settings"][setting]["steer"])
+    return not weak_steers(study).isdisjoint(study.settings[setting].steer)
 
 
 def on_model(model: str, study: Study) -> str:
     """Name the model where the study has several."""
-    return f", {model}" if len(study["steered"]) > 1 else ""
+    return f", {model}" if len(study.steered) > 1 else ""
 
 
 def steer_label(steer: dict[str, dict[str, float]], study: Study) -> str:

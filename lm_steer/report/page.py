@@ -15,55 +15,57 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from lm_steer.report import wording as measures
+from lm_steer.data.results import edited
+from lm_steer.report import wording
 from lm_steer.report.agreement import agreements
-from lm_steer.report.analyses import analyses, seed_spreads, without_analyses
+from lm_steer.report.analyses import analyses, seed_spreads
 from lm_steer.report.cell_records import missing, records
-from lm_steer.report.families import with_sweeps
 from lm_steer.report.figures import printable
 from lm_steer.report.findings import findings, summary
 from lm_steer.report.provenance import provenance, weak_steers
 from lm_steer.report.samples import DIAL_TEXTS, SAMPLE_PROMPTS, dials, side_by_side
 from lm_steer.report.study_figures import drawn
 from lm_steer.report.table_layout import laid_out
+from lm_steer.study.config import Study, expanded
+from lm_steer.tables.cells import Cell, measure, read_tables
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import replacing
 
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def write_page(study: str, results: Path, output: Path, origin: str | Path = "the study") -> None:
-    """Write the page of a resolved study (as JSON, of the file `origin`) from those of its results that are there."""
-    whole = measures.read_study(study, origin)
-    plan, swept = without_analyses(whole), with_sweeps(whole)
+def write_page(study: Study, results: Path, output: Path) -> None:
+    """Write the page of a study from those of its results that are there."""
+    # What analyses add has its own part of the page; the values of sweeps are of the same families.
+    plan, swept = study.written, expanded(study.written, ["sweeps"])[0]
     if not results.is_dir():
         raise LMSteerError(f"{results}: there is no such folder: give the results of a run by --results")
-    tables = measures.read_tables(plan, results)
+    tables = read_tables(plan, results)
     cells = _cells(tables)
     script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
     html = (
         _environment()
         .get_template("page.html")
         .render(
-            title=plan["title"],
+            title=plan.title,
             study=plan,
             script=Markup(script),
             script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
             weak_steers=weak_steers(plan),
             missing=missing(plan, results),
-            edited=measures.edited(results),
+            edited=edited(results),
             summary=summary(cells),
             findings=list(findings(tables, plan)),
             figures=_by_kind(plan, results, cells),
             tables=[laid_out(name, tables[name], results / "tables" / f"{name}.csv", plan) for name in tables],
-            dials=dials(swept, results, _cells(measures.read_tables(swept, results))),
+            dials=dials(swept, results, _cells(read_tables(swept, results))),
             dial_texts=DIAL_TEXTS,
             samples=side_by_side(plan, results),
             sample_count=SAMPLE_PROMPTS,
             agreements=agreements(plan, results),
             records=records(plan, results, tables),
-            analyses=analyses(whole, results),
-            seed_spreads=seed_spreads(whole, results),
+            analyses=analyses(study, results),
+            seed_spreads=seed_spreads(study, results),
             origin=provenance(plan, results, cells),
         )
     )
@@ -71,11 +73,11 @@ def write_page(study: str, results: Path, output: Path, origin: str | Path = "th
         temporary.write_text(printable(html), encoding="utf-8", newline="\n")
 
 
-def _cells(tables: dict[str, list[measures.Cell]]) -> list[measures.Cell]:
+def _cells(tables: dict[str, list[Cell]]) -> list[Cell]:
     return [cell for table in tables.values() for cell in table]
 
 
-def _by_kind(study: dict[str, Any], results: Path, cells: list[measures.Cell]) -> dict[str, list[dict[str, Any]]]:
+def _by_kind(study: Study, results: Path, cells: list[Cell]) -> dict[str, list[dict[str, Any]]]:
     kinds: dict[str, list[dict[str, Any]]] = {"effects": [], "values": [], "trade-offs": [], "losses": []}
     for figure in drawn(study, results, cells):
         kinds[figure["kind"]].append(figure)
@@ -90,11 +92,11 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": measures.number, "signed": measures.signed}
-    environment.tests |= {"compared": measures.compared}
+    environment.filters |= {"number": wording.number, "signed": wording.signed}
+    environment.tests |= {"compared": wording.compared}
     environment.globals |= {
-        "direction": measures.direction,
-        "verdict": measures.verdict,
-        "measure": measures.measure,
+        "direction": wording.direction,
+        "verdict": wording.verdict,
+        "measure": measure,
     }
     return environment

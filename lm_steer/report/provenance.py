@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import lm_steer
 from lm_steer.fetch.packages import PACKAGES, Package
 from lm_steer.score.kinds import note_of
-from lm_steer.study import Study, models_used
+from lm_steer.study.config import Study
 from lm_steer.tables.cells import Cell
 from lm_steer.util.files import read_json, reading
 from lm_steer.util.formats import RECORD, read_benchmark, read_record
@@ -65,10 +65,10 @@ def provenance(study: Study, results: Path, cells: Iterable[Cell]) -> dict[str, 
         "datasets": list(_datasets(study, results)),
         "recipe_headings": list(RECIPE.values()),
         "steers": list(_steers(study, results)),
-        "prompts": [{"name": name, **block} for name, block in study["prompts"].items()],
-        "scorers": [_scorer(name, study, results, cells) for name in study["scorers"]],
-        "sampling": study["sampling"],
-        "seeds": study["seeds"],
+        "prompts": [{"name": name, **block.model_dump()} for name, block in study.prompts.items()],
+        "scorers": [_scorer(name, study, results, cells) for name in study.scorers],
+        "sampling": study.sampling,
+        "seeds": study.seeds,
         "steps": steps,
         "total_seconds": sum(step["seconds"] for step in steps),
         "peak_memory": max((step["memory"] for step in steps if step["memory"] > 0), default=float("nan")),
@@ -81,40 +81,38 @@ def provenance(study: Study, results: Path, cells: Iterable[Cell]) -> dict[str, 
 
 def weak_steers(study: Study) -> set[str]:
     """Return the steers that were trained on weak labels."""
-    return {
-        name for name, steer in study["steers"].items() if study["datasets"][steer["dataset"]]["source"] in WEAK_SOURCES
-    }
+    return {name for name, steer in study.steers.items() if study.datasets[steer.dataset].source in WEAK_SOURCES}
 
 
 def packages_used(study: Study) -> list[Package]:
     """Return the files of the package registry that a study reads, each once."""
-    models = [study["models"][name] for name in models_used(study)]
-    names = [model["id"] for model in models if model["source"] == "package"]
-    blocks = [*study["datasets"].values(), *study["prompts"].values()]
-    kinds = [block["source"] for block in blocks] + [scorer["kind"] for scorer in study["scorers"].values()]
+    models = [study.models[name] for name in study.models_used]
+    names = [model.id for model in models if model.source == "package"]
+    blocks = [*study.datasets.values(), *study.prompts.values()]
+    kinds = [block.source for block in blocks] + [scorer.kind for scorer in study.scorers.values()]
     names += [name for kind in kinds for name in PACKAGES_OF.get(kind, [])]
     return [PACKAGES[name] for name in dict.fromkeys(names) if name in PACKAGES]
 
 
 def _models(study: Study, results: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    for name in models_used(study):
+    for name in study.models_used:
         folder = results / "models" / name
         if (folder / RECORD).exists():
             yield name, read_record(folder)
 
 
 def _datasets(study: Study, results: Path) -> Iterator[dict[str, Any]]:
-    for name, block in study["datasets"].items():
+    for name, block in study.datasets.items():
         path = results / "data" / name / "counts.json"
         if path.exists():
-            weak = block["source"] in WEAK_SOURCES
-            yield {"name": name, "source": block["source"], "weak": weak, **read_json(path, COUNTS)}
+            weak = block.source in WEAK_SOURCES
+            yield {"name": name, "source": block.source, "weak": weak, **read_json(path, COUNTS)}
 
 
 def _steers(study: Study, results: Path) -> Iterator[dict[str, Any]]:
     """Yield the recipe of each steer, as its first training wrote it down: models and seeds share it."""
-    for name, block in study["steers"].items():
-        folder = results / "steers" / study["steered"][0] / name / f"seed{study['seeds'][0]}"
+    for name, block in study.steers.items():
+        folder = results / "steers" / study.steered[0] / name / f"seed{study.seeds[0]}"
         if not (folder / "steer_config.json").exists():
             continue
         config = read_json(folder / "steer_config.json", STEER)
@@ -122,7 +120,7 @@ def _steers(study: Study, results: Path) -> Iterator[dict[str, Any]]:
         yield {
             "name": name,
             "weak": name in weak_steers(study),
-            "dataset": block["dataset"],
+            "dataset": block.dataset,
             "dimensions": config["dimensions"],
             "recipe": [_plain(about["recipe"][key]) for key in RECIPE],
             "texts": about["texts"],
@@ -137,19 +135,19 @@ def _plain(value: Any) -> str:
 
 def _scorer(name: str, study: Study, results: Path, cells: Iterable[Cell]) -> dict[str, Any]:
     """A scorer, the versions of it in the tables, and what is known of its judge."""
-    scorer = study["scorers"][name]
+    scorer = study.scorers[name]
     used = _versions(name, results)
     versions = dict.fromkeys(cell["version"] for cell in cells if (cell["scorer"], cell["version"]) in used)
     note = results / "judges" / name / "judge.json"
     return {
         "name": name,
-        "kind": scorer["kind"],
+        "kind": scorer.kind,
         "versions": list(versions),
         "judge": read_json(note, JUDGE) if note.exists() else None,
-        "note": note_of(scorer),
-        "prompts": scorer["prompts"],
-        "held_out": scorer["held_out"],
-        "own_model": scorer["kind"] == "causal-lm" and scorer["model"] in study["steered"],
+        "note": note_of(scorer.model_dump()),
+        "prompts": scorer.prompts,
+        "held_out": getattr(scorer, "held_out", ""),
+        "own_model": scorer.kind == "causal-lm" and scorer.model in study.steered,
     }
 
 

@@ -18,10 +18,9 @@ from typing import Any
 import pandas as pd
 
 from lm_steer.report.provenance import git_revision, packages_used
-from lm_steer.report.study_file import STUDY
-from lm_steer.study import Study
+from lm_steer.study.config import Study
 from lm_steer.util.errors import LMSteerError
-from lm_steer.util.files import fitting, replacing, sha256_of, write_json
+from lm_steer.util.files import replacing, sha256_of, write_json
 from lm_steer.util.formats import read_benchmark, read_record
 
 # Of a benchmark file of Snakemake's: seconds, and memory in MB.
@@ -30,16 +29,15 @@ MEASURED = {"s": "seconds", "max_rss": "peak_memory_mb", "cpu_time": "cpu_second
 TOOLS = ("lm-steer", "snakemake", "snakemake-executor-plugin-slurm", "tokenizers")
 
 
-def write_record(study: Study, results: Path, output: Path, benchmarks: Path, origin: str | Path = "the study") -> None:
-    """Write the record of a finished run, of the study in `origin`, and the benchmarks of its steps as one table."""
-    fitting(study, STUDY, origin)
+def write_record(study: Study, results: Path, output: Path, benchmarks: Path) -> None:
+    """Write the record of a finished run, and the benchmarks of its steps as one table."""
     if not results.is_dir():
         raise LMSteerError(f"{results}: there is no such folder: give the results of a run by --results")
     measured = benchmark_table(results / "benchmarks")
     record = {
         "recorded_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "study": study,
-        "seeds": study["seeds"],
+        "study": study.dump(),
+        "seeds": study.seeds,
         "versions": {"python": platform.python_version(), **dict(_versions())},
         "git": git_revision(),
         "hardware": hardware(),
@@ -114,8 +112,8 @@ def _inputs(study: Study, results: Path) -> Iterator[tuple[str, str]]:
     for path in sorted(results.glob("models/*/lm_steer_model.json")):
         for name, checksum in read_record(path.parent)["files"].items():
             yield f"{path.parent}/{name}", checksum
-    named = [block.get("path") for block in [*study["datasets"].values(), *study["prompts"].values()]]
-    named += [setting.get("generations") for setting in study["settings"].values()]
+    named = [getattr(block, "path", "") for block in [*study.datasets.values(), *study.prompts.values()]]
+    named += [setting.generations for setting in study.settings.values()]
     for name in named:
         if name and Path(name).is_file():
             yield name, sha256_of(name)

@@ -13,7 +13,7 @@ from typing import Any
 from lm_steer.data.prompt_files import GENERATED, read_prompts
 from lm_steer.report.families import Family, families, shown
 from lm_steer.report.findings import is_weak, on_model, steer_label
-from lm_steer.study import Study
+from lm_steer.study.config import Study
 from lm_steer.tables.cells import HEADLINES, PRICE, Cell
 from lm_steer.tables.table import generation_file
 from lm_steer.util.files import fitting, parse_json, read_text
@@ -25,15 +25,15 @@ DIAL_TEXTS = 3
 
 def side_by_side(study: Study, results: Path) -> list[dict[str, Any]]:
     """Return the same few prompts under every setting that is compared with one unsteered setting."""
-    against = dict.fromkeys(setting["against"] for setting in study["settings"].values() if setting["against"])
+    against = dict.fromkeys(setting.against for setting in study.settings.values() if setting.against)
     groups = []
-    for model in study["steered"]:
+    for model in study.steered:
         for unsteered in against:
-            steered = [name for name, setting in study["settings"].items() if setting["against"] == unsteered]
-            prompts = study["settings"][unsteered]["prompts"]
+            steered = [name for name, setting in study.settings.items() if setting.against == unsteered]
+            prompts = study.settings[unsteered].prompts
             examples = _examples(results, model, study, [unsteered, *steered])
             if examples:
-                toxic = study["prompts"][prompts]["toxic"]
+                toxic = study.prompts[prompts].toxic
                 groups.append({"model": model, "prompts": prompts, "toxic": toxic, "examples": examples})
     return groups
 
@@ -46,7 +46,7 @@ def _examples(results: Path, model: str, study: Study, settings: list[str]) -> l
             "prompt": prompt,
             "continuations": [
                 {
-                    "label": steer_label(study["settings"][setting]["steer"], study),
+                    "label": steer_label(study.settings[setting].steer, study),
                     "weak": is_weak(setting, study),
                     "text": given[prompt][0],
                 }
@@ -60,7 +60,7 @@ def _examples(results: Path, model: str, study: Study, settings: list[str]) -> l
 def dials(study: Study, results: Path, cells: list[Cell]) -> list[dict[str, Any]]:
     """Return, for each model and family of settings, what each value measured and wrote on the same prompts."""
     made = []
-    for model in study["steered"]:
+    for model in study.steered:
         for family in families(study):
             dial = _dial(family, model, study, results, cells)
             if len(dial["values"]) > 1:
@@ -76,7 +76,7 @@ def _dial(family: Family, model: str, study: Study, results: Path, cells: list[C
         "name": f"dial-{model}-{family.name}",
         "title": f"{family.title}: {family.prompts} prompts{on_model(model, study)}",
         "dimension": family.dimension,
-        "toxic": study["prompts"][family.prompts]["toxic"],
+        "toxic": study.prompts[family.prompts].toxic,
         "weak": any(is_weak(setting, study) for setting in there.values()),
         "metrics": metrics,
         "values": [
@@ -106,12 +106,12 @@ def _texts(results: Path, model: str, study: Study, settings: list[str], count: 
 
     The settings have the same prompts in the same order.
     """
-    files = {setting: generation_file(results, model, study["seeds"][0], setting) for setting in settings}
+    files = {setting: generation_file(results, model, study.seeds[0], setting) for setting in settings}
     files = {setting: path for setting, path in files.items() if path.exists()}
     if not files:
         return {}
     # The prompts by themselves are read at once; a file of generations holds them too, in the same order.
-    alone = results / "prompts" / f"{study['settings'][settings[0]]['prompts']}.jsonl"
+    alone = results / "prompts" / f"{study.settings[settings[0]].prompts}.jsonl"
     prompts = read_prompts(alone if alone.exists() else next(iter(files.values())))
     chosen = sorted(range(len(prompts)), key=lambda number: _order(prompts[number]))[:count]
     texts = {setting: _lines(path, chosen) for setting, path in files.items()}

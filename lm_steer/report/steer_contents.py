@@ -13,8 +13,8 @@ import pandas as pd
 
 from lm_steer.report import plots
 from lm_steer.report.wording import number, signed
-from lm_steer.score.kinds import measure_of
-from lm_steer.study import Study
+from lm_steer.study.analyses import Cost, Directions, Evidence
+from lm_steer.study.config import Study
 from lm_steer.util.formats import harmless, read_csv, require_rows
 
 Part = dict[str, Any]
@@ -22,9 +22,9 @@ Part = dict[str, Any]
 DRAWN = 7
 
 
-def words_of(name: str, block: Part, study: Study, results: Path) -> Iterator[Part]:
+def words_of(name: str, block: Directions, study: Study, results: Path) -> Iterator[Part]:
     """Yield word lists of both ends, words in the plane of the first two directions, how rank concentrates."""
-    for model in study["steered"]:
+    for model in study.steered:
         paths = [results / "analyses" / model / f"{name}.{part}.csv" for part in ("words", "spectrum")]
         if not all(path.exists() for path in paths):
             continue
@@ -36,12 +36,12 @@ def words_of(name: str, block: Part, study: Study, results: Path) -> Iterator[Pa
         rows = []
         for number_, lines in words.groupby("direction"):
             raised, lowered = (lines[lines["end"] == end] for end in ("raised", "lowered"))
-            scores = [[_score(end)] for end in (raised, lowered)] if block["scorer"] else [[], []]
+            scores = [[_score(end)] for end in (raised, lowered)] if block.scorer else [[], []]
             share = f"{100 * lines['share'].iloc[0]:.1f}"
             listed = [", ".join(end["word"]) for end in (raised, lowered)]
             rows.append([str(number_), share, listed[0], *scores[0], listed[1], *scores[1]])
-        judged = [f"{block['scorer']} of these"] if block["scorer"] else []
-        dimension = block["dimension"]
+        judged = [f"{block.scorer} of these"] if block.scorer else []
+        dimension = block.dimension
         head = ["Direction", "Share, %", f"{dimension} + raises", *judged, f"{dimension} + lowers", *judged]
         plane = words[(words["direction"] <= 2) & (words["place"] <= DRAWN)].drop_duplicates("word")
         placed = list(zip(plane["word"], plane["x"], plane["y"], plane["end"] == "raised", strict=True))
@@ -50,7 +50,7 @@ def words_of(name: str, block: Part, study: Study, results: Path) -> Iterator[Pa
             f"Half of Σσ² lies in {int((held < 0.5).sum()) + 1} and nine tenths in {int((held < 0.9).sum()) + 1} of "
             f"{len(spectrum)} directions; the effective rank is {spectrum['effective_rank'].iloc[0]:.0f}."
         )
-        scorer = study["scorers"].get(block["scorer"])
+        scorer = study.scorers.get(block.scorer)
         yield {
             "title": f"{name}, {model}",
             "text": [text],
@@ -61,7 +61,7 @@ def words_of(name: str, block: Part, study: Study, results: Path) -> Iterator[Pa
                 figure("How rank concentrates", plots.spectrum(list(spectrum["share"]), f"{name} {model} σ")),
             ],
             "tables": [{"caption": "Words of both ends", "head": head, "rows": rows, "words": True}],
-            "toxic": bool(scorer) and measure_of(scorer) == "toxicity",
+            "toxic": bool(scorer) and scorer.measure == "toxicity",
             "downloads": [download(path) for path in paths],
         }
 
@@ -70,9 +70,9 @@ def _score(words: pd.DataFrame) -> str:
     return number(float(words["score"].iloc[0]), 2)
 
 
-def evidence_of(name: str, block: Part, study: Study, results: Path) -> Iterator[Part]:
+def evidence_of(name: str, block: Evidence, study: Study, results: Path) -> Iterator[Part]:
     """Yield texts with their tokens coloured, bars of each token, and likelihood curves."""
-    for model in study["steered"]:
+    for model in study.steered:
         paths = [results / "analyses" / model / f"{name}.{part}.csv" for part in ("tokens", "readings")]
         if not all(path.exists() for path in paths):
             continue
@@ -103,13 +103,13 @@ def evidence_of(name: str, block: Part, study: Study, results: Path) -> Iterator
                 figure(f"Text {number_}, each token in nats", bars),
                 figure(f"Text {number_}, its style reading", svg),
             ]
-        side = "the opposite value" if block["opposite"] else "no steer"
+        side = "the opposite value" if block.opposite else "no steer"
         text = (
-            f"Blue tokens are likelier under {block['dimension']} {block['value']:g} than under {side}, orange ones "
+            f"Blue tokens are likelier under {block.dimension} {block.value:g} than under {side}, orange ones "
             "less likely; underlined are the best spans. The style reading is the value of "
-            f"{block['dimension']} under which the text is likeliest."
+            f"{block.dimension} under which the text is likeliest."
         )
-        parts = {"text": [text], "highlights": highlights, "figures": figures, "toxic": block["toxic"]}
+        parts = {"text": [text], "highlights": highlights, "figures": figures, "toxic": block.toxic}
         yield {"title": f"{name}, {model}", **parts, "downloads": [download(path) for path in paths]}
 
 
@@ -125,7 +125,7 @@ def _tokens(own: pd.DataFrame) -> Iterator[Part]:
             stop = row.stop
 
 
-def cost_of(name: str, block: Part, study: Study, results: Path) -> Iterator[Part]:
+def cost_of(name: str, block: Cost, study: Study, results: Path) -> Iterator[Part]:
     """Yield the table of costs."""
     labels = {
         "parameters": ("Parameters", 0),
@@ -135,7 +135,7 @@ def cost_of(name: str, block: Part, study: Study, results: Path) -> Iterator[Par
         "decode_hooked": ("Decoding time ÷ unsteered, hooked", 2),
         "decode_folded": ("Decoding time ÷ unsteered, folded", 2),
     }
-    for model in study["steered"]:
+    for model in study.steered:
         path = results / "analyses" / model / f"{name}.cost.csv"
         if path.exists():
             frame = read_csv(path, ("figure",), gaps=("value", "low", "high", "published"))
@@ -149,7 +149,7 @@ def cost_of(name: str, block: Part, study: Study, results: Path) -> Iterator[Par
                 for line in lines
             ]
             head = ["What", "Ours, and the range of five rounds", "As published (another model and machine)"]
-            table = {"caption": f"The steer {block['steer']} on {model}", "head": head, "rows": rows}
+            table = {"caption": f"The steer {block.steer} on {model}", "head": head, "rows": rows}
             yield {"title": f"{name}, {model}", "tables": [table], "downloads": [download(path)]}
 
 

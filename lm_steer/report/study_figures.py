@@ -8,28 +8,26 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lm_steer.report import curves, figures
-from lm_steer.report import wording as measures
-from lm_steer.report.analyses import analysis_figures, without_analyses
+from lm_steer.report import curves, figures, wording
+from lm_steer.report.analyses import analysis_figures
 from lm_steer.report.families import Family, families
 from lm_steer.report.findings import is_weak, on_model, price_of, steer_label
 from lm_steer.report.provenance import weak_steers
-from lm_steer.study import Study
-from lm_steer.tables.cells import HEADLINES, PRICE, Cell
+from lm_steer.study.config import Study
+from lm_steer.tables.cells import HEADLINES, PRICE, Cell, measure, read_tables
 from lm_steer.util.files import read_jsonl, replacing
 from lm_steer.util.outputs import FIGURES
 
 Drawn = dict[str, Any]
 
 
-def write_figures(study: str, results: Path, output: Path, origin: str | Path = "the study") -> None:
-    """Write every figure of a study (as JSON, of the file `origin`) that can be drawn as an SVG file into a folder."""
-    whole = measures.read_study(study, origin)
-    plan = without_analyses(whole)
-    cells = [cell for table in measures.read_tables(plan, results).values() for cell in table]
+def write_figures(study: Study, results: Path, output: Path) -> None:
+    """Write every figure of a study that can be drawn as an SVG file into a folder."""
+    plan = study.written
+    cells = [cell for table in read_tables(plan, results).values() for cell in table]
     with replacing(output, FIGURES) as folder:
         folder.mkdir()
-        for figure in [*drawn(plan, results, cells), *analysis_figures(whole, results)]:
+        for figure in [*drawn(plan, results, cells), *analysis_figures(study, results)]:
             (folder / f"{figure['name']}.svg").write_text(figures.standalone(figure["svg"]), encoding="utf-8")
 
 
@@ -43,16 +41,16 @@ def drawn(study: Study, results: Path, cells: list[Cell]) -> Iterator[Drawn]:
 
 def _effects(cells: list[Cell], study: Study) -> Iterator[Drawn]:
     """Draw every steered setting once, whichever tables it is in, a figure for each model and headline metric."""
-    for model in study["steered"]:
+    for model in study.steered:
         for metric in HEADLINES:
             chosen = {
                 cell["setting"]: cell
                 for cell in reversed(cells)
-                if cell["model"] == model and cell["metric"] == metric and measures.compared(cell)
+                if cell["model"] == model and cell["metric"] == metric and wording.compared(cell)
             }
-            ordered = [chosen[setting] for setting in study["settings"] if setting in chosen]
+            ordered = [chosen[setting] for setting in study.settings if setting in chosen]
             if ordered:
-                title = f"{measures.measure(metric).name.capitalize()}{on_model(model, study)}"
+                title = f"{measure(metric).name.capitalize()}{on_model(model, study)}"
                 rows = [figures.Effect(_effect_label(cell, study), cell, price_of(cell, cells)) for cell in ordered]
                 name = f"{title}: differences to unsteered with 95 % intervals. The numbers are in the tables below."
                 svg = figures.effects(rows, metric, name)
@@ -67,13 +65,13 @@ def _effect_label(cell: Cell, study: Study) -> str:
 
 def _value_curves(cells: list[Cell], study: Study) -> Iterator[Drawn]:
     """Draw each family of settings over its values: the headline metric and what it costs in perplexity."""
-    for model in study["steered"]:
+    for model in study.steered:
         for family in families(study):
             rows = {metric: _row(family, model, metric, cells) for metric in (*HEADLINES, PRICE)}
             rows = {metric: row for metric, row in rows.items() if sum(cell is not None for cell in row) > 1}
             if rows:
                 title = f"{family.title}: {family.prompts} prompts{on_model(model, study)}"
-                said = f"{title}: {', '.join(measures.measure(metric).name for metric in rows)}, with 95 % intervals."
+                said = f"{title}: {', '.join(measure(metric).name for metric in rows)}, with 95 % intervals."
                 svg = curves.value_curves(list(family.settings), rows, family.dimension, said)
                 yield {"kind": "values", "name": f"values-{model}-{family.name}", "title": title, "svg": svg}
 
@@ -87,8 +85,8 @@ def _trade_offs(cells: list[Cell], study: Study) -> Iterator[Drawn]:
     """Draw every setting on the same prompts by its headline metric and its perplexity."""
     prices = {(cell["model"], cell["setting"]): cell for cell in reversed(cells) if cell["metric"] == PRICE}
     line_of = {setting: family.name for family in families(study) for setting in family.steered}
-    for model in study["steered"]:
-        for prompts in study["prompts"]:
+    for model in study.steered:
+        for prompts in study.prompts:
             for metric in HEADLINES:
                 chosen = {
                     cell["setting"]: cell
@@ -101,7 +99,7 @@ def _trade_offs(cells: list[Cell], study: Study) -> Iterator[Drawn]:
                     for name in _ordered(chosen, study)
                 ]
                 if len(points) > 2:
-                    about = measures.measure(metric).name
+                    about = measure(metric).name
                     title = f"{about.capitalize()} and perplexity: {prompts} prompts{on_model(model, study)}"
                     svg = curves.trade_off(points, metric, f"{title}. The numbers are in the tables below.")
                     name = f"trade-off-{model}-{prompts}-{metric}"
@@ -111,17 +109,17 @@ def _trade_offs(cells: list[Cell], study: Study) -> Iterator[Drawn]:
 def _ordered(chosen: dict[str, Cell], study: Study) -> list[str]:
     """Return the settings of a study, those of a family by their values, so that its line goes from end to end."""
     order = [setting for family in families(study) for setting in family.settings.values() if setting in chosen]
-    return list(dict.fromkeys([*(name for name in chosen if not study["settings"][name]["steer"]), *order, *chosen]))
+    return list(dict.fromkeys([*(name for name in chosen if not study.settings[name].steer), *order, *chosen]))
 
 
 def _point_label(setting: str, study: Study) -> str:
-    return steer_label(study["settings"][setting]["steer"], study)
+    return steer_label(study.settings[setting].steer, study)
 
 
 def _losses(study: Study, results: Path) -> Iterator[Drawn]:
-    for model in study["steered"]:
-        for name, steer in study["steers"].items():
-            paths = [results / "steers" / model / name / f"seed{seed}" / "training.jsonl" for seed in study["seeds"]]
+    for model in study.steered:
+        for name, steer in study.steers.items():
+            paths = [results / "steers" / model / name / f"seed{seed}" / "training.jsonl" for seed in study.seeds]
             logs = [read_jsonl(path) for path in paths if path.exists()]
             if not logs:
                 continue
@@ -133,7 +131,7 @@ def _losses(study: Study, results: Path) -> Iterator[Drawn]:
                 "kind": "losses",
                 "name": f"loss-{model}-{name}",
                 "title": title,
-                "dataset": steer["dataset"],
+                "dataset": steer.dataset,
                 "weak": name in weak_steers(study),
                 "svg": figures.loss_curves(logs, title),
             }

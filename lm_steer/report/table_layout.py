@@ -12,7 +12,7 @@ from lm_steer.report.cell_records import record_id, scorer_of
 from lm_steer.report.figures import printable
 from lm_steer.report.findings import is_weak
 from lm_steer.report.wording import number
-from lm_steer.study import Study
+from lm_steer.study.config import Study
 from lm_steer.tables.cells import MEASURES, VARIANTS, Cell, measure
 from lm_steer.util.formats import harmless
 
@@ -44,7 +44,7 @@ def laid_out(name: str, cells: list[Cell], path: Path, study: Study) -> dict[str
     rows = dict.fromkeys((cell["model"], cell["row"]) for cell in cells)
     table = {
         "name": name,
-        **study["tables"][name],
+        **study.tables[name].model_dump(),
         "groups": groups,
         "models": {model: [row for which, row in rows if which == model] for model, _ in rows},
         "beside": [cell for cell in cells if cell.get("published", "") != ""],

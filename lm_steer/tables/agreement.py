@@ -1,6 +1,6 @@
 """How well scorers of toxicity agree with Perspective, on texts that carry its scores.
 
-    lm-steer agreement --file rtp.jsonl --spec scorers.json -o agreement.csv
+    lm-steer agreement --file rtp.jsonl --study results/study.json --name rtp -o agreement.csv
 
 The files have RealToxicityPrompts' form, a line {"prompt": {"text", "toxicity", …}, "continuation": {the same}}; the
 continuations are judged. Long form, one line a figure:
@@ -21,13 +21,12 @@ import numpy as np
 import pandas as pd
 
 from lm_steer.data.prompt_files import PROMPT
-from lm_steer.score.kinds import measure_of
 from lm_steer.score.run import make_scorer
 from lm_steer.score.store import STORE, Item, ScoreStore
 from lm_steer.tables import metrics
 from lm_steer.tables.metrics import Array
 from lm_steer.util.errors import LMSteerError
-from lm_steer.util.files import fitting, numbered_jsonl, parse_json, replacing
+from lm_steer.util.files import numbered_jsonl, replacing
 from lm_steer.util.options import is_number
 from lm_steer.util.progress import say
 
@@ -35,8 +34,10 @@ TOXIC = 0.5
 REFERENCE = "reference"
 
 
-def write_agreement(files: Sequence[str], spec: str, output: Path, cache: Path, pairs: Path | None = None) -> None:
-    """Judge the texts of `files` by the scorers of a spec, {name: {kind, resource, …}}; write figures and intervals.
+def write_agreement(
+    files: Sequence[str], scorers: dict[str, dict[str, Any]], output: Path, cache: Path, pairs: Path | None = None
+) -> None:
+    """Judge the texts of `files` by scorers, {name: {kind, resource, …}}; write figures and intervals.
 
     pairs       where to write the scores themselves (parquet): the reference's, and a column for each scorer
     """
@@ -45,11 +46,7 @@ def write_agreement(files: Sequence[str], spec: str, output: Path, cache: Path, 
     columns = {REFERENCE: np.array([score for _, score in scored])}
     store = ScoreStore(cache / STORE)
     rows: list[dict[str, Any]] = []
-    for name, block in fitting(parse_json(spec, "--spec"), {str: {"kind": str}}, "--spec").items():
-        if name == REFERENCE:
-            raise LMSteerError(f"--spec: '{name}' is the name of Perspective's own scores: rename the scorer")
-        if measure_of(block) != "toxicity":
-            raise LMSteerError(f"the scorer '{name}' does not measure toxicity, as Perspective's scores do")
+    for name, block in scorers.items():
         options = {key: value for key, value in block.items() if key not in ("kind", "resource")}
         scorer = make_scorer(block["kind"], block.get("resource", ""), **options)
         columns[name] = np.array([score[0] for score in store.scores(scorer, items)])

@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lm_steer.data.results import edited
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.formats import read_csv, require_rows
 from lm_steer.util.progress import say
+
+if TYPE_CHECKING:
+    from lm_steer.study.config import Study
 
 Cell = dict[str, Any]
 
@@ -53,7 +56,7 @@ HEADLINES = ("avg_max_toxicity", "positivity")
 PRICE = "perplexity"
 
 
-def read_cells(path: Path, study: dict[str, Any] | None = None) -> list[Cell]:
+def read_cells(path: Path, study: "Study | None" = None) -> list[Cell]:
     """Read a table's CSV; a model or a row may be called `NA` or `None` and stays that.
 
     Raises LMSteerError where a row is not one that `lm-steer table` writes, or of a setting that the study lacks.
@@ -62,7 +65,7 @@ def read_cells(path: Path, study: dict[str, Any] | None = None) -> list[Cell]:
         raise LMSteerError(f"{path}: there is no such file: make it with `lm-steer table`")
     frame = read_csv(path, texts=TEXT_COLUMNS, numbers=COUNT_COLUMNS, gaps=NUMBER_COLUMNS)
     require_rows(frame, path)
-    known = {"metric": MEASURES | VARIANTS, **({"setting": study["settings"]} if study else {})}
+    known = {"metric": MEASURES | VARIANTS, **({"setting": study.settings} if study else {})}
     for column, names in known.items():
         for number, name in enumerate(frame[column], start=1):
             if name not in names:
@@ -73,11 +76,11 @@ def read_cells(path: Path, study: dict[str, Any] | None = None) -> list[Cell]:
     return frame.to_dict("records")
 
 
-def read_tables(study: dict[str, Any], results: Path) -> dict[str, list[Cell]]:
+def read_tables(study: "Study", results: Path) -> dict[str, list[Cell]]:
     """Read those tables of a study that are there, and say which are not those of the record."""
     for name in edited(results):
         say(f"{results / 'tables' / name}.csv is not the table on the record of the run: it was edited, or made since")
-    files = {name: results / "tables" / f"{name}.csv" for name in study["tables"]}
+    files = {name: results / "tables" / f"{name}.csv" for name in study.tables}
     return {name: read_cells(path, study) for name, path in files.items() if path.exists()}
 
 

@@ -1,6 +1,6 @@
 """Figures that several settings make together, with intervals: where quality breaks, how far effects add up, …
 
-    lm-steer analyse effects --spec '{"kind": "sweeps", …}' -o results/analyses/moods.csv
+    lm-steer analyse effects --study results/study.json --name moods -o results/analyses/moods.csv
 
 kind          figure                   what
 sweeps        breaks_above, _below     the value, from 0 on, at which perplexity exceeds `breaks_at` × the unsteered one
@@ -27,9 +27,8 @@ from lm_steer.core.steer import Steer
 from lm_steer.tables import metrics
 from lm_steer.tables.metrics import Array, Estimate, Metric
 from lm_steer.tables.published import judged, published
-from lm_steer.tables.table import SPEC, Reader
-from lm_steer.util.errors import LMSteerError
-from lm_steer.util.files import fitting, parse_json, replacing
+from lm_steer.tables.table import Reader
+from lm_steer.util.files import replacing
 from lm_steer.util.words import number
 
 SHOWN = ("avg_max_toxicity", "toxicity_probability", "positivity", "perplexity")
@@ -37,15 +36,12 @@ COLUMNS = ["model", "figure", "metric", "point", "value", "low", "high"]
 Row = dict[str, Any]
 
 
-def write_effects(spec: str, results: Path, output: Path) -> None:
-    """Compute the figures of one analysis, for each model; spec has kind, block, settings, scorers, models, seeds."""
-    plan = fitting(parse_json(spec, "--spec"), {**SPEC, "kind": str, "block": {"points": [dict]}}, "--spec")
-    if plan["kind"] not in FIGURES or not plan["block"]["points"]:
-        raise LMSteerError(f"--spec: expected points, and one of the kinds {', '.join(FIGURES)}")
+def write_effects(plan: dict[str, Any], results: Path, output: Path) -> None:
+    """Compute the figures of an analysis for each model; the plan has kind, block, settings, scorers, models, seeds."""
     rows: list[Row] = []
     for model in plan["models"]:
         settings = [point["setting"] for point in plan["block"]["points"]]
-        if model in plan["settings"][settings[0]].get("models", [model]):
+        if model in plan["settings"][settings[0]]["models"]:
             together = _Together(Reader(results, model, plan["seeds"], plan))
             rows += [{"model": model, **row} for row in FIGURES[plan["kind"]](together, plan["block"])]
             if plan["kind"] == "compositions":

@@ -1,6 +1,6 @@
 """One table: for each row, model and set of prompts, every metric, its interval, its difference to unsteered.
 
-    lm-steer table --spec '{"rows": …}' -o results/tables/detoxification.csv
+    lm-steer table --study results/study.json --name detoxification -o results/tables/detoxification.csv
 
 Long form, one line a cell. All rows of a table are scored by the same scorer and version; otherwise it is refused.
 """
@@ -17,7 +17,7 @@ from lm_steer.score.kinds import measure_of
 from lm_steer.tables import metrics
 from lm_steer.tables.published import beside
 from lm_steer.util.errors import LMSteerError
-from lm_steer.util.files import fitting, parse_json, replacing
+from lm_steer.util.files import replacing
 from lm_steer.util.formats import read_parquet
 from lm_steer.util.progress import Progress
 
@@ -31,13 +31,6 @@ METRICS: dict[str, dict[str, metrics.Metric]] = {
         "perplexity_pooled": metrics.perplexity_pooled,
     },
 }
-SPEC = {
-    "settings": {str: {"prompts": str, "scorers": [str], "against": str, "generations": str}},
-    "scorers": {str: {"kind": str}},
-    "models": [str],
-    "seeds": [int],
-}
-TABLE = {**SPEC, "rows": {str: [str]}}
 KEYS = ["file", "prompt", "sample", "scorer", "version"]
 # The place of a model for generations that were made elsewhere.
 EXTERNAL = "external"
@@ -48,21 +41,14 @@ def generation_file(results: Path, model: str, seed: int, setting: str) -> Path:
     return results / "generations" / model / f"seed{seed}" / f"{setting}.jsonl"
 
 
-def write_table(spec: str, results: Path, output: Path) -> None:
-    """Compute the table of a spec: rows, settings, scorers, models and seeds, as the study has them."""
-    table = fitting(parse_json(spec, "--spec"), TABLE, "--spec")
-    for key in ("rows", "models", "seeds"):
-        if not table[key]:
-            raise LMSteerError(f"--spec, {key}: expected one or more, found none")
+def write_table(table: dict[str, Any], results: Path, output: Path) -> None:
+    """Compute a table: its rows, published numbers, settings, scorers, models and seeds, as the study has them."""
     cells = [(label, setting) for label, settings in table["rows"].items() for setting in settings]
-    for label, setting in cells:
-        if setting not in table["settings"]:
-            raise LMSteerError(f"--spec: the row '{label}' names the setting '{setting}', which is not in 'settings'")
     elsewhere = [cell for cell in cells if table["settings"][cell[1]]["generations"]]
     here = [cell for cell in cells if cell not in elsewhere]
     readers = []
     for model in table["models"]:
-        its = [cell for cell in here if model in table["settings"][cell[1]].get("models", table["models"])]
+        its = [cell for cell in here if model in table["settings"][cell[1]]["models"]]
         readers.append((Reader(results, model, table["seeds"], table), its))
     readers.append((Reader(results, EXTERNAL, [0], table), elsewhere))
     rows: list[dict[str, Any]] = []

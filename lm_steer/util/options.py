@@ -1,16 +1,17 @@
 """Options of commands, keys of studies and fields of recipes: one type each, with its range.
 
     steps: Steps = 1000                           # of a command, or of Recipe
-    steps: { $ref: "#/$defs/Steps" }              # in the schema of a study
+    steps: Steps = Field(1000)                    # of a study's steer
     check("steps", 0, Steps.__metadata__)         # LMSteerError: steps: expected a whole number from 1 to …, found 0
 
-pydantic reads these types (`TypeAdapter(Steps)`), but is not imported: training and generation do without it.
+pydantic reads these types in study/, but is not imported here: training and generation do without it.
 """
 
 import operator
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -22,10 +23,13 @@ if TYPE_CHECKING:
 # Sizes and indices of tensors do not overflow below this.
 MOST = 10**9
 MOST_SHARDS = 10_000
+READERS = {int: int, float: float, bool: {"true": True, "false": False}.__getitem__}
+JSON_TYPES = {int: "integer", float: "number", bool: "boolean", str: "string"}
+JSON_BOUNDS = {"ge": "minimum", "le": "maximum", "gt": "exclusiveMinimum"}
 Instance = TypeVar("Instance", bound="DataclassInstance")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Rule:
     """What a value must be: its kind, a description in words, and bounds as pydantic names them."""
 
@@ -45,8 +49,23 @@ class Rule:
         fits = is_whole(value) if self.kind is int else is_number(value)
         return fits and all(getattr(operator, name)(value, bound) for name, bound in self.bounds.items())
 
-    def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], dict]) -> dict:
-        return handler(source) | self.bounds | ({"allow_inf_nan": False} if self.kind is float else {})
+    def read(self, value: Any) -> Any:
+        """Return a value, or the one that a text stands for, as `1e-2` in YAML; ValueError where it breaks the rule."""
+        if isinstance(value, str) and self.kind in READERS:
+            with suppress(ValueError, KeyError):
+                value = READERS[self.kind](value)
+        if not self.allows(value):
+            raise ValueError(f"expected {self}, found {value!r:.80}")
+        return value
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        from pydantic_core import core_schema
+
+        return core_schema.no_info_plain_validator_function(self.read)
+
+    def __get_pydantic_json_schema__(self, source: Any, handler: Any) -> dict[str, Any]:
+        bounds = {JSON_BOUNDS.get(name, name): bound for name, bound in self.bounds.items()}
+        return {"type": JSON_TYPES[self.kind], **bounds}
 
 
 def is_whole(value: Any) -> bool:
@@ -97,6 +116,7 @@ AboveOne = Annotated[float, Rule(float, "a number above 1", {"gt": 1})]
 NotNegative = Annotated[float, Rule(float, "a number of at least 0", {"ge": 0})]
 Regularization = Annotated[float, Rule(float, f"a number from 0 to {MOST:,}", {"ge": 0, "le": MOST})]
 Finite = Annotated[float, A_FINITE_NUMBER]
+Choice = Annotated[bool, A_CHOICE]
 SteerValue = Annotated[float, A_STEER_VALUE]
 Dimension = Annotated[str, A_DIMENSION]
 DimensionNames = Annotated[

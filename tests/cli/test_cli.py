@@ -18,7 +18,6 @@ from lm_steer import Steer
 from lm_steer.cli import app, main
 from lm_steer.data.labelled import hold_out
 from lm_steer.model.load import RECORD
-from lm_steer.report.study_file import STUDY
 
 REVIEWS = [(sentence, 1 - 2 * (number % 2)) for number, sentence in enumerate(tiny.SENTENCES * 2)]
 SHORT = ["--rank", "2", "--steps", "2", "--batch-size", "2"]
@@ -91,8 +90,9 @@ def test_texts_are_continued_by_a_steer_of_the_hub(run, hub, model):
     steer = tiny.make_steer(tiny.make_model("llama-padded-vocabulary"))
     steer.save_pretrained(hub.folder / "someone/steer")
     Path("prompts.jsonl").write_text('{"prompt": {"text": "The movie"}}')
-    job = "out.jsonl|prompts.jsonl|someone/steer style=5"
-    assert run("generate", "--model", model, "--samples", 2, "--new-tokens", 4, "--job", job) == (0, "")
+    steer = ("--steer", "someone/steer", "--at", "style=5")
+    short = ("--samples", 2, "--new-tokens", 4)
+    assert run("generate", "--model", model, "--prompts", "prompts.jsonl", *steer, *short, "-o", "out.jsonl") == (0, "")
     assert len(json.loads(Path("out.jsonl").read_text())["generations"]) == 2
 
 
@@ -101,23 +101,6 @@ def test_a_wrong_option_ends_with_2_and_a_wrong_file_with_1(run, tmp_path):
     code, error = run("prompts", "--source", "file", "--path", tmp_path / "none.jsonl", "-o", "out.jsonl")
     assert code == 1 and "none.jsonl: there is no such file" in error
     assert not (tmp_path / "out.jsonl").exists()
-
-
-def test_a_study_is_read_from_a_file_or_standard_input_and_never_replaced(run, tmp_path, monkeypatch):
-    sections = {key: {} for key in STUDY} | {"seeds": [0], "steered": [], "shards": 1}
-    sampling = {"samples": 1, "new_tokens": 1, "top_p": 1, "top_k": 0}
-    study = json.dumps({**sections, "sampling": sampling, "title": "ü" * 200_000})
-    Path("study.json").write_text(study, encoding="utf-8")
-    assert run("report", "study", "--study", "study.json", "-o", "kept.json") == (0, "")
-    code = "from lm_steer.cli import main; main()"
-    command = [sys.executable, "-c", code, "report", "study", "--study", "/dev/stdin", "-o", "piped.json"]
-    subprocess.run(command, input=study, encoding="utf-8", check=True)
-    assert Path("piped.json").read_bytes() == Path("kept.json").read_bytes()
-    assert json.loads(Path("kept.json").read_text(encoding="utf-8")) == json.loads(study)
-    code, error = run("report", "study", "--study", "study.json", "-o", "study.json")
-    assert code == 1 and "--study" in error and Path("study.json").read_text(encoding="utf-8") == study
-    code, error = run("report", "study", "--study", "none.json", "-o", "other.json")
-    assert (code, error) == (1, "error: none.json: there is no such file")
 
 
 def start(*arguments: str, **options) -> subprocess.Popen:

@@ -65,8 +65,7 @@ def _words(command: object, option: str, path: str) -> str:
     for param in command.params:
         if param.name == option or param.required:
             value = path if param.name == option else f"new-{param.name}"
-            value = f"{value}|p.jsonl|" if param.name == "job" else value
-            value = "1" if param.name in ("shards", "value", "budget_rank") else value
+            value = "1" if param.name in ("shards", "budget_rank") else value
             words += [value] if param.param_type_name == "argument" else [param.opts[0], value]
     return " ".join(words)
 
@@ -93,31 +92,26 @@ def test_no_command_writes_to_what_is_not_its_own(run, name, option, tmp_path):
         "data --source file --path data/train.parquet -o data",
         "model --source folder --id model -o model",
         "model --source folder --id results/models/gpt2 -o results/models",
-        "export steer --model model --at a=1 -o model",
-        "export steer --model model --at a=1 -o steer",
+        "export --steer steer --model model --at a=1 -o model",
+        "export --steer steer --model model --at a=1 -o steer",
         "train --model model --texts a.csv -o model",
-        "generate --model model --job p.jsonl|p.jsonl|",
-        "generate --model model --job a.jsonl|p.jsonl| --job g.jsonl|a.jsonl|",
-        "generate --model model --job a.jsonl|p.jsonl| --job ./a.jsonl|p.jsonl|",
-        "generate --model model --job steer/steer.safetensors|p.jsonl|steer~a=1",
-        "generate --model model --job a/b|p.jsonl| --job a|p.jsonl|",
+        "generate --model model --prompts p.jsonl -o p.jsonl",
+        "generate --model model --prompts p.jsonl --steer steer --at a=1 -o steer/steer.safetensors",
         "gather results/a.jsonl results/a.jsonl --shards 2 --folder results",
         "gather a.jsonl --shards 2 --folder results",
-        "table --spec {} -o results/scores/gpt2/a.parquet",
+        "table --study results/study.json --name a -o results/scores/gpt2/a.parquet",
         "report page -o results/study.json",
         "report page -o results/tables/a.csv",
         "report figures -o results",
-        "analyse evidence --model model --steer steer --dimension a --value 1 --text x --readings o.csv -o ./o.csv",
+        "analyse evidence --model model --steer steer --at a=1 --dimension a --text x --readings o.csv -o ./o.csv",
         "analyse directions --model model --steer steer --dimension a --spectrum g.jsonl -o g.jsonl",
-        "agreement --file g.jsonl --spec spec.json -o spec.json",
-        "agreement --file g.jsonl --spec spec.json -o judge/judge.json",
+        "agreement --file g.jsonl --study results/study.json --name a -o results/study.json",
+        "agreement --file g.jsonl --study results/study.json --name a -o judge/judge.json",
         "store export --file g.jsonl -o g.jsonl",
         "import-original g.jsonl --dimensions a -o g.jsonl",
     ],
 )
 def test_no_input_and_no_other_output_is_written_over(run, words, tmp_path):
-    if words.startswith("generate") and "--job a.jsonl" in words:
-        make_folder(".", "a.jsonl")
     before = state(tmp_path)
     told = run(words)
     assert told.startswith("error: ") and "\n" not in told
@@ -131,7 +125,7 @@ def test_what_is_asked_for_is_written_and_written_again(run, tmp_path):
     for _ in range(2):
         assert run("model --source folder --id origin -o local") == ""
         assert run("prompts --source file --path own.jsonl -o new/prompts.jsonl") == ""
-        assert run("generate --model local --samples 2 --job out.jsonl|new/prompts.jsonl| --cache .") == ""
+        assert run("generate --model local --samples 2 --prompts new/prompts.jsonl -o out.jsonl --cache .") == ""
         assert run("report figures --results new -o drawn").startswith("error: new/study.json")
     assert sorted(path.name for path in Path("new").iterdir()) == ["prompts.jsonl"]
 

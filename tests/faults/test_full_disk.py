@@ -46,7 +46,7 @@ def study(tmp_path) -> Path:
         " --steps 2 --cache cache -o small/steer",
         "train --model model --texts texts/train.parquet --dev texts/dev.parquet --dimensions mood --rank 4 --steps 2"
         " --cache small/cache -o steer",
-        "generate --model model --samples 300 --new-tokens 20 --cache cache --job small/out.jsonl|prompts.jsonl|",
+        "generate --model model --samples 300 --new-tokens 20 --cache cache --prompts prompts.jsonl -o small/out.jsonl",
     ],
 )
 def test_one_message_and_no_half_written_file(study, command, row):

@@ -9,7 +9,7 @@ from lm_steer.core.attach import attach
 from lm_steer.core.steer import compose
 from lm_steer.data.prompt_files import read_generations
 from lm_steer.generation.continuations import Sampling, continuations
-from lm_steer.generation.jobs import Job, load_steer, parse_job, run_jobs
+from lm_steer.generation.jobs import Job, load_steer, run_jobs, steers_at
 from lm_steer.util.files import read_jsonl, write_jsonl
 
 PROMPTS = ["The movie", "A warm and funny story", "What a waste"]
@@ -103,22 +103,10 @@ def test_a_bad_job_is_found_before_the_model_is_loaded(study, bad):
         run_jobs([job(study, "plain"), job(study, "bad", **bad)], load, SAMPLING, study / "cache")
 
 
-def test_a_job_is_read():
-    assert parse_job("out.jsonl|in.jsonl|steers/detox detox=5 corpus=1 + steers/mood sentiment=-2.5") == Job(
-        Path("out.jsonl"),
-        Path("in.jsonl"),
-        {"steers/detox": {"detox": 5.0, "corpus": 1.0}, "steers/mood": {"sentiment": -2.5}},
-    )
-
-
-def test_a_job_without_a_steer_is_read():
-    assert parse_job("out.jsonl|in.jsonl|").steers == {}
-
-
-@pytest.mark.parametrize("text", ["out|in", "|in|", "out||", "out|in|a b", "out|in|a b=x", "out|in|a|b"])
-def test_a_malformed_job_is_refused(text):
-    with pytest.raises(LMSteerError, match=r"OUT\|PROMPTS\|STEER"):
-        parse_job(text)
+def test_steers_and_their_values_are_read():
+    values = steers_at(["steers/detox", "steers/mood"], ["detox=5 corpus=1", "sentiment=-2.5"])
+    assert values == {"steers/detox": {"detox": 5.0, "corpus": 1.0}, "steers/mood": {"sentiment": -2.5}}
+    assert steers_at([], []) == {}
 
 
 def test_one_steer_keeps_the_names_of_its_dimensions(study):

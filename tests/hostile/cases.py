@@ -46,8 +46,8 @@ MODEL = "model --source folder --id origin -o out"
 DATA = "data --source file --path texts.csv -o out"
 PROMPTS = "prompts --source file --path prompts.jsonl -o out.jsonl"
 TRAIN = "train --model model --texts texts.csv --rank 2 --steps 2 --batch-size 2 -o out"
-GENERATE = "generate --model model --samples 2 --new-tokens 3 --job 'out.jsonl|prompts.jsonl|steer style=5'"
-PLAIN = "generate --model model --samples 2 --new-tokens 3 --job 'out.jsonl|prompts.jsonl|'"
+PLAIN = "generate --model model --samples 2 --new-tokens 3 --prompts prompts.jsonl -o out.jsonl"
+GENERATE = f"{PLAIN} --steer steer --at style=5"
 EXTERNAL = "external --path g.jsonl -o out.jsonl"
 SCORE = "score --kind profanity-check --file g.jsonl -o out.parquet"
 PERPLEXITY = "score --kind causal-lm --resource model --file g.jsonl -o out.parquet"
@@ -56,7 +56,7 @@ CLASSIFIER = (
     "score --kind classifier --resource classifier --label LABEL_1 --measures toxicity --file g.jsonl -o out.parquet"
 )
 JUDGE = "judge --held-out texts.parquet --exclude prompts.jsonl -o out"
-EXPORT = "export steer --model model --at style=5 -o out"
+EXPORT = "export --model model --steer steer --at style=5 -o out"
 IMPORT = "import-original checkpoint.pt --dimensions style,corpus -o out"
 LORA = "analyse lora --model model --texts texts.parquet --labels 0.5 1 --budget-rank 2 --steps 2 --batch-size 2 -o out"
 TRANSFER = "analyse transfer --steer steer --source model --target other -o out"
@@ -65,15 +65,14 @@ DIRECTIONS = (
     " --spectrum out2.csv -o out.csv"
 )
 EVIDENCE = (
-    "analyse evidence --model model --steer steer --dimension style --value 5 --text 'The movie was a joy.'"
+    "analyse evidence --model model --steer steer --at style=5 --dimension style --text 'The movie was a joy.'"
     " --readings out2.csv -o out.csv"
 )
 COST = "analyse cost --model model --steer steer --at style=5 -o out.csv"
-EFFECTS = "analyse effects --spec @effects.json -o out.csv"
-AGREEMENT = "agreement --file rtp.jsonl --spec @scorers.json --pairs out2.parquet -o out.csv"
-TABLE = "table --spec @table.json -o out.csv"
-STUDY = "report study --study @results/study.json -o out.json"
-RECORD = "record --study @results/study.json --benchmarks out2.csv -o out.json"
+EFFECTS = "analyse effects --study results/study.json --name dial -o out.csv"
+AGREEMENT = "agreement --file rtp.jsonl --study results/study.json --name rtp --pairs out2.parquet -o out.csv"
+TABLE = "table --study results/study.json --name effect -o out.csv"
+RECORD = "record --study results/study.json --benchmarks out2.csv -o out.json"
 PAGE = "report page -o out.html"
 FIGURES = "report figures -o out"
 COMPARE = "report compare results results"
@@ -106,7 +105,6 @@ WORKING = {
     "effects": EFFECTS,
     "agreement": AGREEMENT,
     "table": TABLE,
-    "study": STUDY,
     "record": RECORD,
     "page": PAGE,
     "figures": FIGURES,
@@ -134,4 +132,4 @@ def put(path: str, content: str | bytes) -> str:
 
 def says(path: str) -> str:
     """A message names the file, its folder where that is what the user named, or the option that it was given to."""
-    return f"{path}|{path.split('/')[0]}|--spec|--study|the store"
+    return f"{path}|{path.split('/')[0]}|--study|the store"

@@ -115,44 +115,41 @@ CONFIGS = {
     "negative": "c['hidden_size'] = -32",
     "encoder": "c['model_type'] = 'bert'; c['architectures'] = ['BertModel']",
 }
-SPECS = {
-    "rows null": "c['rows'] = None",
-    "rows list": "c['rows'] = []",
-    "unknown setting": "c['rows'] = {'A': ['none']}",
+# A study that was edited by hand, and the commands that read it.
+STUDIES = {
+    "rows null": "c['tables']['effect']['rows'] = None",
+    "rows list": "c['tables']['effect']['rows'] = []",
+    "unknown setting": "c['tables']['effect']['rows'] = {'A': ['none']}",
+    "unknown scorer": "c['tables']['effect']['scorers'] = ['none']",
     "models null": "c['models'] = None",
-    "unknown model": "c['models'] = ['none']",
+    "unknown model": "c['steered'] = ['none']",
     "seeds text": "c['seeds'] = 'all'",
     "seeds none": "c['seeds'] = []",
     "no settings": "c.pop('settings')",
     "no scorers": "c['scorers'] = {}",
     "setting null": "c['settings'] = {'plain': None, 'styled': None}",
     "kind null": "c['scorers']['toxicity']['kind'] = None",
+    "kind unknown": "c['scorers']['toxicity']['kind'] = 'nose'",
+    "sweep without keys": "c['analyses'] = {'sweeps': {'dial': {}}}",
+    "agreement of none": "c['agreement']['rtp']['scorers'] = ['none']",
+    "another key": "c['settings']['plain']['label'] = 'x'",
 }
-
-
-# Files that the workflow writes, edited so that they do not fit together, and the command that reads each.
-MISFITS = (
-    (WORKING["effects"], "effects.json", "c['models'] = ['tiny']; c['kind'] = 'transfers'"),
-    (WORKING["effects"], "effects.json", "c['models'] = ['tiny']; c['block']['points'] *= 2"),
-    (WORKING["table"], "table.json", "c['scorers']['toxicity']['kind'] = 'nose'"),
-    (WORKING["table"], "table.json", "c['settings']['styled'].pop('perplexity_limit')"),
-    (WORKING["page"], "results/study.json", "c['analyses'] = {'sweeps': {'s': {}}}"),
-    (WORKING["page"], "results/study.json", "c['scorers']['toxicity'].pop('prompts')"),
-    (WORKING["page"], "results/study.json", "c['tables']['effect']['scorers'] = ['none']"),
-    (WORKING["record"], "results/study.json", "c['steered'] = ['none']"),
-    (WORKING["record"], "results/models/tiny/lm_steer_model.json", "c['files'] = {'a': 5}"),
-    (WORKING["agreement"], "scorers.json", "c['local'] = {'kind': 'classifier', 'labl': 'x'}"),
-    (WORKING["agreement"], "scorers.json", "c['reference'] = {'kind': 'profanity-check'}"),
-)
+READERS = ("table", "effects", "agreement", "record", "page", "figures")
 
 
 def edited() -> Iterator[Case]:
     """Yield the cases of this file."""
     yield from _labelled()
     yield from _edited()
-    for command, path, change in MISFITS:
-        before = f"p = Path({path!r}); c = json.loads(p.read_text())\n{change}\np.write_text(json.dumps(c))"
-        yield Case("files", command, says=f"{path}|spec|the study", before=before)
+    damaged = _edit("results/models/tiny/lm_steer_model.json", "c['files'] = {'a': 5}")
+    yield Case("files", WORKING["record"], says="lm_steer_model", before=damaged)
+    for number, change in enumerate(STUDIES.values()):
+        command = WORKING[READERS[number % len(READERS)]]
+        yield Case("files", command, says="study.json", before=_edit("results/study.json", change))
+
+
+def _edit(path: str, change: str) -> str:
+    return f"p = Path({path!r}); c = json.loads(p.read_text())\n{change}\np.write_text(json.dumps(c))"
 
 
 def _labelled() -> Iterator[Case]:
@@ -195,13 +192,12 @@ def _edited() -> Iterator[Case]:
         ("steer/steer_config.json", STEERS, WORKING["generate"]),
         ("steer/steer_config.json", STEERS, WORKING["export"]),
         ("origin/config.json", CONFIGS, ""),
-        ("table.json", SPECS, WORKING["table"]),
     ):
         for change in changes.values():
-            before = f"p = Path({path!r}); c = json.loads(p.read_text())\n{change}\np.write_text(json.dumps(c))"
+            before = _edit(path, change)
             if not command:
                 # A folder that obtains but cannot be loaded is refused at the latest when it is used.
-                use = "generate --model origin --samples 1 --new-tokens 2 --job 'out.jsonl|prompts.jsonl|'"
+                use = WORKING["plain"].replace("--model model", "--model origin")
                 # Weights that a model has no use for are common, as in one without some of its layers.
                 yield Case("files", use, EITHER if "layers'] = 0" in change else "refused", before=before)
             else:

@@ -13,7 +13,6 @@ BESIDE = {
     "transfer": "docs/steer docs/training",
 }
 FILES = ("prompts", "external", "score", "directions", "effects", "agreement", "study", "record", "page", "table")
-JOBS = "generate --model model --samples 2 --new-tokens 3"
 DEVICE = """
 try:
     os.mknod("device", 0o020666, os.makedev(1, {minor}))
@@ -33,25 +32,14 @@ INPUTS = {
     "prompts": "prompts.jsonl ./prompts.jsonl docs/../prompts.jsonl",
     "external": "g.jsonl",
     "score": "g.jsonl",
-    "effects": "effects.json results",
+    "effects": "results/study.json results",
     "directions": "steer/steer.safetensors steer model/config.json",
-    "agreement": "rtp.jsonl scorers.json",
+    "agreement": "rtp.jsonl results/study.json",
     "record": "results/study.json results",
     "page": "results/study.json results/tables/effect.csv results",
-    "table": "table.json results/scores/tiny/toxicity.parquet",
+    "table": "results/study.json results/scores/tiny/toxicity.parquet",
 }
-GENERATION = {
-    "''": "''",
-    "the prompts": "'prompts.jsonl|prompts.jsonl|'",
-    "a folder": "'docs|prompts.jsonl|'",
-    "the working directory": "'.|prompts.jsonl|'",
-    "the steer": "'steer/steer.safetensors|prompts.jsonl|steer style=5'",
-    "the steer's folder": "'steer|prompts.jsonl|steer style=5'",
-    "the model": "'model/model.safetensors|prompts.jsonl|'",
-    "one output twice": "'out.jsonl|prompts.jsonl|' --job 'out.jsonl|prompts.jsonl|steer style=5'",
-    "one output twice, in two spellings": "'out.jsonl|prompts.jsonl|' --job './out.jsonl|prompts.jsonl|'",
-    "the next job's prompts": "'more.jsonl|prompts.jsonl|' --job 'out.jsonl|more.jsonl|'",
-}
+GENERATION = ("''", "prompts.jsonl", "docs", ".", "steer/steer.safetensors", "steer", "model/model.safetensors")
 
 
 def outputs() -> Iterator[Case]:
@@ -68,14 +56,13 @@ def outputs() -> Iterator[Case]:
     yield from _files()
     for name, output in (("model", "origin/sub"), ("export", "model/new"), ("export", "steer/new")):
         yield Case("outputs", with_output(WORKING[name], output), EITHER, makes=output)
-    for job in GENERATION.values():
-        prepared = "shutil.copy('prompts.jsonl', 'more.jsonl')" if "more" in job else ""
-        yield Case("outputs", f"{JOBS} --job {job}", before=prepared)
+    for output in GENERATION:
+        yield Case("outputs", with_output(WORKING["generate"], output))
     for command in (
-        "agreement --file rtp.jsonl --spec @scorers.json --pairs out.csv -o out.csv",
-        "agreement --file rtp.jsonl --spec @scorers.json --pairs rtp.jsonl -o out.csv",
-        "record --study @results/study.json --benchmarks out.json -o out.json",
-        "record --study @results/study.json --benchmarks results/study.json -o out.json",
+        "agreement --file rtp.jsonl --study results/study.json --name rtp --pairs out.csv -o out.csv",
+        "agreement --file rtp.jsonl --study results/study.json --name rtp --pairs rtp.jsonl -o out.csv",
+        "record --study results/study.json --benchmarks out.json -o out.json",
+        "record --study results/study.json --benchmarks results/study.json -o out.json",
         WORKING["directions"].replace("out2", "out"),
         WORKING["directions"].replace("out2.csv", "steer"),
         WORKING["evidence"].replace("out2", "out"),
@@ -152,7 +139,7 @@ def _folders() -> Iterator[Case]:
             mine = "Path('out/mine.txt').write_text('my notes')"
             kept = "assert Path('out/mine.txt').read_text() == 'my notes'"
             yield Case("outputs", command, EITHER, before=f"{again}\n{mine}", check=kept)
-    exported = "command('export', 'steer', '--model', 'model', '--at', 'style=5', '-o', 'out')\n"
+    exported = "command('export', '--steer', 'steer', '--model', 'model', '--at', 'style=5', '-o', 'out')\n"
     for mine in ("tokenizer-notes.txt", "my_config.json", "vocab.pdf", ".thesis.part"):
         before = f"{exported}Path('out/{mine}').write_text('mine')"
         yield Case("outputs", WORKING["export"], says=mine, before=before, makes="-")

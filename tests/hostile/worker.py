@@ -7,7 +7,6 @@ import contextlib
 import gc
 import hashlib
 import importlib
-import inspect
 import io
 import json
 import os
@@ -83,18 +82,6 @@ def changes(before: dict[str, str], after: dict[str, str]) -> dict[str, str]:
     return lost | changed | new
 
 
-def handed_over(arguments: list[str]) -> list[str]:
-    """Return arguments where `@file` is that file, or its content for options that take JSON itself."""
-    from lm_steer.cli import report
-
-    takes_text = inspect.signature(report.table).parameters["spec"].annotation.__origin__ is str
-    found = []
-    for argument in arguments:
-        name = argument[1:] if argument.startswith("@") else ""
-        found.append(Path(name).read_text() if name and takes_text else name or argument)
-    return found
-
-
 def tools() -> dict[str, Any]:
     """What a case's Python may use without importing it."""
     import numpy
@@ -120,7 +107,7 @@ def perform(command: str) -> int:
         if command.startswith("py:"):
             exec(command[3:], tools())
         else:
-            sys.argv = ["lm-steer", *handed_over(shlex.split(command))]
+            sys.argv = ["lm-steer", *shlex.split(command)]
             main()
         return 0
     except SystemExit as end:

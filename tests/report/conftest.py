@@ -1,6 +1,5 @@
 """A small study and its results, written by hand: no model is needed for a table or the page."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,14 +7,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 
-from lm_steer.study import resolved
+from lm_steer.study import plan
+from lm_steer.study.config import Study, resolved
 from lm_steer.tables import metrics
 from lm_steer.tables.table import generation_file, write_table
 from lm_steer.util.files import write_json, write_jsonl
 
-SCHEMA = Path(__file__).parents[2] / "workflow/schemas/config.schema.yaml"
 PROMPTS = [f"Prompt {number} <b>of</b> {{{{ 7 * 7 }}}}" for number in range(8)]
 SAMPLES = 3
 ATTRIBUTES = {
@@ -50,11 +48,21 @@ TABLES = {
 
 
 @pytest.fixture(name="study_of")
-def study_of_fixture() -> Callable[..., dict[str, Any]]:
+def study_of_fixture() -> Callable[..., Study]:
     return study_of
 
 
-def study_of(models: tuple[str, ...] = ("tiny",), seeds: tuple[int, ...] = (0,), steered: bool = True) -> dict:
+def merged(base: Any, change: Any) -> Any:
+    """Merge a change into a config, key by key."""
+    if not isinstance(base, dict) or not isinstance(change, dict):
+        return change
+    return base | {key: merged(base.get(key), value) for key, value in change.items()}
+
+
+def study_of(
+    models: tuple[str, ...] = ("tiny",), seeds: tuple[int, ...] = (0,), steered: bool = True, **changes: Any
+) -> Study:
+    """Return the study, with some keys changed."""
     settings = {name: setting for name, setting in SETTINGS.items() if steered or "against" not in setting}
     tables = {
         name: {**table, "rows": {row: names for row, names in table["rows"].items() if names[0] in settings}}
@@ -86,14 +94,7 @@ def study_of(models: tuple[str, ...] = ("tiny",), seeds: tuple[int, ...] = (0,),
         "settings": settings,
         "tables": tables,
     }
-    return resolved(config, yaml.safe_load(SCHEMA.read_text(encoding="utf-8")))
-
-
-def table_spec(study: dict[str, Any], name: str) -> str:
-    keys = {"settings": study["settings"], "scorers": study["scorers"], "published": study["tables"][name]["published"]}
-    return json.dumps(
-        {"rows": study["tables"][name]["rows"], "models": list(study["models"]), "seeds": study["seeds"], **keys}
-    )
+    return resolved(merged(config, changes))
 
 
 def scores_of(kind: str, setting: str, model: str, seed: int) -> np.ndarray:
@@ -107,10 +108,10 @@ def scores_of(kind: str, setting: str, model: str, seed: int) -> np.ndarray:
     return np.stack([20 + 40 * noise, np.full(noise.shape, 20.0)], axis=-1)
 
 
-def write_generations(study: dict[str, Any], results: Path) -> None:
-    for model in study["models"]:
-        for seed in study["seeds"]:
-            for name in study["settings"]:
+def write_generations(study: Study, results: Path) -> None:
+    for model in study.models:
+        for seed in study.seeds:
+            for name in study.settings:
                 rows = [
                     {
                         "prompt": {"text": prompt},
@@ -121,26 +122,26 @@ def write_generations(study: dict[str, Any], results: Path) -> None:
                 write_jsonl(generation_file(results, model, seed, name), rows)
 
 
-def write_scores(study: dict[str, Any], results: Path) -> None:
-    for model in study["models"]:
-        for scorer, block in study["scorers"].items():
+def write_scores(study: Study, results: Path) -> None:
+    for model in study.models:
+        for scorer, block in study.scorers.items():
             rows = []
-            for name, setting in study["settings"].items():
-                for seed in study["seeds"] if scorer in setting["scorers"] else []:
-                    scores = scores_of(block["kind"], name, model, seed)
+            for name, setting in study.settings.items():
+                for seed in study.seeds if scorer in setting.scorers else []:
+                    scores = scores_of(block.kind, name, model, seed)
                     rows += [
                         [str(generation_file(results, model, seed, name)), prompt, sample, *scores[prompt, sample]]
                         for prompt in range(len(PROMPTS))
                         for sample in range(SAMPLES)
                     ]
-            frame = pd.DataFrame(rows, columns=["file", "prompt", "sample", *ATTRIBUTES[block["kind"]]])
+            frame = pd.DataFrame(rows, columns=["file", "prompt", "sample", *ATTRIBUTES[block.kind]])
             path = results / "scores" / model / f"{scorer}.parquet"
             path.parent.mkdir(parents=True, exist_ok=True)
-            frame.assign(scorer=block["kind"], version=f"{block['kind']} 1").to_parquet(path)
+            frame.assign(scorer=block.kind, version=f"{block.kind} 1").to_parquet(path)
 
 
-def write_origins(study: dict[str, Any], results: Path) -> None:
-    for model in study["models"]:
+def write_origins(study: Study, results: Path) -> None:
+    for model in study.models:
         record = {
             "source": "folder",
             "id": f"models/{model}",
@@ -148,17 +149,17 @@ def write_origins(study: dict[str, Any], results: Path) -> None:
             "files": {"w.safetensors": "ab" * 32},
         }
         write_json(results / "models" / model / "lm_steer_model.json", record)
-        for name, steer in study["steers"].items():
-            for seed in study["seeds"]:
+        for name, steer in study.steers.items():
+            for seed in study.seeds:
                 folder = results / "steers" / model / name / f"seed{seed}"
                 write_json(
                     folder / "steer_config.json",
-                    {"dimensions": steer["dimensions"], "about": {"recipe": steer, "texts": 99}},
+                    {"dimensions": steer.dimensions, "about": {"recipe": steer.model_dump(), "texts": 99}},
                 )
                 log = [{"step": 0, "dev_loss": 5.0}]
                 log += [{"step": step, "loss": 5 - step / 30, "tokens": 9} for step in range(1, 31)]
                 write_jsonl(folder / "training.jsonl", [*log[:-1], {**log[-1], "dev_loss": 4.2}])
-    for name in study["datasets"]:
+    for name in study.datasets:
         counts = {"texts": 100, "negative": 40, "neutral": 10, "positive": 50}
         write_json(results / "data" / name / "counts.json", counts)
 
@@ -171,16 +172,16 @@ def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def make_results(tmp_path: Path, few_draws: None) -> Callable[[dict[str, Any]], Path]:
+def make_results(tmp_path: Path, few_draws: None) -> Callable[[Study], Path]:
     """Return a function study → its folder of results, tables included."""
 
-    def make(study: dict[str, Any]) -> Path:
+    def make(study: Study) -> Path:
         results = tmp_path / "results"
         write_generations(study, results)
         write_scores(study, results)
         write_origins(study, results)
-        for name in study["tables"]:
-            write_table(table_spec(study, name), results, results / "tables" / f"{name}.csv")
+        for name in study.tables:
+            write_table(plan.table(study, name).part, results, results / "tables" / f"{name}.csv")
         return results
 
     return make

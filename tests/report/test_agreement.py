@@ -19,17 +19,16 @@ TEXTS = {
 
 @pytest.fixture
 def study_and_results(study_of, make_results, tmp_path):
-    study = study_of()
-    study["agreement"] = {"rtp": {"paths": ["rtp.jsonl"], "scorers": ["toxicity"]}}
+    study = study_of(agreement={"rtp": {"paths": ["rtp.jsonl"], "scorers": ["toxicity"]}})
     results = make_results(study)
     rows = [
         {"prompt": {"text": "He said", "toxicity": 0.1}, "continuation": {"text": text, "toxicity": score}}
         for text, score in [*TEXTS.items(), (" unscored", None)]
     ]
     write_jsonl(tmp_path / "rtp.jsonl", rows)
-    spec = json.dumps({"toxicity": {"kind": "profanity-check"}})
+    scorers = {"toxicity": {"kind": "profanity-check"}}
     table, pairs = results / "tables/agreement-rtp.csv", results / "agreement/rtp.parquet"
-    write_agreement([str(tmp_path / "rtp.jsonl")], spec, table, tmp_path / "cache", pairs)
+    write_agreement([str(tmp_path / "rtp.jsonl")], scorers, table, tmp_path / "cache", pairs)
     return study, results
 
 
@@ -42,12 +41,12 @@ def test_the_section_holds_each_figure_and_a_point_a_text(study_and_results):
     assert plot["svg"].count("<use ") >= 4 and "toxicity against Perspective" in plot["caption"]
 
 
-def test_the_page_shows_it_and_a_study_without_it_has_no_such_section(study_and_results, tmp_path):
+def test_the_page_shows_it_and_a_study_without_it_has_no_such_section(study_and_results, study_of, tmp_path):
     study, results = study_and_results
-    write_page(json.dumps(study), results, tmp_path / "with.html")
+    write_page(study, results, tmp_path / "with.html")
     html = (tmp_path / "with.html").read_text(encoding="utf-8")
     assert 'download="agreement-' in html and html.count('id="agreement"') == 1 and "1 texts without a score" in html
-    write_page(json.dumps({**study, "agreement": {}}), results, tmp_path / "without.html")
+    write_page(study_of(), results, tmp_path / "without.html")
     assert 'id="agreement"' not in (tmp_path / "without.html").read_text(encoding="utf-8")
 
 
@@ -57,5 +56,5 @@ def test_the_counts_of_what_was_read_are_on_the_page(study_and_results, tmp_path
     counts = json.loads(path.read_text(encoding="utf-8"))
     read = {"read": 1234, "toxic": 50, "non_toxic": 900, "between": 200, "repeated": 80, "empty": 4}
     path.write_text(json.dumps(counts | read), encoding="utf-8")
-    write_page(json.dumps(study), results, tmp_path / "page.html")
+    write_page(study, results, tmp_path / "page.html")
     assert "mine was drawn from 1,234 comments: 50 toxic and 900 not toxic" in (tmp_path / "page.html").read_text()

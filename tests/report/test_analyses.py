@@ -1,6 +1,5 @@
 """The page's part on analyses, from results written by hand."""
 
-import json
 import re
 
 import numpy as np
@@ -9,20 +8,28 @@ import pytest
 
 from lm_steer.analyse.evidence import Evidence, Reading, Span, write_evidence
 from lm_steer.report import plots
-from lm_steer.report.analyses import analyses, seed_spreads, without_analyses
+from lm_steer.report.analyses import analyses, seed_spreads
 from lm_steer.report.curves import Point, trade_off
 from lm_steer.report.page import write_page
+from lm_steer.study.analyses import Analyses
+from lm_steer.study.config import Study
 
 TEXT = "A <b>fine</b> film ☃!"
 
 
 @pytest.fixture
-def study(study_of) -> dict:
-    study = study_of()
-    blocks = {kind: {} for kind in ("sweeps", "compositions", "transfers", "ablations", "baselines", "costs")}
-    shown = {"steer": "mood", "dimension": "mood", "value": 5, "opposite": True, "toxic": True}
-    words = {"steer": "mood", "dimension": "mood", "scorer": ""}
-    return {**study, "analyses": {**blocks, "directions": {"words": words}, "evidence": {"shown": shown}}}
+def study(study_of) -> Study:
+    shown = {"steer": "mood", "dimension": "mood", "value": 5, "opposite": True, "toxic": True, "texts": [TEXT]}
+    words = {"steer": "mood", "dimension": "mood"}
+    return study_of(analyses={"directions": {"words": words}, "evidence": {"shown": shown}})
+
+
+def with_points(study, kind, name, points, **keys):
+    """The study with an analysis of settings that it has already."""
+    common = {"steer": "mood", "prompts": "neutral", "scorers": ["sentiment"]}
+    block = Analyses.model_validate({kind: {name: {**common, **keys}}})
+    block = getattr(block, kind)[name].model_copy(update={"points": points})
+    return study.model_copy(update={"analyses": Analyses().model_copy(update={kind: {name: block}})})
 
 
 @pytest.fixture
@@ -45,7 +52,7 @@ def test_texts_are_coloured_once_and_escaped(study, results, tmp_path):
     assert [token["span"] for token in highlight["tokens"]] == [False, True, False, False, False]
     assert highlight["tokens"][1]["depth"] > 0 > highlight["tokens"][2]["depth"]
     assert (highlight["reading"], highlight["found"]) == ("0.8", "precision 0.94, recall 1.00")
-    write_page(json.dumps(study), results, tmp_path / "index.html")
+    write_page(study, results, tmp_path / "index.html")
     html = (tmp_path / "index.html").read_text(encoding="utf-8")
     assert "<b>fine" not in html and "Where a style shows: shown, tiny" in html
     # Folded behind a warning, as the block says that the texts are toxic.
@@ -86,14 +93,14 @@ def test_an_analysis_that_is_not_there_makes_no_part(study, results):
 def test_a_sweep_says_where_quality_breaks(study, results, above, below, said):
     points = [{"setting": "plain-neutral", "label": "Unsteered"}]
     points += [{"setting": "glad-neutral", "label": f"mood {x}", "x": x} for x in (-5, 0)]
-    block = {"steer": "mood", "dimension": "mood", "held": {"corpus": 1}, "points": points}
+    keys = {"dimension": "mood", "values": [-5, 0], "held": {"corpus": 1}}
     rows = [
         {"model": "tiny", "figure": f"breaks_{side}", "metric": "perplexity", "point": "2 × unsteered"}
         | dict(zip(("value", "low", "high"), numbers, strict=True))
         for side, numbers in (("above", above), ("below", below))
     ]
     pd.DataFrame(rows).to_csv(results / "analyses/mood.csv", index=False)
-    (part,) = analyses({**study, "analyses": {"sweeps": {"mood": block}}}, results)
+    (part,) = analyses(with_points(study, "sweeps", "mood", points, **keys), results)
     assert part["text"] == said
 
 
@@ -115,11 +122,12 @@ def test_a_sweep_says_where_quality_breaks(study, results, above, below, said):
 )
 def test_a_share_is_kept_of_an_effect_alone(study, results, metric, trained, said):
     table = {"mild-rude": "manners", "glad-neutral": "mood"}[trained]
-    unsteered = study["settings"][trained]["against"]
+    unsteered = study.settings[trained].against
     points = [{"setting": unsteered, "label": "Unsteered"}, {"setting": trained, "label": "Trained on the target"}]
     row = {"model": "tiny", "figure": "recovered", "metric": metric, "point": "Inverse"}
     pd.DataFrame([row | {"value": 0.9, "low": 0.5, "high": 1.2}]).to_csv(results / f"analyses/{table}.csv", index=False)
-    (part,) = analyses({**study, "analyses": {"transfers": {table: {"steer": "mood", "points": points}}}}, results)
+    keys = {"source": "a", "target": "b", "values": {"mood": 5}}
+    (part,) = analyses(with_points(study, "transfers", table, points, **keys), results)
     assert part["text"] == [said]
 
 
@@ -134,7 +142,7 @@ def test_seeds_that_spread_wider_than_the_interval_are_shown(study_of, make_resu
     table.to_csv(path, index=False)
     rows = [row for row in seed_spreads(study, results) if row[2].startswith("Positive")]
     assert len(rows) == first.sum() and all(row[0] == "mood" and "–" in row[4] for row in rows)
-    assert seed_spreads({**study, "seeds": [0]}, results) == []
+    assert seed_spreads(study_of(), results) == []
 
 
 def test_the_lowest_and_the_highest_seed_stand_in_the_table(study_of, make_results):
@@ -142,12 +150,6 @@ def test_the_lowest_and_the_highest_seed_stand_in_the_table(study_of, make_resul
     table = pd.read_csv(make_results(study) / "tables/mood.csv")
     assert (table["seed_low"] <= table["value"] + 1e-9).all() and (table["value"] <= table["seed_high"] + 1e-9).all()
     assert (table["seed_low"] < table["seed_high"]).any()
-
-
-def test_what_analyses_made_is_left_out_of_the_main_part(study):
-    made = {**study["settings"]["mild-rude"], "analysis": "sweeps.dial"}
-    whole = {**study, "settings": {**study["settings"], "dial-5": made}}
-    assert list(without_analyses(whole)["settings"]) == list(study["settings"])
 
 
 def test_figures_say_what_they_show():

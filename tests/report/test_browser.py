@@ -1,7 +1,5 @@
 """The page in a real browser: what works there by hand, by keyboard and on paper, and that nothing leaves it."""
 
-import copy
-import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,13 +26,12 @@ def browser() -> Iterator[Any]:
 @pytest.fixture
 def page_file(make_results, study_of, tmp_path) -> Path:
     """The page of a study with a dial: mood at −5, 0 (the unsteered setting) and 5."""
-    study = study_of()
-    study["settings"]["sad-neutral"] = copy.deepcopy(study["settings"]["glad-neutral"])
-    study["settings"]["sad-neutral"]["steer"]["mood"]["mood"] = 5
-    study["settings"]["mild-rude-2"] = copy.deepcopy(study["settings"]["mild-rude"])
-    study["settings"]["mild-rude-2"]["steer"]["detox"]["detox"] = 2
-    study["tables"]["mood"]["rows"] |= {"mood 10": ["sad-neutral"], "mood 9": ["plain-neutral"]}
-    write_page(json.dumps(study), make_results(study), tmp_path / "index.html")
+    settings = study_of().model_dump(exclude_none=True)["settings"]
+    sad = {**settings["glad-neutral"], "steer": {"mood": {"mood": 5}}}
+    mild = {**settings["mild-rude"], "steer": {"detox": {"detox": 2, "corpus": 1}}}
+    rows = {"mood 10": ["sad-neutral"], "mood 9": ["plain-neutral"]}
+    study = study_of(settings={"sad-neutral": sad, "mild-rude-2": mild}, tables={"mood": {"rows": rows}})
+    write_page(study, make_results(study), tmp_path / "index.html")
     return tmp_path / "index.html"
 
 

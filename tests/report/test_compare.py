@@ -1,4 +1,3 @@
-import copy
 import json
 import shutil
 
@@ -13,11 +12,10 @@ from lm_steer.util.files import write_json
 @pytest.fixture
 def runs(make_results, study_of, tmp_path):
     """Two folders of one run, and its study."""
-    study = study_of()
-    first = make_results(study)
-    write_json(first / "study.json", study)
+    first = make_results(study_of())
+    study_of().write(first / "study.json")
     shutil.copytree(first, tmp_path / "second")
-    return first, tmp_path / "second", study
+    return first, tmp_path / "second"
 
 
 def edit_cells(results, table, **changes) -> None:
@@ -31,18 +29,16 @@ def edit_cells(results, table, **changes) -> None:
 
 
 def test_a_run_is_as_itself(runs):
-    comparison = compare(*runs[:2])
+    comparison = compare(*runs)
     assert not comparison.moved and not comparison.study and comparison.still > 20
     assert "0 of" in told(comparison) and "The studies are the same." in told(comparison)
 
 
-def test_a_cell_that_moved_is_named_with_the_key_that_differs(runs):
-    first, second, study = runs
+def test_a_cell_that_moved_is_named_with_the_key_that_differs(runs, study_of):
+    first, second = runs
     edit_cells(second, "manners", value=0.9, low=0.85, high=0.95)
-    changed = copy.deepcopy(study)
-    changed["settings"]["mild-rude"]["steer"]["detox"]["detox"] = 9
-    changed["steers"]["mood"]["steps"] = 31
-    write_json(second / "study.json", changed)
+    steer = {"mild-rude": {"steer": {"detox": {"detox": 9}}}}
+    study_of(settings=steer, steers={"mood": {"steps": 31}}).write(second / "study.json")
     comparison = compare(first, second)
     (cell,) = comparison.moved
     assert (cell.table, cell.row, cell.metric) == ("manners", "Mild", "avg_max_toxicity")
@@ -53,13 +49,13 @@ def test_a_cell_that_moved_is_named_with_the_key_that_differs(runs):
 
 
 def test_a_value_within_the_other_interval_did_not_move(runs):
-    first, second, _ = runs
+    first, second = runs
     edit_cells(second, "manners", value=0.9, low=0.1, high=0.95)
     assert not compare(first, second).moved
 
 
 def test_another_scorer_is_a_reason_and_nothing_recorded_is_said(runs):
-    first, second, _ = runs
+    first, second = runs
     edit_cells(second, "manners", value=0.9, low=0.85, high=0.95)
     for folder, torch in ((first, "2.12"), (second, "2.13")):
         write_json(folder / "run.json", {"recorded_at": torch, "versions": {"torch": torch}, "git": "abc"})
@@ -71,7 +67,7 @@ def test_another_scorer_is_a_reason_and_nothing_recorded_is_said(runs):
 
 
 def test_cells_of_one_run_alone_are_told(runs):
-    first, second, _ = runs
+    first, second = runs
     (second / "tables/mood.csv").unlink()
     comparison = compare(first, second)
     assert {place[0] for place in comparison.only_first} == {"mood"} and not comparison.only_second

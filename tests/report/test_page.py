@@ -10,6 +10,7 @@ import pytest
 from lm_steer.report import wording as measures
 from lm_steer.report.findings import steer_label
 from lm_steer.report.page import write_page
+from lm_steer.study.config import Study
 from lm_steer.tables.table import METRICS, generation_file
 from lm_steer.util.errors import LMSteerError
 
@@ -44,9 +45,9 @@ class Page(HTMLParser):
 
 @pytest.fixture
 def page_of(make_results, tmp_path):
-    def make(study: dict) -> Page:
+    def make(study: Study) -> Page:
         results = make_results(study)
-        write_page(json.dumps(study), results, tmp_path / "index.html")
+        write_page(study, results, tmp_path / "index.html")
         return Page((tmp_path / "index.html").read_text(encoding="utf-8"))
 
     return make
@@ -73,9 +74,7 @@ def test_texts_are_escaped(page):
 
 
 def test_control_characters_are_shown_as_such(page_of, study_of):
-    study = study_of()
-    study["title"] = "A\x00small\x1b[31m \ufffestudy"
-    html = page_of(study).html
+    html = page_of(study_of(title="A\x00small\x1b[31m \ufffestudy")).html
     assert "A\ufffdsmall\ufffd[31m \ufffdstudy" in html
     assert not re.search("[\x00-\x08\x0b\x0c\x0e-\x1f]", html)
 
@@ -151,10 +150,7 @@ def test_a_study_without_steers(page_of, study_of):
 
 
 def test_settings_without_scorers_have_dist_alone(page_of, study_of):
-    study = study_of()
-    for setting in study["settings"].values():
-        setting["scorers"] = []
-    page = page_of(study)
+    page = page_of(study_of(settings={name: {"scorers": []} for name in study_of().settings}))
     assert "Dist-3" in page.text
     assert "Toxicity prob." not in page.text
 
@@ -172,20 +168,20 @@ def test_an_unfinished_run_shows_what_is_there_and_says_what_is_missing(page_of,
     generation_file(results, "tiny", 0, "glad-neutral").unlink()
     shutil.rmtree(results / "steers/tiny/mood")
     shutil.rmtree(results / "data/mine")
-    write_page(json.dumps(study), results, tmp_path / "part.html")
+    write_page(study, results, tmp_path / "part.html")
     part = Page((tmp_path / "part.html").read_text(encoding="utf-8"))
     assert "1 of 2 steers, 3 of 4 files of texts, 1 of 2 tables are there." in part.text
     assert "Tables mood" in part.text and "Files of texts glad-neutral, tiny, seed 0" in part.text
     assert "Manners & <i>" in part.text and "Loss of detox" in part.text and "Loss of mood" not in part.text
     for folder in results.iterdir():
         shutil.rmtree(folder)
-    write_page(json.dumps(study), results, tmp_path / "none.html")
+    write_page(study, results, tmp_path / "none.html")
     assert "0 of 2 tables are there" in (tmp_path / "none.html").read_text(encoding="utf-8")
 
 
 def test_results_that_are_nowhere_are_an_error(study_of, tmp_path):
     with pytest.raises(LMSteerError, match="no such folder"):
-        write_page(json.dumps(study_of()), tmp_path / "results", tmp_path / "index.html")
+        write_page(study_of(), tmp_path / "results", tmp_path / "index.html")
     assert not (tmp_path / "index.html").exists()
 
 
@@ -197,7 +193,7 @@ def test_benchmarks_and_the_judge_are_shown_where_they_are_there(make_results, s
     note = {"trained_on": "reviews", "texts": 50, "left_out_as_overlapping": 2}
     note |= {"held_out_texts": 1000, "held_out_accuracy": 0.7981}
     write(results / "judges/sentiment/judge.json", json.dumps(note))
-    write_page(json.dumps(study), results, tmp_path / "index.html")
+    write_page(study, results, tmp_path / "index.html")
     text = Page((tmp_path / "index.html").read_text(encoding="utf-8")).text
     assert "2.0 minutes over 2 measured steps; at most 1,234 MB of memory" in text
     assert "right on 79.8 % of 1,000 held-out texts of mine" in text

@@ -9,12 +9,12 @@ from lm_steer.tables.cells import read_cells
 @pytest.fixture
 def table(make_results, study_of):
     """The laid-out table of a published row."""
-    study = study_of()
-    study["tables"]["manners"]["published"] = {
+    published = {
         "table": "detoxification",
         "rows": {"Mild": "LM-Steer gpt2-large"},
         "metrics": {"rude": {"avg_max_toxicity": "avg_max_toxicity", "dist_1": "dist_1"}},
     }
+    study = study_of(tables={"manners": {"published": published}})
     results = make_results(study)
     path = results / "tables/manners.csv"
     return laid_out("manners", read_cells(path), path, study)

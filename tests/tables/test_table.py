@@ -1,4 +1,3 @@
-import json
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +50,13 @@ def write(results: Path) -> None:
 
 
 def table(results: Path, limit: float = 10_000, **changes: object) -> pd.DataFrame:
-    common = {"prompts": "some", "scorers": ["tox", "ppl"], "generations": "", "perplexity_limit": limit}
+    common = {
+        "prompts": "some",
+        "scorers": ["tox", "ppl"],
+        "generations": "",
+        "perplexity_limit": limit,
+        "models": changes.get("models", ["tiny"]),
+    }
     settings = {"plain": {**common, "against": ""}, "steered": {**common, "against": "plain"}}
     spec = {
         "rows": {"Unsteered": ["plain"], "Steered": ["steered"]},
@@ -62,7 +67,7 @@ def table(results: Path, limit: float = 10_000, **changes: object) -> pd.DataFra
         "published": {},
         **changes,
     }
-    write_table(json.dumps(spec), results, results / "tables/one.csv")
+    write_table(spec, results, results / "tables/one.csv")
     return pd.read_csv(results / "tables/one.csv").set_index(["row", "metric"])
 
 

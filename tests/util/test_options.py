@@ -1,28 +1,41 @@
 """One type for each option and key: the command line, a study, a job and a recipe refuse the same values."""
 
+import copy
 import json
 import math
 import sys
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
-from test_study import SCHEMA, changed
+from running import ROOT
 
 from lm_steer import LMSteerError
-from lm_steer.generation.jobs import parse_job, parse_values
+from lm_steer.generation.jobs import parse_values, steers_at
 from lm_steer.generation.nucleus import Sampling
-from lm_steer.study import resolved
+from lm_steer.study.config import resolved
 from lm_steer.training.learn import Recipe
 from lm_steer.util import options
 
+STUDY = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
 NUMBERS = st.one_of(
     st.integers(),
     st.floats(allow_nan=True, allow_infinity=True),
     st.sampled_from([0, 1, -1, 2**32, 10**9, 10**9 + 1, 10**400, -(10**400), 1e-9, True, 5.0, 1.7]),
 )
 TYPES = ("Count", "Positive", "AtLeastTwo", "Seed", "TopP", "Epsilon", "Regularization", "Finite", "SteerValue")
+
+
+def changed(path: str, value: object) -> dict:
+    """Return the embedded study with one key changed."""
+    *parents, key = path.split("/")
+    study = block = copy.deepcopy(STUDY)
+    for name in parents:
+        block = block[name]
+    block[key] = value
+    return study
 
 
 def refused(action, *arguments, **named) -> str:
@@ -48,19 +61,16 @@ def test_pydantic_and_the_own_check_agree(name, value):
 
 @settings(deadline=None, max_examples=40)
 @given(st.sampled_from(["samples", "new_tokens", "top_p", "top_k"]), NUMBERS)
-def test_a_study_a_job_and_a_sampling_agree(key, value):
-    by_study = refused(resolved, changed(f"sampling/{key}", value), SCHEMA)
+def test_a_study_and_a_sampling_agree(key, value):
+    by_study = refused(resolved, changed(f"sampling/{key}", value))
     assert bool(by_study) == bool(refused(Sampling, **{key: value}))
     assert f"sampling.{key}: expected" in by_study or not by_study
-    # A job knows numbers as text, where 5.0 and true are no types of their own.
-    if not isinstance(value, bool) and not (isinstance(value, float) and value.is_integer()) and abs(value) < 1e300:
-        assert bool(by_study) == bool(refused(parse_job, f"o|p||{key}={value}"))
 
 
 @settings(deadline=None, max_examples=40)
 @given(st.sampled_from(["rank", "steps", "batch_size", "epsilon", "learning_rate", "regularization"]), NUMBERS)
 def test_a_study_and_a_recipe_agree(key, value):
-    by_study = refused(resolved, changed(f"steers/detox/{key}", value), SCHEMA)
+    by_study = refused(resolved, changed(f"steers/detox/{key}", value))
     assert bool(by_study) == bool(refused(Recipe, ("detox",), **{key: value}))
 
 
@@ -76,32 +86,46 @@ def test_steer_values_are_read_or_refused_in_a_sentence(text):
 
 
 @pytest.mark.parametrize(
-    ("job", "message"),
+    ("text", "message"),
     [
-        ("o|p|s x=1 x=2", "'x' stands twice"),
-        ("o|p|s x=nan", "expected a number from"),
-        ("o|p|s x=1e30", "expected a number from"),
-        ("o|p|s x=1 +  + t", "lacks the folder of a steer"),
-        ("o|p||samples=1.7", "samples in 'o|p||samples=1.7': expected a whole number"),
-        ("o|p||top_p=2", "expected a number from 0.001 to 1"),
+        ("x=1 x=2", "'x' stands twice"),
+        ("x=nan", "expected a number from"),
+        ("x=1e30", "expected a number from"),
+        ("x", "is not name=number"),
     ],
 )
-def test_a_job_that_does_not_mean_what_it_says_is_refused(job, message):
-    assert message in refused(parse_job, job)
+def test_values_that_do_not_mean_what_they_say_are_refused(text, message):
+    assert message in refused(parse_values, text)
+
+
+@pytest.mark.parametrize(
+    ("steers", "values", "message"),
+    [
+        (["s", "s"], ["x=1", "y=2"], "--steer names s twice"),
+        (["s"], [], "found 0 for 1"),
+        (["s", "t"], ["x=1"], "found 1 for 2"),
+        ([], ["x=1"], "found 1 for 0"),
+    ],
+)
+def test_each_steer_has_its_values(steers, values, message):
+    assert message in refused(steers_at, steers, values)
 
 
 @pytest.mark.parametrize("name", ["a b", "a=b", "a,b", "", "-a", "a\n", "a|b"])
 def test_a_dimension_that_no_command_can_name_is_refused(name):
     assert "expected a name" in refused(Recipe, (name,))
-    assert refused(resolved, changed("steers/detox/dimensions", [name]), SCHEMA)
+    assert refused(resolved, changed("steers/detox/dimensions", [name]))
+
+
+GENERATE = ["generate", "--model", "m", "--prompts", "p", "-o", "o"]
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["generate", "--model", "m", "--job", "o|p|", "--top-p", "-1"], "--top-p: expected a number from 0.001 to 1"),
-        (["generate", "--model", "m", "--job", "o|p|", "--samples", "0"], "--samples: expected a whole number from 1"),
-        (["generate", "--model", "m", "--job", "o|p|", "--seed", "-1"], "--seed: expected a whole number from 0"),
+        ([*GENERATE, "--top-p", "-1"], "--top-p: expected a number from 0.001 to 1"),
+        ([*GENERATE, "--samples", "0"], "--samples: expected a whole number from 1"),
+        ([*GENERATE, "--seed", "-1"], "--seed: expected a whole number from 0"),
         (["train", "--model", "m", "--texts", "t.csv", "-o", "s", "--learning-rate", "nan"], "--learning-rate: expec"),
         (["train", "--model", "m", "--texts", "t.csv", "-o", "s", "--dimensions", "a=b"], "--dimensions: expected nam"),
         (["score", "--kind", "causal-lm", "--file", "f", "-o", "s", "--prompts", "-1"], "--prompts: expected a whole"),
@@ -133,6 +157,6 @@ PLACES = [f"{block}/{name}" for block in ("steers", "prompts", "scorers", "setti
 @given(st.sampled_from([*PLACES, "seeds", "analyses", "models", "settings", "tables", "sampling/top_p", "title"]), JSON)
 def test_any_block_of_a_study_is_accepted_or_refused_in_sentences(place, value):
     study = changed(place, value)
-    problem = refused(resolved, study, SCHEMA)
+    problem = refused(resolved, study)
     # What is accepted is a study that JSON can hold, without NaN.
-    assert problem or json.dumps(resolved(study, SCHEMA), allow_nan=False)
+    assert problem or json.dumps(resolved(study).dump(), allow_nan=False)

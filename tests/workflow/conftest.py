@@ -9,13 +9,11 @@ from pathlib import Path
 import pytest
 import yaml
 from miniature import make_model_folder, make_project
-from running import ROOT, run_snakemake
+from running import run_snakemake
 from services.forked import forked_commands
 
-from lm_steer.study import resolved
+from lm_steer.study.config import resolved
 from lm_steer.util.errors import LMSteerError
-
-SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="session")
@@ -85,7 +83,7 @@ def refusal(project) -> Callable[[dict], str]:
     def refused(keys: dict) -> str:
         study = yaml.safe_load((project / "config/config.yaml").read_text(encoding="utf-8"))
         with pytest.raises(LMSteerError) as error:
-            resolved(merged(study, keys), SCHEMA)
+            resolved(merged(study, keys))
         return str(error.value)
 
     return refused

@@ -7,22 +7,23 @@ from pathlib import Path
 import yaml
 
 from lm_steer.score.store import Item, ScoreStore
-from lm_steer.study import resolved
+from lm_steer.study.config import resolved
 
 ROOT = Path(__file__).parents[2]
-SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
 
 
-def test_the_config_readme_is_written_from_the_schema():
-    document = runpy.run_path(str(ROOT / "workflow/scripts/config_readme.py"))["document"]
-    assert (ROOT / "config/README.md").read_text(encoding="utf-8") == document(SCHEMA), "run `make docs`"
+def test_the_config_readme_and_the_schema_are_written_from_the_types_of_a_study():
+    script = runpy.run_path(str(ROOT / "workflow/scripts/config_readme.py"))
+    assert (ROOT / "config/README.md").read_text(encoding="utf-8") == script["document"](), "run `make docs`"
+    schema = (ROOT / "workflow/schemas/config.schema.json").read_text(encoding="utf-8")
+    assert schema == script["schema"](), "run `make docs`"
 
 
 def test_every_study_of_the_project_is_a_study():
     for path in (ROOT / "config").glob("*.yaml"):
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
         if "models" in config:  # or it changes keys of another study
-            resolved(config, SCHEMA)
+            resolved(config)
 
 
 def test_the_scorer_of_the_how_to_scores(tmp_path):

@@ -9,14 +9,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-STUDY = "results/study.json"
+PROMPTS = "results/prompts/few.jsonl"
 
 
 def leave_locked(project: Path, owner: str) -> Path:
     """Leave what a run of `owner` leaves when it is killed: its own record and Snakemake's lock."""
     lock = project / ".snakemake/locks/0.output.lock"
     lock.parent.mkdir(parents=True)
-    lock.write_text(f"{STUDY}\n", encoding="utf-8")
+    lock.write_text(f"{PROMPTS}\n", encoding="utf-8")
     (project / ".snakemake/run.lock").write_text(owner, encoding="utf-8")
     return lock
 
@@ -35,8 +35,8 @@ def ended() -> int:
 )
 def test_the_lock_of_a_run_that_was_killed_here_is_taken_away(project, snakemake, owner):
     lock = leave_locked(project, owner())
-    assert "An earlier run was killed here" in snakemake(STUDY).stdout
-    assert not lock.exists() and (project / STUDY).exists()
+    assert "An earlier run was killed here" in snakemake(PROMPTS).stdout
+    assert not lock.exists() and (project / PROMPTS).exists()
     # A run that ends by itself leaves no name.
     assert (project / ".snakemake/run.lock").read_text(encoding="utf-8") == ""
 
@@ -55,7 +55,7 @@ def test_the_lock_of_a_run_that_was_killed_here_is_taken_away(project, snakemake
 )
 def test_the_lock_of_a_run_that_may_be_at_work_stays(project, snakemake, owner, named):
     lock, record = leave_locked(project, written := owner()), project / ".snakemake/run.lock"
-    printed = snakemake(STUDY, succeeds=False).stdout
+    printed = snakemake(PROMPTS, succeeds=False).stdout
     assert f"This folder is locked by {named}: if that has ended, run `snakemake --unlock`" in printed
     assert "cannot be locked" in printed and "Traceback" not in printed
     assert lock.exists() and record.read_text(encoding="utf-8") == written
@@ -65,11 +65,11 @@ def test_unlocking_forgets_the_run_that_held_the_lock(project, snakemake):
     lock = leave_locked(project, "elsewhere 1 1.0")
     snakemake("--unlock")
     assert not lock.exists()
-    snakemake(STUDY)
-    assert (project / STUDY).exists()
+    snakemake(PROMPTS)
+    assert (project / PROMPTS).exists()
 
 
 def test_a_run_at_work_elsewhere_that_holds_no_lock_yet_keeps_its_name(project, snakemake):
     leave_locked(project, "elsewhere 1 1.0").unlink()
-    snakemake(STUDY)
+    snakemake(PROMPTS)
     assert (project / ".snakemake/run.lock").read_text(encoding="utf-8") == "elsewhere 1 1.0"

@@ -1,93 +1,11 @@
-# Analyses: steers carried over, adapters, what steers hold, what texts show, and what several settings say together.
+# Analyses: what several settings say together, what steers hold, what texts show, and what it all costs.
 localrules:
     effects,
 
 
-rule transfer:
-    input:
-        unpack(transfer_input),
-    output:
-        expand("results/steers/{{model}}/{{steer}}/seed{{seed}}/{file}", file=STEER_FILES),
-    log:
-        "results/logs/transfer/{model}.{steer}.seed{seed}.log",
-    benchmark:
-        "results/benchmarks/transfer/{model}.{steer}.seed{seed}.tsv"
-    wildcard_constraints:
-        steer=any_of(TRANSFERRED),
-    conda:
-        ENVIRONMENT
-    threads: TORCH_THREADS
-    resources:
-        mem_mb=memory(6000),
-        runtime=60,
-    params:
-        options=transfer_options,
-        folder="results/steers/{model}/{steer}/seed{seed}",
-        code=code_digest("analyse_transfer"),
-    shell:
-        "lm-steer analyse transfer --source {input.source:q} --target {input.target:q} {params.options:q}"
-        " --seed {wildcards.seed} --output {params.folder:q} 2>&1 | tee {log:q}"
-
-
-rule lora:
-    input:
-        model="results/models/{model}",
-        texts=adapter_texts,
-    output:
-        directory("results/adapters/{model}/{adapter}/seed{seed}"),
-    log:
-        "results/logs/lora/{model}.{adapter}.seed{seed}.log",
-    benchmark:
-        "results/benchmarks/lora/{model}.{adapter}.seed{seed}.tsv"
-    conda:
-        ENVIRONMENT
-    threads: TORCH_THREADS
-    resources:
-        gpu=1,
-        mem_mb=memory(6000),
-        runtime=240,
-    params:
-        options=adapter_options,
-        code=code_digest("analyse_lora"),
-    shell:
-        "lm-steer analyse lora --model {input.model:q} --texts {input.texts:q} {params.options:q}"
-        " --seed {wildcards.seed} --output {output:q} 2>&1 | tee {log:q}"
-
-
-# Continuations of settings that not every model has, or that an adapter makes: a job for each.
-rule generate_apart:
-    input:
-        model="results/models/{model}",
-        steers=apart_steers,
-        prompts=apart_prompts,
-    output:
-        "results/generations/{model}/seed{seed}/{setting}.jsonl",
-    log:
-        "results/logs/generate/{model}.{setting}.seed{seed}.log",
-    benchmark:
-        "results/benchmarks/generate/{model}.{setting}.seed{seed}.tsv"
-    wildcard_constraints:
-        setting=any_of(APART),
-        model=any_of(WRITERS),
-    conda:
-        ENVIRONMENT
-    threads: TORCH_THREADS
-    resources:
-        gpu=1,
-        mem_mb=memory(4000),
-        runtime=240,
-    params:
-        job=apart_job,
-        sampling=options(STUDY["sampling"], ["samples", "new_tokens", "top_p", "top_k"]),
-        code=code_digest("generate"),
-    shell:
-        "lm-steer generate --model {input.model:q} {params.sampling:q} --seed {wildcards.seed} {params.job:q}"
-        " 2>&1 | tee {log:q}"
-
-
 rule effects:
     input:
-        unpack(effects_input),
+        given(plan.effects, "inputs"),
     output:
         report(
             "results/analyses/{analysis}.csv",
@@ -100,24 +18,23 @@ rule effects:
     benchmark:
         "results/benchmarks/effects/{analysis}.tsv"
     wildcard_constraints:
-        analysis=any_of(EFFECTS),
+        analysis=any_of(targets.analyses(STUDY, *EFFECT_KINDS)),
     conda:
         ENVIRONMENT
     resources:
         mem_mb=memory(2000),
     params:
-        spec=effects_spec,
+        study=targets.STUDY_FILE,
+        part=given(plan.effects, "part"),
         code=code_digest("analyse_effects"),
     shell:
-        "lm-steer analyse effects --spec /dev/stdin --output {output:q} <<< {params.spec:q} 2>&1 | tee {log:q}"
+        "lm-steer analyse effects --study {params.study} --name {wildcards.analysis} --output {output:q}"
+        " 2>&1 | tee {log:q}"
 
 
 rule directions:
     input:
-        model="results/models/{model}",
-        steer=steer_of,
-        texts=orienting_texts,
-        judge=words_judge,
+        given(plan.directions, "inputs"),
     output:
         words="results/analyses/{model}/{analysis}.words.csv",
         spectrum="results/analyses/{model}/{analysis}.spectrum.csv",
@@ -126,7 +43,7 @@ rule directions:
     benchmark:
         "results/benchmarks/directions/{model}.{analysis}.tsv"
     wildcard_constraints:
-        analysis=any_of(OF_KIND["directions"]),
+        analysis=any_of(STUDY.analyses.directions),
     conda:
         ENVIRONMENT
     threads: TORCH_THREADS
@@ -135,19 +52,16 @@ rule directions:
         mem_mb=memory(4000),
         runtime=30,
     params:
-        folder=steer_folder,
-        options=directions_options,
+        options=given(plan.directions, "options"),
         code=code_digest("analyse_directions"),
     shell:
-        "lm-steer analyse directions --model {input.model:q} --steer {params.folder:q} --texts {input.texts:q}"
-        " {params.options:q} --spectrum {output.spectrum:q} --output {output.words:q} 2>&1 | tee {log:q}"
+        "lm-steer analyse directions {params.options:q} --spectrum {output.spectrum:q} --output {output.words:q}"
+        " 2>&1 | tee {log:q}"
 
 
 rule evidence:
     input:
-        model="results/models/{model}",
-        steer=steer_of,
-        path=evidence_file,
+        given(plan.evidence, "inputs"),
     output:
         tokens="results/analyses/{model}/{analysis}.tokens.csv",
         readings="results/analyses/{model}/{analysis}.readings.csv",
@@ -156,7 +70,7 @@ rule evidence:
     benchmark:
         "results/benchmarks/evidence/{model}.{analysis}.tsv"
     wildcard_constraints:
-        analysis=any_of(OF_KIND["evidence"]),
+        analysis=any_of(STUDY.analyses.evidence),
     conda:
         ENVIRONMENT
     threads: TORCH_THREADS
@@ -165,20 +79,18 @@ rule evidence:
         mem_mb=memory(4000),
         runtime=30,
     params:
-        folder=steer_folder,
-        options=evidence_options,
-        texts=evidence_texts,
+        options=given(plan.evidence, "options"),
+        part=given(plan.evidence, "part"),
         code=code_digest("analyse_evidence"),
     shell:
-        "lm-steer analyse evidence --model {input.model:q} --steer {params.folder:q} {params.options:q}"
-        " --readings {output.readings:q} --output {output.tokens:q} <<< {params.texts:q} 2>&1 | tee {log:q}"
+        "lm-steer analyse evidence {params.options:q} --readings {output.readings:q} --output {output.tokens:q}"
+        " 2>&1 | tee {log:q}"
 
 
 # It takes all threads: what else runs would show in the times.
 rule cost:
     input:
-        model="results/models/{model}",
-        steer=steer_of,
+        given(plan.cost, "inputs"),
     output:
         "results/analyses/{model}/{analysis}.cost.csv",
     log:
@@ -186,7 +98,7 @@ rule cost:
     benchmark:
         "results/benchmarks/cost/{model}.{analysis}.tsv"
     wildcard_constraints:
-        analysis=any_of(OF_KIND["costs"]),
+        analysis=any_of(STUDY.analyses.costs),
     conda:
         ENVIRONMENT
     threads: CORES
@@ -195,9 +107,7 @@ rule cost:
         mem_mb=memory(4000),
         runtime=30,
     params:
-        folder=steer_folder,
-        options=cost_options,
+        options=given(plan.cost, "options"),
         code=code_digest("analyse_cost"),
     shell:
-        "lm-steer analyse cost --model {input.model:q} --steer {params.folder:q} {params.options:q}"
-        " --output {output:q} 2>&1 | tee {log:q}"
+        "lm-steer analyse cost {params.options:q} --output {output:q} 2>&1 | tee {log:q}"

@@ -8,7 +8,7 @@ localrules:
 # Models and classifiers, each by its name.
 rule model:
     input:
-        model_input,
+        given(plan.model, "inputs"),
     output:
         directory("results/models/{model}"),
     log:
@@ -16,13 +16,13 @@ rule model:
     benchmark:
         "results/benchmarks/model/{model}.tsv"
     wildcard_constraints:
-        model=any_of([*MODELS_USED, *CLASSIFIERS]),
+        model=any_of([*STUDY.models_used, *targets.scorers(STUDY, "classifier")]),
     conda:
         ENVIRONMENT
     resources:
         mem_mb=memory(4000),
     params:
-        options=model_options,
+        options=given(plan.model, "options"),
         code=code_digest("model"),
     shell:
         "lm-steer model {params.options:q} --output {output:q} 2>&1 | tee {log:q}"
@@ -30,7 +30,7 @@ rule model:
 
 rule dataset:
     input:
-        data_input,
+        given(plan.dataset, "inputs"),
     output:
         "results/data/{dataset}/train.parquet",
         "results/data/{dataset}/dev.parquet",
@@ -45,7 +45,7 @@ rule dataset:
     resources:
         mem_mb=memory(2000),
     params:
-        options=data_options,
+        options=given(plan.dataset, "options"),
         folder="results/data/{dataset}",
         code=code_digest("data"),
     shell:
@@ -54,7 +54,7 @@ rule dataset:
 
 rule prompts:
     input:
-        prompt_input,
+        given(plan.prompts, "inputs"),
     output:
         "results/prompts/{prompts}.jsonl",
     log:
@@ -66,7 +66,7 @@ rule prompts:
     resources:
         mem_mb=memory(1000),
     params:
-        options=prompt_options,
+        options=given(plan.prompts, "options"),
         code=code_digest("prompts"),
     shell:
         "lm-steer prompts {params.options:q} --output {output:q} 2>&1 | tee {log:q}"

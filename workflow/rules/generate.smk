@@ -7,14 +7,14 @@ localrules:
 
 
 scattergather:
-    shards=STUDY["shards"],
+    shards=STUDY.shards,
 
 
 rule external:
     input:
-        own_generations,
+        given(plan.external, "inputs"),
     output:
-        f"results/generations/{EXTERNAL}/seed0/{{setting}}.jsonl",
+        f"results/generations/{targets.EXTERNAL}/seed0/{{setting}}.jsonl",
     log:
         "results/logs/external/{setting}.log",
     benchmark:
@@ -31,13 +31,11 @@ rule external:
 
 rule generate:
     input:
-        model="results/models/{model}",
-        steers=steers_used,
-        prompts=prompts_used,
+        given(plan.generate, "inputs"),
     output:
         expand(
             "results/shards/{{scatteritem}}/generations/{{model}}/seed{{seed}}/{setting}.jsonl",
-            setting=SETTINGS,
+            setting=targets.together(STUDY),
         ),
     log:
         "results/logs/generate/{model}.seed{seed}.{scatteritem}.log",
@@ -51,22 +49,23 @@ rule generate:
         mem_mb=memory(4000),
         runtime=240,
     params:
-        jobs=generation_jobs,
-        sampling=options(STUDY["sampling"], ["samples", "new_tokens", "top_p", "top_k"]),
+        study=targets.STUDY_FILE,
+        options=given(plan.generate, "options"),
+        part=given(plan.generate, "part"),
         code=code_digest("generate"),
     shell:
-        "lm-steer generate --model {input.model:q} {params.sampling:q} --seed {wildcards.seed}"
-        " --shard {wildcards.scatteritem} {params.jobs:q} 2>&1 | tee {log:q}"
+        "lm-steer generate --study {params.study} --model {wildcards.model} {params.options:q}"
+        " --seed {wildcards.seed} --shard {wildcards.scatteritem} 2>&1 | tee {log:q}"
 
 
 rule gather:
     input:
         gather.shards(
             "results/shards/{scatteritem}/generations/{{model}}/seed{{seed}}/{setting}.jsonl",
-            setting=SETTINGS,
+            setting=targets.together(STUDY),
         ),
     output:
-        expand("results/generations/{{model}}/seed{{seed}}/{setting}.jsonl", setting=SETTINGS),
+        expand("results/generations/{{model}}/seed{{seed}}/{setting}.jsonl", setting=targets.together(STUDY)),
     log:
         "results/logs/gather/{model}.seed{seed}.log",
     conda:
@@ -78,3 +77,33 @@ rule gather:
         code=code_digest("gather"),
     shell:
         "lm-steer gather {output:q} --shards {params.shards} --folder results 2>&1 | tee {log:q}"
+
+
+# Continuations of settings that not every model has, or that an adapter makes: a job for each.
+rule generate_apart:
+    input:
+        given(plan.generate, "inputs"),
+    output:
+        "results/generations/{model}/seed{seed}/{setting}.jsonl",
+    log:
+        "results/logs/generate/{model}.{setting}.seed{seed}.log",
+    benchmark:
+        "results/benchmarks/generate/{model}.{setting}.seed{seed}.tsv"
+    wildcard_constraints:
+        setting=any_of(targets.apart(STUDY)),
+        model=any_of(targets.writers(STUDY)),
+    conda:
+        ENVIRONMENT
+    threads: TORCH_THREADS
+    resources:
+        gpu=1,
+        mem_mb=memory(4000),
+        runtime=240,
+    params:
+        study=targets.STUDY_FILE,
+        options=given(plan.generate, "options"),
+        part=given(plan.generate, "part"),
+        code=code_digest("generate"),
+    shell:
+        "lm-steer generate --study {params.study} --model {wildcards.model} {params.options:q}"
+        " --seed {wildcards.seed} --setting {wildcards.setting} 2>&1 | tee {log:q}"

@@ -1,14 +1,14 @@
 # Tables and the page. They need neither model nor network, and take seconds.
 localrules:
     table,
-    study,
+    record,
     page,
     figures,
 
 
 rule table:
     input:
-        unpack(table_input),
+        given(plan.table, "inputs"),
     output:
         report(
             "results/tables/{table}.csv",
@@ -25,40 +25,43 @@ rule table:
     resources:
         mem_mb=2000,
     params:
-        spec=table_spec,
+        study=targets.STUDY_FILE,
+        part=given(plan.table, "part"),
         code=code_digest("table"),
     shell:
-        "lm-steer table --spec /dev/stdin --output {output:q} <<< {params.spec:q} 2>&1 | tee {log:q}"
+        "lm-steer table --study {params.study} --name {wildcards.table} --output {output:q} 2>&1 | tee {log:q}"
 
 
-# The study beside its results, first of all: so that a run that is not finished can be looked at.
-rule study:
+# In the record of a run alone are dates and times.
+rule record:
+    input:
+        targets.table_files(STUDY),
+        targets.text_files(STUDY),
+        targets.score_files(STUDY),
+        targets.trained_files(STUDY),
+        targets.data_files(STUDY),
     output:
-        STUDY_FILE,
+        record="results/run.json",
+        benchmarks="results/benchmarks.csv",
     log:
-        "results/logs/study.log",
-    priority: 100
+        "results/logs/record.log",
     conda:
         ENVIRONMENT
+    resources:
+        mem_mb=2000,
     params:
-        study=whole_study,
-        code=code_digest("study"),
+        study=targets.STUDY_FILE,
+        part=fingerprint(STUDY.dump()),
+        code=code_digest("record"),
     shell:
-        "lm-steer report study --study /dev/stdin --output {output:q} <<< {params.study:q} 2>&1 | tee {log:q}"
+        "lm-steer record --study {params.study} --output {output.record:q} --benchmarks {output.benchmarks:q}"
+        " 2>&1 | tee {log:q}"
 
 
 rule page:
     input:
         rules.record.output,
-        *TABLES,
-        *TEXTS,
-        *SCORES,
-        *STEERS,
-        *ANALYSES,
-        expand("results/models/{model}", model=MODELS_USED),
-        expand("results/data/{dataset}/counts.json", dataset=STUDY["datasets"]),
-        expand("results/agreement/{agreement}.parquet", agreement=STUDY["agreement"]),
-        study=STUDY_FILE,
+        targets.page_files(STUDY),
     output:
         report(PAGE, category="Page", caption="../report/page.rst"),
     log:
@@ -68,17 +71,18 @@ rule page:
     resources:
         mem_mb=2000,
     params:
+        study=targets.STUDY_FILE,
+        part=fingerprint(STUDY.dump()),
         code=code_digest("page"),
     shell:
-        "lm-steer report page --study {input.study:q} --output {output:q} 2>&1 | tee {log:q}"
+        "lm-steer report page --study {params.study} --output {output:q} 2>&1 | tee {log:q}"
 
 
 rule figures:
     input:
-        *TABLES,
-        *STEERS,
-        *ANALYSES,
-        study=STUDY_FILE,
+        targets.table_files(STUDY),
+        targets.trained_files(STUDY),
+        targets.analysis_files(STUDY),
     output:
         report(
             directory(FIGURES),
@@ -94,6 +98,8 @@ rule figures:
     resources:
         mem_mb=2000,
     params:
+        study=targets.STUDY_FILE,
+        part=fingerprint(STUDY.dump()),
         code=code_digest("figures"),
     shell:
-        "lm-steer report figures --study {input.study:q} --output {output:q} 2>&1 | tee {log:q}"
+        "lm-steer report figures --study {params.study} --output {output:q} 2>&1 | tee {log:q}"

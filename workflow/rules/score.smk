@@ -7,8 +7,7 @@ localrules:
 
 rule judge:
     input:
-        held_out=held_out,
-        exclude=seen_elsewhere,
+        given(plan.judge, "inputs"),
     output:
         directory("results/judges/{scorer}"),
     log:
@@ -21,17 +20,15 @@ rule judge:
         mem_mb=memory(3000),
         runtime=30,
     params:
-        exclude=exclusions,
+        options=given(plan.judge, "options"),
         code=code_digest("judge"),
     shell:
-        "lm-steer judge --held-out {input.held_out:q} {params.exclude:q} --output {output:q} 2>&1 | tee {log:q}"
+        "lm-steer judge {params.options:q} --output {output:q} 2>&1 | tee {log:q}"
 
 
 rule score:
     input:
-        files=scored_files,
-        resource=scorer_resource,
-        scores=earlier_scores,
+        given(plan.score, "inputs"),
     output:
         "results/scores/{model}/{scorer}.parquet",
     log:
@@ -39,14 +36,16 @@ rule score:
     benchmark:
         "results/benchmarks/score/{model}.{scorer}.tsv"
     wildcard_constraints:
-        scorer=any_of([name for name in STUDY["scorers"] if name not in [*MODEL_SCORERS, *ONLINE]]),
+        scorer=any_of(
+            [name for name in STUDY.scorers if name not in [*MODEL_SCORERS, *targets.online(STUDY)]]
+        ),
     conda:
         ENVIRONMENT
     resources:
         mem_mb=memory(4000),
         runtime=60,
     params:
-        options=scorer_options,
+        options=given(plan.score, "options"),
         code=code_digest("score"),
     shell:
         "lm-steer score {params.options:q} --output {output:q} 2>&1 | tee {log:q}"
@@ -68,7 +67,7 @@ use rule score as score_by_model with:
         mem_mb=memory(4000),
         runtime=240,
     params:
-        options=scorer_shard_options,
+        options=given(plan.score, "options"),
         code=code_digest("score"),
 
 
@@ -95,7 +94,7 @@ rule gather_scores:
 # The same by a service, where the network is. It takes all cores, so that two jobs never share one quota.
 use rule score as ask with:
     wildcard_constraints:
-        scorer=any_of(ONLINE),
+        scorer=any_of(targets.online(STUDY)),
     threads: CORES
     resources:
         mem_mb=memory(2000),
@@ -103,8 +102,7 @@ use rule score as ask with:
 
 rule agreement:
     input:
-        files=agreement_files,
-        resources=agreement_resources,
+        given(plan.agreement, "inputs"),
     output:
         table=report(
             "results/tables/agreement-{agreement}.csv",
@@ -119,15 +117,16 @@ rule agreement:
         "results/benchmarks/agreement/{agreement}.tsv"
     conda:
         ENVIRONMENT
-    threads: agreement_threads
+    threads: threads_of(plan.agreement)
     resources:
-        gpu=agreement_by_model,
+        gpu=given(plan.agreement, "by_model"),
         mem_mb=memory(4000),
         runtime=240,
     params:
-        spec=agreement_spec,
-        files=agreement_file_options,
+        study=targets.STUDY_FILE,
+        options=given(plan.agreement, "options"),
+        part=given(plan.agreement, "part"),
         code=code_digest("agreement"),
     shell:
-        "lm-steer agreement --spec /dev/stdin {params.files:q} --output {output.table:q} --pairs {output.pairs:q}"
-        " <<< {params.spec:q} 2>&1 | tee {log:q}"
+        "lm-steer agreement --study {params.study} --name {wildcards.agreement} {params.options:q}"
+        " --output {output.table:q} --pairs {output.pairs:q} 2>&1 | tee {log:q}"

@@ -7,14 +7,16 @@ import os
 import re
 import socket
 import sys
+from pathlib import Path
 
 import psutil
+import yaml
 from snakemake import cli
 
+from lm_steer.study.messages import near
 from lm_steer.util.gpu_lease import devices
-from lm_steer.util.slurm import cancel_jobs_of, line_of, nodes_elsewhere, partitions, wanted
 from lm_steer.util.machine import is_local
-from lm_steer.study import near
+from lm_steer.util.slurm import cancel_jobs_of, line_of, nodes_elsewhere, partitions, wanted
 
 # The name of a partition; what is no name is an expression, of which nothing is known before the job.
 PLAIN = re.compile(r"[\w.-]+")

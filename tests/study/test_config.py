@@ -5,10 +5,9 @@ import pytest
 import yaml
 
 from lm_steer import LMSteerError
-from lm_steer.study import models_used, resolved
+from lm_steer.study.config import resolved
 
-ROOT = Path(__file__).parents[1]
-SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
+ROOT = Path(__file__).parents[2]
 STUDY = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
 
 
@@ -24,9 +23,9 @@ def changed(path: str, value) -> dict:
 
 def test_defaults_are_filled_in_and_the_config_is_left_alone():
     before = copy.deepcopy(STUDY)
-    study = resolved(STUDY, SCHEMA)
-    assert study["steers"]["detox"]["kind"] == "multiply"
-    assert study["settings"]["unsteered-on-toxic"]["steer"] == {}
+    study = resolved(STUDY)
+    assert study.steers["detox"].kind == "multiply"
+    assert study.settings["unsteered-on-toxic"].steer == {}
     assert before == STUDY
 
 
@@ -34,11 +33,11 @@ def test_numbers_that_arrive_as_text_are_numbers():
     study = changed("settings/positive-on-neutral/steer/sentiment/sentiment", "-5")
     study["steers"]["detox"] |= {"learning_rate": "1e-2", "loss_on_padding": "true"}
     study["seeds"] = ["0", "1"]
-    study = resolved(study, SCHEMA)
-    assert study["settings"]["positive-on-neutral"]["steer"]["sentiment"]["sentiment"] == -5
-    assert study["steers"]["detox"]["learning_rate"] == 0.01
-    assert study["steers"]["detox"]["loss_on_padding"] is True
-    assert study["seeds"] == [0, 1]
+    study = resolved(study)
+    assert study.settings["positive-on-neutral"].steer["sentiment"]["sentiment"] == -5
+    assert study.steers["detox"].learning_rate == 0.01
+    assert study.steers["detox"].loss_on_padding is True
+    assert study.seeds == [0, 1]
 
 
 def test_a_study_may_have_no_steers_and_no_datasets():
@@ -47,8 +46,8 @@ def test_a_study_may_have_no_steers_and_no_datasets():
     study["scorers"] = {"toxicity": STUDY["scorers"]["toxicity"]}
     study["settings"] = {"plain": {"prompts": "toxic", "scorers": ["toxicity"]}}
     study["tables"] = {"one": {"title": "One", "rows": {"Unsteered": ["plain"]}}}
-    assert resolved(study, SCHEMA)["steers"] == {}
-    assert resolved({**study, "steers": {}, "datasets": {}}, SCHEMA)["datasets"] == {}
+    assert resolved(study).steers == {}
+    assert resolved({**study, "steers": {}, "datasets": {}}).datasets == {}
 
 
 @pytest.mark.parametrize(
@@ -81,7 +80,7 @@ def test_a_study_may_have_no_steers_and_no_datasets():
         ("prompts/toxic", {"source": "paper"}, "prompts.toxic: the source 'paper' needs the key 'name'"),
         ("prompts/toxic", {"source": "paper", "name": "toxic"}, "prompts.toxic.name: 'toxic' is unknown"),
         ("prompts/neutral/labels", [0.5, -0.5], "the lowest label comes first"),
-        ("scorers/perplexity", {"kind": "causal-lm"}, "scorers.perplexity.model: there is no model ''"),
+        ("scorers/perplexity", {"kind": "causal-lm"}, "scorers.perplexity: the kind 'causal-lm' needs the key 'model'"),
         ("scorers/toxicity", {"kind": "profanity-check", "preset": "x"}, "the kind 'profanity-check' has no such key"),
         ("scorers/live", {"kind": "perspective", "version": "2023"}, "scorers.live.version: the service's answers of"),
         ("scorers/judge", {"kind": "classifier", "preset": "roberta"}, "there is no preset 'roberta'"),
@@ -143,13 +142,13 @@ def test_a_study_may_have_no_steers_and_no_datasets():
 )
 def test_what_is_wrong_is_named(path, value, message):
     with pytest.raises(LMSteerError) as caught:
-        resolved(changed(path, value), SCHEMA)
+        resolved(changed(path, value))
     assert message in str(caught.value)
 
 
 def test_each_missing_key_is_named_once():
     with pytest.raises(LMSteerError) as caught:
-        resolved({"title": "x", "models": STUDY["models"], "settings": {"a": {}}}, SCHEMA)
+        resolved({"title": "x", "models": STUDY["models"], "settings": {"a": {}}})
     assert "the config: 'prompts', 'sampling', 'scorers', 'tables' are missing" in str(caught.value)
     assert "settings.a: 'prompts', 'scorers' are missing" in str(caught.value)
     assert str(caught.value).count("missing") == 2
@@ -158,7 +157,7 @@ def test_each_missing_key_is_named_once():
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 10**400, "nan", True, 2e9])
 def test_a_steer_value_that_is_no_finite_number_is_refused(value):
     with pytest.raises(LMSteerError, match=r"sentiment\.sentiment: expected a number from -1,000,000,000"):
-        resolved(changed("settings/positive-on-neutral/steer/sentiment/sentiment", value), SCHEMA)
+        resolved(changed("settings/positive-on-neutral/steer/sentiment/sentiment", value))
 
 
 @pytest.mark.parametrize(
@@ -176,7 +175,7 @@ def test_differences_are_taken_to_an_unsteered_setting(other, message):
     study["settings"]["elsewhere"] = {**plain, "generations": "theirs.jsonl"}
     study["settings"]["cooler"] = {**plain, "sampling": {"top_p": 0.5}}
     with pytest.raises(LMSteerError, match=message):
-        resolved(study, SCHEMA)
+        resolved(study)
 
 
 @pytest.mark.parametrize(
@@ -190,7 +189,7 @@ def test_differences_are_taken_to_an_unsteered_setting(other, message):
 )
 def test_names_that_share_a_path_on_some_disks_are_refused(path, value):
     with pytest.raises(LMSteerError, match="its files would lie where those of"):
-        resolved(changed(path, value), SCHEMA)
+        resolved(changed(path, value))
 
 
 def two_judges() -> dict:
@@ -205,7 +204,7 @@ def test_a_table_with_two_scorers_of_one_measure_is_refused_before_any_work():
     with pytest.raises(
         LMSteerError, match=r"tables\.detoxification: .* several scorers of toxicity \(perspective, toxi"
     ):
-        resolved(two_judges(), SCHEMA)
+        resolved(two_judges())
 
 
 def test_each_of_two_scorers_of_one_measure_may_have_a_table():
@@ -214,7 +213,7 @@ def test_each_of_two_scorers_of_one_measure_may_have_a_table():
     for name in about:
         study["tables"][name]["scorers"] = ["toxicity", "perplexity"]
     study["tables"]["by-perspective"] = {**study["tables"]["detoxification"], "scorers": ["perspective"]}
-    assert resolved(study, SCHEMA)["tables"]["by-perspective"]["scorers"] == ["perspective"]
+    assert resolved(study).tables["by-perspective"].scorers == ["perspective"]
 
 
 def test_models_that_only_judge_are_not_steered():
@@ -222,6 +221,6 @@ def test_models_that_only_judge_are_not_steered():
     study["scorers"]["perplexity"]["model"] = "judge"
     study["models"]["unused"] = study["models"]["judge"]
     study["steered"] = ["smollm2"]
-    study = resolved(study, SCHEMA)
-    assert study["steered"] == ["smollm2"] and models_used(study) == ["smollm2", "judge"]
-    assert resolved(changed("steered", []), SCHEMA)["steered"] == ["smollm2"]
+    study = resolved(study)
+    assert study.steered == ["smollm2"] and study.models_used == ["smollm2", "judge"]
+    assert resolved(changed("steered", [])).steered == ["smollm2"]

@@ -1,7 +1,7 @@
 import pytest
 
 from lm_steer import LMSteerError
-from lm_steer.strict_yaml import checked_file
+from lm_steer.study.strict_yaml import checked_file
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,199 @@
+"""The study as a whole: its sections, what must hold between them, and what its analyses add.
+
+study = resolved(config)                       # LMSteerError names every key that is wrong, and what to do
+study = read_study("results/study.json")
+study.settings["positive"].steer               # {"sentiment": {"sentiment": 5, "corpus": 1}}
+"""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, PrivateAttr, ValidationError
+
+from lm_steer.study.analyses import Analyses, Parts
+from lm_steer.study.fields import FILLED_IN, AtLeastOne, Block, ModelName, Unique, key
+from lm_steer.study.messages import sentences
+from lm_steer.study.scorers import Scorer
+from lm_steer.study.settings import Adapter, Agreement, Sampling, Setting, Steer, Table
+from lm_steer.study.sources import Dataset, Model, Prompts
+from lm_steer.util.errors import LMSteerError
+from lm_steer.util.files import read_json, write_json
+from lm_steer.util.options import Name, Seed, Shards
+
+# Analyses whose settings make figures together (analyse/effects.py), and those that have settings.
+EFFECT_KINDS = ("sweeps", "compositions", "transfers", "ablations")
+EXPANDED = (*EFFECT_KINDS, "baselines")
+
+
+class Study(Block):
+    """One config that the workflow turns into steers, texts, scores, tables and one page."""
+
+    title: str = key("The heading of the page.", "An LM-Steer study")
+    seeds: Annotated[list[Seed], AtLeastOne, Unique] = key(
+        "Training and sampling seeds; a table cell is the mean over them.", [0]
+    )
+    shards: Shards = key(
+        "How many jobs share the prompts of a model and seed. Choose as many as there are GPUs; the texts are the same "
+        "for any number.",
+        1,
+    )
+    models: Annotated[dict[Name, Model], AtLeastOne] = key("The frozen language models, by a name of your own.")
+    steered: Annotated[list[ModelName], Unique] = key(
+        "The names of the models that are steered and whose texts are scored; empty is all. Others are there for "
+        "scorers, as a larger model that judges perplexity.",
+        [],
+    )
+    datasets: dict[Name, Dataset] = key(
+        "Labelled texts, split into train, dev and test by a hash of each text (60, 10, 30 per cent). `sst5` keeps its "
+        "own splits; `jigsaw` sets 2000 dev and 2000 test texts a class aside (a tenth a class each below 20,000 a "
+        "class).",
+        {},
+    )
+    steers: dict[Name, Steer] = key("What is trained, once for each model and seed.", {})
+    prompts: Annotated[dict[Name, Prompts], AtLeastOne] = key("Sets of prompts.")
+    sampling: Sampling = key("How continuations are drawn.")
+    scorers: Annotated[dict[Name, Scorer], AtLeastOne] = key("The judges of texts.")
+    settings: Annotated[dict[Name, Setting], AtLeastOne] = key("What is generated, a file for each model and seed.")
+    agreement: dict[Name, Agreement] = key(
+        "How well scorers of toxicity agree with Perspective, a table for each set of texts that carry its scores.", {}
+    )
+    analyses: Analyses = key(
+        "Analyses beyond the tables. Each makes the settings, steers and tables that it needs, and a part of the page.",
+        Analyses(),
+    )
+    tables: Annotated[dict[Name, Table], AtLeastOne] = key("The tables of the page.")
+    adapters: Annotated[dict[str, Adapter], *FILLED_IN] = Field({}, exclude=True)
+    _written: "Study | None" = PrivateAttr(None)
+
+    @property
+    def written(self) -> "Study":
+        """The study without what its analyses add."""
+        return self._written or self
+
+    def dump(self) -> dict[str, Any]:
+        """Return the study as a config that makes the same study."""
+        return self.written.model_dump(exclude_none=True)
+
+    def write(self, path: str | Path) -> None:
+        """Write the study as JSON, which `read_study` reads."""
+        write_json(path, self.dump())
+
+    def sampling_of(self, setting: Setting) -> Sampling:
+        """Return how the continuations of a setting are drawn."""
+        return self.sampling.model_copy(update=setting.sampling.model_dump(exclude_none=True))
+
+    @property
+    def models_used(self) -> list[str]:
+        """The models that are steered, and those that only judge or that steers are carried from or to."""
+        judges = [scorer.model for scorer in self.scorers.values() if scorer.kind == "causal-lm"]
+        transfers = self.analyses.transfers.values()
+        used = [*self.steered, *judges, *(end for block in transfers for end in (block.source, block.target))]
+        origins = [self.models[name].id for name in used if self.models[name].source == "rotated"]
+        return list(dict.fromkeys([*used, *origins]))
+
+    def blocks(self) -> Iterator[tuple[str, Block]]:
+        """Yield every named block with its place."""
+        for section in ("models", "datasets", "steers", "prompts", "scorers", "agreement", "settings", "tables"):
+            yield from ((f"{section}.{name}", block) for name, block in getattr(self, section).items())
+        for kind, named in self.analyses:
+            yield from ((f"analyses.{kind}.{name}", block) for name, block in named.items())
+
+
+def read_study(path: str | Path) -> Study:
+    """Read a study that was written beside its results."""
+    try:
+        return resolved(read_json(path))
+    except LMSteerError as error:
+        raise LMSteerError(str(error).replace("the config is wrong", f"{path} is wrong")) from None
+
+
+def resolved(config: Any) -> Study:
+    """Return the study of a config, with its defaults; raise LMSteerError naming every key that is wrong."""
+    try:
+        study = Study.model_validate(config, context=_names(config))
+    except ValidationError as error:
+        raise _wrong(sentences(error, Study)) from None
+    study = study.model_copy(update={"steered": study.steered or list(study.models)})
+    if problems := list(_problems(study)):
+        raise _wrong(problems)
+    study, clashes = expanded(study)
+    if problems := [*clashes, *_same_paths(study), *_problems(study)]:
+        raise _wrong(problems)
+    return study
+
+
+def _names(config: Any) -> dict[str, list[str]]:
+    """Return the names that blocks may refer to, by section."""
+    given = config if isinstance(config, dict) else {}
+    # Of what is missing it is said that it is.
+    defaults = {name: {} for name, field in Study.model_fields.items() if not field.is_required()}
+    sections = {name: block for name, block in {**defaults, **given}.items() if isinstance(block, dict)}
+    sources = {
+        name: isinstance(block, dict) and block.get("source") for name, block in sections.get("models", {}).items()
+    }
+    return {name: list(block) for name, block in sections.items()} | {
+        "origins": [name for name, source in sources.items() if source != "rotated"]
+    }
+
+
+def _wrong(problems: Iterable[str]) -> LMSteerError:
+    return LMSteerError("the config is wrong:\n" + "\n".join(f"  {problem}" for problem in dict.fromkeys(problems)))
+
+
+def _problems(study: Study) -> Iterator[str]:
+    for place, block in study.blocks():
+        yield from (place + problem for problem in block.problems(study))
+
+
+def expanded(written: Study, kinds: Iterable[str] = EXPANDED) -> tuple[Study, list[str]]:
+    """Return the study with what its analyses need, and a sentence for each name or label that two things have."""
+    clashes: list[str] = []
+    added: dict[str, dict[str, Any]] = {part: {} for part in ("settings", "steers", "adapters", "tables")}
+    maker: dict[tuple[str, str], str] = {}
+    blocks = {kind: dict(named) for kind, named in written.analyses}
+    for kind in kinds:
+        for name, block in blocks[kind].items():
+            place, parts = f"analyses.{kind}.{name}", Parts()
+            points = list(block.expand(name, written, parts))
+            blocks[kind][name] = block.model_copy(update={"points": points})
+            labels = [point["label"] for point in points]
+            rows = {point["label"]: [point["setting"]] for point in points}
+            clashes += [f"{place}: two rows have the label '{label}'" for label in rows if labels.count(label) > 1]
+            table = Table(title=name, rows=rows, published=block.published(points, written))
+            for part, items in (*vars(parts).items(), ("tables", {name: table})):
+                for item in items:
+                    other = f"{part}.{item}" + (f" of {maker[part, item]}" if (part, item) in maker else "")
+                    if item in getattr(written, part) or (part, item) in maker:
+                        clashes.append(f"{place}: {other} has a name that this analysis makes: rename one")
+                    maker[part, item] = place
+                added[part] |= items
+    parts = {part: {**getattr(written, part), **items} for part, items in added.items()}
+    study = written.model_copy(update={**parts, "analyses": written.analyses.model_copy(update=blocks)})
+    study._written = written
+    return study, clashes
+
+
+def _same_paths(study: Study) -> Iterator[str]:
+    """Yield names that would share a path; capitals do not count, for some disks do not tell them apart."""
+    parts = ("datasets", "steers", "prompts", "scorers", "settings", "agreement")
+    groups = [[(f"{part}.{name}", name) for name in getattr(study, part)] for part in parts]
+    judges = [name for name, scorer in study.scorers.items() if scorer.kind == "classifier"]
+    groups += [
+        [
+            ("generations made elsewhere", "external"),
+            *((f"models.{name}", name) for name in study.models),
+            *((f"scorers.{name}", name) for name in judges),
+        ],
+        [
+            *((f"agreement.{name}", f"agreement-{name}") for name in study.agreement),
+            *((f"tables.{name}", name) for name in study.tables),
+        ],
+        [(f"analyses.{kind}.{name}", name) for kind, named in study.analyses for name in named],
+    ]
+    for group in groups:
+        taken: dict[str, str] = {}
+        for place, name in group:
+            other = taken.setdefault(name.lower(), place)
+            if other != place:
+                yield f"{place}: its files would lie where those of {other} do: rename one"

@@ -1,0 +1,83 @@
+"""What the keys of a study are made of: one-line definitions, text, lists, and names of other blocks.
+
+dataset: DatasetName = key("The name of a dataset.")      # there must be such a block in the section `datasets`
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
+from pydantic.json_schema import SkipJsonSchema
+from pydantic_core import PydanticCustomError, core_schema
+
+from lm_steer.study.messages import unknown
+from lm_steer.util.options import SteerValue
+
+if TYPE_CHECKING:
+    from lm_steer.study.config import Study
+
+
+class Block(BaseModel):
+    """One mapping of a study: it has no other keys than its own, and does not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def problems(self, study: "Study") -> Iterator[str]:
+        """Yield what does not fit within the block or to the study, as `.key: sentence` or `: sentence`."""
+        yield from ()
+
+
+def key(description: str, default: Any = ..., **bounds: Any) -> Any:
+    """Define a key of a study, required unless it has a default."""
+    return Field(default, description=description, **bounds)
+
+
+@dataclass(frozen=True)
+class NameOf:
+    """Marks text that names a block of a section of the study, which the context of a validation lists."""
+
+    section: str
+    what: str
+    optional: bool = False
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        return core_schema.with_info_after_validator_function(self._known, handler(source))
+
+    def _known(self, name: str, info: ValidationInfo) -> str:
+        known = (info.context or {}).get(self.section)
+        if known is not None and name not in known and not (self.optional and not name):
+            raise ValueError(unknown(name, known, self.what))
+        return name
+
+
+def _unique(items: list[Any]) -> list[Any]:
+    for item in items:
+        if items.count(item) > 1:
+            raise ValueError(f"{item!r} stands twice")
+    return items
+
+
+def _filled_in(value: Any, info: ValidationInfo) -> Any:
+    if info.context is not None:
+        raise PydanticCustomError("extra_forbidden", "no key of a config")
+    return value
+
+
+# What analyses fill in, and a config must not.
+FILLED_IN = (BeforeValidator(_filled_in), SkipJsonSchema())
+Unique = AfterValidator(_unique)
+AtLeastOne = Field(min_length=1)
+Text = Annotated[str, AtLeastOne]
+Dtype = Literal["float32", "bfloat16", "float16", "auto"]
+ModelName = Annotated[str, NameOf("models", "model")]
+DatasetName = Annotated[str, NameOf("datasets", "dataset")]
+SteerName = Annotated[str, NameOf("steers", "steer")]
+PromptsName = Annotated[str, NameOf("prompts", "set of prompts")]
+ScorerName = Annotated[str, NameOf("scorers", "scorer")]
+SettingName = Annotated[str, NameOf("settings", "setting")]
+ScorerNames = Annotated[list[ScorerName], AtLeastOne, Unique]
+# The values of a steer's dimensions by name.
+Values = dict[str, SteerValue]
+SomeValues = Annotated[Values, AtLeastOne]
+Points = Annotated[list[SteerValue], AtLeastOne, Unique]

@@ -1,0 +1,142 @@
+"""What is said of a config that is wrong: the key, what was found there, and what is expected, in one sentence each.
+
+sentences(error, Study)       # ["steers.mood: unknown key 'stesp' (did you mean 'steps'?); known are dataset, …"]
+"""
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator
+from types import UnionType
+from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic.json_schema import SkipJsonSchema
+
+TYPES = {"model_type": "a mapping", "dict_type": "a mapping", "list_type": "a list", "string_type": "text"}
+
+
+class Place(NamedTuple):
+    """Where a key stands: its path, the block that has it, and `the source 'hub'` where a key decides on the block."""
+
+    path: str
+    block: type[BaseModel] | None
+    variant: str
+
+
+def sentences(error: ValidationError, whole: type[BaseModel]) -> list[str]:
+    """Return a sentence for each thing that is wrong; missing and unknown keys of one block share theirs."""
+    gathered: dict[tuple[Place, str], list[str]] = {}
+    told: list[str] = []
+    for one in error.errors():
+        place = _place(one["loc"], whole)
+        if one["type"] in ("missing", "extra_forbidden", "invalid_key"):
+            kind = one["type"].replace("invalid_key", "extra_forbidden")
+            gathered.setdefault((_place(one["loc"][:-1], whole), kind), []).append(str(one["loc"][-1]))
+        else:
+            told.append(f"{place.path or 'the config'}: {_sentence(one)}")
+    for (place, kind), keys in gathered.items():
+        told += _keys(place, kind, keys)
+    return list(dict.fromkeys(told))
+
+
+def _keys(place: Place, kind: str, keys: list[str]) -> Iterator[str]:
+    fields = place.block.model_fields if place.block else {}
+    path = place.path or "the config"
+    known = [key for key, field in fields.items() if SkipJsonSchema() not in field.metadata]
+    if kind == "missing" and place.variant:
+        yield from (f"{path}: {place.variant} needs the key '{key}'{_description(place, key)}" for key in keys)
+    elif kind == "missing":
+        yield f"{path}: {quoted(keys)} {'is' if len(keys) == 1 else 'are'} missing"
+    elif place.variant:
+        has = f"it has {', '.join(known[1:])}"
+        yield from (f"{path}.{key}: {place.variant} has no such key{near(key, known)}; {has}" for key in keys)
+    else:
+        yield f"{path}: unknown key {quoted(keys)}{near(keys[0], known)}; known are {', '.join(known)}"
+
+
+def _description(place: Place, key: str) -> str:
+    text = place.block.model_fields[key].description if place.block else ""
+    return f" ({text.rstrip('.')})" if text else ""
+
+
+def _sentence(error: Any) -> str:
+    kind, found, context = error["type"], error["input"], error.get("ctx", {})
+    if kind == "value_error":
+        return str(context["error"])
+    if kind in ("literal_error", "union_tag_invalid"):
+        value = context.get("tag", found)
+        expected = context.get("expected_tags") or context["expected"]
+        names = re.findall(r"'([^']*)'", expected) or [expected.lower()]
+        return f"{value!r:.80} is unknown{near(value, names)}; choose {', '.join(names)}"
+    if kind == "union_tag_not_found":
+        return f"{context['discriminator']} is missing"
+    if kind in ("too_short", "string_too_short"):
+        least = context["min_length"]
+        what = "text that is not empty" if kind == "string_too_short" else f"at least {_items(least, context)}"
+        return f"expected {what}, found {len(found) if kind == 'too_short' else repr(found)}"
+    if kind == "too_long":
+        return f"expected at most {_items(context['max_length'], context)}, found {len(found)}"
+    hint = "; write it in quotes" if kind == "string_type" and not isinstance(found, dict | list) else ""
+    return f"{f'expected {TYPES[kind]}' if kind in TYPES else error['msg']}, found {found!r:.80}{hint}"
+
+
+def _items(count: int, context: Any) -> str:
+    return f"{count} {'key' if context['field_type'] == 'Dictionary' else 'item'}{'s' * (count != 1)}"
+
+
+def _place(location: Iterable[int | str], whole: type[BaseModel]) -> Place:
+    """Follow a location of pydantic's through the types; the tags of unions and `[key]` are no part of its path."""
+    path, kind, variant = [], whole, ""
+    for step in location:
+        kind, choices = _choices(kind)
+        if choices:
+            discriminator, blocks = choices
+            kind, variant = blocks[step], f"the {discriminator} '{step}'"
+            continue
+        if step == "[key]":
+            path.pop()
+            continue
+        if get_origin(kind) is list:
+            # An item is named by what it is, not by its number.
+            (kind,) = get_args(kind)
+            continue
+        path.append(str(step))
+        variant = ""
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            field = kind.model_fields.get(str(step))
+            kind = Annotated[field.annotation, *field.metadata, field] if field else None
+        else:
+            kind = (None, *get_args(kind))[-1]
+    kind, choices = _choices(kind)
+    return Place(".".join(path), kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None, variant)
+
+
+def _choices(kind: Any) -> tuple[Any, tuple[str, dict[Any, Any]] | None]:
+    """Return a type without its annotations; of a union of blocks also the key that decides, and the block of each."""
+    key = None
+    while get_origin(kind) is Annotated:
+        kind, *marks = get_args(kind)
+        key = next((mark.discriminator for mark in marks if isinstance(mark, FieldInfo) and mark.discriminator), key)
+    if key:
+        return kind, (key, {get_args(block.model_fields[key].annotation)[0]: block for block in get_args(kind)})
+    if get_origin(kind) in (Union, UnionType):
+        return _choices(get_args(kind)[0])
+    return kind, None
+
+
+def unknown(name: Any, known: Iterable[str], what: str) -> str:
+    """Say that there is no block of a name, which one may be meant, and which there are."""
+    names = list(known)
+    return f"there is no {what} '{name}'{near(name, names)}; there are {', '.join(names) or 'none'}"
+
+
+def near(name: Any, known: Iterable[Any]) -> str:
+    """Return the nearest known name as a question in brackets, or nothing where none is near."""
+    close = difflib.get_close_matches(str(name), [str(other) for other in known], n=1)
+    return f" (did you mean '{close[0]}'?)" if close else ""
+
+
+def quoted(names: Iterable[str]) -> str:
+    """Return names in quotes, by comma."""
+    return ", ".join(f"'{name}'" for name in names)

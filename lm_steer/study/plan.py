@@ -1,0 +1,270 @@
+"""What each rule of the workflow is given of a study, a function a rule: inputs, options of its command, and the rest.
+
+    plan.train(study, model="smollm2", steer="detox").options      # ["--model", "results/models/smollm2", "--texts", …]
+
+Names are those of the rules' wildcards. What may be too long for a command line (generations, tables, texts) a command
+reads from the study by name; that part of the study is a parameter of the rule all the same: an edit re-runs it.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lm_steer.score.kinds import BY_MODEL, OPTIONS, model_of
+from lm_steer.study import targets
+from lm_steer.study.config import EFFECT_KINDS, Study, read_study
+from lm_steer.study.messages import unknown
+from lm_steer.study.targets import EXTERNAL, SPLITS, STUDY_FILE, steer_files
+from lm_steer.util.errors import LMSteerError
+
+RECIPE = ("rank", "epsilon", "steps", "batch_size", "learning_rate", "regularization", "max_length")
+
+
+class Given(NamedTuple):
+    """What a rule is given: `part` is what it depends on beside its inputs and options."""
+
+    inputs: Sequence[str]
+    options: Sequence[str] = ()
+    part: Any = None
+    by_model: bool = False
+
+
+def of_file(path: Path, rule: Callable[..., Given], **names: str) -> Given:
+    """Return what a rule is given of the study in a file; LMSteerError where the study lacks a name."""
+    study = read_study(path)
+    known: dict[str, Iterable[str]] = {
+        "model": targets.writers(study),
+        "setting": study.settings,
+        "agreement": study.agreement,
+        "table": study.tables,
+        "analysis": targets.analyses(study, *(EFFECT_KINDS if rule is effects else ["evidence"])),
+    }
+    for what, name in names.items():
+        if name and what in known and name not in known[what]:
+            raise LMSteerError(f"{path}: {unknown(name, known[what], what)}")
+    return rule(study, **names)
+
+
+def _options(block: Any, *keys: str) -> list[str]:
+    """Return keys of a block, or of a mapping, as options of a command; what is empty or not there stays away."""
+    values = block if isinstance(block, dict) else block.model_dump(include=set(keys))
+    chosen = [(f"--{key.replace('_', '-')}", values.get(key)) for key in keys]
+    return [part for name, value in chosen if value not in ("", None) for part in (name, str(value))]
+
+
+def _each(option: str, values: Iterable[Any]) -> list[str]:
+    return [part for value in values for part in (option, str(value))]
+
+
+def _at(values: dict[str, float]) -> list[str]:
+    return ["--at", " ".join(f"{name}={value}" for name, value in values.items())]
+
+
+def _model(study: Study, model: str) -> list[str]:
+    return ["--model", f"results/models/{model}", *_options(study.models[model], "dtype")]
+
+
+def _steer(model: str, steer: str, seed: int | str) -> str:
+    return f"results/steers/{model}/{steer}/seed{seed}"
+
+
+def _resource(study: Study, scorer: str) -> list[str]:
+    """Return the judge or model of a scorer, where it has one."""
+    block = study.scorers[scorer]
+    if block.kind == "causal-lm":
+        return [f"results/models/{block.model}"]
+    folder = {"classifier": "models", "bag-of-words": "judges"}.get(block.kind)
+    return [f"results/{folder}/{scorer}"] if folder else []
+
+
+def model(study: Study, model: str) -> Given:
+    """A model, or a classifier, by its name; a rotated one is made of another."""
+    if model in study.scorers:
+        return Given([], _options(model_of(study.scorers[model].model_dump()), "source", "id", "revision"))
+    block = study.models[model].model_dump()
+    inputs = [f"results/models/{block['id']}"] if block["source"] == "rotated" else []
+    return Given(inputs, _options(block | {"id": (*inputs, block["id"])[0]}, "source", "id", "revision"))
+
+
+def dataset(study: Study, dataset: str) -> Given:
+    """Labelled texts: the user's own files are inputs, so that an edit to them is seen."""
+    block = study.datasets[dataset]
+    inputs = []
+    if block.source == "sst5" and block.path:
+        inputs = [f"{block.path}/{split}.jsonl" for split in SPLITS]
+    elif block.source == "file" or (block.source == "jigsaw" and block.origin not in ("kaggle", "hub")):
+        inputs = [block.path if block.source == "file" else block.origin]
+    return Given(inputs, _options(block, "source", "path", "origin", "revision", "seed"))
+
+
+def prompts(study: Study, prompts: str) -> Given:
+    """A set of prompts."""
+    block = study.prompts[prompts]
+    options = _options(block, "source", "name", "count", "path", "revision")
+    if block.source != "openings":
+        return Given([block.path] if block.source == "file" else [], options)
+    texts = f"results/data/{block.dataset}/test.parquet"
+    labels = ["--labels", *map(str, block.labels)]
+    return Given([texts], [*options, *_options(block, "words"), "--texts", texts, *labels])
+
+
+def train(study: Study, model: str, steer: str) -> Given:
+    """The training of a steer."""
+    block = study.steers[steer]
+    texts, dev = (f"results/data/{block.dataset}/{split}.parquet" for split in SPLITS[:2])
+    options = [*_model(study, model), "--texts", texts, "--dev", dev, "--dimensions", ",".join(block.dimensions)]
+    options += _options(block, "kind", *RECIPE)
+    options += ["--loss-on-padding"] if block.loss_on_padding else []
+    options += ["--count", str(block.texts)] if block.texts else []
+    options += _options(block, "label_scale") if block.label_scale != 1 else []
+    return Given([f"results/models/{model}", texts, dev], options)
+
+
+def transfer(study: Study, steer: str, seed: str) -> Given:
+    """A steer of another model, carried over."""
+    origin = study.steers[steer].transfer
+    folder = _steer(origin.source, origin.steer, seed)
+    source, target = (f"results/models/{end}" for end in (origin.source, origin.target))
+    options = ["--steer", folder, "--source", source, "--target", target, *_options(origin, "method")]
+    return Given([source, target, *steer_files(folder)], options)
+
+
+def lora(study: Study, model: str, adapter: str) -> Given:
+    """The training of a LoRA."""
+    block = study.adapters[adapter]
+    texts = f"results/data/{block.dataset}/train.parquet"
+    options = [*_model(study, model), "--texts", texts, "--budget-rank", str(block.rank)]
+    options += ["--labels", *map(str, block.labels), *(["--count", str(block.texts)] if block.texts else [])]
+    return Given([f"results/models/{model}", texts], [*options, *_options(block, *RECIPE[2:])])
+
+
+def generate(study: Study, model: str, seed: str, setting: str = "", scatteritem: str = "") -> Given:
+    """Continuations of one setting, or of all those that one job makes, of all prompts or of a shard of them.
+
+    `part` lists the arguments of each `Job`: output, prompts, steers, sampling, prefix.
+    """
+    folder = f"results/shards/{scatteritem}" if scatteritem else "results"
+    inputs, jobs = [f"results/models/{model}"], []
+    for name in [setting] if setting else targets.together(study):
+        block = study.settings[name]
+        steers = {_steer(model, steer, seed): values for steer, values in block.steer.items()}
+        inputs += [f"results/prompts/{block.prompts}.jsonl", *(file for one in steers for file in steer_files(one))]
+        if block.adapter:
+            steers = {f"results/adapters/{model}/{block.adapter}/seed{seed}": {}}
+            inputs += steers
+        output = targets.generation_file(model, seed, name, folder)
+        job = {"output": output, "prompts": f"results/prompts/{block.prompts}.jsonl", "steers": steers}
+        jobs.append({**job, "sampling": study.sampling_of(block).model_dump(), "prefix": block.prefix})
+    return Given(list(dict.fromkeys(inputs)), _options(study.models[model], "dtype"), jobs)
+
+
+def external(study: Study, setting: str) -> Given:
+    """Generations made elsewhere."""
+    return Given([study.settings[setting].generations])
+
+
+def judge(study: Study, scorer: str) -> Given:
+    """A judge that is trained here: it must not have seen any dataset's training texts, nor any prompt."""
+    held_out = f"results/data/{study.scorers[scorer].held_out}/dev.parquet"
+    trained_on = sorted({steer.dataset for steer in study.steers.values()})
+    unseen = [f"results/data/{dataset}/train.parquet" for dataset in trained_on]
+    unseen += [f"results/prompts/{prompts}.jsonl" for prompts in study.prompts]
+    return Given([held_out, *unseen], ["--held-out", held_out, *_each("--exclude", unseen)])
+
+
+def score(study: Study, model: str, scorer: str, scatteritem: str = "") -> Given:
+    """The scores of a model's generations by one scorer, of all prompts or of a shard of them."""
+    block, resource = study.scorers[scorer], _resource(study, scorer)
+    judged = [name for name, setting in study.settings.items() if scorer in setting.scorers]
+    files = targets.generations_of(study, [model], judged)
+    options = _options(block, "kind", "scores", *OPTIONS.get(block.kind, ()))
+    options += _options(study.models[block.model], "dtype") if block.kind == "causal-lm" else []
+    options += ["--prompts", str(block.prompts)] if block.prompts else []
+    options += [*_each("--resource", resource), *_each("--file", files)]
+    options += ["--shard", scatteritem] if scatteritem else []
+    return Given([*files, *resource, *([block.scores] if block.scores else [])], options)
+
+
+def agreement(study: Study, agreement: str) -> Given:
+    """Scorers of toxicity on texts that carry Perspective's scores; `part` has each one's kind, resource and keys."""
+    block, scorers = study.agreement[agreement], {}
+    for name in block.scorers:
+        keys = study.scorers[name].model_dump()
+        scorers[name] = {key: keys[key] for key in ("kind", *OPTIONS.get(keys["kind"], ()))}
+        scorers[name] |= dict(zip(["resource"], _resource(study, name), strict=False))
+    inputs = [*block.paths, *(one["resource"] for one in scorers.values() if "resource" in one)]
+    by_model = any(one["kind"] in BY_MODEL for one in scorers.values())
+    return Given(inputs, _each("--file", block.paths), scorers, by_model)
+
+
+def table(study: Study, table: str) -> Given:
+    """A table; `part` is what `write_table` takes: rows, published, settings, scorers, models and seeds."""
+    block = study.tables[table]
+    shown = [name for names in block.rows.values() for name in names]
+    settings = dict.fromkeys(name for name in [*shown, *(study.settings[n].against for n in shown)] if name)
+    used = {name for setting in settings for name in study.settings[setting].scorers}
+    scorers = [name for name in study.scorers if name in used.intersection(block.scorers or used)]
+    published = _dump(block.published) if block.published else {}
+    part = {"rows": block.rows, "published": published, **_scored(study, settings, scorers)}
+    texts = targets.generations_of(study, [*targets.writers(study), EXTERNAL], settings)
+    return Given([*texts, *targets.scores_of(study, settings, scorers)], part=part)
+
+
+def _scored(study: Study, settings: Iterable[str], scorers: Iterable[str]) -> dict[str, Any]:
+    blocks = {name: {"models": study.steered} | _dump(study.settings[name]) for name in settings}
+    judges = {name: _dump(study.scorers[name]) for name in scorers}
+    return {"settings": blocks, "scorers": judges, "models": targets.writers(study), "seeds": study.seeds}
+
+
+def _dump(block: Any) -> dict[str, Any]:
+    return block.model_dump(exclude_none=True)
+
+
+def effects(study: Study, analysis: str) -> Given:
+    """Figures of several settings; `part` is what `write_effects` takes: kind, block, settings, scorers, …"""
+    kind, block = targets.analysis(study, analysis)
+    settings = [point["setting"] for point in block.points]
+    added = product(study.steered, block.steers if kind == "compositions" else ())
+    inputs = targets.generations_of(study, targets.writers(study), settings)
+    inputs += targets.scores_of(study, settings, block.scorers)
+    inputs += [file for model, steer in added for file in steer_files(_steer(model, steer, study.seeds[0]))]
+    return Given(inputs, part={"kind": kind, "block": _dump(block), **_scored(study, settings, block.scorers)})
+
+
+def _of_steer(study: Study, model: str, block: Any) -> Given:
+    """An analysis of one steer, of the first seed."""
+    folder = _steer(model, block.steer, study.seeds[0])
+    return Given([f"results/models/{model}", *steer_files(folder)], [*_model(study, model), "--steer", folder])
+
+
+def directions(study: Study, model: str, analysis: str) -> Given:
+    """The singular directions of a steer; dev texts say which end of one is which."""
+    block = study.analyses.directions[analysis]
+    given = _of_steer(study, model, block)
+    texts = f"results/data/{study.steers[block.steer].dataset}/dev.parquet"
+    options = [*given.options, "--texts", texts, *_options(block, "dimension", "count", "words")]
+    if not block.scorer:
+        return Given([*given.inputs, texts], options)
+    resource = _resource(study, block.scorer)
+    judge = ["--judge", study.scorers[block.scorer].kind, *_each("--resource", resource)]
+    return Given([*given.inputs, texts, *resource], [*options, *judge])
+
+
+def evidence(study: Study, model: str, analysis: str) -> Given:
+    """The evidence of a style in texts: those of a file, or, as `part`, those of the study itself."""
+    block = study.analyses.evidence[analysis]
+    given = _of_steer(study, model, block)
+    texts = ["--path", block.path] if block.path else ["--study", STUDY_FILE, "--name", analysis]
+    options = [*given.options, *texts, *_at({block.dimension: block.value, **block.held})]
+    options += _options(block, "dimension", "spans", "length")
+    options += [*(["--opposite"] if block.opposite else []), *_each("--reading", block.readings)]
+    return Given([*given.inputs, *([block.path] if block.path else [])], options, block.texts)
+
+
+def cost(study: Study, model: str, analysis: str) -> Given:
+    """The cost of a steer; the benchmark of its training tells the seconds."""
+    block = study.analyses.costs[analysis]
+    given = _of_steer(study, model, block)
+    benchmark = f"results/benchmarks/train/{model}.{block.steer}.seed{study.seeds[0]}.tsv"
+    return Given(given.inputs, [*given.options, "--training", benchmark, *_at(block.values)])

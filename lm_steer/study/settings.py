@@ -1,0 +1,251 @@
+"""What is trained and generated, and the tables that show it: steers, sampling, settings, agreement, tables."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import AfterValidator, ValidationInfo
+
+from lm_steer.study.fields import (
+    FILLED_IN,
+    AtLeastOne,
+    Block,
+    DatasetName,
+    NameOf,
+    PromptsName,
+    ScorerName,
+    ScorerNames,
+    SettingName,
+    SteerName,
+    Unique,
+    Values,
+    key,
+)
+from lm_steer.study.messages import near, quoted, unknown
+from lm_steer.tables.published import problems as published_problems
+from lm_steer.util import options
+
+if TYPE_CHECKING:
+    from lm_steer.study.config import Study
+
+
+class Transfer(Block):
+    """From which model's steer another one is made, for which model, and how."""
+
+    steer: str
+    source: str
+    target: str
+    method: str
+
+
+class Steer(Block):
+    """What is trained, once for each model and seed."""
+
+    dataset: DatasetName = key("The name of a dataset.")
+    dimensions: Annotated[list[options.Dimension], Unique] = key(
+        "One dimension for the label, and `corpus` if a constant one is to stand beside it.", min_length=1, max_length=2
+    )
+    kind: Literal["multiply", "add", "offset"] = key(
+        "`multiply` (the paper's), `add` (a shift of the head's input) or `offset` (a bias on the logits).", "multiply"
+    )
+    rank: options.Rank = key("Rank of each dimension's map.", 1000)
+    epsilon: options.Epsilon = key("The paper's ε.", 0.001)
+    steps: options.Steps = key("Training steps.", 1000)
+    batch_size: options.BatchSize = key("Texts a step.", 32)
+    learning_rate: options.LearningRate = key("Adam's learning rate.", 0.01)
+    regularization: options.Regularization = key("λ in loss + λ · (‖A‖² + ‖B‖²).", 0)
+    max_length: options.MaxLength = key("Tokens at which a text is cut.", 256)
+    loss_on_padding: options.Choice = key("Leave pad positions in the loss, as the original code does.", False)
+    texts: options.Count = key(
+        "How many training texts, a fixed choice in which a smaller one lies within a larger one; 0 for all.", 0
+    )
+    label_scale: options.LabelScale = key("What the labels are multiplied by.", 1)
+    transfer: Annotated[Transfer | None, *FILLED_IN] = None
+
+    def problems(self, study: "Study") -> Iterator[str]:
+        """Yield dimensions of which none, or more than one, is of the label."""
+        if sum(dimension != "corpus" for dimension in self.dimensions) != 1:
+            listed = ", ".join(self.dimensions)
+            yield f".dimensions: expected one dimension for the label, and 'corpus' if you like, found {listed}"
+
+
+class Adapter(Block):
+    """A LoRA that an analysis trains beside a steer; `rank` is the steer's, over all dimensions together."""
+
+    dataset: str
+    rank: int
+    labels: list[float]
+    steps: int
+    batch_size: int
+    learning_rate: float
+    max_length: int
+    texts: int
+
+
+class Sampling(Block):
+    """How continuations are drawn."""
+
+    samples: options.Samples = key("Continuations of each prompt.", 25)
+    new_tokens: options.NewTokens = key("Tokens of each continuation, exactly.", 20)
+    top_p: options.TopP = key("Mass of the nucleus; 1 is the whole distribution.", 0.9)
+    top_k: options.TopK = key("Number of most probable tokens to draw from, before top_p; 0 is no limit.", 0)
+
+
+class OtherSampling(Block):
+    """What differs from the study's sampling."""
+
+    samples: options.Samples | None = None
+    new_tokens: options.NewTokens | None = None
+    top_p: options.TopP | None = None
+    top_k: options.TopK | None = None
+
+
+class Setting(Block):
+    """What is generated, a file for each model and seed."""
+
+    prompts: PromptsName = key("The name of a set of prompts.")
+    scorers: Annotated[list[ScorerName], Unique] = key("The names of its scorers; dist-n needs none.")
+    generations: str = key(
+        "A file of generations made elsewhere, JSON lines in the field's form: a row of another method, scored by the "
+        "same scorers in the same run.",
+        "",
+    )
+    steer: dict[SteerName, Values] = key(
+        "For each steer, the values of its dimensions; a dimension left out is at 0. Several steers add up.", {}
+    )
+    sampling: OtherSampling = key("What differs from the study's sampling, for this setting alone.", OtherSampling())
+    prefix: str = key(
+        "Words put before each prompt in generation alone; judges and tables see the prompt without them.", ""
+    )
+    perplexity_limit: options.NotNegative = key(
+        "Texts with a perplexity of this or more are left out of its mean, as the original code does; 0 is no limit.",
+        10000,
+    )
+    against: Annotated[str, NameOf("settings", "setting", optional=True)] = key(
+        "The unsteered setting on the same prompts that differences are taken to.", ""
+    )
+    models: Annotated[list[str] | None, *FILLED_IN] = None
+    adapter: Annotated[str | None, *FILLED_IN] = None
+
+    def problems(self, study: "Study") -> Iterator[str]:
+        """Yield values of dimensions that a steer lacks, and a comparison that would not be one."""
+        for steer, values in self.steer.items():
+            yield from dimensions_lacking(f".steer.{steer}", steer, values, study)
+        sampling = self.sampling.model_dump(exclude_none=True)
+        if self.generations and (self.steer or self.against or sampling or self.prefix):
+            yield ": generations made elsewhere go without the keys steer, sampling, prefix and against"
+        if self.against:
+            yield from self._incomparable(study.settings[self.against], study)
+
+    def _incomparable(self, other: "Setting", study: "Study") -> Iterator[str]:
+        steered = any(value for values in other.steer.values() for value in values.values())
+        if steered or other.against or other.generations or other.prefix not in ("", self.prefix):
+            yield (
+                f".against: '{self.against}' is itself steered, compared, prefixed or made elsewhere: differences are "
+                "taken to an unsteered setting"
+            )
+        conditions = [
+            ("prompts", other.prompts, self.prompts),
+            ("perplexity_limit", other.perplexity_limit, self.perplexity_limit),
+            ("sampling", *(study.sampling_of(setting).model_dump() for setting in (other, self))),
+        ]
+        for name, there, here in conditions:
+            if there != here:
+                yield (
+                    f".against: '{self.against}' has the {name} {there!r}, this setting {here!r}: differences are "
+                    f"taken under the same {name}"
+                )
+        lacking = [scorer for scorer in self.scorers if scorer not in other.scorers]
+        if lacking:
+            yield f".against: '{self.against}' lacks the scorer {quoted(lacking)}"
+
+
+def dimensions_lacking(place: str, steer: str, named: Any, study: "Study") -> Iterator[str]:
+    """Yield those of the named dimensions that a steer does not have."""
+    dimensions = study.steers[steer].dimensions
+    for name in named:
+        if name not in dimensions:
+            has = f"{near(name, dimensions)}; it has {', '.join(dimensions)}"
+            yield f"{place}: the steer '{steer}' has no dimension '{name}'{has}"
+
+
+class Agreement(Block):
+    """How well scorers of toxicity agree with Perspective, on texts that carry its scores."""
+
+    paths: list[str] = key(
+        "Files of JSON lines in RealToxicityPrompts' form, such as results/prompts/NAME.jsonl of prompts from "
+        "`real-toxicity-prompts`; their continuations are judged.",
+        min_length=1,
+    )
+    scorers: ScorerNames = key("The names of scorers of toxicity.")
+
+    def problems(self, study: "Study") -> Iterator[str]:
+        """Yield scorers of something else."""
+        for name in self.scorers:
+            if name == "reference":
+                yield ".scorers: 'reference' is the name of Perspective's own scores: rename the scorer"
+            if study.scorers[name].measure != "toxicity":
+                yield f".scorers: '{name}' does not measure toxicity, as Perspective's scores do"
+
+
+def _rows_of_paper(found: Any, info: ValidationInfo) -> Any:
+    if isinstance(found, dict) and all(isinstance(row, str) for row in found.values()):
+        for model in found if info.context else ():
+            if model not in info.context["models"]:
+                raise ValueError(unknown(model, info.context["models"], "model"))
+    elif not isinstance(found, str):
+        raise ValueError(f"expected text or a mapping, found {found!r:.80}")
+    return found
+
+
+class Published(Block):
+    """What the paper says, to stand beside a table of ours."""
+
+    table: str = key("The table of the paper.")
+    rows: dict[str, Annotated[Any, AfterValidator(_rows_of_paper)]] = key(
+        "For each of our rows its row there, `{model}` for the model's name, or a mapping from models to rows."
+    )
+    metrics: dict[str, dict[str, str]] = key("For each set of prompts, the paper's names for our metrics.")
+
+
+class Table(Block):
+    """A table of the page."""
+
+    title: str = key("The table's heading.")
+    note: str = key("A sentence under the heading.", "")
+    rows: dict[options.Label, Annotated[list[SettingName], AtLeastOne]] = key(
+        "For each row, by its label, the settings it shows, one for each set of prompts.", min_length=1
+    )
+    scorers: Annotated[list[str], Unique] = key(
+        "Which of its settings' scorers it shows; empty is all. Of each measure it shows one.", []
+    )
+    published: Published | None = key(
+        "What the paper says, to stand beside: `table` of the paper, `rows` (for each of ours its row there, "
+        "`{model}` for the model's name, or a mapping from models to rows), `metrics` (for each set of prompts, the "
+        "paper's names for our metrics).",
+        None,
+    )
+
+    def problems(self, study: "Study") -> Iterator[str]:
+        """Yield scorers that would not stand side by side, rows the paper lacks, and prompts that a row has twice."""
+        used = {scorer for names in self.rows.values() for name in names for scorer in study.settings[name].scorers}
+        for scorer in self.scorers:
+            if scorer not in used:
+                yield f".scorers: {unknown(scorer, sorted(used), 'scorer of its settings')}"
+        by_measure: dict[str, list[str]] = {}
+        for scorer in sorted(used.intersection(self.scorers or used)):
+            by_measure.setdefault(study.scorers[scorer].measure, []).append(scorer)
+        for measure, names in by_measure.items():
+            if len(names) > 1:
+                yield (
+                    f": its settings have several scorers of {measure} ({', '.join(names)}), which never stand side by "
+                    "side: choose one by the key 'scorers', and make a table of its own for the other"
+                )
+        if self.published:
+            yield from published_problems(self.published.model_dump(), ".published")
+            for label in self.published.rows:
+                if label not in self.rows:
+                    yield f".published.rows: {unknown(label, self.rows, 'row')}"
+        for label, names in self.rows.items():
+            prompts = [study.settings[name].prompts for name in names]
+            if len(set(prompts)) != len(prompts):
+                yield f".rows.{label}: two settings of a row have the same prompts ({', '.join(prompts)})"

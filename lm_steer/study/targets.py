@@ -1,0 +1,153 @@
+"""What a study makes: the names that rules are run for, and the files of each stage.
+
+text_files(study)             # ["results/generations/smollm2/seed0/unsteered.jsonl", …]
+"""
+
+from collections.abc import Iterable
+from itertools import product
+from typing import Any
+
+from lm_steer.study.config import EFFECT_KINDS, Study
+
+STUDY_FILE = "results/study.json"
+# The place of a model for generations that were made elsewhere.
+EXTERNAL = "external"
+SPLITS = ("train", "dev", "test")
+STEER_FILES = ("steer.safetensors", "steer_config.json", "training.jsonl")
+# The files of analyses that are made for each model.
+PARTS = {"directions": ("words", "spectrum"), "evidence": ("tokens", "readings"), "costs": ("cost",)}
+
+
+def elsewhere(study: Study) -> list[str]:
+    """Return the settings that were generated elsewhere."""
+    return [name for name, setting in study.settings.items() if setting.generations]
+
+
+def apart(study: Study) -> list[str]:
+    """Return the settings that some models alone have, or that an adapter makes: each has a job of its own."""
+    return [name for name, setting in study.settings.items() if setting.models is not None]
+
+
+def together(study: Study) -> list[str]:
+    """Return the settings that one job makes for a model and seed."""
+    return [name for name in study.settings if name not in {*elsewhere(study), *apart(study)}]
+
+
+def writers(study: Study) -> list[str]:
+    """Return the models that texts are made with: those that are steered, and those that steers are carried over to."""
+    more = (model for name in apart(study) for model in study.settings[name].models or ())
+    return list(dict.fromkeys([*study.steered, *more]))
+
+
+def steers(study: Study, carried_over: bool = False) -> list[str]:
+    """Return the steers that are trained, or those that are carried over from another model's."""
+    return [name for name, steer in study.steers.items() if (steer.transfer is not None) == carried_over]
+
+
+def scorers(study: Study, *kinds: str) -> list[str]:
+    """Return the scorers of some kinds."""
+    return [name for name, scorer in study.scorers.items() if scorer.kind in kinds]
+
+
+def online(study: Study) -> list[str]:
+    """Return the scorers that ask a service: they need the network, and never two at a time."""
+    return [name for name in scorers(study, "perspective") if study.scorers[name].mode == "live"]
+
+
+def analyses(study: Study, *kinds: str) -> list[str]:
+    """Return the names of the analyses of some kinds."""
+    return [name for kind in kinds for name in getattr(study.analyses, kind)]
+
+
+def analysis(study: Study, name: str) -> tuple[str, Any]:
+    """Return the kind of an analysis, and its block."""
+    return next((kind, blocks[name]) for kind, blocks in study.analyses if name in blocks)
+
+
+def _settings_of(study: Study, model: str) -> list[str]:
+    if model == EXTERNAL:
+        return elsewhere(study)
+    everywhere = together(study) if model in study.steered else []
+    return [*everywhere, *(name for name in apart(study) if model in (study.settings[name].models or ()))]
+
+
+def generation_file(model: str, seed: int | str, setting: str, folder: str = "results") -> str:
+    """Return where the generations of a setting are."""
+    return f"{folder}/generations/{model}/seed{seed}/{setting}.jsonl"
+
+
+def generations_of(study: Study, models: Iterable[str], settings: Iterable[str]) -> list[str]:
+    """Return the generations of models in those of `settings` that they have, for all seeds."""
+    wanted, files = set(settings), []
+    for model in models:
+        seeds = [0] if model == EXTERNAL else study.seeds
+        names = [name for name in _settings_of(study, model) if name in wanted]
+        files += [generation_file(model, seed, name) for seed, name in product(seeds, names)]
+    return files
+
+
+def scores_of(study: Study, settings: Iterable[str], scorers: Iterable[str]) -> list[str]:
+    """Return the scores of all models in `settings` by `scorers`."""
+    wanted = set(settings)
+    return [
+        f"results/scores/{model}/{scorer}.parquet"
+        for model, scorer in product([*writers(study), EXTERNAL], scorers)
+        if any(name in wanted and scorer in study.settings[name].scorers for name in _settings_of(study, model))
+    ]
+
+
+def steer_files(folder: str) -> list[str]:
+    """Return the files of a steer that others are made of."""
+    return [f"{folder}/{file}" for file in STEER_FILES[:2]]
+
+
+def data_files(study: Study) -> list[str]:
+    """Return what a study starts from: models, labelled texts, prompts."""
+    return [
+        *(f"results/models/{model}" for model in [*study.models_used, *scorers(study, "classifier")]),
+        *(f"results/data/{dataset}/{split}.parquet" for dataset, split in product(study.datasets, SPLITS)),
+        *(f"results/prompts/{prompts}.jsonl" for prompts in study.prompts),
+    ]
+
+
+def trained_files(study: Study) -> list[str]:
+    """Return the files of all steers that are trained."""
+    folders = product(study.steered, steers(study), study.seeds)
+    return [f"results/steers/{m}/{steer}/seed{seed}/{file}" for m, steer, seed in folders for file in STEER_FILES]
+
+
+def text_files(study: Study) -> list[str]:
+    """Return all generations."""
+    return generations_of(study, [*writers(study), EXTERNAL], study.settings)
+
+
+def score_files(study: Study) -> list[str]:
+    """Return all scores, and the judges that are trained here."""
+    judges = [f"results/judges/{name}" for name in scorers(study, "bag-of-words")]
+    return [*judges, *scores_of(study, study.settings, study.scorers)]
+
+
+def table_files(study: Study) -> list[str]:
+    """Return all tables."""
+    return [f"results/tables/{name}.csv" for name in [*study.tables, *(f"agreement-{n}" for n in study.agreement)]]
+
+
+def analysis_files(study: Study) -> list[str]:
+    """Return what all analyses make."""
+    by_model = [
+        f"results/analyses/{model}/{name}.{part}.csv"
+        for kind, parts in PARTS.items()
+        for model, name, part in product(study.steered, analyses(study, kind), parts)
+    ]
+    return [*(f"results/analyses/{name}.csv" for name in analyses(study, *EFFECT_KINDS)), *by_model]
+
+
+def page_files(study: Study) -> list[str]:
+    """Return what the page is made of beside the record of the run."""
+    stages = (table_files, text_files, score_files, trained_files, analysis_files)
+    return [
+        *(file for stage in stages for file in stage(study)),
+        *(f"results/models/{model}" for model in study.models_used),
+        *(f"results/data/{dataset}/counts.json" for dataset in study.datasets),
+        *(f"results/agreement/{agreement}.parquet" for agreement in study.agreement),
+    ]
