@@ -89,13 +89,13 @@ def _place(location: Iterable[int | str], whole: type[BaseModel]) -> Place:
     """Follow a location of pydantic's through the types; the tags of unions and `[key]` are no part of its path."""
     path, kind, variant = [], whole, ""
     for step in location:
+        if step == "[key]":
+            path.pop()
+            continue
         kind, choices = _choices(kind)
         if choices:
             discriminator, blocks = choices
             kind, variant = blocks[step], f"the {discriminator} '{step}'"
-            continue
-        if step == "[key]":
-            path.pop()
             continue
         if get_origin(kind) is list:
             # An item is named by what it is, not by its number.
