@@ -106,7 +106,6 @@ def test_no_command_writes_to_what_is_not_its_own(run, name, option, tmp_path):
         "analyse evidence --model model --steer steer --at a=1 --dimension a --text x --readings o.csv -o ./o.csv",
         "analyse directions --model model --steer steer --dimension a --spectrum g.jsonl -o g.jsonl",
         "agreement --file g.jsonl --study results/study.json --name a -o results/study.json",
-        "agreement --file g.jsonl --study results/study.json --name a -o judge/judge.json",
         "store export --file g.jsonl -o g.jsonl",
         "import-original g.jsonl --dimensions a -o g.jsonl",
     ],
