@@ -8,8 +8,8 @@ import torch
 
 from lm_steer import LMSteerError
 from lm_steer.core.attach import attach
-from lm_steer.generation import decoder as decode
 from lm_steer.generation import continuations as generate_module
+from lm_steer.generation import decoder as decode
 from lm_steer.generation.continuations import Sampling, continuations, parts_folder
 from lm_steer.generation.nucleus import sample_tokens
 from lm_steer.generation.way import way_of
