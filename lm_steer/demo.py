@@ -1,4 +1,4 @@
-"""A playground in the browser: one prompt, a slider a dimension, unsteered and steered side by side as they stream.
+"""A playground in the browser: one prompt, one slider per dimension, unsteered and steered text streamed side by side.
 
     lm-steer demo                                # the model and the steers of the last run, on 127.0.0.1
 

@@ -3,8 +3,8 @@
     lm-steer analyse cost --model results/models/smollm2 --steer results/steers/smollm2/detox/seed0 \\
         --at detox=5 --training results/benchmarks/train/smollm2.detox.seed0.tsv -o results/analyses/cost.csv
 
-Decoding is timed in rounds, plain, hooked and folded in turn, so that a machine's moods meet all three alike; ratios
-are medians over rounds, with the lowest and the highest.
+Decoding is timed in rounds, plain, hooked and folded in turn, so that changes of the machine's speed affect all three
+alike; ratios are medians over rounds, with the lowest and the highest.
 """
 
 import math
@@ -52,7 +52,7 @@ def write_cost(
 
 
 def sizes(steer: Steer) -> dict[str, float]:
-    """Return parameters and bytes: 2 · hidden · rank a dimension for `multiply` (the paper counts hidden²)."""
+    """Return parameters and bytes: 2 · hidden · rank per dimension for `multiply` (the paper counts hidden²)."""
     count = sum(weight.numel() for weight in steer.weights.values())
     return {
         "parameters": count,

@@ -3,7 +3,7 @@
     found = directions(steer, loaded, "detox")
     found[0].raised, found[0].lowered         # words that a positive value makes likelier, and less likely
 
-A Bᵀ = Σ σᵢ uᵢ vᵢᵀ, so a value v adds ε v Σ σᵢ (e_w·uᵢ)(vᵢ·h) to the logit of word w: the word lists come of the uᵢ,
+A Bᵀ = Σ σᵢ uᵢ vᵢᵀ, so a value v adds ε v Σ σᵢ (e_w·uᵢ)(vᵢ·h) to the logit of word w: the word lists come from the uᵢ,
 and the vᵢ say in which contexts they act. Each pair is turned so that the mean of vᵢ·h over hidden states is positive.
 """
 
@@ -126,7 +126,7 @@ def holding(values: Tensor, share: float) -> int:
 
 
 def write_directions(found: Sequence[Direction], values: Tensor, words: Path, spectrum: Path) -> None:
-    """Write a line a word of each list, with its place in the plane of the first two directions; and all σ."""
+    """Write one line per word of each list, with its coordinates on the first two directions; and all σ."""
     plane = (found[0].weights, found[min(1, len(found) - 1)].weights)
     lines = []
     for number, direction in enumerate(found, start=1):

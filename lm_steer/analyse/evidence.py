@@ -1,4 +1,4 @@
-"""Where in a text a style shows, and how much of it: the paper's section 4.5, from log-likelihoods.
+"""Evidence of a style in a text, and how strong it is, from log-likelihoods (paper, section 4.5).
 
     found = evidence(steer, loaded, "What a warm and funny film.", {"sentiment": 5})
     found.spans                                    # [Span(start=2, stop=5, score=1.3)]
@@ -199,7 +199,7 @@ def write_evidence(
     tokens: Path,
     readings: Path,
 ) -> None:
-    """Write a line a token of each text, and a line a value of each text's likelihood curve."""
+    """Write one line per token of each text, and one line per value of each text's likelihood curve."""
     lines, points = [], []
     for number, (one, curve, human) in enumerate(zip(found, curves, marked, strict=True), start=1):
         spans = {token: index for index, span in enumerate(one.spans, 1) for token in range(span.start, span.stop)}
@@ -216,7 +216,7 @@ def write_evidence(
 
 
 def _vertex(x: Sequence[float], y: Sequence[float]) -> float:
-    """The top of the parabola through three points, of which the middle one is the highest."""
+    """Return the vertex of the parabola through three points, the middle one being the highest."""
     left, right = (y[1] - y[0]) / (x[1] - x[0]), (y[2] - y[1]) / (x[2] - x[1])
     if left == right:
         return x[1]

@@ -1,10 +1,10 @@
-"""Given texts under a whole grid of steer values, from one pass through the body.
+"""Log-likelihoods of given texts under a grid of steer values, from one pass through the body.
 
     grid_nll(loaded, steer, ["A fine film."], [{"sentiment": 0}, {"sentiment": 5}])      # [(2, tokens - 1)]
 
-Before any soft-capping the head is linear in the values: logits(v) = z₀ + Σ_k v_k z_k. So a grid costs the states of
-each text once, one product with the head a dimension, and a sum a value. (Sampling does not: each value makes texts
-of its own.)
+Before any soft-capping the head is linear in the values: logits(v) = z₀ + Σ_k v_k z_k. So a grid costs the hidden
+states of each text once, one product with the head per dimension, and one sum per value. (This does not hold for
+sampling, where each value has its own texts.)
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,7 @@
-"""What a measurement needs: seconds, peak memory, and what the machine could do at most.
+"""Seconds and peak memory of a piece of work, and the machine's limits.
 
 cost = measure(lambda: work(), torch.device("cpu"))          # cost.seconds, cost.peak in bytes
-limit = machine_limit(torch.device("cpu"), torch.float32)    # FLOP and bytes a second
+limit = machine_limit(torch.device("cpu"), torch.float32)    # FLOP and bytes per second
 """
 
 import ctypes
@@ -33,7 +33,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Limit:
-    """What a machine does at most: floating-point operations and copied bytes a second."""
+    """The machine's limits: floating-point operations and copied bytes per second."""
 
     flops: float
     bandwidth: float

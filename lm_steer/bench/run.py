@@ -35,7 +35,7 @@ DIMENSIONS = ("style", "corpus")
 
 @dataclass(frozen=True)
 class Load:
-    """How much is done: continuations of prompts of so many tokens; training steps on texts of so many."""
+    """The amount of work: continuations and their prompt lengths, training steps and their text lengths."""
 
     prompts: int = 32
     samples: int = 5
@@ -50,7 +50,7 @@ class Load:
 
 @dataclass(frozen=True)
 class Row:
-    """One work's costs, in seconds a unit, and the peak memory of ours and of `plain` in bytes.
+    """The cost of one kind of work, in seconds per unit, and the peak memory of ours and of `plain` in bytes.
 
     `first` is ours with all warming up, `steered` with a steer on, `known` with hidden states that the memo has.
     """
@@ -113,7 +113,7 @@ def generation(loaded: LoadedModel, load: Load, limit: Limit) -> Row:
     operated = count * load.new_tokens * (body + head) + load.prompts * load.prompt_tokens * body
     # A step reads all weights, and each row's keys and values so far; as many rows at once as there are.
     length = load.prompt_tokens + load.new_tokens / 2
-    read = load.new_tokens * (need.weights + count * length * need.cache_a_token)
+    read = load.new_tokens * (need.weights + count * length * need.cache_per_token)
     return Row(
         "generation",
         f"continuation of {load.new_tokens} tokens",
@@ -189,7 +189,7 @@ def perplexity(loaded: LoadedModel, load: Load, limit: Limit) -> Row:
 
 
 def operations(loaded: LoadedModel) -> tuple[int, int]:
-    """Return the floating-point operations of one token in the body and in the head: two a weight."""
+    """Return the floating-point operations of one token in the body and in the head: two per weight."""
     embedded = {id(module.weight) for module in loaded.model.modules() if isinstance(module, nn.Embedding)}
     head = loaded.model.get_output_embeddings().weight
     body = sum(p.numel() for p in loaded.model.parameters() if id(p) not in embedded and p is not head)

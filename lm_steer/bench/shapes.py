@@ -1,4 +1,4 @@
-"""Models of known shapes with random weights, to measure and to reckon with: speed and memory need no trained ones.
+"""Models of known shapes with random weights: measuring speed and memory needs no trained ones.
 
 loaded = random_model("gpt2-large", "bfloat16")
 config_of("pythia-6.9b")                                     # a config of transformers

@@ -37,15 +37,15 @@ def table(found: dict[str, Any]) -> str:
 def memory_table(needs: dict[str, dict[str, int]]) -> Table:
     """Return what models need by their shapes (memory.Requirements as a mapping)."""
     grid = Table(title="memory by shape")
-    for name in ("", "parameters", "weights", "cache a token", "logits a row", "training in all"):
+    for name in ("", "parameters", "weights", "cache per token", "logits per row", "training in total"):
         grid.add_column(name, justify="right" if name else "left")
     for name, need in needs.items():
         grid.add_row(
             name,
             f"{need['parameters'] / 1e6:.0f} M",
             f"{need['weights'] / 1e9:.2f} GB",
-            f"{need['cache_a_token'] / 1e3:.0f} kB",
-            f"{need['logits_a_row'] / 1e6:.2f} MB",
+            f"{need['cache_per_token'] / 1e3:.0f} kB",
+            f"{need['logits_per_row'] / 1e6:.2f} MB",
             f"{need['training'] / 1e9:.2f} GB",
         )
     return grid

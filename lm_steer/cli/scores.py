@@ -48,7 +48,7 @@ def score(
     dtype: Dtype = "float32",
     cache: Cache = CACHE,
 ) -> None:
-    """Score generation files: one row a generation.
+    """Score generation files: one row per generation.
 
     lm-steer score --kind profanity-check --file out.jsonl -o out.parquet
     """

@@ -168,7 +168,7 @@ class Handle:
     def at(self, values: Mapping[str, Value] | None = None, /, **named: Value) -> _Block:
         """Set steer values, by mapping or by name, for the length of a `with`; then those around it hold again.
 
-        A value is a number, or a list, array or tensor with one number a row of the batch (rows that `generate`
+        A value is a number, or a list, array or tensor with one number per row of the batch (rows that `generate`
         repeats, by `num_return_sequences` or beams, follow). Dimensions that are not named are at 0.
         Raises LMSteerError for an unknown dimension, a value that is not finite, lists of unequal length, where the
         steer no longer sits on the model's head, while another thread or a suspended generator is in a block, and for a

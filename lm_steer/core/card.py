@@ -1,4 +1,4 @@
-"""The model card of a steer: what it is, what it was trained on, what it does in numbers, and what it is for.
+"""The model card of a steer: what it is, its training data, its measured effects, and its intended use.
 
 text = card(steer, "me/detox-smollm2", ["results/tables/detoxification.csv"], intended_use="…")
 

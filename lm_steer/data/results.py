@@ -1,4 +1,4 @@
-"""Where results lie, and which tables were edited since the run."""
+"""Tables that were edited since the run that recorded them."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from lm_steer.util.files import fitting, read_json, sha256_of
 
 
 def edited(results: Path) -> list[str]:
-    """Return the tables that are not those on the record of the run: edited by hand, or made since."""
+    """Return the names of tables that differ from the run's record: edited by hand, or made since."""
     record = results / "run.json"
     known = read_json(record, dict).get("tables", {}) if record.exists() else {}
     fitting(known, {str: str}, record, "tables")

@@ -1,4 +1,4 @@
-"""Shards: consecutive parts of the prompts, each made or scored by a job of its own, and joined in their order.
+"""Shards: consecutive parts of the prompts, each generated or scored by its own job, then joined in order.
 
     lm-steer generate … --prompts prompts.jsonl --shard 2-of-4 -o results/shards/2-of-4/out.jsonl
     lm-steer gather results/out.jsonl --shards 4 --folder results
@@ -33,7 +33,7 @@ class Shard:
         return cls(int(found[1]), int(found[2]))
 
     def of(self, total: int) -> slice:
-        """Return which of `total` things belong to this shard; there may be none."""
+        """Return which of `total` things belong to this shard; possibly none."""
         return slice(total * (self.number - 1) // self.count, total * self.number // self.count)
 
 

@@ -1,4 +1,4 @@
-"""Sample continuations: batched, left-padded, exactly as long as asked, each one reproducible by itself.
+"""Sample continuations: batched, left-padded, of exactly the requested length, each one reproducible by itself.
 
     lm-steer generate --model results/models/smollm2 --seed 0 \\
         --job "out.jsonl|results/prompts/neutral.jsonl|results/steers/smollm2/sentiment/seed0 sentiment=5"
@@ -87,7 +87,7 @@ def continuations(
                 texts[index] = samples
             progress.advance(len(indices))
 
-        for length, full, places in blocks_of(lengths, sampler.prompts_a_block):
+        for length, full, places in blocks_of(lengths, sampler.prompts_per_block):
             indices = [order[place] for place in places]
             block = [prompts[index] for index in indices]
             part = parts and parts / f"{fingerprint(block)}.json"
@@ -107,7 +107,7 @@ def continuations(
 
 
 def _kept(part: Path, prompts: int, samples: int) -> list[list[str]] | None:
-    """Return a block that an earlier run has finished; nothing where there is none, or a damaged one."""
+    """Return a block that an earlier run has finished; None where it does not exist or is damaged."""
     if not part.exists():
         return None
     try:
@@ -139,7 +139,7 @@ class _Sampler:
         self.decoder: Decoder | None = None
         self.fitting: dict[int, int] = {}
 
-    def prompts_a_block(self, length: int) -> int:
+    def prompts_per_block(self, length: int) -> int:
         # The last length's buffers are not in the way of this one's.
         self.decoder = None
         if self.loaded.device.type == "cpu":

@@ -1,4 +1,4 @@
-"""One block of prompts, run through the model: each prompt once, then its samples token by token in fixed shapes.
+"""Decode one block of prompts: each prompt once, then its samples token by token in fixed shapes.
 
     decoder = Decoder(loaded, prompts=32, length=32, sampling=sampling)
     tokens = decoder.run(ids, uniforms)                          # (prompts, samples, new_tokens)
@@ -37,7 +37,7 @@ class Decoder:
     def __init__(
         self, loaded: LoadedModel, prompts: int, length: int, sampling: Sampling, tokens: int = 0, way: str = "static"
     ) -> None:
-        """`tokens` is about how many will be made, by which it is decided whether to compile; `way` is one of WAYS."""
+        """`tokens` is roughly how many will be sampled, which decides whether compiling pays; `way` is one of WAYS."""
         self.loaded, self.prompts, self.length, self.sampling = loaded, prompts, length, sampling
         self.worth_compiling = tokens >= TOKENS_WORTH_COMPILING
         rows, total, device = prompts * sampling.samples, length + sampling.new_tokens, loaded.device
@@ -158,7 +158,7 @@ class Decoder:
             self._draw(out.logits[:, -1])
 
     def _run_unpadded(self, ids: list[list[int]]) -> None:
-        """The same for prompts of one length, with what the model itself returns as its cache, or with none.
+        """The same for prompts of equal length, with the cache that the model itself returns, or without one.
 
         Mask and positions are left to the model, which may read and number them in its own way.
         """
@@ -175,7 +175,7 @@ class Decoder:
             tokens = self.tokens if cached else torch.cat([tokens, self.tokens], dim=1)
 
     def _captured(self, ids: list[list[int]], prompt: tuple[Tensor, Cache]) -> torch.cuda.CUDAGraph | None:
-        """Return the step as a CUDA graph, or nothing where no form of it can be captured."""
+        """Return the step as a CUDA graph, or None where no form of it can be captured."""
         self._start(ids, *prompt)
         self.step()
         expected = self.logits.clone()

@@ -1,8 +1,8 @@
-"""Generation jobs: which prompts, with which steers at which values, into which file.
+"""Generation jobs: prompts, steers with their values, and the output file of each.
 
     Job(Path("out.jsonl"), Path("prompts.jsonl"), steers_at(["my-steer"], ["detox=5 corpus=1"]))
 
-One process runs all jobs of a model, for loading it is dear.
+One process runs all jobs of a model, because loading it is expensive.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -1,9 +1,9 @@
-"""How much memory a model takes to load, to sample from and to train on, by its shapes alone.
+"""Memory needed to load a model, to sample from it and to train on it, computed from its shapes alone.
 
     need = requirements(AutoConfig.from_pretrained(folder), "bfloat16")
-    need.weights, need.cache_a_token, need.logits_a_row, need.training        # bytes
+    need.weights, need.cache_per_token, need.logits_per_row, need.training        # bytes
 
-What `lm-steer bench` prints, and what decides how many rows are sampled at once on a GPU.
+`lm-steer bench` prints these numbers, and they decide how many rows a GPU samples at once.
 """
 
 from dataclasses import dataclass
@@ -22,12 +22,12 @@ USED_PART = 0.8
 
 @dataclass(frozen=True)
 class Requirements:
-    """Bytes, by what takes them."""
+    """Bytes needed, by purpose."""
 
     parameters: int
     weights: int
-    cache_a_token: int
-    logits_a_row: int
+    cache_per_token: int
+    logits_per_row: int
     training: int
 
     def generation(self, rows: int, tokens: int) -> int:
@@ -36,13 +36,13 @@ class Requirements:
 
     def row(self, tokens: int) -> int:
         """Return the bytes that one more continuation takes."""
-        return tokens * self.cache_a_token + self.logits_a_row
+        return tokens * self.cache_per_token + self.logits_per_row
 
 
 def requirements(
     config: PretrainedConfig, dtype: str = "float32", rank: int = 1000, dimensions: int = 2, tokens: int = 32 * 256
 ) -> Requirements:
-    """Compute the memory of a model and of training a `multiply` steer on it, `tokens` a step.
+    """Compute the memory of a model and of training a `multiply` steer on it, with `tokens` per step.
 
     Training holds the weights, A and B with their gradients and Adam's two moments in float32, a step's states, and
     one body pass; the head's logits exist by chunks (training/loss.py).
@@ -62,14 +62,14 @@ def requirements(
     return Requirements(
         parameters=parameters,
         weights=parameters * size,
-        cache_a_token=cache_a_token(config, size),
-        logits_a_row=logits_a_row(vocabulary, size),
+        cache_per_token=cache_per_token(config, size),
+        logits_per_row=logits_per_row(vocabulary, size),
         training=parameters * size + steer + states + 3 * CHUNK_BYTES,
     )
 
 
-def cache_a_token(config: PretrainedConfig, size: int) -> int:
-    """Return the bytes of one token's keys and values in all layers, `size` bytes a number."""
+def cache_per_token(config: PretrainedConfig, size: int) -> int:
+    """Return the bytes of one token's keys and values in all layers, `size` bytes per number."""
     text = config.get_text_config()
     queries = getattr(text, "num_attention_heads", None)
     heads = getattr(text, "num_key_value_heads", None) or queries
@@ -80,16 +80,16 @@ def cache_a_token(config: PretrainedConfig, size: int) -> int:
     return 2 * text.num_hidden_layers * heads * width * size
 
 
-def logits_a_row(vocabulary: int, size: int) -> int:
-    """Return the bytes of one row's logits while its next token is drawn, `size` bytes a number of the model's."""
+def logits_per_row(vocabulary: int, size: int) -> int:
+    """Return the bytes of one row's logits while its next token is drawn, `size` bytes per number of the model."""
     return vocabulary * (size + 4 * FLOAT_COPIES)
 
 
 def rows_that_fit(loaded: LoadedModel, tokens: int) -> int:
     """Return how many continuations, of `tokens` with their prompt, the model's GPU has free memory for."""
     device, head = loaded.device, loaded.model.get_output_embeddings().weight
-    row = tokens * cache_a_token(loaded.model.config, head.element_size())
-    row += logits_a_row(head.shape[0], head.element_size())
+    row = tokens * cache_per_token(loaded.model.config, head.element_size())
+    row += logits_per_row(head.shape[0], head.element_size())
     free, _ = torch.cuda.mem_get_info(device)
     free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     return max(1, min(MOST_ROWS, int(USED_PART * free) // row))

@@ -22,7 +22,7 @@ NEVER = 1e-12
 
 @dataclass(frozen=True)
 class Sampling:
-    """How continuations are drawn; top_k 0 is no limit, top_p 1 is the whole distribution.
+    """How tokens are sampled; top_k 0 means no limit, top_p 1 the whole distribution.
 
     Raises LMSteerError where a number is out of range.
     """
@@ -43,7 +43,7 @@ def tries(top_p: float) -> int:
 
 
 def sample_tokens(logits: Tensor, uniforms: Tensor, top_p: float = 1.0, top_k: int = 0) -> Tensor:
-    """Draw one token a row, (rows,), exactly from the top-k, then top-p part of softmax(logits).
+    """Draw one token per row, (rows,), exactly from the top-k, then top-p part of softmax(logits).
 
     logits (rows, vocabulary) in float32; uniforms (rows, tries(top_p)) in [0, 1). The nucleus is the smallest set of
     most probable tokens whose mass reaches top_p; tokens as probable as its last one belong to it.

@@ -1,4 +1,4 @@
-"""Prompts through a model once, into a cache that their continuations share.
+"""Run prompts through a model once, into a cache that their continuations share.
 
     states, cache = prefill(loaded, ids, length, run)            # (prompts, …), keys and values padded to `length`
     cache.batch_repeat_interleave(samples)
@@ -100,5 +100,5 @@ def padded(loaded: LoadedModel, rows: list[list[int]], length: int) -> tuple[Ten
 
 
 def padded_length(loaded: LoadedModel, length: int) -> int:
-    """Return what a prompt of `length` tokens is padded to."""
+    """Return the length that a prompt of `length` tokens is padded to."""
     return round_up(length) if loaded.device.type == "cuda" else max(SHORT, 1 << (length - 1).bit_length())

@@ -1,8 +1,8 @@
-"""How continuations are sampled from a model, so that neither batch nor padding nor cache shows in them.
+"""How a model is sampled from, so that batch, padding and cache leave its continuations unchanged.
 
     way_of(loaded)          # "static"
 
-A probe decides, and not the model's name: two prompts are continued, and what reaches the head is compared with a
+A probe decides, not the model's name: two prompts are continued, and what reaches the head is compared with a
 plain pass over each text by itself (model/probe.py). A model that no way leaves unchanged is refused.
 
 way       prompts                              kept for the next token

@@ -1,4 +1,4 @@
-"""Which engines run an exported steer, which drop it without a word, and how that is known.
+"""Which engines run an exported steer, which silently drop it, and how that is known.
 
     lm-steer engines
 

@@ -1,9 +1,9 @@
-"""A steer leaves home: as a folded checkpoint for any engine, or as a LoRA of the head in PEFT's format.
+"""Export a steer: as a folded checkpoint for any engine, or as a LoRA of the head in PEFT's format.
 
     lm-steer export my-steer --model openai-community/gpt2 --at "detox=5 corpus=1" --engine vllm -o steered
 
 checkpoint   the whole model with W' = W (I + ε Σ v_k A_k B_kᵀ) as its head
-adapter      the difference alone, W' - W = (ε W [v_k A_k]) [B_k]ᵀ, of rank r a dimension
+adapter      the difference alone, W' - W = (ε W [v_k A_k]) [B_k]ᵀ, of rank r per dimension
 
 What is written is loaded again and its logits compared with the attached steer's before it takes its place.
 """

@@ -1,4 +1,4 @@
-"""Steered models as a model of EleutherAI's lm-evaluation-harness, called `lm-steer`, for any of its tasks.
+"""A model called `lm-steer` for EleutherAI's lm-evaluation-harness: any of its tasks on a steered model.
 
     python -m lm_steer.interop.lm_eval run --model lm-steer --tasks lambada_openai \\
         --model_args "pretrained=openai-community/gpt2,steer=my-steer,at=detox=5 corpus=1"

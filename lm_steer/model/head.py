@@ -25,7 +25,7 @@ class _HeadReached(Exception):
 
 @torch.no_grad()
 def head_inputs(model: PreTrainedModel, ids: Tensor, mask: Tensor, **options: Any) -> Tensor:
-    """Return what reaches the head, (rows, positions, hidden), for token ids and their attention mask.
+    """Return the head inputs, (rows, positions, hidden), for token ids and their attention mask.
 
     Other options of the model's forward pass go through, such as a cache to read and to fill.
     """
@@ -70,7 +70,7 @@ class Head:
 
 @torch.no_grad()
 def head_of(model: PreTrainedModel) -> Head:
-    """Read off a model's head, and learn from a probe what scale and soft-cap follow it.
+    """Return a model's output head; the scale and soft-cap after it are learned from a probe.
 
     Raises LMSteerError for an architecture that does something else to its logits, and for logits that are not finite.
     """

@@ -1,7 +1,7 @@
-"""Head inputs of a frozen body: computed once a text, kept on disk outside the workflow's files.
+"""Disk cache of final hidden states, computed once per text; it is not one of the workflow's files.
 
     memo = HiddenMemo("results/.cache/hidden.sqlite", loaded, max_length=256)
-    states = memo.states(texts, "training")  # one (tokens, hidden) tensor a text
+    states = memo.states(texts, "training")  # one (tokens, hidden) tensor per text
 
 Nothing below the head learns, so the states of a text never change: every step, seed, rank and learning rate that
 meets the text again finds them. They are computed in blocks of fixed shape, so that a text's states do not depend
@@ -42,7 +42,7 @@ def _bytes(state: Tensor) -> bytes:
 
 
 def _checksum(state: bytes | bytearray) -> bytes:
-    """Return what stands behind a state: sqlite does not notice when what it keeps is changed."""
+    """Return the checksum that is stored after a state: sqlite does not notice changed content."""
     return zlib.crc32(state).to_bytes(CHECKSUM)
 
 
@@ -73,14 +73,14 @@ class HiddenMemo:
         return self.loaded.token_ids(texts, min(self.max_length, self.loaded.context or self.max_length))
 
     def ensure(self, texts: Sequence[str], what: str) -> None:
-        """Compute and keep the states of those texts that the memo lacks."""
+        """Compute and store the states of texts that are not in the cache."""
         texts = list(dict.fromkeys(texts))
         missing = [text for text in texts if not self._has(self._key(text))]
         for _ in self._computed(missing, what, len(texts) - len(missing)):
             pass
 
     def states(self, texts: Sequence[str], what: str) -> dict[str, Tensor]:
-        """Return the head inputs (tokens, hidden) of texts, in the host's memory; what the memo lacks is computed."""
+        """Return the head inputs (tokens, hidden) of texts, in the host's memory, computing those that are missing."""
         texts = list(dict.fromkeys(texts))
         found = {text: state for text in texts if (state := self._read(text)) is not None}
         missing = [text for text in texts if text not in found]
@@ -121,7 +121,7 @@ class HiddenMemo:
         return hashlib.sha256(f"{self.code}\0{self.loaded.fingerprint}\0{self.max_length}\0{text}".encode()).digest()
 
     def _do(self, action: Callable[[sqlite3.Connection], Result]) -> Result:
-        """Do something with the memo; where it turns out damaged, with an empty one: all of it can be made again."""
+        """Run a statement; where the file turns out damaged, start an empty one, since all of it can be recomputed."""
         try:
             self.database = self.database or _opened(self.path)
             return action(self.database)
@@ -183,7 +183,7 @@ class DrawnStates:
         self.held: dict[str, tuple[Tensor, Tensor]] = {}
 
     def packed(self, step: int) -> Packed:
-        """Return what a step learns from, one text after another without padding."""
+        """Return the states, targets and rows of a step, one text after another without padding."""
         batch = [self.texts[index] for index in self.draw[step].tolist()]
         if any(text not in self.held for text in batch):
             self._take_in(step)

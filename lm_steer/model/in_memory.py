@@ -1,4 +1,4 @@
-"""A model and a tokenizer that a program has loaded by itself, used as they are and left as they were."""
+"""A model and a tokenizer that the caller has loaded: used in place, and left as they were."""
 
 import copy
 import hashlib
@@ -19,7 +19,7 @@ from lm_steer.util.options import check_kind
 def in_memory(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, cache: str | Path | None = None
 ) -> Iterator[tuple[LoadedModel, Path]]:
-    """Lend a causal LM, in eval mode, and a folder for what can be computed again: `cache`, or one that is removed.
+    """Yield a causal LM in eval mode, and a folder for what can be recomputed: `cache`, or a temporary one.
 
     What is kept in `cache` is named by the content of the weights, so that two models never share hidden states.
     Raises LMSteerError for what is not a causal LM, or not a tokenizer.

@@ -51,12 +51,12 @@ class LoadedModel:
 
     @property
     def device(self) -> torch.device:
-        """Where the model's weights are."""
+        """The device of the model's weights."""
         return self.model.device
 
     @property
     def context(self) -> int | None:
-        """The most tokens that the model takes at once; nothing where it sets no bound."""
+        """The maximum context length in tokens; None where the model sets no bound."""
         config = self.model.config.get_text_config()
         bounds = (getattr(config, name, None) for name in ("max_position_embeddings", "max_seq_len"))
         context: int | None = next((bound for bound in bounds if bound and bound > 0), None)
@@ -69,9 +69,9 @@ class LoadedModel:
         return context
 
     def token_ids(self, texts: Sequence[str], max_length: int | None = None) -> list[list[int]]:
-        """Tokenise texts, cut to `max_length`; in parts, for the tokenizer's own record of all would take gigabytes.
+        """Tokenise texts, cut to `max_length`.
 
-        Raises LMSteerError where a token is beyond the model's embeddings.
+        It goes in parts, because the tokenizer's record of all texts would take gigabytes. Raises LMSteerError where a token is beyond the model's embeddings.
         """
         options = {"truncation": True, "max_length": max_length} if max_length else {}
         texts = texts_of(texts)
@@ -105,9 +105,9 @@ class LoadedModel:
         return ids
 
     def cut(self, texts: Sequence[str], max_length: int) -> list[str]:
-        """Leave out of long texts what their first (or last) `max_length` tokens are not made of.
+        """Cut long texts to the characters that their first (or last) `max_length` tokens come from.
 
-        A tokenizer takes two kilobytes a token, so a text of 20 MB would cost gigabytes before it is truncated.
+        A tokenizer takes two kilobytes per token, so a text of 20 MB would cost gigabytes before it is truncated.
         """
         return [self._cut(text, max_length + SPARE) for text in texts]
 
@@ -123,7 +123,7 @@ class LoadedModel:
 
 
 def texts_of(texts: Sequence[str]) -> list[str]:
-    """Return texts as a list; LMSteerError for one text by itself, and for what is no text that UTF-8 can hold."""
+    """Return texts as a list; LMSteerError for a single string, and for items that are not valid UTF-8 text."""
     if isinstance(texts, str | Mapping) or not isinstance(texts, Iterable):
         raise LMSteerError(f"expected a list of texts, found {texts!r:.80}")
     for text in (texts := list(texts)):
@@ -228,7 +228,7 @@ def _load(kind: Any, folder: Path, dtype: torch.dtype, device: str | None) -> Lo
 
 
 def padding_token(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, origin: str | Path) -> str:
-    """Return the token that texts are padded with: any special one that the model has an embedding of will do."""
+    """Return the padding token: any special token that the model has an embedding for."""
     rows = getattr(model.get_input_embeddings(), "num_embeddings", math.inf)
     for token in (tokenizer.pad_token, tokenizer.eos_token, tokenizer.bos_token, tokenizer.unk_token):
         index = None if token is None else tokenizer.convert_tokens_to_ids(token)

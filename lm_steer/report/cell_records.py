@@ -1,6 +1,6 @@
 """The record behind each cell of a table: how its texts were made, who scored them and when, and the files.
 
-records(study, results, tables)         # one a model and setting; a cell of the page opens that of its setting
+records(study, results, tables)         # one per model and setting; a cell of the page opens the record of its setting
 missing(study, results)                 # what an unfinished run has not made yet
 """
 

@@ -33,7 +33,7 @@ class Point:
 
 
 def value_curves(values: Sequence[float], cells: Mapping[str, Sequence[Cell | None]], axis: str, name: str) -> Markup:
-    """Draw each metric of `cells` (one cell a value, None where there is none) against the steer value."""
+    """Draw each metric of `cells` (one cell per value, None where there is none) against the steer value."""
     with rc_context(STYLE):
         figure = blank(PLOT)
         width = 1 / len(cells)

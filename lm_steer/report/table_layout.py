@@ -1,4 +1,4 @@
-"""A table as the paper lays it out, for the page and for LaTeX: a row a setting, a group of columns a set of prompts.
+"""A table in the paper's layout, for the page and LaTeX: one row per setting, one column group per set of prompts.
 
 laid_out("detoxification", cells, path, study)["latex"]
 """

@@ -3,7 +3,7 @@
     lm-steer store export --scorer perspective -o perspective.jsonl
     lm-steer store import perspective.jsonl
 
-One line a score: {"scorer", "version", "sha256" (of the exact text), "attribute", "value", "scored_at" (UTC)}, and
+One line per score: {"scorer", "version", "sha256" (of the exact text), "attribute", "value", "scored_at" (UTC)}, and
 "text" where it is known. A score that is there already is never changed.
 """
 

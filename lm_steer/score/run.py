@@ -1,4 +1,4 @@
-"""Score generation files with one scorer: one row a generation, each text judged once.
+"""Score generation files with one scorer: one row per generation, each text judged once.
 
 lm-steer score --kind profanity-check --file results/generations/smollm2/seed0/unsteered.jsonl -o scores.parquet
 """

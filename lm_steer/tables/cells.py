@@ -1,4 +1,4 @@
-"""A table as it is read again: one cell a line, and what each metric is called."""
+"""Tables read back from CSV: one cell per line."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -2,7 +2,7 @@
 
     lm-steer table --study results/study.json --name detoxification -o results/tables/detoxification.csv
 
-Long form, one line a cell. All rows of a table are scored by the same scorer and version; otherwise it is refused.
+Long form, one line per cell. All rows of a table are scored by the same scorer and version; otherwise it is refused.
 """
 
 from collections.abc import Callable, Iterator, Sequence

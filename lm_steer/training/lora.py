@@ -72,7 +72,7 @@ def train_lora(
 ) -> None:
     """Train by the plain language-model loss with padding masked, as a steer is, and write the adapter.
 
-    budget      parameters; a steer has 2 · hidden · rank a dimension
+    budget      parameters; a steer has 2 · hidden · rank per dimension
     """
     with needs("peft"):
         from peft import LoraConfig, get_peft_model

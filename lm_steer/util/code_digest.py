@@ -1,4 +1,4 @@
-"""Which code stands behind a command: a digest of its function in cli/ and of all that it imports from the package.
+"""A digest of the code behind a command: its function in cli/ and everything it imports from the package.
 
     code_digest("train")          # sixteen hexadecimal digits; an edit to a line of lm_steer/core/steer.py changes it
 

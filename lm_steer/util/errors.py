@@ -1,4 +1,4 @@
-"""The one exception that is meant for people: its message says what was found and what to do."""
+"""The exception whose message is for people: it says what was found and what to do."""
 
 import re
 from collections.abc import Iterator

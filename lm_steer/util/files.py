@@ -1,4 +1,4 @@
-"""Reading and writing files so that nobody meets half a file or a traceback.
+"""Files are written whole or not at all, and read with errors that name the file and the line.
 
 with replacing("out.jsonl") as temporary:
     temporary.write_text("…")        # out.jsonl appears when the block ends well, and only then

@@ -1,4 +1,4 @@
-"""One GPU for one process: a lease on a device, so that jobs of one machine never share one.
+"""A lease on one GPU per process, so that jobs on one machine never share a device.
 
     with leased_device():
         ...                              # CUDA_VISIBLE_DEVICES names the one device that is this process's own

@@ -1,4 +1,4 @@
-"""Which folders only this machine sees."""
+"""File systems that only this machine can see."""
 
 from pathlib import Path
 

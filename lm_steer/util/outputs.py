@@ -1,4 +1,4 @@
-"""What may be written: the one place that decides it, so that no output costs a file that is something else.
+"""The one place that decides what may be written, so that no output destroys another file.
 
     target = writable("results/models/gpt2", MODEL)
 

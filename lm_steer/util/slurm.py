@@ -1,7 +1,6 @@
-"""What a machine or a SLURM cluster has: partitions with their GPUs, and folders that all nodes see.
+"""Partitions of a SLURM cluster with their GPUs, its nodes, and jobs that a killed run left behind.
 
 partitions()["gpu"].gpus             # {"a100": 4}, the most on one of its nodes
-is_local("results")                  # whether other machines cannot see a folder
 """
 
 import os

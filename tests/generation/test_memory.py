@@ -8,7 +8,7 @@ import torch
 
 from lm_steer import LMSteerError
 from lm_steer.bench.shapes import SHAPES, config_of, random_model
-from lm_steer.generation.memory import cache_a_token, requirements
+from lm_steer.generation.memory import cache_per_token, requirements
 
 GB = 1e9
 
@@ -21,12 +21,12 @@ def test_weights_and_cache_are_those_of_the_model(name, ids):
     assert need.weights == sum(parameter.nbytes for parameter in model.parameters())
     layers = model(ids, use_cache=True).past_key_values.layers
     held = sum(part.nbytes for layer in layers for part in (layer.keys, layer.values))
-    assert cache_a_token(model.config, 4) * ids.numel() == held
+    assert cache_per_token(model.config, 4) * ids.numel() == held
 
 
 def test_half_precision_halves_weights_and_cache():
     single, half = (requirements(config_of("gpt2"), dtype) for dtype in ("float32", "float16"))
-    assert (half.weights, half.cache_a_token) == (single.weights // 2, single.cache_a_token // 2)
+    assert (half.weights, half.cache_per_token) == (single.weights // 2, single.cache_per_token // 2)
     assert half.training < single.training
 
 
