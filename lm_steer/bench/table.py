@@ -24,7 +24,7 @@ def table(found: dict[str, Any]) -> str:
     for row in found["rows"]:
         costs = (row[key] for key in ("ours", "first", "steered", "known", "plain", "single", "limit"))
         grid.add_row(
-            f"{row['work']}, ms a {row['unit']}",
+            f"{row['work']}, ms per {row['unit']}",
             *(f"{1000 * cost:.3g}" if cost is not None else "–" for cost in costs),
             f"{row['plain'] / row['ours']:.2f}",
             f"{row['ours'] / row['limit']:.2f}",

@@ -71,7 +71,8 @@ class LoadedModel:
     def token_ids(self, texts: Sequence[str], max_length: int | None = None) -> list[list[int]]:
         """Tokenise texts, cut to `max_length`.
 
-        It goes in parts, because the tokenizer's record of all texts would take gigabytes. Raises LMSteerError where a token is beyond the model's embeddings.
+        It goes in parts, because the tokenizer's record of all texts would take gigabytes.
+        Raises LMSteerError where a token is beyond the model's embeddings.
         """
         options = {"truncation": True, "max_length": max_length} if max_length else {}
         texts = texts_of(texts)
