@@ -2,8 +2,8 @@
 
     lm-steer agreement --file rtp.jsonl --study results/study.json --name rtp -o agreement.csv
 
-The files have RealToxicityPrompts' form, one line per text: {"prompt": {"text", "toxicity", …}, "continuation": {the same}};
-the continuations are judged. Long form, one line per figure:
+The files have RealToxicityPrompts' form, per line {"prompt": {"text", "toxicity", …}, "continuation": {the same}}; the
+continuations are judged. Long form, one line per figure:
 
 spearman            rank correlation of the two scores
 auc                 how well the scorer tells texts that Perspective scores ≥ .5 from the others
