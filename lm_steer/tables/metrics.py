@@ -7,7 +7,7 @@ Definitions follow the paper's section 4 and the code behind it; see each docstr
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -155,9 +155,14 @@ def _in_two_steps(metric: Statistic, *sides: Sequence[Array]) -> tuple[Callable[
 
 def _resampled(metric: Callable[[Array], float], seeds: Sequence[Array], draw: int) -> float:
     """The metric on resampled prompts and seeds; the same draw takes the same ones of another row."""
-    prompts = np.random.default_rng([draw, 0]).integers(0, len(seeds[0]), len(seeds[0]))
-    chosen = np.random.default_rng([draw, 1]).integers(0, len(seeds), len(seeds))
+    prompts, chosen = _drawn(draw, 0, len(seeds[0])), _drawn(draw, 1, len(seeds))
     return float(np.mean([metric(seeds[index][prompts]) for index in chosen]))
+
+
+# Every metric of a row asks for the same draws, of its prompts and of its seeds.
+@lru_cache(maxsize=2 * DRAWS)
+def _drawn(draw: int, stream: int, count: int) -> NDArray[np.int64]:
+    return np.random.default_rng([draw, stream]).integers(0, count, count)
 
 
 def _estimate(value: float, samples: list[float]) -> Estimate:

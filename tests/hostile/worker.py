@@ -39,12 +39,8 @@ def imported() -> None:
     import transformers.models.llama.modeling_llama
 
     import lm_steer.cli
-    from lm_steer.tables import metrics
 
     torch.set_num_threads(1)
-    for function in (metrics.interval, metrics.paired_difference):
-        # The width of an interval does not matter here.
-        function.__defaults__ = (50,)
     assert all((matplotlib.figure, numpy, pandas, pyarrow.parquet, transformers.AutoModelForCausalLM))
     for name in ("sklearn.linear_model", "sklearn.svm", "profanity_check", "peft"):
         with contextlib.suppress(ImportError):
