@@ -3,6 +3,9 @@
 import importlib.metadata
 import re
 import runpy
+import shutil
+import subprocess
+import tomllib
 
 import yaml
 from packaging.requirements import Requirement
@@ -25,14 +28,15 @@ def test_this_environment_has_the_versions_of_the_lock():
             assert importlib.metadata.version(pin.name).split("+")[0] in pin.specifier, pin
 
 
-def test_the_image_is_built_by_the_steps_of_the_readme():
-    dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
-    steps = re.findall(r"^RUN (?!apt-get)(.+)$", dockerfile, re.MULTILINE)
-    assert steps == ["make setup"]
-    assert re.search(r"^setup:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
-    # Everything that `make setup` reads is copied before it.
-    before = " ".join(re.findall(r"^COPY (.+)$", dockerfile.split("RUN make setup")[0], re.MULTILINE)).split()
-    for name in ("Makefile", "pyproject.toml", "envs", "lm_steer", "README.md", "LICENSE"):
-        assert name in before and (ROOT / name).exists()
-    # The same Python as the lock is made for, and what Snakemake calls is on the PATH.
-    assert "python:3.11" in dockerfile and "/lm-steer/.venv/bin:" in dockerfile
+def test_the_image_is_built_by_the_steps_of_the_readme(tmp_path):
+    """All that `make setup` reads is copied before it; no docker is needed to see what it would do there."""
+    before, step, _ = (ROOT / "Dockerfile").read_text(encoding="utf-8").partition("RUN make setup\n")
+    assert step
+    for name in " ".join(re.findall(r"^COPY (.+) \S+$", before, re.MULTILINE)).split():
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, tmp_path / name)
+    planned = subprocess.run(["make", "--dry-run", "setup"], cwd=tmp_path, capture_output=True, text=True)
+    assert planned.returncode == 0 and "--editable ." in planned.stdout, planned.stderr
+    project = tomllib.loads((tmp_path / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    for name in (project["readme"], *project["license-files"], "lm_steer/__init__.py"):
+        assert (tmp_path / name).exists()
