@@ -27,8 +27,9 @@ setup-all: .venv/all
 	$(BIN)/pip install --quiet --no-deps --require-hashes --requirement envs/requirements.lock
 	touch $@
 
+# A file of tests goes to one worker, for the tests of a file share what takes long to make.
 test: setup-all lint
-	pytest
+	pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 soak: setup-all
 	pytest -m soak
@@ -49,6 +50,7 @@ lint: setup-all
 	ruff format --check lm_steer tests workflow
 	snakefmt --check Snakefile workflow
 	lint-imports
+	snakemake --lint
 
 format: setup-all
 	ruff check --fix lm_steer tests workflow
