@@ -8,14 +8,17 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from running import places
+
 STUDY = ["--config", "shards=2"]
 
 
 class Study:
     """The study in a folder of its own, run through the profile of SLURM."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, commands: Path | None = None) -> None:
         self.folder = folder
+        self.places = places(folder, commands)
         self.log = folder / "controller.log"
         self.controllers: list[subprocess.Popen] = []
 
@@ -23,13 +26,11 @@ class Study:
         """Start the controller; what it prints goes to `log`."""
         profile = ["--workflow-profile", "workflow/profiles/slurm"]
         quick = ["--slurm-init-seconds-before-status-checks", "5", "--seconds-between-status-checks", "3"]
-        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         with open(self.log, "a", encoding="utf-8") as log:
             controller = subprocess.Popen(
                 [sys.executable, "-m", "snakemake", "tables", *profile, *quick, *(arguments or STUDY)],
                 cwd=self.folder,
-                env=os.environ
-                | {"PATH": path, "PYTHONPATH": str(self.folder), "XDG_CACHE_HOME": f"{self.folder}/.xdg"},
+                env=os.environ | self.places,
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
@@ -37,8 +38,11 @@ class Study:
         return controller
 
     def finish(self, *arguments: str) -> None:
-        """Run the command to its end, which must be a good one."""
-        controller = self.start(*arguments)
+        """Run the command to its end."""
+        self.ends_well(self.start(*arguments))
+
+    def ends_well(self, controller: subprocess.Popen) -> None:
+        """Wait for the end of a controller, which must be a good one."""
         try:
             code = controller.wait(timeout=600)
         except subprocess.TimeoutExpired:
@@ -61,9 +65,10 @@ class Study:
         return {path.name: path.read_bytes() for path in (self.folder / "results/tables").glob("*.csv")}
 
 
-def until(condition: Callable[[], object], seconds: float = 600) -> None:
-    """Wait for something to come true."""
+def until(condition: Callable[[], object], seconds: float = 600) -> object:
+    """Wait for something to come true, and return it."""
     end = time.monotonic() + seconds
-    while not condition():
+    while not (value := condition()):
         assert time.monotonic() < end, "it did not happen in time"
         time.sleep(0.2)
+    return value

@@ -1,11 +1,20 @@
+import fcntl
 import hashlib
+import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+# Tests run beside each other, and so do the commands that they start: each computes in one thread. Read at imports.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 import pytest
 import tiny
 import torch
+from miniature import make_project
+from running import places, run_snakemake
+from services.forked import forked_commands
 from services.hub import Hub
 from services.registry import Registry
 
@@ -15,6 +24,68 @@ from lm_steer.model.load import LoadedModel, load_model
 from lm_steer.model.obtain import obtain
 
 torch.set_num_threads(1)
+# A test run is as long as its longest worker: what takes minutes begins first.
+LONG = ("cluster", "workflow", "faults")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: not {*LONG} & {*item.path.parts})
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """Return a function (name, what fills a folder) → the folder, filled once for all workers of a test run."""
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def folder(name: str, fill: Callable[[Path], object]) -> Path:
+        filled, part = base / name, base / f"{name}.part"
+        with open(base / f"{name}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not filled.exists():
+                shutil.rmtree(part, ignore_errors=True)
+                fill(part)
+                part.rename(filled)
+        return filled
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def commands(tmp_path_factory) -> Iterator[Path]:
+    """A folder with `lm-steer` and `snakemake` that start at once."""
+    with forked_commands(tmp_path_factory.mktemp("commands")) as folder:
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def untouched(shared) -> Path:
+    """The study in miniature, of which nothing has run."""
+    return shared("untouched", make_project)
+
+
+@pytest.fixture(scope="session")
+def whole(shared, untouched, commands) -> Path:
+    """The study in miniature, run to its end."""
+
+    def run(folder: Path) -> None:
+        shutil.copytree(untouched, folder)
+        run = run_snakemake(folder, "--cores", "2", **places(folder, commands))
+        assert run.returncode == 0, run.stdout
+
+    return shared("whole", run)
+
+
+@pytest.fixture
+def project(tmp_path, untouched) -> Path:
+    """A copy of the study in miniature."""
+    return shutil.copytree(untouched, tmp_path / "project")
+
+
+@pytest.fixture
+def finished(tmp_path, whole) -> Path:
+    """A copy of the study in miniature that has been run to its end, with the times of its files."""
+    return shutil.copytree(whole, tmp_path / "project")
 
 
 @pytest.fixture(scope="session")

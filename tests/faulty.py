@@ -13,7 +13,7 @@ from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 
 import tiny
-from miniature import make_model_folder, sentences
+from miniature import make_model_folder
 
 from lm_steer.util.files import write_jsonl
 
@@ -129,6 +129,11 @@ class Reference:
 
     folder: Path
     moments: dict[str, int]
+
+
+def sentences(count: int, seed: int) -> list[str]:
+    choose = random.Random(seed)
+    return [" ".join(choose.choices(tiny.WORDS, k=choose.randint(8, 14))) for _ in range(count)]
 
 
 def make_reference(folder: Path) -> Reference:

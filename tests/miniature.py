@@ -1,20 +1,15 @@
-"""A study in miniature: a tiny random model and texts of one's own, through the real workflow."""
+"""A study in miniature: a tiny random model and texts of its own (`.test/`), through the real workflow."""
 
-import json
-import random
 import shutil
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import tiny
 import yaml
 from running import ROOT
 
-WORDS = tiny.WORDS
-
-
-def sentences(count: int, seed: int) -> list[str]:
-    choose = random.Random(seed)
-    return [" ".join(choose.choices(WORDS, k=choose.randint(8, 14))) for _ in range(count)]
+STUDY = ROOT / ".test"
 
 
 def make_model_folder(folder: Path) -> Path:
@@ -24,48 +19,33 @@ def make_model_folder(folder: Path) -> Path:
     return folder
 
 
-def make_project(folder: Path, model_folder: Path) -> Path:
-    """Copy the workflow and the package with a small study, so that a test may edit any of it."""
-    folder.mkdir(exist_ok=True)
-    for name in ("Snakefile", "workflow", "lm_steer", "envs"):
-        origin, copy = ROOT / name, folder / name
-        shutil.copy(origin, copy) if origin.is_file() else shutil.copytree(
-            origin, copy, ignore=shutil.ignore_patterns("__pycache__")
-        )
-    texts = sentences(120, seed=1)
-    rows = [{"text": text, "label": 1 if number % 2 else -1} for number, text in enumerate(texts)]
-    (folder / "texts.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-    study = {
-        "models": {"tiny": {"source": "folder", "id": str(model_folder)}},
-        "datasets": {"mine": {"source": "file", "path": "texts.jsonl"}},
-        "steers": {
-            "style": {
-                "dataset": "mine",
-                "dimensions": ["style", "corpus"],
-                "rank": 4,
-                "steps": 6,
-                "batch_size": 4,
-            }
-        },
-        "prompts": {"few": {"source": "openings", "dataset": "mine", "count": 6, "words": 4}},
-        "sampling": {"samples": 2, "new_tokens": 5},
-        "scorers": {
-            "toxicity": {"kind": "profanity-check"},
-            "perplexity": {"kind": "causal-lm", "model": "tiny"},
-        },
-        "settings": {
-            "plain": {"prompts": "few", "scorers": ["toxicity", "perplexity"]},
-            "styled": {
-                "prompts": "few",
-                "scorers": ["toxicity", "perplexity"],
-                "steer": {"style": {"style": 5, "corpus": 1}},
-                "against": "plain",
-            },
-        },
-        "tables": {
-            "effect": {"title": "Effect", "rows": {"Unsteered": ["plain"], "Steered": ["styled"]}},
-        },
-    }
-    (folder / "config").mkdir()
-    (folder / "config/config.yaml").write_text(yaml.safe_dump(study), encoding="utf-8")
+def make_project(folder: Path) -> Path:
+    """Copy the study with the workflow and the package, so that a test may edit any of it."""
+    shutil.copytree(STUDY, folder)
+    shutil.copy(ROOT / "Snakefile", folder)
+    for name in ("workflow", "lm_steer", "envs"):
+        # What is compiled already need not be compiled again; another process may be about to rename the rest.
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("*.pyc.*"))
+    make_model_folder(folder / "model")
     return folder
+
+
+@cache
+def _read(path: Path) -> dict[str, Any]:
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def study_of(change: Any = None, *overlays: str) -> dict[str, Any]:
+    """Return the study of `.test/config/` with further files of it and a change merged, as a user would give it."""
+    study = _read(STUDY / "config/config.yaml")
+    for name in overlays:
+        study = changed(study, _read(STUDY / f"config/{name}.yaml"))
+    return study if change is None else changed(study, change)
+
+
+def changed(base: Any, change: Any) -> Any:
+    """Merge a change into a config, key by key; None takes a key away, and {} empties a mapping."""
+    if not isinstance(change, dict) or not isinstance(base, dict) or not change:
+        return change
+    merged = {key: value for key, value in base.items() if change.get(key, "") is not None}
+    return merged | {key: changed(base.get(key), value) for key, value in change.items() if value is not None}

@@ -1,12 +1,11 @@
 """A real SLURM with two fake GPUs, and the study in miniature on it, two generations at a time."""
 
+import shutil
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
-from clustered import STUDY, Study
-from miniature import make_model_folder, make_project
-from running import run_snakemake
+from clustered import Study
+from running import places, run_snakemake
 from services.slurm import Slurm, why_not
 
 
@@ -18,31 +17,26 @@ def slurm(tmp_path_factory) -> Iterator[Slurm]:
         yield cluster
 
 
-@pytest.fixture(scope="session")
-def model_folder(tmp_path_factory) -> Path:
-    return make_model_folder(tmp_path_factory.mktemp("model"))
-
-
 @pytest.fixture
-def study(tmp_path, model_folder, slurm) -> Iterator[Study]:
-    study = Study(make_project(tmp_path, model_folder))
+def study(project, slurm, request) -> Iterator[Study]:
+    """The study, whose commands start at once; in the soak as they are, so that SLURM sees what they use."""
+    soak = request.node.get_closest_marker("soak")
+    study = Study(project, None if soak else request.getfixturevalue("commands"))
     yield study
     study.end()
     slurm.cancel_all()
 
 
 @pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory, model_folder) -> Callable[..., dict[str, bytes]]:
+def undisturbed(tmp_path_factory, whole, untouched, commands) -> Callable[..., dict[str, bytes]]:
     """Return a function: the tables of a run on this machine that nothing happened to, for a study's arguments."""
-    made: dict[tuple[str, ...], dict[str, bytes]] = {}
 
     def tables(*arguments: str) -> dict[str, bytes]:
-        if arguments not in made:
-            project = make_project(tmp_path_factory.mktemp("undisturbed"), model_folder)
-            places = {"PYTHONPATH": str(project), "XDG_CACHE_HOME": str(project / ".xdg")}
-            run = run_snakemake(project, "tables", "--cores", "2", *(arguments or STUDY), **places)
-            assert run.returncode == 0, run.stdout[-5000:]
-            made[arguments] = Study(project).tables()
-        return made[arguments]
+        if not arguments:
+            return Study(whole).tables()
+        project = shutil.copytree(untouched, tmp_path_factory.mktemp("undisturbed") / "project")
+        run = run_snakemake(project, "tables", "--cores", "2", *arguments, **places(project, commands))
+        assert run.returncode == 0, run.stdout[-5000:]
+        return Study(project).tables()
 
     return tables

@@ -1,5 +1,6 @@
 """The study on a real SLURM, and what happens to jobs and controllers there: it ends, with the same bytes."""
 
+import contextlib
 import os
 import re
 import signal
@@ -30,30 +31,43 @@ def running_of(study, slurm, rule: str) -> list[str]:
     return [line.split("|")[0] for line in lines if line.split("|")[1].startswith(f"rule_{rule}")]
 
 
-def hang(slurm, job: str) -> None:
-    """Stop the processes of a job where they are, as a file system does that answers no more."""
-    for line in slurm.ask("scontrol", "listpids", job).splitlines()[1:]:
-        if (process := int(line.split()[0])) > 0:
-            os.kill(process, signal.SIGSTOP)
+def hang(study, slurm, rule: str) -> str:
+    """Stop the processes of a job of a rule where they are, as a dead file system does; return the job, which stays."""
+
+    def stopped() -> str:
+        for job in running_of(study, slurm, rule):
+            lines = slurm.ask("scontrol", "listpids", job).splitlines()[1:]
+            processes = [process for line in lines if (process := int(line.split()[0])) > 0]
+            with contextlib.suppress(ProcessLookupError):
+                for process in processes:
+                    os.kill(process, signal.SIGSTOP)
+                if processes and job in running_of(study, slurm, rule):
+                    return job
+        return ""
+
+    return until(stopped)
 
 
-def test_a_study_with_an_array_and_a_group_uses_both_gpus_one_job_each(study, slurm, undisturbed):
-    study.finish("--slurm-array-jobs", "generate", *STUDY)
+def test_an_array_and_a_group_use_both_gpus_one_job_each_and_a_cancelled_job_is_run_again(study, slurm, undisturbed):
+    controller = study.start("--slurm-array-jobs", "generate", *STUDY)
+    slurm.ask("scancel", hang(study, slurm, "generate"))
+    study.ends_well(controller)
     assert study.tables() == undisturbed()
+    assert "Trying to restart job" in study.printed
     times = times_on_devices(study, slurm)
     assert set(times) == {"0", "1"} and sum(map(len, times.values())) == 5
     for spans in times.values():
         spans.sort()
         assert all(end <= start for (_, end), (start, _) in pairwise(spans))
-    mine = [job for job in slurm.history() if job["WorkDir"] == str(study.folder)]
-    # Only work that wants a GPU is on the partition that has them: training, generation, perplexity.
-    assert sorted(job["Partition"] for job in mine) == ["cpu", *["gpu"] * 5]
+    jobs = [job for job in slurm.history() if job["WorkDir"] == str(study.folder)]
+    # Only work that wants a GPU is on the partition that has them: training, generation (one of it twice), perplexity.
+    assert sorted(job["Partition"] for job in jobs) == ["cpu", *["gpu"] * 6]
     assert "array job" in study.printed and "group job judging" in study.printed.lower()
 
 
 def test_a_controller_killed_at_once_and_the_same_command_again(study, slurm, undisturbed):
     controller = study.start()
-    until(lambda: running_of(study, slurm, "train"))
+    hang(study, slurm, "train")
     controller.send_signal(signal.SIGKILL)
     controller.wait()
     assert slurm.jobs(), "its jobs go on without it"
@@ -62,51 +76,26 @@ def test_a_controller_killed_at_once_and_the_same_command_again(study, slurm, un
     assert study.tables() == undisturbed()
 
 
-def test_a_job_that_is_cancelled_is_run_again(study, slurm, undisturbed):
-    controller = study.start()
-    until(lambda: running_of(study, slurm, "generate"))
-    slurm.ask("scancel", running_of(study, slurm, "generate")[0])
-    assert controller.wait(timeout=600) == 0, study.printed[-5000:]
-    assert "Trying to restart job" in study.printed
-    assert study.tables() == undisturbed()
+WRONG = {
+    "  slurm_partition: cpus": ("  slurm_partition: cpu", "there is no partition 'cpus'"),
+    "  generate: {slurm_partition: gpu, gpu: 3}": ("  generate: *gpu", "generate asks for 3 GPUs"),
+    "  lora: {slurm_partition: gpu, gpu: 0, gres: 'gpu:5'}": ("  lora: *gpu", "lora asks for 5 GPUs"),
+    "  cost: {slurm_partition: gpu, gpu_model: h100}": ("  cost: *gpu", "cost asks for 1 GPU h100"),
+}
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "arguments", "place", "message"),
-    [
-        (
-            "slurm_partition: cpu",
-            "slurm_partition: cpus",
-            (),
-            "  slurm_partition: cpus",
-            "there is no partition 'cpus'",
-        ),
-        ("  train: &gpu\n", "  train: &gpu\n    gpu: 3\n", (), "  train: &gpu", "train asks for 3 GPUs"),
-        (
-            "  train: &gpu\n",
-            "  train: &gpu\n    gpu: 0\n    gres: gpu:5\n",
-            (),
-            "  train: &gpu",
-            "train asks for 5 GPUs",
-        ),
-        ("  train: &gpu\n", "  train: &gpu\n    gpu_model: h100\n", (), "  train: &gpu", "train asks for 1 GPU h100"),
-    ],
-)
-def test_what_the_cluster_has_not_is_found_before_any_job_with_its_line(
-    study, slurm, old, new, arguments, place, message
-):
+def test_what_the_cluster_has_not_is_found_before_any_job_with_its_line(study, slurm):
     path = study.folder / "workflow/profiles/slurm/profile.yaml"
-    path.write_text(path.read_text(encoding="utf-8").replace(old, new, 1), encoding="utf-8")
-    run = plan(study)
-    line = path.read_text(encoding="utf-8").splitlines().index(place) + 1
+    analyses = ["--configfile", "config/config.yaml", "config/analyses.yaml"]
+    lines = path.read_text(encoding="utf-8").splitlines()
+    for line, (before, _) in WRONG.items():
+        lines[lines.index(before)] = line
+    path.write_text("\n".join(lines), encoding="utf-8")
+    run = run_snakemake(study.folder, "-n", "--workflow-profile", path.parent, *analyses, **study.places)
     assert run.returncode == 1
-    assert f"profile.yaml, line {line}: {message}" in run.stdout
+    for line, (_, message) in WRONG.items():
+        assert f"profile.yaml, line {lines.index(line) + 1}: {message}" in run.stdout
     assert not slurm.jobs()
-
-
-def plan(study, *arguments: str):
-    places = {"PYTHONPATH": str(study.folder)}
-    return run_snakemake(study.folder, "-n", "--workflow-profile", "workflow/profiles/slurm", *arguments, **places)
 
 
 @pytest.mark.soak
@@ -133,9 +122,8 @@ def test_a_job_over_its_time_goes_on_from_its_checkpoint(study, slurm, undisturb
     long = ["--config", "shards=2", "steers={style: {steps: 10000}}"]
     controller = study.start("--set-resources", "train:runtime=1", "train:slurm_partition=gpu", *long)
     until(lambda: list(study.folder.glob("results/.cache/checkpoints/*.safetensors")))
-    (number,) = running_of(study, slurm, "train")
-    hang(slurm, number)
-    assert controller.wait(timeout=600) == 0, study.printed[-5000:]
+    number = hang(study, slurm, "train")
+    study.ends_well(controller)
     assert {job["JobState"] for job in slurm.history() if job["JobId"] == number} == {"TIMEOUT"}
     log = (study.folder / "results/logs/train/tiny.style.seed0.log").read_text(encoding="utf-8")
     assert "found from an earlier run" in log

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import tiny
 import torch
+from miniature import changed, study_of
 from safetensors.numpy import save_file as save_arrays
 
 from lm_steer.cli import main
@@ -22,7 +23,6 @@ from lm_steer.tables.table import generation_file
 from lm_steer.util.files import write_json, write_jsonl
 
 __all__ = [
-    "CONFIG",
     "changed",
     "command",
     "config",
@@ -35,24 +35,8 @@ __all__ = [
 ]
 
 KIND = "llama-padded-vocabulary"
-CONFIG: dict[str, Any] = {
-    "models": {"tiny": {"source": "folder", "id": "origin"}},
-    "datasets": {"mine": {"source": "file", "path": "texts.csv"}},
-    "steers": {"style": {"dataset": "mine", "dimensions": ["style", "corpus"], "rank": 4, "steps": 6}},
-    "prompts": {"few": {"source": "openings", "dataset": "mine", "count": 6, "words": 4}},
-    "sampling": {"samples": 2, "new_tokens": 5},
-    "scorers": {"toxicity": {"kind": "profanity-check"}, "perplexity": {"kind": "causal-lm", "model": "tiny"}},
-    "settings": {
-        "plain": {"prompts": "few", "scorers": ["toxicity", "perplexity"]},
-        "styled": {
-            "prompts": "few",
-            "scorers": ["toxicity", "perplexity"],
-            "steer": {"style": {"style": 5, "corpus": 1}},
-            "against": "plain",
-        },
-    },
-    "tables": {"effect": {"title": "Effect", "rows": {"Unsteered": ["plain"], "Steered": ["styled"]}}},
-}
+# The study of `.test/`, with a table of texts in place of JSON lines.
+HERE = {"models": {"tiny": {"id": "origin"}}, "datasets": {"mine": {"path": "texts.csv"}}}
 # What the finished run has beside it.
 SWEEP = {
     "steer": "style",
@@ -67,17 +51,10 @@ MORE = {
 }
 
 
-def changed(base: Any, change: Any) -> Any:
-    """Merge a change into a config, key by key; None takes a key away, and {} empties a mapping."""
-    if not isinstance(change, dict) or not isinstance(base, dict) or not change:
-        return change
-    merged = {key: value for key, value in base.items() if change.get(key, "") is not None}
-    return merged | {key: changed(base.get(key), value) for key, value in change.items() if value is not None}
-
-
 def config(change: Any = None) -> Study:
-    """Return the checked study of CONFIG with some keys changed."""
-    return resolved(CONFIG if change is None else changed(CONFIG, change))
+    """Return the checked study of this folder with some keys changed."""
+    study = study_of(HERE)
+    return resolved(study if change is None else changed(study, change))
 
 
 def strict(text: str) -> None:

@@ -4,7 +4,6 @@ import importlib.metadata
 
 import pytest
 import yaml
-from miniature import make_model_folder, make_project
 
 from lm_steer.report.run_record import benchmark_table, write_record
 from lm_steer.study.config import resolved
@@ -14,11 +13,8 @@ HEADER = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch):
+def run(project, monkeypatch):
     """A folder with a study, and of its results what a record is read from."""
-    project = tmp_path / "project"
-    project.mkdir()
-    make_project(project, make_model_folder(tmp_path / "model"))
     benchmarks = project / "results/benchmarks/train"
     benchmarks.mkdir(parents=True)
     (benchmarks / "tiny.style.seed0.tsv").write_text(HEADER + "9.5\t0:00:09\t514.8\t1\t1\t1\t1\t1\t1\t5.9\n")

@@ -4,15 +4,17 @@
         run_snakemake(…)
 
 A fork runs the package that PYTHONPATH names, with the caller's arguments, environment, folder and files, as the
-console script would; only the third-party libraries are there already. The threads of torch are set as
-OMP_NUM_THREADS says, which is read at its import otherwise.
+console script would; only the third-party libraries are there already. It computes in one thread: several would spin
+while they wait for each other, and several tests run at a time.
 """
 
 import atexit
+import contextlib
 import importlib
 import json
 import os
 import pkgutil
+import select
 import signal
 import socket
 import subprocess
@@ -37,13 +39,17 @@ sys.exit(code[0] if code else 1)
 
 
 @contextmanager
-def forked_commands(folder: Path) -> Iterator[Path]:
-    """Yield a folder whose `lm-steer` is run by a server of this module, as long as the `with` lasts."""
+def forked_commands(folder: Path, **variables: str) -> Iterator[Path]:
+    """Yield a folder whose `lm-steer` is run by a server of this module, as long as the `with` lasts.
+
+    variables    of the environment, those that libraries read when they are imported
+    """
     address = str(folder / "socket")
     for name in ("lm-steer", "snakemake"):
         (folder / name).write_text(CLIENT.format(python=sys.executable, address=address), encoding="utf-8")
         (folder / name).chmod(0o755)
-    server = subprocess.Popen([sys.executable, __file__, address], env=os.environ | {"PYTHONPATH": str(ROOT)})
+    environment = os.environ | variables | {"PYTHONPATH": str(ROOT)}
+    server = subprocess.Popen([sys.executable, __file__, address], env=environment)
     try:
         while not Path(address).exists():
             assert server.poll() is None, "the server of forked commands did not start"
@@ -56,7 +62,6 @@ def forked_commands(folder: Path) -> Iterator[Path]:
 
 def serve(address: str) -> None:
     import_libraries()
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with socket.socket(socket.AF_UNIX) as listening:
         # The name appears when the socket listens.
         listening.bind(address + ".part")
@@ -64,6 +69,9 @@ def serve(address: str) -> None:
         os.rename(address + ".part", address)
         while True:
             connection, _ = listening.accept()
+            with contextlib.suppress(ChildProcessError):
+                while os.waitpid(-1, os.WNOHANG)[0]:
+                    pass
             if os.fork() == 0:
                 listening.close()
                 answer(connection)
@@ -96,12 +104,16 @@ def answer(connection: socket.socket) -> None:
     os.chdir(asked["folder"])
     os.environ.clear()
     os.environ.update(asked["environment"])
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     worker = os.fork()
     if worker == 0:
         run(asked["arguments"])
+    # A caller that is killed takes its command along.
+    ended, _, _ = select.select([os.pidfd_open(worker), connection], [], [])
+    if connection in ended:
+        os.kill(worker, signal.SIGKILL)
     _, status = os.waitpid(worker, 0)
-    connection.sendall(bytes([max(os.waitstatus_to_exitcode(status), 0) if os.WIFEXITED(status) else 1]))
+    with contextlib.suppress(OSError):
+        connection.sendall(bytes([os.waitstatus_to_exitcode(status) if os.WIFEXITED(status) else 1]))
     os._exit(0)
 
 
@@ -115,7 +127,7 @@ def run(arguments: list[str]) -> None:
     # The streams of the server knew other files under these numbers.
     sys.stdin, sys.stdout, sys.stderr = (os.fdopen(number, mode) for number, mode in enumerate("rww"))
     sys.path[:0] = [place for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place]
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", os.cpu_count())))
+    torch.set_num_threads(1)
     try:
         if Path(arguments[0]).name == "snakemake":
             from snakemake.cli import main

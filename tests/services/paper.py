@@ -1,7 +1,6 @@
 """What the paper's study meets in miniature: Kaggle, the hub and Perspective as stand-ins, small files, tiny models."""
 
 import json
-import os
 import random
 import zipfile
 from collections.abc import Iterator
@@ -13,7 +12,8 @@ import pandas as pd
 import tiny
 import torch
 import yaml
-from running import ROOT, run_snakemake
+from running import ROOT, places, run_snakemake
+from services.forked import forked_commands
 from services.hub import Hub
 from services.kaggle import Kaggle
 from services.perspective import RUDE, Perspective
@@ -22,22 +22,9 @@ from transformers import AutoModelForSequenceClassification, GPT2Config
 from lm_steer.data.jigsaw import COMPETITION
 from lm_steer.score.kinds import PRESETS
 
-STUDY = [ROOT / "config/paper.yaml", ROOT / "config/perspective.yaml"]
+STUDY = [ROOT / name for name in ("config/paper.yaml", "config/perspective.yaml", ".test/config/paper.yaml")]
 PROMPTS = ("non-toxic", "neutral", "positive", "negative")
 LABELS = {"roberta-toxicity": ("neutral", "toxic"), "sst2-distilbert": ("NEGATIVE", "POSITIVE")}
-# What differs from config/paper.yaml: sizes, and prompt files that are not the checked ones of the paper.
-SMALL = {
-    "steers": {
-        f"{name}-{protocol}": {"rank": 4, "steps": 3, "batch_size": 4}
-        for name in ("detox", "sentiment")
-        for protocol in ("as-run", "as-written")
-    },
-    "prompts": {name: {"source": "file", "path": f"{name}.jsonl"} for name in PROMPTS}
-    | {f"{name}-1k": {"source": "file", "path": f"{name}.jsonl", "count": 4} for name in ("non-toxic", "neutral")}
-    | {"rtp": {"count": 20}},
-    "sampling": {"samples": 3, "new_tokens": 6},
-    "scorers": {f"perspective-{part}": {"prompts": 3, "queries_per_second": 1000} for part in ("span", "summary")},
-}
 
 
 @dataclass(frozen=True)
@@ -52,8 +39,7 @@ class World:
 
     def run(self, *arguments: str) -> tuple[int, str]:
         """Run the paper's study in the folder; return the exit code and what was printed."""
-        files = [str(path) for path in [*STUDY, self.folder / "small.yaml"]]
-        place = ["--cores", "all", "--snakefile", str(ROOT / "Snakefile"), "--configfile", *files]
+        place = ["--cores", "all", "--snakefile", str(ROOT / "Snakefile"), "--configfile", *map(str, STUDY)]
         run = run_snakemake(self.folder, *arguments, *place, **self.variables)
         return run.returncode, run.stdout
 
@@ -64,7 +50,6 @@ def paper_world(folder: Path, home: Path) -> Iterator[World]:
     study = yaml.safe_load(STUDY[0].read_text(encoding="utf-8"))
     write_hub(home / "hub", study)
     write_prompts(folder)
-    (folder / "small.yaml").write_text(yaml.safe_dump(SMALL), encoding="utf-8")
     with ExitStack() as stack:
         kaggle = stack.enter_context(Kaggle({COMPETITION: {"all_data.csv": write_comments(home)}}))
         hub = stack.enter_context(Hub(home / "hub"))
@@ -82,9 +67,10 @@ def paper_world(folder: Path, home: Path) -> Iterator[World]:
             "LM_STEER_RETRY_SECONDS": "0",
             "LM_STEER_PERSPECTIVE_URL": perspective.url,
             "GOOGLE_API_KEY": perspective.key,
-            "XDG_CACHE_HOME": str(home / "xdg"),
-            "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
         }
+        # The client of the hub reads its variables at its import.
+        commands = stack.enter_context(forked_commands(home, **variables))
+        variables |= places(home, commands, ROOT)
         yield World(kaggle, hub, perspective, folder, variables)
 
 

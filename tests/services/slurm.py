@@ -1,6 +1,6 @@
 """A real SLURM of one node, with fake GPUs that it hands out one by one; as root, without systemd and cgroups.
 
-PYTHONPATH=tests python -m services.slurm FOLDER          # runs until interrupted
+PYTHONPATH=tests python -m services.slurm FOLDER          # runs until interrupted, or killed
 
 Debian: apt-get install --no-install-recommends slurm-wlm munge. All state is in FOLDER, but for links in /etc/slurm:
 the jobs' inner srun is called without SLURM_CONF, and finds its settings there.
@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Self
 
 ETC = Path("/etc/slurm")
-PROGRAMS = ("munged", "slurmctld", "slurmd", "sinfo", "sbatch")
+PROGRAMS = ("munged", "slurmctld", "slurmd", "sinfo", "sbatch", "setpriv")
 CONF = """
 ClusterName=tests
 SlurmctldHost={node}(127.0.0.1)
@@ -82,6 +82,7 @@ class Slurm:
         self.folder, self.gpus, self.more = folder, gpus, more
         self.node = socket.gethostname().split(".")[0]
         self.conf = folder / "slurm.conf"
+        self.daemons: list[subprocess.Popen] = []
 
     def __enter__(self) -> Self:
         try:
@@ -95,11 +96,13 @@ class Slurm:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.cancel_all()
-        # Each by its own pid file, in this order.
-        for name in ("slurmd", "slurmctld", "munge"):
-            path = self.folder / f"{name}.pid"
-            if path.exists():
-                _end(int(path.read_text()))
+        for daemon in reversed(self.daemons):
+            daemon.terminate()
+            try:
+                daemon.wait(10)
+            except subprocess.TimeoutExpired:
+                daemon.kill()
+                daemon.wait()
         for path in (self.conf, self.folder / "gres.conf"):
             link = ETC / path.name
             if link.is_symlink() and link.readlink() == path:
@@ -142,12 +145,18 @@ class Slurm:
         os.environ["SLURM_CONF"] = str(self.conf)
         socket_option = f"--socket={self.folder}/munge.sock"
         files = [f"--{name}-file={self.folder}/munge.{name}" for name in ("key", "pid", "log", "seed")]
-        _run("munged", "--force", socket_option, *files)
+        self._begin("munged", "--foreground", "--force", socket_option, *files)
         _wait(10, lambda: _succeeds("munge", "-n", "-S", f"{self.folder}/munge.sock", "-o", "/dev/null"))
-        _run("slurmctld", "-f", str(self.conf))
+        self._begin("slurmctld", "-D", "-f", str(self.conf))
         _wait(20, lambda: _succeeds("scontrol", "ping"))
-        _run("slurmd", "-f", str(self.conf), "-N", self.node)
+        self._begin("slurmd", "-D", "-f", str(self.conf), "-N", self.node)
         _wait(30, self.is_up)
+
+    def _begin(self, *command: str) -> None:
+        """Start a daemon that the kernel kills when this process ends, however it ends."""
+        with open(self.folder / f"{command[0]}.out", "wb") as printed:
+            tied = ["setpriv", "--pdeathsig", "KILL", *command]
+            self.daemons.append(subprocess.Popen(tied, stdout=printed, stderr=printed))
 
     def _write_settings(self) -> None:
         # slurmd insists on device files: these are twins of /dev/null.
@@ -186,26 +195,6 @@ def _wait(seconds: float, condition: Callable[[], bool]) -> None:
         if time.monotonic() > end:
             raise TimeoutError(f"not within {seconds} s")
         time.sleep(0.1)
-
-
-def _end(pid: int) -> None:
-    """Stop a daemon and wait for it."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.kill(pid, number)
-            _wait(10, lambda: not Path(f"/proc/{pid}").exists() or _is_zombie(pid))
-            return
-        except TimeoutError:
-            continue
-        except ProcessLookupError:
-            return
-
-
-def _is_zombie(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()[0] == "Z"
-    except OSError:
-        return True
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.soak
 @pytest.fixture(scope="module")
 def study(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("study")
-    run_study(folder, ROOT / "config/config.yaml")
+    run_study(folder, "--configfile", ROOT / "config/config.yaml")
     return folder
 
 

@@ -1,78 +1,27 @@
 """Every analysis in miniature, through the real workflow: what is made, and that it stands on the page."""
 
 import json
+from pathlib import Path
 
 import pandas as pd
 import pytest
-import yaml
+from miniature import study_of
 
-COMMON = {"prompts": "few", "scorers": ["toxicity", "perplexity"]}
-VALUES = {"style": 5, "corpus": 1}
-ANALYSES = {
-    "sweeps": {
-        "dial": {"steer": "style", "dimension": "style", "values": [-2.5, 0, 5], "held": {"corpus": 1}, **COMMON}
-    },
-    "compositions": {
-        "pair": {
-            "steers": {name: {"dimension": name, "values": [0, 4]} for name in ("style", "tone")},
-            **COMMON,
-        }
-    },
-    "transfers": {"carried": {"steer": "style", "source": "tiny", "target": "turned", "values": VALUES, **COMMON}},
-    "directions": {"words": {"steer": "style", "dimension": "style", "scorer": "toxicity", "count": 2}},
-    "evidence": {
-        "shown": {"steer": "style", "dimension": "style", "value": 5, "path": "marked.jsonl"},
-        "told": {"steer": "style", "dimension": "style", "value": 5, "texts": ["It's a {joy}", "The film\nis dull"]},
-    },
-    "ablations": {
-        "matters": {
-            "steer": "style",
-            "vary": {"rank": [2], "texts": [8], "corpus": [False]},
-            "values": VALUES,
-            **COMMON,
-        }
-    },
-    "baselines": {
-        "others": {
-            "steer": "style",
-            "values": VALUES,
-            "kinds": {"add": VALUES, "offset": VALUES},
-            "lora": [0.5, 1],
-            "prefix": "Mind this. ",
-            "external": {"Theirs": "theirs.jsonl"},
-            **COMMON,
-        }
-    },
-    "costs": {"price": {"steer": "style", "values": VALUES}},
-}
+STUDY = ["--configfile", "config/config.yaml", "config/analyses.yaml"]
+ANALYSES = study_of(None, "analyses")["analyses"]
 
 
-def with_analyses(project):
-    """Give the miniature study a second steer, a rotated copy of its model, and every analysis."""
-    path = project / "config/config.yaml"
-    study = yaml.safe_load(path.read_text(encoding="utf-8"))
-    study["models"]["turned"] = {"source": "rotated", "id": "tiny"}
-    study["steered"] = ["tiny"]
-    study["steers"]["tone"] = {**study["steers"]["style"], "dimensions": ["tone", "corpus"]}
-    study["analyses"] = ANALYSES
-    path.write_text(yaml.safe_dump(study), encoding="utf-8")
-    marked = [{"text": "The movie was a joy to watch", "spans": [[12, 19]]}, {"text": "The film is dull"}]
-    (project / "marked.jsonl").write_text("\n".join(map(json.dumps, marked)), encoding="utf-8")
-    return project
-
-
-def theirs(project) -> None:
+def theirs(project: Path) -> None:
     """Generations made elsewhere, on the prompts of the study."""
     rows = [json.loads(line) for line in (project / "results/prompts/few.jsonl").read_text().splitlines()]
-    made = [{**row, "generations": [{"text": " the end"}, {"text": " a joy"}]} for row in rows]
-    (project / "theirs.jsonl").write_text("\n".join(map(json.dumps, made)), encoding="utf-8")
+    texts = [{**row, "generations": [{"text": " the end"}, {"text": " a joy"}]} for row in rows]
+    (project / "theirs.jsonl").write_text("\n".join(map(json.dumps, texts)), encoding="utf-8")
 
 
 def test_every_analysis_is_made_and_stands_on_the_page(finished, snakemake):
-    study = with_analyses(finished)
-    theirs(study)
-    snakemake()
-    folder = study / "results/analyses"
+    theirs(finished)
+    snakemake(*STUDY)
+    folder = finished / "results/analyses"
 
     def figures(name: str) -> pd.DataFrame:
         return pd.read_csv(folder / f"{name}.csv").set_index("figure")
@@ -89,18 +38,21 @@ def test_every_analysis_is_made_and_stands_on_the_page(finished, snakemake):
     assert readings.groupby("text")["precision"].first().notna().tolist() == [True, False]
     price = pd.read_csv(folder / "tiny/price.cost.csv").set_index("figure")["value"]
     assert price["parameters_a_dimension"] == 2 * 32 * 4
-    others = pd.read_csv(study / "results/tables/others.csv")
-    assert others.groupby("row")["model"].first()["Theirs"] == "external"
+    others = pd.read_csv(finished / "results/tables/others.csv")
     assert len(set(others["row"])) == 7
+    elsewhere = others[others["row"] == "Theirs"].set_index("metric")
+    assert set(elsewhere["model"]) == {"external"} and elsewhere.loc["dist_1", "n_generations"] == 4
+    # Texts from elsewhere are scored by the same scorers in the same run.
+    assert others.groupby("metric")["version"].nunique().max() == 1
 
-    page = (study / "reports/index.html").read_text(encoding="utf-8")
+    page = (finished / "reports/index.html").read_text(encoding="utf-8")
     for kinds in ANALYSES.values():
         for name in kinds:
             assert f": {name}" in page, name
-    assert list((study / "results/figures").glob("analysis-*-dial-*.svg"))
-    assert "Nothing to be done" in snakemake().stdout
+    assert list((finished / "results/figures").glob("analysis-*-dial-*.svg"))
+    assert "Nothing to be done" in snakemake(*STUDY).stdout
     # A value more costs the sweep, and no training.
-    again = snakemake("-n", "--config", "analyses={sweeps: {dial: {values: [-2.5, 0, 5, 7]}}}").stdout
+    again = snakemake("-n", *STUDY, "--config", "analyses={sweeps: {dial: {values: [-2.5, 0, 5, 7]}}}").stdout
     assert "rule effects:" in again and "rule train:" not in again and "rule lora:" not in again
 
 
@@ -121,6 +73,5 @@ def test_every_analysis_is_made_and_stands_on_the_page(finished, snakemake):
         ),
     ],
 )
-def test_a_wrong_block_is_named(project, refusal, blocks, message):
-    with_analyses(project)
-    assert message in refusal({"analyses": blocks})
+def test_a_wrong_block_is_named(refusal, blocks, message):
+    assert message in refusal({"analyses": blocks}, "analyses")

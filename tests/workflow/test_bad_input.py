@@ -33,20 +33,9 @@ def test_a_key_that_stands_twice_is_named_with_its_line(project, snakemake):
     assert "config/config.yaml, line 2: the key 'title' stands twice" in result.stdout
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"", "prompts.jsonl holds no prompts"),
-        (b'{"prompt": {"text": "a b"}}\n{"prompt": \n', "prompts.jsonl, line 2: not valid JSON"),
-        (b'{"prompt": {"text": "a b"}}\n\xff\xfe\n', "prompts.jsonl, line 2: byte 0xff is not UTF-8"),
-        (b'{"prompt": {"text": " "}}\n', "prompts.jsonl, row 1: the prompt is empty"),
-        (b'{"prompt": {"text": "a b"}}\n', "requested 7 prompts, only 1 available"),
-    ],
-)
-def test_a_bad_prompt_file_is_named(project, snakemake, content, message):
-    (project / "prompts.jsonl").write_bytes(content)
-    block = "prompts={few: {source: file, path: prompts.jsonl, count: 7}}"
-    result = snakemake("texts", "--config", block, succeeds=False)
-    assert message in result.stdout
+def test_a_bad_prompt_file_is_named(project, snakemake):
+    (project / "prompts.jsonl").write_bytes(b'{"prompt": {"text": "a b"}}\n{"prompt": \n')
+    result = snakemake("texts", "--config", "prompts={few: {source: file, path: prompts.jsonl}}", succeeds=False)
+    assert "prompts.jsonl, line 2: not valid JSON" in result.stdout
     assert "Traceback" not in result.stdout
     assert not list((project / "results").glob("prompts/*"))

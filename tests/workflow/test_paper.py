@@ -67,22 +67,29 @@ def check_tables(folder: Path) -> None:
     }
     as_run = detox.loc[("gpt2-large", "LM-Steer, as run", "non-toxic")]
     assert as_run.loc["avg_max_toxicity", "verdict"] == "not comparable"
-    assert as_run.loc["perplexity", "verdict"] in ("reproduced", "differs")
     assert as_run.loc["perplexity", "published"] == "28.26"
+    assert as_run.loc["perplexity", "verdict"] == verdict(as_run.loc["perplexity"], spread=0)
     # Verdicts are about what was run.
     as_written = detox.loc[("gpt2-large", "LM-Steer, as written", "non-toxic")]
     assert set(as_written["verdict"]) == {""}
     recomputed(folder, detox)
 
     mood = cells(folder, "sentiment-negative")
-    key = ("gpt2-large", "LM-Steer -5, as run", "positive", "positivity")
-    assert mood.loc[key, "published"] == "54.84" and mood.loc[key, "verdict"] in ("reproduced", "differs")
+    cell = mood.loc[("gpt2-large", "LM-Steer -5, as run", "positive", "positivity")]
+    assert cell["published"] == "54.84" and cell["verdict"] == verdict(cell, spread=6)
     for table, scorer in (("perspective-as-run", "span"), ("perspective-as-written", "summary")):
         versions = set(cells(folder, table).xs("avg_max_toxicity", level="metric")["version"])
         assert len(versions) == 1 and versions.pop().endswith(scorer)
     assert len({row for _, row, _, _ in cells(folder, "sentiment-ablation").index}) == 6
     agreement = pd.read_csv(folder / "results/tables/agreement-real-toxicity-prompts.csv")
     assert set(agreement["n"]) == {19} and set(agreement["left_out"]) == {1}
+
+
+def verdict(cell: pd.Series, spread: float) -> str:
+    """Say the protocol's definition once more."""
+    margin = float(cell["published_plus_minus"] or spread)
+    inside = float(cell["low"]) - margin <= float(cell["published"]) <= float(cell["high"]) + margin
+    return "reproduced" if inside else "differs"
 
 
 def recomputed(folder: Path, table: pd.DataFrame) -> None:

@@ -35,8 +35,11 @@ SCORING = {"score", "score_by_model", "gather_scores"}
 GENERATING = {"generate", "gather", *SCORING, "table", *REPORT}
 
 
-def test_a_study_is_planned_whole(snakemake):
+def test_a_study_is_planned_whole_or_to_a_target(project, snakemake):
     assert jobs(snakemake("-n")) == {"model", "dataset", "prompts", "train", *GENERATING}
+    for target, last in (("data", "prompts"), ("steers", "train"), ("texts", "generate"), ("scores", "score")):
+        assert last in jobs(snakemake("-n", target))
+    assert "page" in jobs(snakemake("-n", "report"))
 
 
 def test_a_study_runs_once_and_again_only_where_it_was_edited(finished, snakemake):
@@ -80,7 +83,7 @@ def test_an_edited_value_generates_that_setting_alone(finished, snakemake):
     folder = finished / "results/generations/tiny/seed0"
     plain, styled = ((folder / f"{name}.jsonl").read_bytes() for name in ("plain", "styled"))
     again = snakemake("texts", "--config", "settings={styled: {steer: {style: {style: -90000}}}}")
-    assert "generate plain: 6 prompts done" in again.stdout and "(6 found from an earlier run)" in again.stdout
+    assert "generate plain: 2 prompts done" in again.stdout and "(2 found from an earlier run)" in again.stdout
     assert (folder / "plain.jsonl").read_bytes() == plain
     assert (folder / "styled.jsonl").read_bytes() != styled
 
@@ -94,12 +97,12 @@ def test_another_run_from_nothing_in_many_shards_makes_the_same_bytes(whole, pro
             for name, path in found.items()
         }
 
-    # Six prompts over seven jobs: one has none.
-    snakemake("tables", "--config", "shards=7")
+    # Two prompts over three jobs: one has none.
+    snakemake("tables", "--config", "shards=3")
     assert made(project) == made(whole)
     assert "perplexity.parquet" in made(project)
     for path in ("generations/tiny/seed0/plain.jsonl", "scores/tiny/perplexity.parquet"):
-        assert len(list((project / "results/shards").glob(f"*-of-7/{path}"))) == 7
+        assert len(list((project / "results/shards").glob(f"*-of-3/{path}"))) == 3
 
 
 def test_a_study_on_the_command_line_replaces_the_default_whole(project, snakemake):
@@ -116,12 +119,8 @@ def test_a_study_on_the_command_line_replaces_the_default_whole(project, snakema
     assert "seed3" in seeds and "seed0" not in seeds
 
 
-def test_two_models_and_seeds_fill_every_cell(finished, snakemake, model_folder):
-    models = {
-        "tiny": {"source": "folder", "id": str(model_folder)},
-        "twin": {"source": "folder", "id": str(model_folder)},
-    }
-    snakemake("tables", "--config", f"models={json.dumps(models)}", "seeds=[0, 1]")
+def test_two_models_and_seeds_fill_every_cell(finished, snakemake):
+    snakemake("tables", "--config", "models={twin: {source: folder, id: model}}", "seeds=[0, 1]")
     table = (finished / "results/tables/effect.csv").read_text(encoding="utf-8").splitlines()
     cells = {
         name: [line.split(",", 1)[1] for line in table if line.startswith(f"{name},")] for name in ("tiny", "twin")
@@ -155,10 +154,3 @@ def test_a_study_longer_than_an_argument_may_be(project, snakemake):
     study = read_study(project / "results/study.json")
     assert len(study.analyses.sweeps["many"].points) == 401
     assert plan.evidence(study, "tiny", "long").part == [text]
-
-
-def test_target_rules_and_lint(snakemake):
-    for target, last in (("data", "prompts"), ("steers", "train"), ("texts", "generate"), ("scores", "score")):
-        assert last in jobs(snakemake("-n", target))
-    assert "page" in jobs(snakemake("-n", "report"))
-    snakemake("--lint")
