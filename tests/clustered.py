@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from running import places
+from services.slurm import TIED
 
 STUDY = ["--config", "shards=2"]
 
@@ -28,7 +29,7 @@ class Study:
         quick = ["--slurm-init-seconds-before-status-checks", "5", "--seconds-between-status-checks", "3"]
         with open(self.log, "a", encoding="utf-8") as log:
             controller = subprocess.Popen(
-                [sys.executable, "-m", "snakemake", "tables", *profile, *quick, *(arguments or STUDY)],
+                [*TIED, sys.executable, "-m", "snakemake", "tables", *profile, *quick, *(arguments or STUDY)],
                 cwd=self.folder,
                 env=os.environ | self.places,
                 stdout=log,

@@ -86,8 +86,9 @@ def words(step: str) -> list[str]:
     return [COMMAND, *command, *cache]
 
 
-def run(folder: Path, step: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(words(step), cwd=folder, env=os.environ | environment, capture_output=True, text=True)
+def run(folder: Path, step: str) -> subprocess.CompletedProcess[str]:
+    """Run a step by the `lm-steer` that comes first on the PATH."""
+    return subprocess.run(["lm-steer", *words(step)[1:]], cwd=folder, capture_output=True, text=True)
 
 
 def killed(folder: Path, step: str, moment: int = 0) -> tuple[int, int]:

@@ -5,12 +5,20 @@ import shutil
 from pathlib import Path
 
 import pytest
-from faulty import Reference, Row, make_reference, table
+from faulty import COMMAND, Reference, Row, make_reference, table
 
 
 @pytest.fixture(scope="session")
 def reference(tmp_path_factory) -> Reference:
     return make_reference(tmp_path_factory.mktemp("reference"))
+
+
+@pytest.fixture(autouse=True)
+def commands_at_once(request, monkeypatch) -> None:
+    """Let `lm-steer` start at once, unless it is for the table, which says how long a start takes."""
+    written = "LM_STEER_FAULT_TABLE" in os.environ
+    first = Path(COMMAND).parent if written else request.getfixturevalue("commands")
+    monkeypatch.setenv("PATH", os.pathsep.join([str(first), os.environ["PATH"]]))
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from faulty import made, run, words
 
+SELDOM = ("data", "generate", "score")
 NAMESPACE = ["unshare", "--map-root-user", "--mount", "sh", "-c"]
 
 
@@ -112,7 +113,7 @@ def test_a_store_that_is_held_for_long_is_named(folder, reference, row):
     row("the store locked for more than a minute", seen, "nothing", seconds)
 
 
-@pytest.mark.parametrize("step", ["data", "train", "generate", "score"])
+@pytest.mark.parametrize("step", ["train", *(pytest.param(step, marks=pytest.mark.soak) for step in SELDOM)])
 def test_a_read_only_folder_is_named(folder, reference, row, step):
     if not shutil.which("unshare") or subprocess.run([*NAMESPACE, "true"], capture_output=True).returncode:
         pytest.skip("this machine does not let an ordinary command have a mount namespace of its own")

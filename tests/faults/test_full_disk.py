@@ -37,20 +37,19 @@ def study(tmp_path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        "data --source file --path texts.jsonl -o small/data",
-        "model --source folder --id origin -o small/model",
-        "train --model model --texts texts/train.parquet --dev texts/dev.parquet --dimensions mood --rank 2000"
-        " --steps 2 --cache cache -o small/steer",
-        "train --model model --texts texts/train.parquet --dev texts/dev.parquet --dimensions mood --rank 4 --steps 2"
-        " --cache small/cache -o steer",
-        "generate --model model --samples 300 --new-tokens 20 --cache cache --prompts prompts.jsonl -o small/out.jsonl",
-    ],
+TRAIN = "train --model model --texts texts/train.parquet --dev texts/dev.parquet --dimensions mood --steps 2"
+OFTEN = f"{TRAIN} --rank 2000 --cache cache -o small/steer"
+SELDOM = (
+    "data --source file --path texts.jsonl -o small/data",
+    "model --source folder --id origin -o small/model",
+    f"{TRAIN} --rank 4 --cache small/cache -o steer",
+    "generate --model model --samples 300 --new-tokens 20 --cache cache --prompts prompts.jsonl -o small/out.jsonl",
 )
+
+
+@pytest.mark.parametrize("command", [OFTEN, *(pytest.param(command, marks=pytest.mark.soak) for command in SELDOM)])
 def test_one_message_and_no_half_written_file(study, command, row):
-    subprocess.run([COMMAND, "data", "--source", "file", "--path", "texts.jsonl", "-o", "texts"], cwd=study, check=True)
+    subprocess.run(["lm-steer", *SELDOM[0].replace("small/data", "texts").split()], cwd=study, check=True)
     quoted = " ".join(f"'{part}'" for part in [str(COMMAND), *command.split()])
     listing = "find small -name '*.part*' -o -name '*.parquet' -o -name '*.jsonl' -o -name '*.safetensors'"
     script = f"mount -t tmpfs -o size=64k none small && {quoted}; code=$?; {listing}; exit $code"
@@ -60,6 +59,6 @@ def test_one_message_and_no_half_written_file(study, command, row):
     assert "Traceback" not in run.stderr
     assert run.stdout.strip() in ("", "small/data/train.parquet")
     begun = time.monotonic()
-    subprocess.run([COMMAND, *command.split()], cwd=study, check=True, capture_output=True)
+    subprocess.run(["lm-steer", *command.split()], cwd=study, check=True, capture_output=True)
     seen = f"“{run.stderr.strip().splitlines()[-1][:90]}”"
     row(f"a full disk under `{command.split()[0]}`", seen, "nothing", time.monotonic() - begun)

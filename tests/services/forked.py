@@ -49,14 +49,15 @@ def forked_commands(folder: Path, **variables: str) -> Iterator[Path]:
         (folder / name).write_text(CLIENT.format(python=sys.executable, address=address), encoding="utf-8")
         (folder / name).chmod(0o755)
     environment = os.environ | variables | {"PYTHONPATH": str(ROOT)}
-    server = subprocess.Popen([sys.executable, __file__, address], env=environment)
+    # The server ends with this pipe: a test run that is killed takes it along.
+    server = subprocess.Popen([sys.executable, __file__, address], env=environment, stdin=subprocess.PIPE)
     try:
         while not Path(address).exists():
             assert server.poll() is None, "the server of forked commands did not start"
             time.sleep(0.05)
         yield folder
     finally:
-        server.kill()
+        server.stdin.close()
         server.wait()
 
 
@@ -67,7 +68,7 @@ def serve(address: str) -> None:
         listening.bind(address + ".part")
         listening.listen(64)
         os.rename(address + ".part", address)
-        while True:
+        while sys.stdin not in select.select([listening, sys.stdin], [], [])[0]:
             connection, _ = listening.accept()
             with contextlib.suppress(ChildProcessError):
                 while os.waitpid(-1, os.WNOHANG)[0]:

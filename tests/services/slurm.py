@@ -19,6 +19,8 @@ from types import TracebackType
 from typing import Self
 
 ETC = Path("/etc/slurm")
+# What begins so is killed when this process ends, however it ends.
+TIED = ("setpriv", "--pdeathsig", "KILL")
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sinfo", "sbatch", "setpriv")
 CONF = """
 ClusterName=tests
@@ -153,10 +155,8 @@ class Slurm:
         _wait(30, self.is_up)
 
     def _begin(self, *command: str) -> None:
-        """Start a daemon that the kernel kills when this process ends, however it ends."""
         with open(self.folder / f"{command[0]}.out", "wb") as printed:
-            tied = ["setpriv", "--pdeathsig", "KILL", *command]
-            self.daemons.append(subprocess.Popen(tied, stdout=printed, stderr=printed))
+            self.daemons.append(subprocess.Popen([*TIED, *command], stdout=printed, stderr=printed))
 
     def _write_settings(self) -> None:
         # slurmd insists on device files: these are twins of /dev/null.
