@@ -38,11 +38,11 @@ def hang(study, slurm, rule: str) -> str:
         for job in running_of(study, slurm, rule):
             lines = slurm.ask("scontrol", "listpids", job).splitlines()[1:]
             processes = [process for line in lines if (process := int(line.split()[0])) > 0]
-            with contextlib.suppress(ProcessLookupError):
-                for process in processes:
+            for process in processes:
+                with contextlib.suppress(ProcessLookupError):
                     os.kill(process, signal.SIGSTOP)
-                if processes and job in running_of(study, slurm, rule):
-                    return job
+            if processes and job in running_of(study, slurm, rule):
+                return job
         return ""
 
     return until(stopped)
