@@ -36,17 +36,18 @@ def module_digest(module: str) -> str:
 
 
 def _digest(root: ast.AST) -> str:
-    pieces = set(_statements(ast.unparse(root))).union(*map(_pieces, _reachable(root)))
+    pieces = set(_statements(ast.parse(ast.unparse(root)))).union(*(_module(path)[1] for path in _reachable(root)))
     # Sorted by content: where a piece stands, and among what, is left out.
     digests = sorted(hashlib.sha256(piece).digest() for piece in pieces)
     return hashlib.sha256(b"".join(digests)).hexdigest()[:16]
 
 
 @cache
-def _pieces(path: Path) -> frozenset[bytes]:
-    """Return a module's statements, and the contents of the files that it reads."""
-    statements = _statements(path.read_text(encoding="utf-8"))
-    return frozenset([*statements, *(file.read_bytes() for file in _read_by(path))])
+def _module(path: Path) -> tuple[list[Path], frozenset[bytes]]:
+    """Return the modules that a module imports, and its pieces: its statements, and the files that it reads."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    imported, beside = list(_imports(tree)), [file.read_bytes() for file in _read_by(path, tree)]
+    return imported, frozenset([*_statements(tree), *beside])
 
 
 def _reachable(root: ast.AST) -> set[Path]:
@@ -57,18 +58,13 @@ def _reachable(root: ast.AST) -> set[Path]:
         path = waiting.pop()
         if path not in reached:
             reached.add(path)
-            waiting.extend(_imported_by(path))
+            waiting.extend(_module(path)[0])
     return reached
 
 
-@cache
-def _imported_by(path: Path) -> list[Path]:
-    return list(_imports(_parsed(path)))
-
-
-def _statements(source: str) -> Iterator[bytes]:
-    """Yield each top-level statement as text of its own, without comments, docstrings and imports."""
-    for node in _Bare().visit(ast.parse(source)).body:
+def _statements(tree: ast.Module) -> Iterator[bytes]:
+    """Yield each top-level statement as text of its own, without comments, docstrings and imports; changes the tree."""
+    for node in _Bare().visit(tree).body:
         yield ast.unparse(node).encode()
 
 
@@ -85,11 +81,13 @@ class _Bare(ast.NodeTransformer):
         return None
 
 
-def _read_by(path: Path) -> Iterator[Path]:
+def _read_by(path: Path, tree: ast.Module) -> Iterator[Path]:
     """Yield the files that stand beside a module and are named in it, or lie in a folder that is: templates, tables."""
-    for node in ast.walk(_parsed(path)):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and NAME.fullmatch(node.value):
-            place = path.parent / node.value
+    texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    beside = {place.name for place in path.parent.iterdir()}
+    for text in filter(NAME.fullmatch, texts):
+        if text.partition("/")[0] in beside:
+            place = path.parent / text
             if place.is_file() and place.suffix != ".py":
                 yield place
             elif place.is_dir() and not (place / "__init__.py").exists():

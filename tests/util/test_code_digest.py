@@ -21,7 +21,7 @@ def package(tmp_path, monkeypatch) -> Path:
 
 
 def clear() -> None:
-    for function in (digest.code_digest, digest.module_digest, digest._parsed, digest._pieces, digest._imported_by):
+    for function in (digest.code_digest, digest.module_digest, digest._parsed, digest._module):
         function.cache_clear()
 
 
