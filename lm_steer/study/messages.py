@@ -3,7 +3,6 @@
 sentences(error, Study)       # ["steers.mood: unknown key 'stesp' (did you mean 'steps'?); known are dataset, …"]
 """
 
-import difflib
 import re
 from collections.abc import Iterable, Iterator
 from types import UnionType
@@ -12,6 +11,8 @@ from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import SkipJsonSchema
+
+from lm_steer.util.words import near, quoted
 
 TYPES = {"model_type": "a mapping", "dict_type": "a mapping", "list_type": "a list", "string_type": "text"}
 
@@ -129,14 +130,3 @@ def unknown(name: Any, known: Iterable[str], what: str) -> str:
     """Say that there is no block of a name, which one may be meant, and which there are."""
     names = list(known)
     return f"there is no {what} '{name}'{near(name, names)}; there are {', '.join(names) or 'none'}"
-
-
-def near(name: Any, known: Iterable[Any]) -> str:
-    """Return the nearest known name as a question in brackets, or nothing where none is near."""
-    close = difflib.get_close_matches(str(name), [str(other) for other in known], n=1)
-    return f" (did you mean '{close[0]}'?)" if close else ""
-
-
-def quoted(names: Iterable[str]) -> str:
-    """Return names in quotes, by comma."""
-    return ", ".join(f"'{name}'" for name in names)

@@ -20,9 +20,10 @@ from lm_steer.study.fields import (
     Values,
     key,
 )
-from lm_steer.study.messages import near, quoted, unknown
+from lm_steer.study.messages import unknown
 from lm_steer.tables.published import problems as published_problems
 from lm_steer.util import options
+from lm_steer.util.words import near, quoted
 
 if TYPE_CHECKING:
     from lm_steer.study.config import Study

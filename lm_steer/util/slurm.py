@@ -7,11 +7,12 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from lm_steer.util.files import read_text
+from lm_steer.util.words import near
 
 QUEUED = "PENDING,CONFIGURING,RUNNING,COMPLETING"
 
@@ -26,6 +27,37 @@ class Partition:
     def most(self, model: str = "") -> int:
         """Return how many GPUs, of one model or of any, a job can have on one node."""
         return max((count for name, count in self.gpus.items() if model in ("", name)), default=0)
+
+
+@dataclass
+class Request:
+    """What a rule asks of the cluster: partitions by name, and so many GPUs, of a model or of any."""
+
+    rule: str
+    partitions: list[str]
+    gpus: int
+    model: str = ""
+
+
+def misfits(requests: Iterable[Request], partitions: dict[str, Partition], files: Sequence[Path]) -> Iterator[str]:
+    """Yield what rules ask for that no partition has, with the line of the profile that asks for it."""
+    unknown: dict[str, list[str]] = {}
+    for request in requests:
+        for name in set(request.partitions) - set(partitions):
+            unknown.setdefault(name, []).append(request.rule)
+        known = [name for name in request.partitions if name in partitions]
+        most = max((partitions[name].most(request.model) for name in known), default=request.gpus)
+        if request.gpus > most:
+            place = line_of(files, f"{request.rule}:") or "--set-resources"
+            what = f"GPU{'s' * (request.gpus > 1)}{f' {request.model}' * bool(request.model)}"
+            yield (
+                f"{place}: {request.rule} asks for {request.gpus} {what}, a node of the partition {', '.join(known)} "
+                f"has {most}: lower it, choose another partition, or set `gpu: 0` to use none"
+            )
+    for name, rules in unknown.items():
+        place = line_of(files, f"slurm_partition: {name}") or "--set-resources"
+        listed = f"{near(name, partitions)}; there are {', '.join(partitions)}"
+        yield f"{place}: there is no partition '{name}'{listed} (named for {', '.join(rules)})"
 
 
 def partitions() -> dict[str, Partition]:

@@ -1,7 +1,22 @@
-"""Numbers as messages and labels write them."""
+"""Numbers and names as messages and labels write them."""
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
 
 
 def number(value: float) -> str:
     """Return a number in short, but with all its digits: 1000001 is not 1e+06."""
     short = f"{value:g}"
     return short if float(short) == value else repr(value)
+
+
+def near(name: Any, known: Iterable[Any]) -> str:
+    """Return the nearest known name as a question in brackets, or nothing where none is near."""
+    close = difflib.get_close_matches(str(name), [str(other) for other in known], n=1)
+    return f" (did you mean '{close[0]}'?)" if close else ""
+
+
+def quoted(names: Iterable[str]) -> str:
+    """Return names in quotes, by comma."""
+    return ", ".join(f"'{name}'" for name in names)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lm_steer.util.machine import is_local
-from lm_steer.util.slurm import Partition, line_of, partitions, wanted
+from lm_steer.util.slurm import Partition, Request, line_of, misfits, partitions, wanted
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,14 @@ def test_the_line_of_a_word(tmp_path):
     assert line_of([first, last], "gpu:") == f"{first}, line 2"
     assert line_of([first, last], "jobs:") == f"{last}, line 2"
     assert line_of([Path(first)], "cores") == ""
+
+
+def test_what_no_partition_has_is_named_with_its_line(tmp_path):
+    profile = tmp_path / "profile.yaml"
+    profile.write_text("set-resources:\n  train:\n    slurm_partition: gpus\n  score:\n    gpu: 8\n", encoding="utf-8")
+    requests = [Request("train", ["gpus"], 1), Request("score", ["gpu"], 8, "a100"), Request("table", ["gpu"], 0)]
+    wrong, much = sorted(misfits(requests, {"gpu": Partition({"a100": 4})}, [profile]), key=len)
+    assert wrong.startswith(f"{profile}, line 3: there is no partition 'gpus' (did you mean 'gpu'?); there are gpu")
+    assert much.startswith(
+        f"{profile}, line 4: score asks for 8 GPUs a100, a node of the partition gpu has 4: lower it"
+    )
