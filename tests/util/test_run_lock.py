@@ -37,10 +37,9 @@ def ended() -> int:
 )
 def test_the_lock_of_a_run_that_was_killed_here_is_taken_away(tmp_path, owner):
     lock = leave_locked(tmp_path, owner())
-    held, message = hold(tmp_path, lambda: ["17"])
+    _, message = hold(tmp_path, lambda: ["17"])
     assert message == "An earlier run was killed here: its lock is taken away, its jobs ['17'] are cancelled."
     assert not lock.exists() and str(os.getpid()) in (tmp_path / "run.lock").read_text(encoding="utf-8")
-    held.close()
 
 
 @pytest.mark.parametrize(
@@ -69,8 +68,6 @@ def test_a_run_at_work_elsewhere_that_holds_no_lock_yet_keeps_its_name(tmp_path)
 
 
 def test_a_run_that_ends_by_itself_leaves_no_name(tmp_path):
-    code = (
-        f"from pathlib import Path; from lm_steer.util.run_lock import hold; lock = hold(Path({str(tmp_path)!r}), list)"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    code = "import sys, pathlib, lm_steer.util.run_lock as r; lock = r.hold(pathlib.Path(sys.argv[1]), list)"
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
     assert (tmp_path / "run.lock").read_text(encoding="utf-8") == ""
