@@ -90,11 +90,10 @@ LINES = (
     (WORKING["evidence"].replace("--text 'The movie was a joy.'", "--path prompts.jsonl"), "prompts.jsonl", "marked"),
 )
 DOCUMENTS = (
-    (WORKING["table"], "table.json"),
-    (WORKING["agreement"], "scorers.json"),
-    (WORKING["effects"], "effects.json"),
+    (WORKING["table"], "results/study.json"),
+    (WORKING["agreement"], "results/study.json"),
+    (WORKING["effects"], "results/study.json"),
     (WORKING["record"], "results/study.json"),
-    (WORKING["study"], "results/study.json"),
     (WORKING["page"], "results/study.json"),
     (WORKING["figures"], "results/study.json"),
     (WORKING["compare"], "results/study.json"),
@@ -142,7 +141,6 @@ HARMLESS = {
     ("cache/scores.sqlite", "empty"),
     ("scores.jsonl", "empty"),
     ("results/run.json", "no keys"),
-    ("scorers.json", "no keys"),
     ("model/tokenizer.json", "missing"),
 }
 

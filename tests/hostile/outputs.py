@@ -12,7 +12,7 @@ BESIDE = {
     "import": "docs/steer",
     "transfer": "docs/steer docs/training",
 }
-FILES = ("prompts", "external", "score", "directions", "effects", "agreement", "study", "record", "page", "table")
+FILES = ("prompts", "external", "score", "directions", "effects", "agreement", "record", "page", "table")
 DEVICE = """
 try:
     os.mknod("device", 0o020666, os.makedev(1, {minor}))
@@ -167,5 +167,5 @@ def _files() -> Iterator[Case]:
     for name, taken in (("prompts", "prompts.jsonl"), ("external", "g.jsonl"), ("score", "g.jsonl")):
         yield Case("outputs", with_output(WORKING[name], "linked"), before=f"os.symlink('{taken}', 'linked')")
     # Where standard output is written, it is written once and stays what it was.
-    for name in ("prompts", "external", "study"):
+    for name in ("prompts", "external"):
         yield Case("outputs", with_output(WORKING[name], "said"), EITHER, before="os.symlink('/dev/stdout', 'said')")

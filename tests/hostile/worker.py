@@ -47,7 +47,6 @@ def imported() -> None:
             importlib.import_module(name)
     from hostile import world
 
-    world.schema()
     world.made_steer()
     for module in pkgutil.walk_packages(lm_steer.__path__, "lm_steer."):
         with contextlib.suppress(ImportError):
