@@ -52,8 +52,8 @@ def analyse_transfer(
     from lm_steer.model.obtain import folder_of
     from lm_steer.util.files import write_jsonl
 
-    models = (load_model(folder_of(model, cache), device="cpu") for model in (source, target))
-    carried = transfer(Steer.from_pretrained(steer), *models, method, anchors=anchors, seed=seed)
+    origin, other = (load_model(folder_of(model, cache), device="cpu") for model in (source, target))
+    carried = transfer(Steer.from_pretrained(steer), origin, other, method, anchors=anchors, seed=seed)
     carried.save_pretrained(output)
     write_jsonl(output / "training.jsonl", [carried.about["transfer"]])
 
@@ -146,8 +146,8 @@ def analyse_evidence(
 
     if sum(map(bool, (text, path, study))) != 1:
         raise LMSteerError("give the texts by --text, --path or --study with --name, and by one of them alone")
-    text = given_by(study, "evidence", model="", analysis=name) if study else text
-    texts, marked = read_marked(path) if path else (text, [None] * len(text))
+    own = given_by(study, "evidence", model="", analysis=name) if study else text or []
+    texts, marked = read_marked(path) if path else (own, [None] * len(own))
     learned, values = Steer.from_pretrained(steer), parse_values(at)
     value, others = values.get(dimension, 0), {other: held for other, held in values.items() if other != dimension}
     if not value:

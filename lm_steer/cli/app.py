@@ -14,16 +14,22 @@ from lm_steer.util.options import check
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 # The groups of commands, in the order of the data.
-SOURCES, STEERS, TEXTS, SCORES, RESULTS, BEYOND = (
-    *("Models, texts, prompts", "Steers", "Continuations", "Scores", "Tables, analyses, the page", "Beyond the study"),
+PANELS = (
+    "Models, texts, prompts",
+    "Steers",
+    "Continuations",
+    "Scores",
+    "Tables, analyses, the page",
+    "Beyond the study",
 )
+SOURCES, STEERS, TEXTS, SCORES, RESULTS, BEYOND = PANELS
 
 
 class _InOrder(TyperGroup):
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names of commands group by group."""
-        panels = [SOURCES, STEERS, TEXTS, SCORES, RESULTS, BEYOND]
-        return sorted(self.commands, key=lambda name: panels.index(self.commands[name].rich_help_panel))
+        panel_of = {name: getattr(command, "rich_help_panel", BEYOND) for name, command in self.commands.items()}
+        return sorted(panel_of, key=lambda name: PANELS.index(panel_of[name]))
 
 
 class Commands(typer.Typer):

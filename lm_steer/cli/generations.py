@@ -44,14 +44,14 @@ def generate(
 
     part = Shard.parse(shard or "1-of-1")
     sampling = Sampling(samples=samples, new_tokens=new_tokens, top_p=top_p, top_k=top_k, seed=seed)
-    if (study is None) == (output is None or prompts is None) or (study and (output or prompts or steer)):
-        raise LMSteerError("give --prompts and --output, or --study, which knows them itself")
-    if study:
+    if study and not (output or prompts or steer):
         names = {"model": model, "seed": str(seed), "setting": setting, "scatteritem": shard}
         jobs = [Job(**job | {"output": Path(job["output"])}) for job in given_by(study, "generate", **names)]
         model = f"results/models/{model}"
-    else:
+    elif output and prompts and not study:
         jobs = [Job(output, prompts, steers_at(steer or [], at or []), prefix=prefix)]
+    else:
+        raise LMSteerError("give --prompts and --output, or --study, which knows them itself")
     run_jobs(jobs, lambda: load_model(folder_of(model, cache), dtype), sampling, cache, part)
 
 

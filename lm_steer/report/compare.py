@@ -130,7 +130,7 @@ def _behind(place: Place, run: Run) -> dict[str, Any]:
     sources = [steer.dataset for steer in steers.values()]
     sources += [block.dataset for block in prompts.values() if block.source == "openings"]
     scorer = scorer_of(cell, place[0], study)
-    parts = {
+    parts: dict[str, dict[str, Any]] = {
         "models": {name: block for name, block in study.models.items() if name == cell["model"]},
         "datasets": {name: study.datasets[name] for name in dict.fromkeys(sources)},
         "steers": steers,

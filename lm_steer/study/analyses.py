@@ -5,7 +5,7 @@ A block's `points` say which setting stands for which value, so that figures fin
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from pydantic import Field, PlainSerializer, WrapValidator
 
@@ -223,15 +223,20 @@ class Ablation(_OfOneSteer):
         "values to try; for corpus, `[false]` trains without that dimension."
     )
 
+    @property
+    def tried(self) -> dict[str, list[Any]]:
+        """The values to try of each key."""
+        return cast(dict[str, list[Any]], self.vary)
+
     def problems(self, study: "Study") -> Iterator[str]:
         """Yield what the steer lacks, of which nothing can be varied."""
         yield from super().problems(study)
         base = study.steers[self.steer]
-        if not self.vary:
+        if not self.tried:
             yield ".vary: expected at least 1 key, found 0"
-        if "corpus" in self.vary and "corpus" not in base.dimensions:
+        if "corpus" in self.tried and "corpus" not in base.dimensions:
             yield f".vary.corpus: the steer '{self.steer}' has no dimension 'corpus' to train without"
-        if "rank" in self.vary and base.kind != "multiply":
+        if "rank" in self.tried and base.kind != "multiply":
             yield f".vary.rank: a steer of kind {base.kind} has no rank"
 
     def expand(self, name: str, study: "Study", parts: Parts) -> Iterator[Point]:
@@ -239,7 +244,7 @@ class Ablation(_OfOneSteer):
         yield self._unsteered(name, parts)
         base = study.steers[self.steer]
         yield {"key": "", **self._steered(name, "as-it-is", "As it is", parts, steer={self.steer: self.values})}
-        for changed, tried in self.vary.items():
+        for changed, tried in self.tried.items():
             for value in tried:
                 slug = f"{changed.replace('_', '-')}-{_slug(number(value))}"
                 steer, values = f"{name}-{slug}", self.values
@@ -256,7 +261,7 @@ class Ablation(_OfOneSteer):
 
     def published(self, points: list[Point], study: "Study") -> Published | None:
         """The paper's sizes of the training data."""
-        if "texts" not in self.vary or PUBLISHED_SIZES not in study.steered:
+        if "texts" not in self.tried or PUBLISHED_SIZES not in study.steered:
             return None
         sizes = {point["label"]: point["value"] for point in points if point.get("key") == "texts"}
         rows = {label: {PUBLISHED_SIZES: f"{size} texts"} for label, size in sizes.items()}
@@ -303,7 +308,8 @@ class Baselines(_OfOneSteer):
             adapter = f"{name}-lora"
             shared = base.model_dump(include={"dataset", "steps", "batch_size", "max_length", "texts"})
             own = {"labels": self.lora, "learning_rate": self.lora_learning_rate}
-            parts.adapters[adapter] = Adapter(rank=base.rank * len(base.dimensions), **shared, **own)
+            budget = {"rank": base.rank * len(base.dimensions)}
+            parts.adapters[adapter] = Adapter.model_validate({**budget, **shared, **own})
             made = {"adapter": adapter, "models": study.steered}
             yield self._steered(name, "lora", "LoRA of equal budget", parts, **made)
         if self.prefix:
@@ -379,14 +385,14 @@ class Cost(Block):
 class Analyses(Block):
     """Analyses beyond the tables, by kind and name."""
 
-    sweeps: dict[options.Name, Sweep] = Field({})
-    compositions: dict[options.Name, Composition] = Field({})
-    transfers: dict[options.Name, TransferOf] = Field({})
-    directions: dict[options.Name, Directions] = Field({})
-    evidence: dict[options.Name, Evidence] = Field({})
-    ablations: dict[options.Name, Ablation] = Field({})
-    baselines: dict[options.Name, Baselines] = Field({})
-    costs: dict[options.Name, Cost] = Field({})
+    sweeps: dict[options.Name, Sweep] = Field(default={})
+    compositions: dict[options.Name, Composition] = Field(default={})
+    transfers: dict[options.Name, TransferOf] = Field(default={})
+    directions: dict[options.Name, Directions] = Field(default={})
+    evidence: dict[options.Name, Evidence] = Field(default={})
+    ablations: dict[options.Name, Ablation] = Field(default={})
+    baselines: dict[options.Name, Baselines] = Field(default={})
+    costs: dict[options.Name, Cost] = Field(default={})
 
 
 def _varies(place: str, dimension: str, held: Values) -> Iterator[str]:

@@ -127,7 +127,7 @@ def _names(config: Any) -> dict[str, list[str]]:
     """Return the names that blocks may refer to, by section."""
     given = config if isinstance(config, dict) else {}
     # Of what is missing it is said that it is.
-    defaults = {name: {} for name, field in Study.model_fields.items() if not field.is_required()}
+    defaults: dict[str, Any] = {name: {} for name, field in Study.model_fields.items() if not field.is_required()}
     sections = {name: block for name, block in {**defaults, **given}.items() if isinstance(block, dict)}
     sources = {
         name: isinstance(block, dict) and block.get("source") for name, block in sections.get("models", {}).items()
@@ -168,8 +168,8 @@ def expanded(written: Study, kinds: Iterable[str] = EXPANDED) -> tuple[Study, li
                         clashes.append(f"{place}: {other} has a name that this analysis makes: rename one")
                     maker[part, item] = place
                 added[part] |= items
-    parts = {part: {**getattr(written, part), **items} for part, items in added.items()}
-    study = written.model_copy(update={**parts, "analyses": written.analyses.model_copy(update=blocks)})
+    sections = {part: {**getattr(written, part), **items} for part, items in added.items()}
+    study = written.model_copy(update={**sections, "analyses": written.analyses.model_copy(update=blocks)})
     study._written = written
     return study, clashes
 

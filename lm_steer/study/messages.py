@@ -88,7 +88,9 @@ def _items(count: int, context: Any) -> str:
 
 def _place(location: Iterable[int | str], whole: type[BaseModel]) -> Place:
     """Follow a location of pydantic's through the types; the tags of unions and `[key]` are no part of its path."""
-    path, kind, variant = [], whole, ""
+    path: list[str] = []
+    kind: Any = whole
+    variant = ""
     for step in location:
         if step == "[key]":
             path.pop()
@@ -113,7 +115,7 @@ def _place(location: Iterable[int | str], whole: type[BaseModel]) -> Place:
     return Place(".".join(path), kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None, variant)
 
 
-def _choices(kind: Any) -> tuple[Any, tuple[str, dict[Any, Any]] | None]:
+def _choices(kind: Any) -> tuple[Any, Any]:
     """Return a type without its annotations; of a union of blocks also the key that decides, and the block of each."""
     key = None
     while get_origin(kind) is Annotated:

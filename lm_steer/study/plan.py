@@ -15,6 +15,7 @@ from lm_steer.score.kinds import BY_MODEL, OPTIONS, model_of
 from lm_steer.study import targets
 from lm_steer.study.config import EFFECT_KINDS, Study, read_study
 from lm_steer.study.messages import unknown
+from lm_steer.study.scorers import BagOfWords
 from lm_steer.study.targets import EXTERNAL, SPLITS, STUDY_FILE, steer_files
 from lm_steer.util.errors import LMSteerError
 
@@ -124,6 +125,7 @@ def train(study: Study, model: str, steer: str) -> Given:
 def transfer(study: Study, steer: str, seed: str) -> Given:
     """A steer of another model, carried over."""
     origin = study.steers[steer].transfer
+    assert origin is not None, "the rule is for steers that are carried over"
     folder = _steer(origin.source, origin.steer, seed)
     source, target = (f"results/models/{end}" for end in (origin.source, origin.target))
     options = ["--steer", folder, "--source", source, "--target", target, *_options(origin, "method")]
@@ -166,7 +168,9 @@ def external(study: Study, setting: str) -> Given:
 
 def judge(study: Study, scorer: str) -> Given:
     """A judge that is trained here: it must not have seen any dataset's training texts, nor any prompt."""
-    held_out = f"results/data/{study.scorers[scorer].held_out}/dev.parquet"
+    block = study.scorers[scorer]
+    assert isinstance(block, BagOfWords), "the rule is for judges that are trained here"
+    held_out = f"results/data/{block.held_out}/dev.parquet"
     trained_on = sorted({steer.dataset for steer in study.steers.values()})
     unseen = [f"results/data/{dataset}/train.parquet" for dataset in trained_on]
     unseen += [f"results/prompts/{prompts}.jsonl" for prompts in study.prompts]

@@ -190,9 +190,10 @@ class Agreement(Block):
 
 def _rows_of_paper(found: Any, info: ValidationInfo) -> Any:
     if isinstance(found, dict) and all(isinstance(row, str) for row in found.values()):
-        for model in found if info.context else ():
-            if model not in info.context["models"]:
-                raise ValueError(unknown(model, info.context["models"], "model"))
+        known = (info.context or {}).get("models", found)
+        for model in found:
+            if model not in known:
+                raise ValueError(unknown(model, known, "model"))
     elif not isinstance(found, str):
         raise ValueError(f"expected text or a mapping, found {found!r:.80}")
     return found

@@ -8,6 +8,7 @@ from itertools import product
 from typing import Any
 
 from lm_steer.study.config import EFFECT_KINDS, Study
+from lm_steer.study.scorers import Perspective
 
 STUDY_FILE = "results/study.json"
 # The place of a model for generations that were made elsewhere.
@@ -51,7 +52,7 @@ def scorers(study: Study, *kinds: str) -> list[str]:
 
 def online(study: Study) -> list[str]:
     """Return the scorers that ask a service: they need the network, and never two at a time."""
-    return [name for name in scorers(study, "perspective") if study.scorers[name].mode == "live"]
+    return [name for name, scorer in study.scorers.items() if isinstance(scorer, Perspective) and scorer.mode == "live"]
 
 
 def analyses(study: Study, *kinds: str) -> list[str]:

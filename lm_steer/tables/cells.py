@@ -1,5 +1,6 @@
 """Tables read back from CSV: one cell per line."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,7 +66,10 @@ def read_cells(path: Path, study: "Study | None" = None) -> list[Cell]:
         raise LMSteerError(f"{path}: there is no such file: make it with `lm-steer table`")
     frame = read_csv(path, texts=TEXT_COLUMNS, numbers=COUNT_COLUMNS, gaps=NUMBER_COLUMNS)
     require_rows(frame, path)
-    known = {"metric": MEASURES | VARIANTS, **({"setting": study.settings} if study else {})}
+    known: dict[str, Collection[str]] = {
+        "metric": MEASURES | VARIANTS,
+        **({"setting": study.settings} if study else {}),
+    }
     for column, names in known.items():
         for number, name in enumerate(frame[column], start=1):
             if name not in names:

@@ -60,7 +60,7 @@ def _has_ended(host: str, pid: int, started: float) -> bool:
 
 def _started(pid: int) -> float | None:
     """Return when a process started, in seconds since the epoch; None where there is none."""
-    import psutil
+    import psutil  # type: ignore[import-untyped]
 
     try:
         return psutil.Process(pid).create_time()
