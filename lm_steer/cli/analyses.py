@@ -1,7 +1,7 @@
 """Analyses: what several settings say together, what a steer holds, what a text shows, what it all costs."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -157,8 +157,8 @@ def analyse_evidence(
     memo = cache / "texts.sqlite"
     # All at once: states are computed in blocks of many texts.
     text_memo(loaded, memo).ensure(texts, "texts")
-    options = {"against": against, "count": spans, "length": length, "cache": memo}
-    found = [evidence(learned, loaded, one, {**others, dimension: value}, **options) for one in texts]
+    chosen: dict[str, Any] = {"against": against, "count": spans, "length": length, "cache": memo}
+    found = [evidence(learned, loaded, one, {**others, dimension: value}, **chosen) for one in texts]
     points = reading or [-10, -5, 0, 5, 10]
     curves = [read_style(learned, loaded, one, dimension, points, held=others, cache=memo) for one in texts]
     write_evidence(found, curves, marked, output, readings)

@@ -53,7 +53,7 @@ class OfSettings(Block):
 
     prompts: PromptsName = key("The name of a set of prompts.")
     scorers: ScorerNames = key("The names of scorers.")
-    points: Annotated[list[Point] | None, *FILLED_IN] = None
+    points: Annotated[list[Point], *FILLED_IN] = Field(default=[], exclude=True)
 
     def expand(self, name: str, study: "Study", parts: Parts) -> Iterator[Point]:
         """Fill `parts` with what the analysis needs, and yield its points: label, setting, and what they stand for."""

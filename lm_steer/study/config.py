@@ -101,11 +101,14 @@ class Study(Block):
 
 
 def read_study(path: str | Path) -> Study:
-    """Read a study that was written beside its results."""
+    """Read a study that was written beside its results; LMSteerError names the file and what is wrong first."""
+    config = read_json(path)
     try:
-        return resolved(read_json(path))
+        return resolved(config)
     except LMSteerError as error:
-        raise LMSteerError(str(error).replace("the config is wrong", f"{path} is wrong")) from None
+        first, *others = str(error).splitlines()[1:]
+        more = f" (and {len(others)} more)" if others else ""
+        raise LMSteerError(f"{path}: {first.strip()}{more}") from None
 
 
 def resolved(config: Any) -> Study:

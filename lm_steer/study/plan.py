@@ -233,7 +233,14 @@ def effects(study: Study, analysis: str) -> Given:
     inputs = targets.generations_of(study, targets.writers(study), settings)
     inputs += targets.scores_of(study, settings, block.scorers)
     inputs += [file for model, steer in added for file in steer_files(_steer(model, steer, study.seeds[0]))]
-    return Given(inputs, part={"kind": kind, "block": _dump(block), **_scored(study, settings, block.scorers)})
+    return Given(
+        inputs,
+        part={
+            "kind": kind,
+            "block": {**_dump(block), "points": block.points},
+            **_scored(study, settings, block.scorers),
+        },
+    )
 
 
 def _of_steer(study: Study, model: str, block: Any) -> Given:

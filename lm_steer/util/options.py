@@ -10,7 +10,7 @@ pydantic reads these types in study/, but is not imported here: training and gen
 import operator
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # Sizes and indices of tensors do not overflow below this.
 MOST = 10**9
 MOST_SHARDS = 10_000
-READERS = {int: int, float: float, bool: {"true": True, "false": False}.__getitem__}
+READERS: dict[type, Callable[[Any], Any]] = {int: int, float: float, bool: {"true": True, "false": False}.__getitem__}
 JSON_TYPES = {int: "integer", float: "number", bool: "boolean", str: "string"}
 JSON_BOUNDS = {"ge": "minimum", "le": "maximum", "gt": "exclusiveMinimum"}
 Instance = TypeVar("Instance", bound="DataclassInstance")
