@@ -51,6 +51,7 @@ lint: setup-all
 	snakefmt --check Snakefile workflow
 	lint-imports
 	snakemake --lint
+	mypy
 
 format: setup-all
 	ruff check --fix lm_steer tests workflow

@@ -53,7 +53,7 @@ def test_the_wheel_holds_all_modules_and_all_files_they_read(wheel):
 
 # What `pip install lm-steer` does without; jinja2 comes with torch, PyYAML with transformers, rich with typer.
 OPTIONAL = """
-    accelerate gguf googleapiclient gradio httplib2 kaggle lm_eval matplotlib peft profanity_check psutil
+    accelerate gguf googleapiclient gradio httplib2 jsonschema kaggle lm_eval matplotlib peft profanity_check psutil
     requests scipy six sklearn snakemake socks tenacity
 """
 # They are made of what an optional library has.

@@ -16,6 +16,7 @@ Settings that stand in one figure are resampled together: the same prompts and s
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +58,9 @@ class _Together:
     def __init__(self, reader: Reader) -> None:
         self.reader = reader
 
-    def metrics(self, setting: str) -> dict[str, tuple[Metric, Callable, str, str]]:
+    def metrics(self, setting: str) -> dict[str, tuple[Any, Callable[[str], list[Array]], str, str]]:
         """Return the metrics of a setting that figures are made of, by name."""
-        return {name: rest for name, *rest in self.reader.measures(setting) if name in SHOWN}
+        return {one[0]: one[1:] for one in self.reader.measures(setting) if one[0] in SHOWN}
 
     def estimate(self, metric: str, settings: Sequence[str], combine: Callable[[Array], float]) -> Estimate:
         """Return `combine` of a metric's values in the settings, with its interval."""
@@ -105,12 +106,16 @@ def _sweep(together: _Together, block: Row) -> Iterator[Row]:
             found = together.estimate(
                 "perplexity",
                 settings,
-                lambda each, side=side: break_point(steps, each[1:], block["breaks_at"] * each[0], side),
+                partial(_break, steps, block["breaks_at"], side),
             )
             yield _row(name, "perplexity", f"{block['breaks_at']:g} × unsteered", found)
 
 
-def break_point(values: Sequence[float], perplexities: Sequence[float], limit: float, side: int) -> float:
+def _break(steps: Sequence[float], times: float, side: int, perplexities: Array) -> float:
+    return break_point(steps, perplexities[1:], times * perplexities[0], side)
+
+
+def break_point(values: Sequence[float], perplexities: Sequence[float] | Array, limit: float, side: int) -> float:
     """Return the value where perplexity first exceeds `limit`, going from 0 outwards; NaN where it never does.
 
     Between two values of the sweep the perplexity is taken as a straight line. side: 1 up, -1 down.

@@ -107,7 +107,7 @@ class Reader:
         self._texts: dict[str, list[list[list[str]]]] = {}
         self._given: dict[str, list[str]] = {}
 
-    def measures(self, setting: str) -> Iterator[tuple[str, metrics.Metric, Callable, str, str]]:
+    def measures(self, setting: str) -> Iterator[tuple[str, metrics.Statistic, Callable, str, str]]:
         """Yield (metric, function, reader of a setting's arrays, scorer, version) of a setting."""
         for scorer in self.table["settings"][setting]["scorers"]:
             if scorer not in self.table["scorers"]:
