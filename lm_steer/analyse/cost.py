@@ -22,7 +22,8 @@ import torch
 from lm_steer.core.attach import attach
 from lm_steer.core.fold import fold
 from lm_steer.core.steer import Steer
-from lm_steer.generation.continuations import Sampling, continuations
+from lm_steer.generation.continuations import continuations
+from lm_steer.generation.nucleus import Sampling
 from lm_steer.model.load import LoadedModel
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import replacing

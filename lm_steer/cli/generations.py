@@ -36,8 +36,8 @@ def generate(
     lm-steer generate --model gpt2 --prompts prompts.jsonl --steer my-steer --at "style=5 corpus=1" -o out.jsonl
     """
     from lm_steer.data.shards import Shard
-    from lm_steer.generation.continuations import Sampling
     from lm_steer.generation.jobs import Job, run_jobs, steers_at
+    from lm_steer.generation.nucleus import Sampling
     from lm_steer.model.load import load_model
     from lm_steer.model.obtain import folder_of
     from lm_steer.util.errors import LMSteerError

@@ -112,8 +112,9 @@ def _kept(part: Path, prompts: int, samples: int) -> list[list[str]] | None:
         return None
     try:
         kept = read_json(part, {"texts": [[str]], "fingerprint": str})
-        if fingerprint(kept["texts"]) == kept["fingerprint"] and _sizes(kept["texts"]) == [samples] * prompts:
-            return kept["texts"]
+        texts: list[list[str]] = kept["texts"]
+        if fingerprint(texts) == kept["fingerprint"] and _sizes(texts) == [samples] * prompts:
+            return texts
     except LMSteerError:
         pass
     say(f"{part} is damaged: its continuations are made again")

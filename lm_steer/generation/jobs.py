@@ -15,7 +15,8 @@ from lm_steer.core.attach import attach
 from lm_steer.core.steer import FILES, Steer, compose, located
 from lm_steer.data.prompt_files import read_prompts
 from lm_steer.data.shards import WHOLE, Shard
-from lm_steer.generation.continuations import Sampling, continuations, parts_folder
+from lm_steer.generation.continuations import continuations, parts_folder
+from lm_steer.generation.nucleus import Sampling
 from lm_steer.model.load import LoadedModel
 from lm_steer.training.lora import adapted, is_adapter
 from lm_steer.util.errors import LMSteerError

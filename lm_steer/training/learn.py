@@ -10,7 +10,7 @@ own; the other one is set to each text's label (paper, section 3.2; the original
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -221,7 +221,7 @@ def name_of(texts: Path) -> str:
     return texts.parent.name if texts.name == "train.parquet" else texts.name
 
 
-def _values_of(dimensions: tuple[str, ...]):  # noqa: ANN202
+def _values_of(dimensions: tuple[str, ...]) -> Callable[[float], list[float]]:
     """Return the function label → steer values: the label on its dimension, 1 on `corpus`."""
     styles = [name for name in dimensions if name != CORPUS]
     if len(styles) != 1 or len(dimensions) > 2:
@@ -278,7 +278,9 @@ class _Checkpoint:
         ]
         self.path = folder / f"{fingerprint(identity)}.safetensors"
 
-    def save(self, step: int, weights: dict[str, Tensor], optimizer: torch.optim.Adam, log: list[dict]) -> None:
+    def save(
+        self, step: int, weights: dict[str, Tensor], optimizer: torch.optim.Adam, log: list[dict[str, Any]]
+    ) -> None:
         tensors = {}
         for name, weight in weights.items():
             state = optimizer.state[weight]
@@ -289,7 +291,7 @@ class _Checkpoint:
             about = {"step": str(step), "log": json.dumps(log)}
             save_file(tensors, temporary, {**about, "checksum": _checksum(tensors, about)})
 
-    def load(self, weights: dict[str, Tensor], optimizer: torch.optim.Adam) -> tuple[int, list[dict]]:
+    def load(self, weights: dict[str, Tensor], optimizer: torch.optim.Adam) -> tuple[int, list[dict[str, Any]]]:
         if not self.path.exists():
             return 0, []
         try:
@@ -299,7 +301,7 @@ class _Checkpoint:
             self.path.unlink()
             return 0, []
 
-    def _read(self, weights: dict[str, Tensor], optimizer: torch.optim.Adam) -> tuple[int, list[dict]]:
+    def _read(self, weights: dict[str, Tensor], optimizer: torch.optim.Adam) -> tuple[int, list[dict[str, Any]]]:
         tensors, about = read_tensors(self.path)
         if about.pop("checksum") != _checksum(tensors, about):
             raise LMSteerError("its checksum does not match")
