@@ -91,6 +91,7 @@ def analyse_directions(
     scorer = make_scorer(judge, resource) if judge else None
 
     def judged(listed: list[str]) -> list[float]:
+        assert scorer is not None
         return [score[0] for score in ScoreStore(cache / STORE).scores(scorer, [Item("", word) for word in listed])]
 
     found = directions(

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 from lm_steer.core.attach import attach
 from lm_steer.core.steer import FILES, Steer, compose, located
@@ -35,7 +36,7 @@ class Job:
     output: Path
     prompts: Path
     steers: dict[str, dict[str, float]]
-    sampling: dict[str, float] = field(default_factory=dict)
+    sampling: dict[str, Any] = field(default_factory=dict)
     prefix: str = ""
 
 

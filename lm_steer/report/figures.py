@@ -177,7 +177,9 @@ def blank(height: float) -> Figure:
 def apart(axes: Axes, places: Sequence[tuple[float, float]], labels: Sequence[str], size: float) -> list[float]:
     """Return how many points up each label goes from its place, so that none lies over another; axes are final."""
     axes.autoscale_view()  # limits are set lazily, and places are measured by them
-    points = axes.transData.transform(places) * 72 / axes.get_figure(root=True).get_dpi()
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    points = axes.transData.transform(places) * 72 / figure.get_dpi()
     widths, height = [0.55 * size * len(label) for label in labels], 1.1 * size
     placed: list[tuple[float, float, float]] = []
     up = [0.0] * len(labels)
