@@ -147,7 +147,7 @@ def analyse_evidence(
 
     if sum(map(bool, (text, path, study))) != 1:
         raise LMSteerError("give the texts by --text, --path or --study with --name, and by one of them alone")
-    own = given_by(study, "evidence", model="", analysis=name) if study else text or []
+    own = given_by(study, "evidence_texts", analysis=name) if study else text or []
     texts, marked = read_marked(path) if path else (own, [None] * len(own))
     learned, values = Steer.from_pretrained(steer), parse_values(at)
     value, others = values.get(dimension, 0), {other: held for other, held in values.items() if other != dimension}

@@ -42,7 +42,7 @@ def of_file(path: Path, rule: Callable[..., Given], **names: str) -> Given:
         "analysis": targets.analyses(study, *(EFFECT_KINDS if rule is effects else ["evidence"])),
     }
     for what, name in names.items():
-        if name and what in known and name not in known[what]:
+        if name and name not in known.get(what, [name]):
             raise LMSteerError(f"{path}: {unknown(name, known[what], what)}")
     return rule(study, **names)
 
@@ -271,6 +271,11 @@ def evidence(study: Study, model: str, analysis: str) -> Given:
     options += _options(block, "dimension", "spans", "length")
     options += [*(["--opposite"] if block.opposite else []), *_each("--reading", block.readings)]
     return Given([*given.inputs, *([block.path] if block.path else [])], options, block.texts)
+
+
+def evidence_texts(study: Study, analysis: str) -> Given:
+    """The texts that stand in the study itself."""
+    return Given([], part=study.analyses.evidence[analysis].texts)
 
 
 def cost(study: Study, model: str, analysis: str) -> Given:

@@ -118,3 +118,5 @@ def test_a_name_that_the_study_lacks_is_refused(tmp_path):
         plan.of_file(tmp_path / "study.json", plan.table, table="detox")
     with pytest.raises(LMSteerError, match="no analysis 'reviews'"):
         plan.of_file(tmp_path / "study.json", plan.effects, analysis="reviews")
+    texts = plan.of_file(tmp_path / "study.json", plan.evidence_texts, analysis="reviews").part
+    assert texts == plan.evidence(STUDY, "smollm2", "reviews").part and len(texts) == 3
