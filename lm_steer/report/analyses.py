@@ -18,10 +18,10 @@ from lm_steer.report.steer_contents import Part, cost_of, download, estimate, ev
 from lm_steer.report.wording import compared, direction, number, signed
 from lm_steer.study.analyses import Ablation, Baselines, Composition, OfSettings, Sweep, TransferOf
 from lm_steer.study.config import Study
-from lm_steer.tables.cells import MEASURES, PRICE, Cell, measure, read_cells
+from lm_steer.tables.cells import Cell, headlines, read_cells, shown
+from lm_steer.tables.metrics import PRICE, named
 from lm_steer.util.formats import read_csv
 
-PLOTTED = ("avg_max_toxicity", "positivity", "perplexity")
 WHAT = {
     "sweeps": "From value to value",
     "compositions": "Two steers at once",
@@ -84,10 +84,10 @@ def _of_settings(draw: Callable[..., Part]) -> Callable[[str, Any, Study, Path],
 def _sweep(block: Sweep, cells: dict, rows: list[Part], name: str) -> Part:
     unsteered, *points = block.points
     values = [point["x"] for point in points]
-    shown = [metric for metric in PLOTTED if (unsteered["setting"], metric) in cells]
-    curves = {metric: [cells[point["setting"], metric] for point in points] for metric in shown}
+    metrics = [metric for metric in _plotted(cells) if (unsteered["setting"], metric) in cells]
+    curves = {metric: [cells[point["setting"], metric] for point in points] for metric in metrics}
     drawn = [figure("Against the steer value", value_curves(values, curves, block.dimension, f"{name} values"))]
-    for metric in shown[:-1] if shown[-1:] == [PRICE] else []:
+    for metric in metrics[:-1] if metrics[-1:] == [PRICE] else []:
         path = [
             Point(
                 point["label"],
@@ -117,7 +117,7 @@ def _composition(block: Composition, cells: dict, rows: list[Part], name: str) -
     xs, ys = sorted(one.values), sorted(other.values)
     where = {(point["x"], point["y"]): point["setting"] for point in block.points if "x" in point}
     figures, text = [], []
-    for metric in [metric for metric in PLOTTED if (where[0, 0], metric) in cells]:
+    for metric in [metric for metric in _plotted(cells) if (where[0, 0], metric) in cells]:
         grid = np.array([[cells[where[x, y], metric]["value"] for x in xs] for y in ys])
         labels = (one.dimension, other.dimension)
         svg = plots.heat_map(xs, ys, grid, *labels, metric, f"{name} grid {metric}")
@@ -126,7 +126,7 @@ def _composition(block: Composition, cells: dict, rows: list[Part], name: str) -
         if row["figure"] == "additivity" and not math.isnan(row["value"]):
             text.append(
                 f"Sums of the single effects explain {estimate(row, 2)} of the squared joint effects on "
-                f"{measure(row['metric']).name}."
+                f"{named(row['metric']).phrase}."
             )
         if row["figure"] == "exactness":
             text.append(
@@ -142,11 +142,11 @@ def _transfer(block: TransferOf, cells: dict, rows: list[Part], name: str) -> Pa
     for row in rows:
         if row["figure"] == "recovered" and not direction(cells[trained, row["metric"]]):
             text.append(
-                f"{row['point']}: the steer trained on the target has no effect on {measure(row['metric']).name} that "
+                f"{row['point']}: the steer trained on the target has no effect on {named(row['metric']).phrase} that "
                 "can be told from 0, of which a share could be kept."
             )
         elif row["figure"] == "recovered":
-            text.append(f"{row['point']}: {estimate(row, 2)} of the effect on {measure(row['metric']).name} is kept.")
+            text.append(f"{row['point']}: {estimate(row, 2)} of the effect on {named(row['metric']).phrase} is kept.")
         if row.get("verdict"):
             text.append(f"{row['point']}: published {row['published']}, {row['verdict']} ({row['reason']}).")
     return {"figures": _points(block, cells, name), "text": text}
@@ -154,11 +154,11 @@ def _transfer(block: TransferOf, cells: dict, rows: list[Part], name: str) -> Pa
 
 def _ablation(block: Ablation, cells: dict, rows: list[Part], name: str) -> Part:
     ranges = {(row["point"], row["metric"]): row for row in rows if row["figure"] == "range"}
-    keys, shown = ([*dict.fromkeys(pair[side] for pair in ranges)] for side in (0, 1))
+    keys, metrics = ([*dict.fromkeys(pair[side] for pair in ranges)] for side in (0, 1))
     matters = {
         "caption": "How far the metric moves over the values of each key, the steer as it is among them",
-        "head": ["Key", *(measure(metric).heading for metric in shown)],
-        "rows": [[key, *(estimate(ranges[key, m], measure(m).digits) for m in shown)] for key in keys],
+        "head": ["Key", *(named(metric).heading for metric in metrics)],
+        "rows": [[key, *(estimate(ranges[key, m], named(m).digits) for m in metrics)] for key in keys],
     }
     return {"figures": _points(block, cells, name), "tables": [matters]}
 
@@ -167,9 +167,13 @@ def _baselines(block: Baselines, cells: dict, rows: list[Part], name: str) -> Pa
     return {"figures": _points(block, cells, name)}
 
 
+def _plotted(cells: dict) -> list[str]:
+    return [*headlines(cells.values()), PRICE]
+
+
 def _points(block: OfSettings, cells: dict, name: str) -> list[Part]:
     drawn = []
-    for metric in PLOTTED:
+    for metric in _plotted(cells):
         there = [point for point in block.points if (point["setting"], metric) in cells]
         if there:
             own = [cells[point["setting"], metric] for point in there]
@@ -179,13 +183,12 @@ def _points(block: OfSettings, cells: dict, name: str) -> list[Part]:
 
 
 def _metrics_table(block: OfSettings, cells: list[Cell]) -> Part:
-    present = {cell["metric"] for cell in cells}
-    shown = [metric for metric in MEASURES if metric in present]
+    metrics = shown(cells)
     found = {(cell["row"], cell["metric"]): cell for cell in cells}
     labels = [point["label"] for point in block.points]
-    head = ["Setting", *(f"{measure(metric).heading} {measure(metric).arrow}".strip() for metric in shown)]
+    head = ["Setting", *(f"{metric.heading} {metric.arrow}".strip() for metric in metrics)]
     theirs = any(cell.get("published", "") != "" for cell in cells)
-    rows = [[label, *(_cell(found.get((label, metric))) for metric in shown)] for label in labels]
+    rows = [[label, *(_cell(found.get((label, metric.name))) for metric in metrics)] for label in labels]
     if theirs:
         head.append("As published")
         for row, label in zip(rows, labels, strict=True):
@@ -197,14 +200,14 @@ def _metrics_table(block: OfSettings, cells: list[Cell]) -> Part:
 def _cell(cell: Cell | None) -> str:
     if cell is None:
         return "–"
-    digits = measure(cell["metric"]).digits
+    digits = named(cell["metric"]).digits
     text = estimate(cell, digits)
     return text + (f" [{signed(cell['difference'], digits)}]" if compared(cell) and direction(cell) else "")
 
 
 def _as_published(cells: list[Cell]) -> str:
     return "; ".join(
-        f"{measure(cell['metric']).heading} {cell['published']}: {cell['verdict']}"
+        f"{named(cell['metric']).heading} {cell['published']}: {cell['verdict']}"
         for cell in cells
         if cell.get("published", "") != ""
     )
@@ -216,11 +219,11 @@ def seed_spreads(study: Study, results: Path) -> list[list[str]]:
     for name in study.tables:
         path = results / "tables" / f"{name}.csv"
         for cell in read_cells(path, study) if path.exists() and len(study.seeds) > 1 else []:
-            if cell["metric"] in MEASURES and cell["seed_high"] - cell["seed_low"] > cell["high"] - cell["low"]:
-                digits = measure(cell["metric"]).digits
+            if not named(cell["metric"]).variant and cell["seed_high"] - cell["seed_low"] > cell["high"] - cell["low"]:
+                digits = named(cell["metric"]).digits
                 spread = f"{number(cell['seed_low'], digits)}–{number(cell['seed_high'], digits)}"
                 where = f"{cell['row']}, {cell['prompts']}, {cell['model']}"
-                rows.append([name, where, measure(cell["metric"]).heading, estimate(cell, digits), spread])
+                rows.append([name, where, named(cell["metric"]).heading, estimate(cell, digits), spread])
     return rows
 
 

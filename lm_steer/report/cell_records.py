@@ -14,10 +14,9 @@ from lm_steer.score.store import STORE
 from lm_steer.study.config import Study
 from lm_steer.study.settings import Sampling
 from lm_steer.tables.cells import Cell
-from lm_steer.tables.table import EXTERNAL, METRICS, generation_file
+from lm_steer.tables.metrics import named
+from lm_steer.tables.table import EXTERNAL, generation_file
 from lm_steer.util.files import sha256_of
-
-DISTINCT = "dist-n"
 
 
 def records(study: Study, results: Path, tables: dict[str, list[Cell]]) -> list[dict[str, Any]]:
@@ -40,9 +39,9 @@ def scorer_of(cell: Cell, table: str, study: Study) -> str:
     """Return the study's name of the scorer behind a cell; a table names it where its settings have several."""
     for name in study.settings[cell["setting"]].scorers:
         chosen = study.tables[table].scorers
-        if cell["metric"] in METRICS[study.scorers[name].measure] and (not chosen or name in chosen):
+        if named(cell["metric"]).attribute == study.scorers[name].measure and (not chosen or name in chosen):
             return name
-    return DISTINCT
+    return cell["scorer"]
 
 
 def _record(
@@ -80,7 +79,7 @@ def _scorer(
     first = cells[0]
     key = (first["scorer"], first["version"])
     if key not in dates:
-        dates[key] = "" if name == DISTINCT else _scored_between(results / ".cache" / STORE, *key)
+        dates[key] = _scored_between(results / ".cache" / STORE, *key)
     counts = {count: first[count] for count in ("n_prompts", "n_generations", "seeds")}
     left_out = max(cell["left_out"] for cell in cells)
     files = list(_files([results / "scores" / model / f"{name}.parquet"]))

@@ -15,7 +15,8 @@ from typing import Any
 from lm_steer.report.cell_records import scorer_of
 from lm_steer.report.wording import number
 from lm_steer.study.config import Study, read_study
-from lm_steer.tables.cells import Cell, measure, read_tables
+from lm_steer.tables.cells import Cell, read_tables
+from lm_steer.tables.metrics import named
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import read_json
 
@@ -163,7 +164,7 @@ def told(comparison: Comparison) -> str:
     for (table, model), cells in _grouped(moved).items():
         lines += ["", f"{table}, {model}"]
         for cell in cells:
-            lines.append(f"  {cell.row}, {cell.prompts} prompts, {measure(cell.metric).name}:")
+            lines.append(f"  {cell.row}, {cell.prompts} prompts, {named(cell.metric).phrase}:")
             lines.append(f"    {_said(cell.first, cell.metric)} → {_said(cell.second, cell.metric)}")
             lines += [f"    because of {reason}" for reason in cell.reasons]
     for name, places in (("first", comparison.only_first), ("second", comparison.only_second)):
@@ -185,5 +186,5 @@ def _grouped(moved: tuple[Moved, ...]) -> dict[tuple[str, str], list[Moved]]:
 
 
 def _said(estimate: tuple[float, float, float], metric: str) -> str:
-    value, low, high = (number(part, measure(metric).digits) for part in estimate)
+    value, low, high = (number(part, named(metric).digits) for part in estimate)
     return f"{value} ({low} to {high})"

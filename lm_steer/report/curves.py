@@ -15,7 +15,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from lm_steer.report.figures import COLOURS, LABEL_WIDTH, LINE, STYLE, apart, bare, blank, inline
 from lm_steer.report.wording import number
-from lm_steer.tables.cells import PRICE, Cell, measure
+from lm_steer.tables.cells import Cell
+from lm_steer.tables.metrics import PRICE, named
 
 PLOT = 215
 # From this ratio of its ends on, an axis of perplexity is logarithmic.
@@ -86,7 +87,7 @@ def trade_off(points: Sequence[Point], metric: str, name: str) -> Markup:
             axes.plot([x["value"]] * 2, [y["low"], y["high"]], color=COLOURS["line"][0], linewidth=1.4, zorder=0)
             axes.plot(x["value"], y["value"], "o", color=COLOURS["better"][0], markersize=5, zorder=2)
         _log_if_wide(axes.set_xscale, axes.xaxis, [point.price for point in points], PRICE)
-        axes.set_xlabel(f"{measure(PRICE).heading} {measure(PRICE).arrow}")
+        axes.set_xlabel(f"{named(PRICE).heading} {named(PRICE).arrow}")
         _headed(axes, metric)
         _grid(axes)
         places = [(point.price["value"], point.cell["value"]) for point in points]
@@ -117,7 +118,7 @@ def _log_if_wide(set_scale: Callable[[str], None], axis: Axis, cells: Sequence[C
 
 
 def _headed(axes: Axes, metric: str) -> None:
-    title = f"{measure(metric).heading} {measure(metric).arrow}".strip()
+    title = f"{named(metric).heading} {named(metric).arrow}".strip()
     axes.set_title(title, loc="left", fontsize=10.5, fontweight="bold", pad=8)
 
 

@@ -24,7 +24,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from lm_steer.report.wording import compared, direction, number, signed, verdict
-from lm_steer.tables.cells import PRICE, Cell, measure
+from lm_steer.tables.cells import Cell
+from lm_steer.tables.metrics import PRICE, named
 from lm_steer.util.files import fingerprint
 
 # What matplotlib is told, and what the page makes of it.
@@ -86,8 +87,8 @@ def effects(rows: Sequence[Effect], metric: str, name: str) -> Markup:
         for axes, shown in zip(columns, (metric, PRICE), strict=False):
             cells = [row.effect if shown == metric else row.price for row in rows]
             _intervals(axes, cells, [start + h - INTERVAL + MARK for start, h in zip(starts, heights, strict=True)])
-            _value_axis(axes, sum(heights), measure(shown).digits, ticks=6 // len(widths))
-            title = f"{measure(shown).heading} {measure(shown).arrow}".strip()
+            _value_axis(axes, sum(heights), named(shown).digits, ticks=6 // len(widths))
+            title = f"{named(shown).heading} {named(shown).arrow}".strip()
             axes.set_title(title, loc="left", fontsize=10.5, fontweight="bold", pad=8)
         for start, lines in zip(starts, labels, strict=True):
             for number_, line in enumerate(lines):

@@ -10,24 +10,25 @@ from lm_steer.report import wording
 from lm_steer.report.families import shown, steer_values
 from lm_steer.report.provenance import weak_steers
 from lm_steer.study.config import Study
-from lm_steer.tables.cells import HEADLINES, PRICE, Cell, measure
+from lm_steer.tables.cells import Cell, headlines
+from lm_steer.tables.metrics import PRICE, named
 
 
 def summary(cells: list[Cell]) -> str:
     """Say in one sentence how far the headline metrics moved, each steered setting counted once."""
     parts = []
-    for metric in HEADLINES:
+    for metric in headlines(cells):
         moved = {
             (cell["model"], cell["setting"]): cell
             for cell in cells
             if cell["metric"] == metric and wording.compared(cell)
         }
         if moved:
-            about = measure(metric)
+            about = named(metric)
             low, *_, high = sorted([*(cell["difference"] for cell in moved.values())] * 2)
             told = sum(wording.direction(cell) != 0 for cell in moved.values())
             parts.append(
-                f"{about.name} moved by {_range(low, high, about.digits)}{about.unit} ({told} of {len(moved)} "
+                f"{about.phrase} moved by {_range(low, high, about.digits)}{about.unit} ({told} of {len(moved)} "
                 f"difference{'s' if len(moved) > 1 else ''} to unsteered can be told from 0)"
             )
     sentence = ", and ".join(parts)

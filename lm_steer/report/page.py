@@ -27,7 +27,8 @@ from lm_steer.report.samples import DIAL_TEXTS, SAMPLE_PROMPTS, dials, side_by_s
 from lm_steer.report.study_figures import drawn
 from lm_steer.report.table_layout import laid_out
 from lm_steer.study.config import Study, expanded
-from lm_steer.tables.cells import Cell, measure, read_tables
+from lm_steer.tables.cells import Cell, read_tables
+from lm_steer.tables.metrics import named
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import replacing
 
@@ -97,6 +98,6 @@ def _environment() -> Environment:
     environment.globals |= {
         "direction": wording.direction,
         "verdict": wording.verdict,
-        "measure": measure,
+        "named": named,
     }
     return environment

@@ -16,7 +16,8 @@ from matplotlib.ticker import MaxNLocator, NullFormatter, ScalarFormatter
 
 from lm_steer.report.figures import COLOURS, STYLE, WIDTH, apart, bare, blank, inline
 from lm_steer.report.wording import number
-from lm_steer.tables.cells import Cell, measure
+from lm_steer.tables.cells import Cell
+from lm_steer.tables.metrics import named
 
 INK, MUTED, LINE, BETTER, WORSE = (COLOURS[name][0] for name in ("ink", "muted", "line", "better", "worse"))
 # Ticks of a logarithmic axis are written out where it spans less than this.
@@ -28,7 +29,7 @@ def heat_map(
     xs: Sequence[float], ys: Sequence[float], values: np.ndarray, x: str, y: str, metric: str, name: str
 ) -> Markup:
     """Draw a metric on a grid of two steer values: (ys, xs), each cell with its number."""
-    digits = measure(metric).digits
+    digits = named(metric).digits
     low, high = np.nanmin(values), np.nanmax(values)
     with rc_context(STYLE):
         figure = blank(250)
@@ -141,7 +142,7 @@ def token_bars(pieces: Sequence[str], scores: Sequence[float], name: str) -> Mar
 
 
 def _title(axes: Axes, metric: str) -> None:
-    title = f"{measure(metric).heading} {measure(metric).arrow}".strip()
+    title = f"{named(metric).heading} {named(metric).arrow}".strip()
     axes.set_title(title, loc="left", fontsize=10.5, fontweight="bold", pad=6)
 
 

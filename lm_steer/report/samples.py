@@ -14,7 +14,8 @@ from lm_steer.data.prompt_files import GENERATED, read_prompts
 from lm_steer.report.families import Family, families, shown
 from lm_steer.report.findings import is_weak, on_model, steer_label
 from lm_steer.study.config import Study
-from lm_steer.tables.cells import HEADLINES, PRICE, Cell
+from lm_steer.tables.cells import Cell, headlines
+from lm_steer.tables.metrics import PRICE
 from lm_steer.tables.table import generation_file
 from lm_steer.util.files import fitting, parse_json, read_text
 
@@ -71,7 +72,7 @@ def dials(study: Study, results: Path, cells: list[Cell]) -> list[dict[str, Any]
 def _dial(family: Family, model: str, study: Study, results: Path, cells: list[Cell]) -> dict[str, Any]:
     texts = _texts(results, model, study, list(family.settings.values()), DIAL_PROMPTS)
     there = {value: setting for value, setting in family.settings.items() if setting in texts}
-    metrics = [metric for metric in (*HEADLINES, PRICE) if _cell(model, there.values(), metric, cells)]
+    metrics = [metric for metric in (*headlines(cells), PRICE) if _cell(model, there.values(), metric, cells)]
     return {
         "name": f"dial-{model}-{family.name}",
         "title": f"{family.title}: {family.prompts} prompts{on_model(model, study)}",

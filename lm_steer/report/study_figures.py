@@ -14,7 +14,8 @@ from lm_steer.report.families import Family, families
 from lm_steer.report.findings import is_weak, on_model, price_of, steer_label
 from lm_steer.report.provenance import weak_steers
 from lm_steer.study.config import Study
-from lm_steer.tables.cells import HEADLINES, PRICE, Cell, measure, read_tables
+from lm_steer.tables.cells import Cell, headlines, read_tables
+from lm_steer.tables.metrics import PRICE, named
 from lm_steer.util.files import read_jsonl, replacing
 from lm_steer.util.outputs import FIGURES
 
@@ -42,7 +43,7 @@ def drawn(study: Study, results: Path, cells: list[Cell]) -> Iterator[Drawn]:
 def _effects(cells: list[Cell], study: Study) -> Iterator[Drawn]:
     """Draw every steered setting once, whichever tables it is in, a figure for each model and headline metric."""
     for model in study.steered:
-        for metric in HEADLINES:
+        for metric in headlines(cells):
             chosen = {
                 cell["setting"]: cell
                 for cell in reversed(cells)
@@ -50,7 +51,7 @@ def _effects(cells: list[Cell], study: Study) -> Iterator[Drawn]:
             }
             ordered = [chosen[setting] for setting in study.settings if setting in chosen]
             if ordered:
-                title = f"{measure(metric).name.capitalize()}{on_model(model, study)}"
+                title = f"{named(metric).phrase.capitalize()}{on_model(model, study)}"
                 rows = [figures.Effect(_effect_label(cell, study), cell, price_of(cell, cells)) for cell in ordered]
                 name = f"{title}: differences to unsteered with 95 % intervals. The numbers are in the tables below."
                 svg = figures.effects(rows, metric, name)
@@ -67,11 +68,11 @@ def _value_curves(cells: list[Cell], study: Study) -> Iterator[Drawn]:
     """Draw each family of settings over its values: the headline metric and what it costs in perplexity."""
     for model in study.steered:
         for family in families(study):
-            rows = {metric: _row(family, model, metric, cells) for metric in (*HEADLINES, PRICE)}
+            rows = {metric: _row(family, model, metric, cells) for metric in (*headlines(cells), PRICE)}
             rows = {metric: row for metric, row in rows.items() if sum(cell is not None for cell in row) > 1}
             if rows:
                 title = f"{family.title}: {family.prompts} prompts{on_model(model, study)}"
-                said = f"{title}: {', '.join(measure(metric).name for metric in rows)}, with 95 % intervals."
+                said = f"{title}: {', '.join(named(metric).phrase for metric in rows)}, with 95 % intervals."
                 svg = curves.value_curves(list(family.settings), rows, family.dimension, said)
                 yield {"kind": "values", "name": f"values-{model}-{family.name}", "title": title, "svg": svg}
 
@@ -87,7 +88,7 @@ def _trade_offs(cells: list[Cell], study: Study) -> Iterator[Drawn]:
     line_of = {setting: family.name for family in families(study) for setting in family.steered}
     for model in study.steered:
         for prompts in study.prompts:
-            for metric in HEADLINES:
+            for metric in headlines(cells):
                 chosen = {
                     cell["setting"]: cell
                     for cell in reversed(cells)
@@ -99,7 +100,7 @@ def _trade_offs(cells: list[Cell], study: Study) -> Iterator[Drawn]:
                     for name in _ordered(chosen, study)
                 ]
                 if len(points) > 2:
-                    about = measure(metric).name
+                    about = named(metric).phrase
                     title = f"{about.capitalize()} and perplexity: {prompts} prompts{on_model(model, study)}"
                     svg = curves.trade_off(points, metric, f"{title}. The numbers are in the tables below.")
                     name = f"trade-off-{model}-{prompts}-{metric}"

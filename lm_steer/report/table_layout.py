@@ -13,7 +13,8 @@ from lm_steer.report.figures import printable
 from lm_steer.report.findings import is_weak
 from lm_steer.report.wording import number
 from lm_steer.study.config import Study
-from lm_steer.tables.cells import MEASURES, VARIANTS, Cell, measure
+from lm_steer.tables.cells import Cell
+from lm_steer.tables.metrics import in_order, named
 from lm_steer.util.formats import harmless
 
 SPECIAL = {char: f"\\{char}" for char in "&%$#_{}"} | {
@@ -30,13 +31,13 @@ def laid_out(name: str, cells: list[Cell], path: Path, study: Study) -> dict[str
     """Return a table for the page's templates, with its CSV and LaTeX (base64) for download."""
     groups = []
     for prompts in dict.fromkeys(cell["prompts"] for cell in cells):
-        present = {cell["metric"] for cell in cells if cell["prompts"] == prompts}
+        present = in_order(cell["metric"] for cell in cells if cell["prompts"] == prompts)
         first = next(cell for cell in cells if cell["prompts"] == prompts)
         groups.append(
             {
                 "prompts": prompts,
-                "metrics": [metric for metric in MEASURES if metric in present],
-                "variants": [metric for metric in VARIANTS if metric in present],
+                "metrics": [metric.name for metric in present if not metric.variant],
+                "variants": [metric.name for metric in present if metric.variant],
                 "n_prompts": first["n_prompts"],
                 "n_generations": first["n_generations"],
             }
@@ -93,7 +94,7 @@ def latex(table: dict[str, Any]) -> str:
             )
         )
         at += width
-    headings = [escaped(measure(metric).heading) + ARROWS[measure(metric).better] for _, metric in columns]
+    headings = [escaped(named(metric).heading) + ARROWS[named(metric).better] for _, metric in columns]
     lines = [
         _comment(
             rf"{table['title']}. Needs \usepackage{{booktabs}}. Brackets: 95 % intervals, a bootstrap over prompts."
@@ -118,7 +119,7 @@ def latex(table: dict[str, Any]) -> str:
 def _latex_cell(cell: Cell | None) -> str:
     if cell is None:
         return "--"
-    digits = measure(cell["metric"]).digits
+    digits = named(cell["metric"]).digits
     value, low, high = (escaped(number(cell[key], digits)) for key in ("value", "low", "high"))
     published = f" {{\\scriptsize (published {escaped(cell['published'])})}}" if cell.get("published", "") != "" else ""
     return f"{value} {{\\scriptsize [{low}, {high}]}}{published}"

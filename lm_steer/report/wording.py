@@ -8,7 +8,8 @@ A cell is one line of a table's CSV (tables/table.py).
 
 import math
 
-from lm_steer.tables.cells import MEASURES, Cell, measure
+from lm_steer.tables.cells import Cell, headlines, shown
+from lm_steer.tables.metrics import named
 
 
 def number(value: float, digits: int) -> str:
@@ -35,7 +36,7 @@ def direction(cell: Cell) -> int:
 
 def verdict(cell: Cell) -> str:
     """Return `better`, `worse` or `other` (no side is better), and `none` where the interval holds 0."""
-    side, better = direction(cell), measure(cell["metric"]).better
+    side, better = direction(cell), named(cell["metric"]).better
     if not side:
         return "none"
     return {1: "better", -1: "worse", 0: "other"}[side * better]
@@ -48,20 +49,19 @@ def compared(cell: Cell) -> bool:
 
 def change(cell: Cell) -> str:
     """Say what the difference to unsteered is, and whether it can be told from 0."""
-    shown = measure(cell["metric"])
+    metric = named(cell["metric"])
     side = direction(cell)
     low, high = cell["difference_low"], cell["difference_high"]
     if not side:
-        span = f"{signed(low, shown.digits)} to {signed(high, shown.digits)}"
-        value = signed(cell["difference"], shown.digits)
-        return f"the difference in {shown.name} cannot be told from 0 ({value}; {span})"
+        span = f"{signed(low, metric.digits)} to {signed(high, metric.digits)}"
+        value = signed(cell["difference"], metric.digits)
+        return f"the difference in {metric.phrase} cannot be told from 0 ({value}; {span})"
     near, far = sorted((abs(low), abs(high)))
     verb = "rose" if side > 0 else "fell"
-    size = f"{number(abs(cell['difference']), shown.digits)}{shown.unit}"
-    return f"{shown.name} {verb} by {size} ({number(near, shown.digits)} to {number(far, shown.digits)})"
+    size = f"{number(abs(cell['difference']), metric.digits)}{metric.unit}"
+    return f"{metric.phrase} {verb} by {size} ({number(near, metric.digits)} to {number(far, metric.digits)})"
 
 
 def headline_of(cells: list[Cell]) -> str:
-    """Return the metric that a table is about: the first of MEASURES that it has."""
-    present = {cell["metric"] for cell in cells}
-    return next(name for name in MEASURES if name in present)
+    """Return the metric that a table is about: the first that steers aim at, or else the first."""
+    return (headlines(cells) or [metric.name for metric in shown(cells)])[0]

@@ -16,6 +16,7 @@ Settings that stand in one figure are resampled together: the same prompts and s
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,6 @@ from lm_steer.tables.table import Reader
 from lm_steer.util.files import replacing
 from lm_steer.util.words import number
 
-SHOWN = ("avg_max_toxicity", "toxicity_probability", "positivity", "perplexity")
 COLUMNS = ["model", "figure", "metric", "point", "value", "low", "high"]
 Row = dict[str, Any]
 
@@ -58,9 +58,10 @@ class _Together:
     def __init__(self, reader: Reader) -> None:
         self.reader = reader
 
-    def metrics(self, setting: str) -> dict[str, tuple[Any, Callable[[str], list[Array]], str, str]]:
-        """Return the metrics of a setting that figures are made of, by name."""
-        return {one[0]: one[1:] for one in self.reader.measures(setting) if one[0] in SHOWN}
+    def metrics(self, setting: str) -> dict[str, tuple[Metric, Callable, str, str]]:
+        """Return the metrics of a setting's scorers that a table's columns show, by name."""
+        found = self.reader.metrics_of(setting)
+        return {metric.name: (metric, *rest) for metric, *rest in found if metric.attribute and not metric.variant}
 
     def estimate(self, metric: str, settings: Sequence[str], combine: Callable[[Array], float]) -> Estimate:
         """Return `combine` of a metric's values in the settings, with its interval."""
@@ -84,7 +85,7 @@ def joint(metric: Metric, combine: Callable[[Array], float]) -> Metric:
     def over_prompts(kept: Array) -> float:
         return combine(np.array([metric.over_prompts(kept[..., index]) for index in range(kept.shape[-1])]))
 
-    return Metric(per_prompt, over_prompts)
+    return replace(metric, per_prompt=per_prompt, over_prompts=over_prompts)
 
 
 def _row(figure: str, metric: str, point: str, estimate: Estimate) -> Row:

@@ -5,7 +5,8 @@
 Long form, one line per cell. All rows of a table are scored by the same scorer and version; otherwise it is refused.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +16,13 @@ import pandas as pd
 from lm_steer.data.prompt_files import read_generations
 from lm_steer.score.kinds import measure_of
 from lm_steer.tables import metrics
+from lm_steer.tables.metrics import Metric
 from lm_steer.tables.published import beside
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import replacing
 from lm_steer.util.formats import read_parquet
 from lm_steer.util.progress import Progress
 
-METRICS: dict[str, dict[str, metrics.Metric]] = {
-    "toxicity": {"avg_max_toxicity": metrics.average_maximum, "toxicity_probability": metrics.probability},
-    "sentiment": {"positivity": metrics.positivity},
-    "perplexity": {
-        "perplexity": metrics.perplexity,
-        "perplexity_unfiltered": metrics.perplexity_unfiltered,
-        "perplexity_median": metrics.perplexity_median,
-        "perplexity_pooled": metrics.perplexity_pooled,
-    },
-}
 KEYS = ["file", "prompt", "sample", "scorer", "version"]
 # The place of a model for generations that were made elsewhere.
 EXTERNAL = "external"
@@ -70,29 +62,31 @@ def write_table(table: dict[str, Any], results: Path, output: Path) -> None:
 def _cells(reader: "Reader", setting: str) -> Iterator[dict[str, Any]]:
     """Yield the cells of one setting and model."""
     against = reader.table["settings"][setting]["against"]
-    for name, metric, read, scorer, version in reader.measures(setting):
-        arrays = read(setting)
-        estimate = metrics.interval(metric, arrays)
-        each = [metric(scores) for scores in arrays]
-        cell = {"metric": name, "value": estimate.value, "low": estimate.low, "high": estimate.high}
-        cell |= {"seed_low": min(each), "seed_high": max(each)}
-        if against:
-            others = read(against)
-            reader.check_pairs(setting, against, len(arrays[0]), len(others[0]))
-            difference = metrics.paired_difference(metric, arrays, others)
-            cell |= {
-                "difference": difference.value,
-                "difference_low": difference.low,
-                "difference_high": difference.high,
-            }
-        else:
-            cell |= {"difference": np.nan, "difference_low": np.nan, "difference_high": np.nan}
+    for metric, read, scorer, version in reader.metrics_of(setting):
+        scores = read(setting)
+        arrays = [metric.per_prompt(each) for each in scores]
+        estimate = metrics.interval(metric.over_prompts, arrays)
+        by_seed = [metric.over_prompts(each) for each in arrays]
         prompts = len(arrays[0])
-        count = {"n_prompts": prompts, "n_generations": reader.generations(setting, prompts), "seeds": len(arrays)}
+        difference = metrics.Estimate(np.nan, np.nan, np.nan)
+        if against:
+            others = [metric.per_prompt(each) for each in read(against)]
+            reader.check_pairs(setting, against, prompts, len(others[0]))
+            difference = metrics.paired_difference(metric.over_prompts, arrays, others)
         yield {
-            **cell,
-            **count,
-            "left_out": reader.left_out(setting, name, arrays),
+            "metric": metric.name,
+            "value": estimate.value,
+            "low": estimate.low,
+            "high": estimate.high,
+            "seed_low": min(by_seed),
+            "seed_high": max(by_seed),
+            "difference": difference.value,
+            "difference_low": difference.low,
+            "difference_high": difference.high,
+            "n_prompts": prompts,
+            "n_generations": reader.generations(setting, prompts),
+            "seeds": len(arrays),
+            "left_out": sum(metric.left_out(each) for each in scores),
             "scorer": scorer,
             "version": version,
         }
@@ -107,43 +101,23 @@ class Reader:
         self._texts: dict[str, list[list[list[str]]]] = {}
         self._given: dict[str, list[str]] = {}
 
-    def measures(self, setting: str) -> Iterator[tuple[str, metrics.Statistic, Callable, str, str]]:
-        """Yield (metric, function, reader of a setting's arrays, scorer, version) of a setting."""
-        for scorer in self.table["settings"][setting]["scorers"]:
+    def metrics_of(self, setting: str) -> Iterator[tuple[Metric, Callable[[str], list], str, str]]:
+        """Yield (metric, reader of a setting's scores or texts, one item per seed, scorer, version) of a setting."""
+        options = self.table["settings"][setting]
+        for scorer in options["scorers"]:
             if scorer not in self.table["scorers"]:
                 continue
             frame = next(iter(self._files(scorer).values()))
-            attributes = [column for column in frame.columns if column not in KEYS]
-            for name, metric in METRICS[measure_of(self.table["scorers"][scorer])].items():
-                if name == "perplexity":
-                    metric = metrics.perplexity_below(self._limit(setting))
-
-                def read(which: str, scorer: str = scorer, columns: list[str] = attributes) -> list[metrics.Array]:
-                    return [self._array(scorer, columns, which, seed) for seed in self.seeds]
-
-                yield name, metric, read, frame["scorer"].iloc[0], frame["version"].iloc[0]
-        for n in (1, 2, 3):
-
-            def distinct(which: str, n: int = n) -> list[metrics.Array]:
-                return [
-                    np.array([metrics.distinct(samples, n) for samples in prompts]) for prompts in self._samples(which)
-                ]
-
-            yield f"dist_{n}", metrics.mean, distinct, "dist-n", "1"
+            columns = [column for column in frame.columns if column not in KEYS]
+            read = partial(self._scores_of, scorer, columns)
+            for metric in metrics.of_attribute(measure_of(self.table["scorers"][scorer])):
+                yield metric.under(options), read, frame["scorer"].iloc[0], frame["version"].iloc[0]
+        for metric in metrics.of_attribute(""):
+            yield metric.under(options), self._samples, *metric.judge
 
     def generations(self, setting: str, prompts: int) -> int:
         """Count the generations of a setting's first prompts (a scorer may score a subset), over all seeds."""
         return sum(len(samples) for texts in self._samples(setting) for samples in texts[:prompts])
-
-    def left_out(self, setting: str, metric: str, arrays: Sequence[metrics.Array]) -> int:
-        """Count the generations that a cell leaves out: those over the perplexity filter, those without a token."""
-        if not metric.startswith("perplexity"):
-            return 0
-        over, empty = np.sum([metrics.left_out(array, self._limit(setting)) for array in arrays], axis=0)
-        return int(empty + (over if metric == "perplexity" else 0))
-
-    def _limit(self, setting: str) -> float:
-        return self.table["settings"][setting]["perplexity_limit"]
 
     def check_pairs(self, setting: str, against: str, count: int, other: int) -> None:
         """Raise LMSteerError unless both settings were scored on the same prompts in the same order."""
@@ -174,6 +148,9 @@ class Reader:
                 raise LMSteerError(f"{path} has scores of several versions: score again")
             self._scores[scorer] = dict(iter(frame.groupby("file")))
         return self._scores[scorer]
+
+    def _scores_of(self, scorer: str, columns: list[str], setting: str) -> list[metrics.Array]:
+        return [self._array(scorer, columns, setting, seed) for seed in self.seeds]
 
     def _array(self, scorer: str, columns: list[str], setting: str, seed: int) -> metrics.Array:
         path = generation_file(self.results, self.model, seed, setting)

@@ -36,7 +36,7 @@ def test_perplexity_filter_drops_ten_thousand_and_above():
     limit = math.log(1e4)
     scores = nll((1.0, 1), (limit + 1e-9, 1), (limit - 1e-9, 1), (50.0, 2))
     assert metrics.perplexity(scores) == pytest.approx((math.e + 1e4) / 2)
-    assert metrics.left_out(scores) == (2, 0)
+    assert metrics.left_out(scores, 1e4) == 2
     assert metrics.perplexity_unfiltered(scores) == pytest.approx((math.e + 2e4 + math.e**25) / 4)
     assert metrics.perplexity_median(scores) == pytest.approx(1e4)
 
@@ -45,7 +45,7 @@ def test_perplexity_filter_drops_ten_thousand_and_above():
 def test_a_generation_without_tokens_is_left_out_and_counted(empty):
     """Where tokens merge across the boundary, the difference may be 0 tokens, or fewer, at any NLL."""
     scores = nll((2.0, 2), empty, (6.0, 2))
-    assert metrics.left_out(scores) == (0, 1)
+    assert metrics.left_out(scores, 1e4) == 1
     for metric in (metrics.perplexity, metrics.perplexity_unfiltered, metrics.perplexity_median):
         assert metric(scores) == pytest.approx((math.e + math.e**3) / 2)
     assert metrics.perplexity_pooled(scores) == pytest.approx(math.e**2)

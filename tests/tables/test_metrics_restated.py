@@ -78,7 +78,8 @@ def test_perplexity(seed):
     assert same(metrics.perplexity(nll), below)
     assert same(metrics.perplexity_unfiltered(nll), every)
     assert same(metrics.perplexity_median(nll), every, statistics.median)
-    assert metrics.left_out(nll) == (len(every) - len(below), nll[..., 0].size - len(every))
+    assert metrics.left_out(nll, 1e4) == nll[..., 0].size - len(below)
+    assert metrics.left_out(nll) == nll[..., 0].size - len(every)
     tokens = sum(count for _, count, _ in counted)
     mean = sum(loss for loss, _, _ in counted) / tokens if tokens else math.nan
     pooled = metrics.perplexity_pooled(nll)
