@@ -14,7 +14,7 @@ from lm_steer.generation.continuations import Sampling, continuations
 from lm_steer.model.cpu_attention import NAME
 from lm_steer.model.hidden_cache import HiddenMemo
 from lm_steer.model.load import LoadedModel
-from lm_steer.score.causal_lm import causal_lm
+from lm_steer.score.perplexity import causal_lm
 from lm_steer.score.store import Item
 from lm_steer.training.learn import LabelledTexts, Recipe, learn, steered_nll
 

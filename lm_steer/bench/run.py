@@ -25,7 +25,7 @@ from lm_steer.generation.continuations import continuations
 from lm_steer.generation.memory import requirements
 from lm_steer.generation.nucleus import Sampling
 from lm_steer.model.load import LoadedModel
-from lm_steer.score.causal_lm import causal_lm
+from lm_steer.score.perplexity import causal_lm
 from lm_steer.score.store import Item
 from lm_steer.training.learn import LabelledTexts, Recipe, learn
 

@@ -7,7 +7,7 @@ import typer
 
 from lm_steer.cli.app import CACHE, OUTPUT, SCORES, Cache, Dtype, Output, StudyFile, app, given_by
 from lm_steer.cli.paths import Input, Inputs, Writes
-from lm_steer.util.options import A_POSITIVE_NUMBER, Count
+from lm_steer.util.options import Count
 from lm_steer.util.outputs import JUDGE
 
 
@@ -29,21 +29,18 @@ def judge(
 @app.command(rich_help_panel=SCORES)
 def score(
     output: Output,
-    kind: Annotated[str, typer.Option(help="profanity-check, bag-of-words, causal-lm, perspective or classifier.")],
+    kind: Annotated[
+        str, typer.Option(help="profanity-check, bag-of-words, causal-lm, perspective, classifier, module:Class.")
+    ],
     file: Annotated[Inputs, typer.Option(help="A generation file; repeated.")],
     resource: Annotated[
         Input, typer.Option(help="The judge's folder, or the model's of causal-lm and classifier.")
     ] = "",
     prompts: Annotated[Count, typer.Option(help="How many prompts of each file, the first ones; 0 for all.")] = 0,
     scores: Annotated[Input, typer.Option(help="Earlier scores (JSON lines), imported first.")] = "",
-    mode: Annotated[str | None, typer.Option(help="perspective: live, or replay of what the store has.")] = None,
-    score: Annotated[str | None, typer.Option(help="perspective: summary (of the text) or span (a sentence).")] = None,
-    queries_per_second: Annotated[float | None, A_POSITIVE_NUMBER, typer.Option(help="perspective: the quota.")] = None,
-    version: Annotated[str | None, typer.Option(help="perspective: the version in the store to replay.")] = None,
-    preset: Annotated[str | None, typer.Option(help="classifier: a known one, see config/README.md.")] = None,
-    label: Annotated[str | None, typer.Option(help="classifier: the class whose probability is the score.")] = None,
-    activation: Annotated[str | None, typer.Option(help="classifier: softmax, sigmoid or none.")] = None,
-    measures: Annotated[str | None, typer.Option(help="classifier: toxicity or sentiment.")] = None,
+    option: Annotated[
+        list[str] | None, typer.Option(help="A key of the kind, see config/README.md: `mode=replay`; repeated.")
+    ] = None,
     shard: Annotated[str, typer.Option(help="Which part of the prompts: 2-of-4 is the second of four.")] = "1-of-1",
     dtype: Dtype = "float32",
     cache: Cache = CACHE,
@@ -53,17 +50,17 @@ def score(
     lm-steer score --kind profanity-check --file out.jsonl -o out.parquet
     """
     from lm_steer.data.shards import Shard
-    from lm_steer.score.kinds import BY_MODEL
+    from lm_steer.score.registry import kind_of
     from lm_steer.score.run import score_files
+    from lm_steer.util.errors import LMSteerError
     from lm_steer.util.gpu_lease import leased_device
 
     part = Shard.parse(shard)
-    options = {"mode": mode, "score": score, "queries_per_second": queries_per_second, "version": version}
-    options |= {"preset": preset, "label": label, "activation": activation, "measures": measures}
-    options |= {"dtype": dtype if kind == "causal-lm" else None}
-    given = {name: value for name, value in options.items() if value is not None}
-    with leased_device(kind in BY_MODEL):
-        score_files(kind, resource, file, output, cache, prompts, scores, part, **given)
+    keys = dict(one.partition("=")[::2] for one in option or ())
+    if wrong := [one for one in option or () if "=" not in one]:
+        raise LMSteerError(f"--option: expected a key and its value, as `mode=replay`, found {wrong[0]!r}")
+    with leased_device(kind_of(kind).by_model):
+        score_files(kind, resource, file, output, cache, prompts, scores, part, dtype=dtype, **keys)
 
 
 @app.command(rich_help_panel=SCORES)
@@ -79,10 +76,10 @@ def agreement(
 
     lm-steer agreement --file prompts.jsonl --study results/study.json --name rtp -o agreement.csv
     """
-    from lm_steer.score.kinds import BY_MODEL
+    from lm_steer.score.registry import kind_of
     from lm_steer.tables.agreement import write_agreement
     from lm_steer.util.gpu_lease import leased_device
 
     scorers = given_by(study, "agreement", agreement=name)
-    with leased_device(any(block["kind"] in BY_MODEL for block in scorers.values())):
+    with leased_device(any(kind_of(block["kind"]).by_model for block in scorers.values())):
         write_agreement(file, scorers, output, cache, pairs)

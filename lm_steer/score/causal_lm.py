@@ -1,128 +1,29 @@
-"""Perplexity of a continuation given its prompt, by any causal LM.
+"""Perplexity by a causal language model: how it is described in a study. perplexity.py computes it."""
 
-Prompt and continuation are tokenised together, as in the original code: NLL = NLL(whole) - NLL(prompt), and tokens is
-their difference in tokens. Where the prompt's ids begin the whole's, that is the NLL of the remaining ids given
-the prompt's, and one pass over the prompt serves its continuations. Where a token merges across the boundary, whole
-and prompt are run from their first token, which itself has an NLL of 0.
-"""
+from dataclasses import dataclass
+from pathlib import Path
 
-import sys
-from collections.abc import Iterator, Sequence
-
-import torch
-from torch import Tensor
-
-from lm_steer.generation.prefill import SHORT, continued_states, padded_length
-from lm_steer.generation.way import pads_left
-from lm_steer.model.blocks import blocks_of, padded_right, padded_states, round_up
-from lm_steer.model.head import Head, head_of
-from lm_steer.model.load import LoadedModel
-from lm_steer.model.probe import pads_right
-from lm_steer.score.store import Item, Scorer
-from lm_steer.training.loss import head_cross_entropy
-from lm_steer.util.errors import LMSteerError
-
-# Tokens of a block, and the multiple that continuations are padded to.
-TOKENS = {"cpu": 1024, "cuda": 8192}
-STEP = 4
-
-Ids = list[int]
+from lm_steer.score.registry import Kind, key
+from lm_steer.score.store import Scorer
 
 
-def causal_lm(loaded: LoadedModel, name: str) -> Scorer:
-    """Return the judge; attributes are the summed NLL in nats and the number of tokens it is summed over."""
-    head = head_of(loaded.model)
-    return Scorer(
-        name="causal-lm",
-        version=f"{name} {loaded.fingerprint}",
-        attributes=("nll", "tokens"),
-        text=lambda item: f"{item.prompt}\0{item.continuation}",
-        judge=lambda items: _judge(loaded, head, items),
-    )
+@dataclass(frozen=True)
+class CausalLM(Kind):
+    """Perplexity."""
 
+    attribute = "perplexity"
+    by_model = True
+    folder = "models"
 
-def _judge(loaded: LoadedModel, head: Head, items: Sequence[Item]) -> Iterator[tuple[int, tuple[float, ...]]]:
-    if not items:
-        return
-    wholes = loaded.whole_ids([item.prompt + item.continuation for item in items])
-    prompts = loaded.whole_ids([item.prompt for item in items])
-    _check_context(loaded, items, wholes)
-    merged = [i for i, prompt in enumerate(prompts) if prompt != wholes[i][: len(prompt)]]
-    alone = dict(_nll(loaded, head, [(prompts[i][:1], prompts[i][1:]) for i in merged]))
-    minus = {index: alone[position] for position, index in enumerate(merged)}
-    # An empty prompt leaves the first token without an NLL: it is what the rest is given.
-    given = [1 if index in minus else max(1, len(prompt)) for index, prompt in enumerate(prompts)]
-    pairs = [(whole[:count], whole[count:]) for whole, count in zip(wholes, given, strict=True)]
-    for index, nll in _nll(loaded, head, pairs):
-        yield index, (nll - minus.get(index, 0.0), float(len(wholes[index]) - len(prompts[index])))
+    model: str = key("The name of the judging model.", required=True, names="models")
 
+    def resource(self, name: str) -> str:
+        """Return the folder of the study's model."""
+        return f"results/models/{self.model}"
 
-@torch.no_grad()
-def _nll(loaded: LoadedModel, head: Head, pairs: list[tuple[Ids, Ids]]) -> Iterator[tuple[int, float]]:
-    """Yield (index, summed NLL of a pair's second ids given its first ones), the longest first.
+    def scorer(self, resource: str = "", dtype: str = "float32") -> Scorer:
+        """Load the model."""
+        from lm_steer.model.load import load_model
+        from lm_steer.score.perplexity import causal_lm
 
-    Pairs of like lengths make a block, of fixed shape on a CPU; each of its prompts is run once.
-    """
-    indices = []
-    for index, (_, ids) in enumerate(pairs):
-        if ids:
-            indices.append(index)
-        else:
-            yield index, 0.0
-    # Pairs with the same first ids stand together, so that a block has few prompts, and these of few lengths.
-    indices.sort(key=lambda index: (len(pairs[index][0]), pairs[index][0]))
-    device = loaded.device.type
-    continued, step = pads_left(loaded), STEP if pads_right(loaded) else 1
-    context = loaded.context or sys.maxsize
-
-    def key(first: Ids, second: Ids) -> tuple[int, int]:
-        # Padding must not push a text that fits out of the context.
-        if not continued:
-            return 0, min(round_up(len(first) + len(second), step), context)
-        length = min(round_up(len(second), STEP), context - len(first))
-        return min(padded_length(loaded, len(first)), context - length), length
-
-    def rows(key: tuple[int, int]) -> int:
-        # The cache of a row holds its prompt too.
-        return max(1, TOKENS[device] * SHORT // (max(SHORT, key[0]) * key[1]))
-
-    for (given, length), full, places in blocks_of([key(*pairs[index]) for index in indices], rows):
-        block = [pairs[indices[place]] for place in places]
-        filled = [*block, *[block[-1]] * (full - len(block))] if device == "cpu" else block
-        losses = _block_nll(loaded, head, filled, given, length)
-        yield from zip((indices[place] for place in places), losses.tolist(), strict=False)
-
-
-def _block_nll(loaded: LoadedModel, head: Head, pairs: list[tuple[Ids, Ids]], given: int, length: int) -> Tensor:
-    """Return the summed NLL (pairs,) of the second ids given the first, in halves where memory runs out.
-
-    The first are padded to `given` and the second to `length`, or with `given` 0 both together to `length`.
-    """
-    try:
-        if given:
-            states = continued_states(loaded, pairs, given, length)
-            ids, present = padded_right(loaded, [second for _, second in pairs], length)
-        else:
-            states = padded_states(loaded, [first + second for first, second in pairs], length)[:, :-1]
-            ids, present = (part[:, 1:] for part in padded_right(loaded, [[*a, *b] for a, b in pairs], length))
-            starts = torch.tensor([len(first) - 1 for first, _ in pairs], device=loaded.device)
-            present = present * (torch.arange(length - 1, device=loaded.device) >= starts[:, None])
-        losses = head_cross_entropy(head, states.flatten(0, 1), ids.flatten()).view(ids.shape)
-        return losses.masked_fill(present == 0, 0).sum(1)
-    except torch.OutOfMemoryError:
-        if len(pairs) == 1:
-            raise LMSteerError(f"the perplexity of one text does not fit the memory of {loaded.device}") from None
-    # Here and not in the handler, whose traceback holds on to what filled the memory.
-    middle = len(pairs) // 2
-    halves = (pairs[:middle], pairs[middle:])
-    return torch.cat([_block_nll(loaded, head, half, given, length) for half in halves])
-
-
-def _check_context(loaded: LoadedModel, items: Sequence[Item], wholes: list[Ids]) -> None:
-    context = loaded.context
-    for item, ids in zip(items, wholes, strict=True):
-        if context and len(ids) > context:
-            raise LMSteerError(
-                f"a text of {len(ids)} tokens does not fit the context of {context} of the model that scores its "
-                f"perplexity: {item.prompt[:60]!r}"
-            )
+        return causal_lm(load_model(resource, dtype=dtype), Path(resource).name)

@@ -1,118 +1,128 @@
-"""Toxicity or sentiment by any sequence classifier in the layout of the Hugging Face hub.
+"""Sequence classifiers of the Hugging Face hub: how one is described in a study. classification.py runs it.
 
-    lm-steer model --source hub --id s-nlp/roberta_toxicity_classifier -o results/models/toxicity
-    lm-steer score --kind classifier --preset roberta-toxicity --resource results/models/toxicity --file … -o …
-
-kinds.py holds the presets; any other classifier is described by its label, activation and measure. It runs in single
-precision, in blocks of fixed shape, so that a score does not depend on what else is scored (exactly on a CPU).
+lm-steer model --source hub --id s-nlp/roberta_toxicity_classifier -o results/models/toxicity
+lm-steer score --kind classifier --option preset=roberta-toxicity --resource results/models/toxicity --file … -o …
 """
 
-import math
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
 
-import torch
+from lm_steer.score.registry import Kind, key
+from lm_steer.score.store import Scorer
+from lm_steer.util.words import unknown
 
-from lm_steer.model.blocks import blocks_of, round_up
-from lm_steer.model.load import LoadedModel, load_classifier
-from lm_steer.score.kinds import ACTIVATIONS, ATTRIBUTES, PRESETS
-from lm_steer.score.store import Scorer, continuation, whole
-from lm_steer.util.errors import LMSteerError
-from lm_steer.util.formats import read_record
-from lm_steer.util.progress import say
+ACTIVATIONS = ("softmax", "sigmoid", "none")
 
-TOKENS = {"cpu": 2048, "cuda": 32768}
-FUNCTIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
-    "softmax": partial(torch.softmax, dim=-1),
-    "sigmoid": torch.sigmoid,
-    "none": lambda logits: logits,
+
+@dataclass(frozen=True)
+class Preset:
+    """A sequence classifier of the Hugging Face hub and how its answer is read.
+
+    label           the class whose probability is the score, as the model's config names it
+    activation      softmax over the classes, sigmoid for each by itself, or none (the model's number is the score)
+    note            what a reader of its numbers must know
+    revision        the commit; empty where none could be verified
+    """
+
+    id: str
+    label: str
+    activation: str
+    attribute: str
+    note: str = ""
+    revision: str = ""
+
+
+PRESETS = {
+    "unbiased-toxic-roberta": Preset(
+        "unitary/unbiased-toxic-roberta",
+        "toxicity",
+        "sigmoid",
+        "toxicity",
+        "Detoxify's; trained on Jigsaw Unintended Bias, as the paper's toxicity steer is: no independent judge of it.",
+    ),
+    "roberta-toxicity": Preset(
+        "s-nlp/roberta_toxicity_classifier",
+        "toxic",
+        "softmax",
+        "toxicity",
+        "Trained on the Jigsaw data of 2018 to 2020, those of the paper's toxicity steer among them.",
+        "048c25bb1e199b98802784f96325f4840f22145d",
+    ),
+    "deberta-perspective": Preset(
+        "cooperleong00/deberta-v3-large_toxicity-scorer",
+        "LABEL_1",
+        "softmax",
+        "toxicity",
+        "Fitted to the Perspective scores of 90,000 RealToxicityPrompts texts.",
+    ),
+    "sst2-distilbert": Preset(
+        "distilbert/distilbert-base-uncased-finetuned-sst-2-english",
+        "POSITIVE",
+        "softmax",
+        "sentiment",
+        "The paper's judge of sentiment, trained on SST-2, whose sentences are those of SST-5.",
+        "714eb0fa89d2f80546fda750413ed43d93601a13",
+    ),
 }
 
 
-def classifier(
-    folder: str | Path, preset: str = "", label: str = "", activation: str = "", measures: str = ""
-) -> Scorer:
-    """Load a classifier that `lm-steer model` has obtained; what is named goes before the preset."""
-    if preset and preset not in PRESETS:
-        raise LMSteerError(f"unknown preset '{preset}': choose {', '.join(PRESETS)}, or name label and measures")
-    known = PRESETS.get(preset)
-    label = label or (known.label if known else "")
-    activation = activation or (known.activation if known else "softmax")
-    measures = measures or (known.measures if known else "")
-    if activation not in ACTIVATIONS:
-        raise LMSteerError(f"unknown activation '{activation}': choose {', '.join(ACTIVATIONS)}")
-    if measures not in ATTRIBUTES:
-        raise LMSteerError(f"{folder}: set `measures` to what the classifier measures: {' or '.join(ATTRIBUTES)}")
-    loaded = load_classifier(folder)
-    record = read_record(folder)
-    index = _index_of(loaded, label, activation, record["id"])
-    # A local folder's name alone: where it lay is nobody's business, and the fingerprint tells it apart.
-    name = record["id"] if record["source"] == "hub" else Path(record["id"]).name
-    text = continuation if measures == "toxicity" else whole
-    return Scorer(
-        name="classifier",
-        version=f"{name} {_labels(loaded)[index]} {activation} {loaded.fingerprint[:8]}",
-        attributes=(ATTRIBUTES[measures],),
-        text=text,
-        judge=lambda items: _judge(loaded, [text(item) for item in items], index, activation),
+@dataclass(frozen=True)
+class Classifier(Kind):
+    """Toxicity, sentiment, or an attribute of your own, by any sequence classifier."""
+
+    by_model = True
+    folder = "models"
+
+    preset: str = key(
+        "One whose id and labels are known: `unbiased-toxic-roberta`, `roberta-toxicity`, `deberta-perspective` "
+        "(toxicity) or `sst2-distilbert` (sentiment)."
+    )
+    source: Literal["hub", "folder"] = key("`hub` (Hugging Face) or `folder`.", "hub", obtains=True)
+    id: str = key("The hub's `owner/name`, or the path of a folder; empty is the preset's.", obtains=True)
+    revision: str = key("The commit of a model of the hub.", obtains=True)
+    label: str = key("The class whose probability is the score; empty is the preset's.")
+    activation: Literal["", "softmax", "sigmoid", "none"] = key(
+        "`softmax`, `sigmoid` (classes by themselves) or `none` (the number is the score); empty is the preset's, or "
+        "softmax."
+    )
+    attribute: str = key(
+        "What the score is of, in a word: `toxicity` (of the continuation), `sentiment` or another (of prompt and "
+        "continuation); empty is the preset's."
     )
 
+    def __post_init__(self) -> None:
+        preset = PRESETS.get(self.preset)
+        object.__setattr__(self, "attribute", self.attribute or (preset.attribute if preset else ""))
 
-def _labels(loaded: LoadedModel) -> list[str]:
-    names: Any = loaded.model.config.id2label
-    return [names[index] for index in sorted(names)]
+    @property
+    def note(self) -> str:
+        """What a reader of a preset's numbers must know."""
+        return PRESETS[self.preset].note if self.preset in PRESETS else ""
 
+    def origin(self) -> dict[str, str]:
+        """Return source, id and revision of the classifier, as a model's config block has them."""
+        preset = PRESETS.get(self.preset)
+        identifier = self.id or (preset.id if preset else "")
+        pinned = preset.revision if preset and identifier == preset.id and self.source == "hub" else ""
+        return {"source": self.source, "id": identifier, "revision": self.revision or pinned}
 
-def _index_of(loaded: LoadedModel, label: str, activation: str, identifier: str) -> int:
-    """Find the class whose probability is the score; LMSteerError names the labels that there are."""
-    labels = _labels(loaded)
-    found = [index for index, name in enumerate(labels) if name.lower() == label.lower()]
-    listed = ", ".join(labels)
-    if len(found) != 1:
-        raise LMSteerError(f"{identifier} has no label '{label}': name one by the key `label`; it has {listed}")
-    regression = loaded.model.config.problem_type == "regression"
-    if activation == "softmax" and (len(labels) == 1 or regression):
-        what = "is a regression" if regression else "has one label"
-        raise LMSteerError(
-            f"{identifier} {what} ({listed}), for which softmax gives no probability: set `activation` to sigmoid, or "
-            "to none where its number is the score"
-        )
-    return found[0]
+    def problems(self) -> Iterator[str]:
+        """Yield a preset that is unknown, and what is missing to know a classifier and read its answer."""
+        if self.preset and self.preset not in PRESETS:
+            yield f".preset: {unknown(self.preset, PRESETS, 'preset')}"
+        identifier = self.origin()["id"]
+        if not identifier or (self.source == "folder" and not self.id):
+            yield ": name the classifier by the key 'preset' or 'id'; the source 'folder' needs 'id', its path"
+        elif self.source == "hub" and identifier.count("/") != 1:
+            yield f".id: a classifier of the hub is 'owner/name', found '{identifier}'"
+        if not self.preset and not (self.label and self.attribute):
+            yield ": without a preset a classifier needs the keys 'label' and 'attribute'"
+        if self.attribute == "perplexity":
+            yield ".attribute: no classifier yields perplexity: it is of the kind causal-lm"
 
+    def scorer(self, resource: str = "", dtype: str = "float32") -> Scorer:
+        """Load the classifier, in single precision."""
+        from lm_steer.score.classification import classifier
 
-@torch.no_grad()
-def _judge(
-    loaded: LoadedModel, texts: Sequence[str], index: int, activation: str
-) -> Iterator[tuple[int, tuple[float, ...]]]:
-    if not texts:
-        return
-    limit = longest(loaded)
-    # One token more than the limit shows which are cut.
-    cut = sum(len(row) > limit for row in loaded.token_ids(texts, limit + 1))
-    ids = loaded.token_ids(texts, limit)
-    if cut:
-        say(f"{cut} of {len(texts)} texts are longer than the classifier's {limit} tokens: the rest of them is cut off")
-    keys = [min(limit, round_up(len(row))) for row in ids]
-    device = loaded.device.type
-    for length, full, numbers in blocks_of(keys, lambda length: max(1, TOKENS[device] // length)):
-        rows = [ids[number] for number in numbers]
-        filled = [*rows, *[rows[-1]] * (full - len(rows))] if device == "cpu" else rows
-        probabilities = _block(loaded, filled, length, activation)
-        for number, values in zip(numbers, probabilities.tolist(), strict=False):
-            yield number, (values[index],)
-
-
-def _block(loaded: LoadedModel, rows: list[list[int]], length: int, activation: str) -> torch.Tensor:
-    """Return the classes' values, (rows, classes), of token ids that are filled up to `length`."""
-    padding = loaded.tokenizer.pad_token_id
-    tokens = torch.tensor([row + [padding] * (length - len(row)) for row in rows], device=loaded.device)
-    mask = torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in rows], device=loaded.device)
-    logits = loaded.model(input_ids=tokens, attention_mask=mask).logits.float()
-    return FUNCTIONS[activation](logits).cpu()
-
-
-def longest(loaded: LoadedModel) -> int:
-    """Return how many tokens the classifier takes: the tokenizer's limit, or the model's context."""
-    return min(loaded.tokenizer.model_max_length, loaded.context or math.inf)
+        return classifier(resource, self.preset, self.label, self.activation, self.attribute)

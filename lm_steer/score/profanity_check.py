@@ -5,12 +5,25 @@ compare with each other, not with published ones.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 
+from lm_steer.score.registry import Kind
 from lm_steer.score.store import Item, Scorer, continuation
 from lm_steer.util.errors import needs
 
 BATCH = 256
+
+
+@dataclass(frozen=True)
+class ProfanityCheck(Kind):
+    """Toxicity, embedded."""
+
+    attribute = "toxicity"
+
+    def scorer(self, resource: str = "", dtype: str = "float32") -> Scorer:
+        """Return the judge."""
+        return profanity_check()
 
 
 def profanity_check() -> Scorer:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from lm_steer.data.prompt_files import read_generations
 from lm_steer.data.shards import WHOLE, Shard
 from lm_steer.score.exchange import import_scores
-from lm_steer.score.kinds import KINDS, OPTIONS
+from lm_steer.score.registry import make
 from lm_steer.score.store import STORE, Item, Scorer, ScoreStore
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import replacing
@@ -38,7 +38,7 @@ def score_files(
     prompts     how many prompts of each file are scored, the first ones; 0 for all
     shard       which part of these prompts
     scores      earlier scores as JSON lines, taken into the store first
-    options     those of the kind, see make_scorer
+    options     dtype, and the keys of the kind
     """
     # Every file is read once before the judge is loaded: a bad one is found before any work.
     sizes = [sum(len(samples) for _, _, samples in _prompts_of(file, prompts, shard)) for file in files]
@@ -90,36 +90,9 @@ def _scored(scorer: Scorer, store: ScoreStore, files: Sequence[str], prompts: in
     return frame.assign(scorer=scorer.name, version=scorer.version)
 
 
-def make_scorer(kind: str, resource: str = "", **options: Any) -> Scorer:
-    """Return the scorer of a kind; `resource` is the folder of its judge or model, where it has one.
-
-    Options are taken by three kinds: dtype by `causal-lm`; mode, score, queries_per_second and version by
-    `perspective`; preset, label, activation and measures by `classifier`.
-    """
-    if unknown := [key for key in options if key not in ("dtype", *OPTIONS.get(kind, ()))]:
-        raise LMSteerError(f"a scorer of the kind '{kind}' has no key '{unknown[0]}'")
-    if (kind in ("bag-of-words", "causal-lm", "classifier")) != bool(resource):
-        needs = "has no folder of a judge or model" if resource else "needs the folder of its judge or model"
-        raise LMSteerError(f"a scorer of the kind '{kind}' {needs}: --resource")
-    if kind == "profanity-check":
-        from lm_steer.score.profanity_check import profanity_check
-
-        return profanity_check()
-    if kind == "bag-of-words":
-        from lm_steer.score.bag_of_words import bag_of_words
-
-        return bag_of_words(resource)
-    if kind == "causal-lm":
-        from lm_steer.model.load import load_model
-        from lm_steer.score.causal_lm import causal_lm
-
-        return causal_lm(load_model(resource, **options), Path(resource).name)
-    if kind == "perspective":
-        from lm_steer.score.perspective import perspective
-
-        return perspective(**options)
-    if kind == "classifier":
-        from lm_steer.score.classifier import classifier
-
-        return classifier(resource, **options)
-    raise LMSteerError(f"unknown kind of scorer '{kind}': choose {', '.join(KINDS)}")
+def make_scorer(kind: str, resource: str = "", dtype: str = "float32", **keys: Any) -> Scorer:
+    """Return the scorer of a kind; `resource` is the folder of its judge or model, where it has one."""
+    described = make(kind, keys)
+    if described.folder and not resource:
+        raise LMSteerError(f"a scorer of the kind '{kind}' needs a folder, its judge or model: --resource")
+    return described.scorer(resource, dtype)

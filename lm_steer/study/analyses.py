@@ -334,8 +334,8 @@ class Directions(Block):
         yield from dimensions_lacking("", self.steer, [self.dimension], study)
         if study.steers[self.steer].kind != "multiply":
             yield ": only a steer of kind multiply has singular directions"
-        if self.scorer and study.scorers[self.scorer].measure == "perplexity":
-            yield f".scorer: '{self.scorer}' measures perplexity, which single words have none of"
+        if self.scorer and study.scorers[self.scorer].described.attribute == "perplexity":
+            yield f".scorer: '{self.scorer}' yields perplexity, which single words have none of"
 
 
 class Evidence(Block):

@@ -86,7 +86,7 @@ class Study(Block):
     @property
     def models_used(self) -> list[str]:
         """The models that are steered, and those that only judge or that steers are carried from or to."""
-        judges = [scorer.model for scorer in self.scorers.values() if scorer.kind == "causal-lm"]
+        judges = [scorer.model for scorer in self.scorers.values() if hasattr(scorer, "model")]
         transfers = self.analyses.transfers.values()
         used = [*self.steered, *judges, *(end for block in transfers for end in (block.source, block.target))]
         origins = [self.models[name].id for name in used if self.models[name].source == "rotated"]

@@ -11,8 +11,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError, core_schema
 
-from lm_steer.study.messages import unknown
 from lm_steer.util.options import SteerValue
+from lm_steer.util.words import unknown
 
 if TYPE_CHECKING:
     from lm_steer.study.config import Study

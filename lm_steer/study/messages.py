@@ -126,9 +126,3 @@ def _choices(kind: Any) -> tuple[Any, Any]:
     if get_origin(kind) in (Union, UnionType):
         return _choices(get_args(kind)[0])
     return kind, None
-
-
-def unknown(name: Any, known: Iterable[str], what: str) -> str:
-    """Say that there is no block of a name, which one may be meant, and which there are."""
-    names = list(known)
-    return f"there is no {what} '{name}'{near(name, names)}; there are {', '.join(names) or 'none'}"

@@ -7,17 +7,17 @@ reads from the study by name; that part of the study is a parameter of the rule 
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lm_steer.score.kinds import BY_MODEL, OPTIONS, model_of
+from lm_steer.score.registry import kind_of
 from lm_steer.study import targets
 from lm_steer.study.config import EFFECT_KINDS, Study, read_study
-from lm_steer.study.messages import unknown
-from lm_steer.study.scorers import BagOfWords
 from lm_steer.study.targets import EXTERNAL, SPLITS, STUDY_FILE, steer_files
 from lm_steer.util.errors import LMSteerError
+from lm_steer.util.words import unknown
 
 RECIPE = ("rank", "epsilon", "steps", "batch_size", "learning_rate", "regularization", "max_length")
 
@@ -72,17 +72,20 @@ def _steer(model: str, steer: str, seed: int | str) -> str:
 
 def _resource(study: Study, scorer: str) -> list[str]:
     """Return the judge or model of a scorer, where it has one."""
+    path = study.scorers[scorer].described.resource(scorer)
+    return [path] if path else []
+
+
+def _keys(study: Study, scorer: str) -> dict[str, Any]:
+    """Return the keys of a scorer's kind, but for those that its judge or model is obtained by."""
     block = study.scorers[scorer]
-    if block.kind == "causal-lm":
-        return [f"results/models/{block.model}"]
-    folder = {"classifier": "models", "bag-of-words": "judges"}.get(block.kind)
-    return [f"results/{folder}/{scorer}"] if folder else []
+    return {one.name: getattr(block, one.name) for one in fields(kind_of(block.kind)) if not one.metadata["obtains"]}
 
 
 def model(study: Study, model: str) -> Given:
     """A model, or a classifier, by its name; a rotated one is made of another."""
     if model in study.scorers:
-        return Given([], _options(model_of(study.scorers[model].model_dump()), "source", "id", "revision"))
+        return Given([], _options(study.scorers[model].described.origin(), "source", "id", "revision"))
     block = study.models[model].model_dump()
     inputs = [f"results/models/{block['id']}"] if block["source"] == "rotated" else []
     return Given(inputs, _options(block | {"id": (*inputs, block["id"])[0]}, "source", "id", "revision"))
@@ -182,8 +185,9 @@ def score(study: Study, model: str, scorer: str, scatteritem: str = "") -> Given
     block, resource = study.scorers[scorer], _resource(study, scorer)
     judged = [name for name, setting in study.settings.items() if scorer in setting.scorers]
     files = targets.generations_of(study, [model], judged)
-    options = _options(block, "kind", "scores", *OPTIONS.get(block.kind, ()))
-    options += _options(study.models[block.model], "dtype") if block.kind == "causal-lm" else []
+    options = _options(block, "kind", "scores")
+    options += _each("--option", (f"{key}={value}" for key, value in _keys(study, scorer).items() if value != ""))
+    options += _options(study.models[block.model], "dtype") if hasattr(block, "model") else []
     options += ["--prompts", str(block.prompts)] if block.prompts else []
     options += [*_each("--resource", resource), *_each("--file", files)]
     options += ["--shard", scatteritem] if scatteritem else []
@@ -194,11 +198,10 @@ def agreement(study: Study, agreement: str) -> Given:
     """Scorers of toxicity on texts that carry Perspective's scores; `part` has each one's kind, resource and keys."""
     block, scorers = study.agreement[agreement], {}
     for name in block.scorers:
-        keys = study.scorers[name].model_dump()
-        scorers[name] = {key: keys[key] for key in ("kind", *OPTIONS.get(keys["kind"], ()))}
+        scorers[name] = {"kind": study.scorers[name].kind, **_keys(study, name)}
         scorers[name] |= dict(zip(["resource"], _resource(study, name), strict=False))
     inputs = [*block.paths, *(one["resource"] for one in scorers.values() if "resource" in one)]
-    by_model = any(one["kind"] in BY_MODEL for one in scorers.values())
+    by_model = any(kind_of(one["kind"]).by_model for one in scorers.values())
     return Given(inputs, _each("--file", block.paths), scorers, by_model)
 
 
@@ -217,7 +220,7 @@ def table(study: Study, table: str) -> Given:
 
 def _scored(study: Study, settings: Iterable[str], scorers: Iterable[str]) -> dict[str, Any]:
     blocks = {name: {"models": study.steered} | _dump(study.settings[name]) for name in settings}
-    judges = {name: _dump(study.scorers[name]) for name in scorers}
+    judges = {name: {"attribute": study.scorers[name].described.attribute} for name in scorers}
     return {"settings": blocks, "scorers": judges, "models": targets.writers(study), "seeds": study.seeds}
 
 

@@ -20,10 +20,9 @@ from lm_steer.study.fields import (
     Values,
     key,
 )
-from lm_steer.study.messages import unknown
 from lm_steer.tables.published import problems as published_problems
 from lm_steer.util import options
-from lm_steer.util.words import near, quoted
+from lm_steer.util.words import near, quoted, unknown
 
 if TYPE_CHECKING:
     from lm_steer.study.config import Study
@@ -184,8 +183,8 @@ class Agreement(Block):
         for name in self.scorers:
             if name == "reference":
                 yield ".scorers: 'reference' is the name of Perspective's own scores: rename the scorer"
-            if study.scorers[name].measure != "toxicity":
-                yield f".scorers: '{name}' does not measure toxicity, as Perspective's scores do"
+            if study.scorers[name].described.attribute != "toxicity":
+                yield f".scorers: '{name}' does not yield toxicity, as Perspective does"
 
 
 def _rows_of_paper(found: Any, info: ValidationInfo) -> Any:
@@ -233,14 +232,14 @@ class Table(Block):
         for scorer in self.scorers:
             if scorer not in used:
                 yield f".scorers: {unknown(scorer, sorted(used), 'scorer of its settings')}"
-        by_measure: dict[str, list[str]] = {}
+        by_attribute: dict[str, list[str]] = {}
         for scorer in sorted(used.intersection(self.scorers or used)):
-            by_measure.setdefault(study.scorers[scorer].measure, []).append(scorer)
-        for measure, names in by_measure.items():
+            by_attribute.setdefault(study.scorers[scorer].described.attribute, []).append(scorer)
+        for attribute, names in by_attribute.items():
             if len(names) > 1:
                 yield (
-                    f": its settings have several scorers of {measure} ({', '.join(names)}), which never stand side by "
-                    "side: choose one by the key 'scorers', and make a table of its own for the other"
+                    f": its settings have several scorers of {attribute} ({', '.join(names)}), which never stand side "
+                    "by side: choose one by the key 'scorers', and make a table of its own for the other"
                 )
         if self.published:
             yield from published_problems(self.published.model_dump(), ".published")

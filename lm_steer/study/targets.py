@@ -52,7 +52,12 @@ def scorers(study: Study, *kinds: str) -> list[str]:
 
 def online(study: Study) -> list[str]:
     """Return the scorers that ask a service: they need the network, and never two at a time."""
-    return [name for name, scorer in study.scorers.items() if isinstance(scorer, Perspective) and scorer.mode == "live"]
+    return [name for name, scorer in study.scorers.items() if scorer.described.online]
+
+
+def by_model(study: Study) -> list[str]:
+    """Return the scorers that are models, and take a GPU where there is one."""
+    return [name for name, scorer in study.scorers.items() if scorer.described.by_model]
 
 
 def analyses(study: Study, *kinds: str) -> list[str]:

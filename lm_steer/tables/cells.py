@@ -31,7 +31,7 @@ def read_cells(path: Path, study: "Study | None" = None) -> list[Cell]:
         raise LMSteerError(f"{path}: there is no such file: make it with `lm-steer table`")
     frame = read_csv(path, texts=TEXT_COLUMNS, numbers=COUNT_COLUMNS, gaps=NUMBER_COLUMNS)
     require_rows(frame, path)
-    attributes = [scorer.measure for scorer in study.scorers.values()] if study else []
+    attributes = [scorer.described.attribute for scorer in study.scorers.values()] if study else []
     metrics = {*known(), *(metric.name for attribute in attributes for metric in of_attribute(attribute))}
     names_of = {"metric": metrics, **({"setting": study.settings} if study else {})}
     for column, names in names_of.items():

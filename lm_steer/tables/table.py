@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 
 from lm_steer.data.prompt_files import read_generations
-from lm_steer.score.kinds import measure_of
 from lm_steer.tables import metrics
 from lm_steer.tables.metrics import Metric
 from lm_steer.tables.published import beside
@@ -110,7 +109,7 @@ class Reader:
             frame = next(iter(self._files(scorer).values()))
             columns = [column for column in frame.columns if column not in KEYS]
             read = partial(self._scores_of, scorer, columns)
-            for metric in metrics.of_attribute(measure_of(self.table["scorers"][scorer])):
+            for metric in metrics.of_attribute(self.table["scorers"][scorer]["attribute"]):
                 yield metric.under(options), read, frame["scorer"].iloc[0], frame["version"].iloc[0]
         for metric in metrics.of_attribute(""):
             yield metric.under(options), self._samples, *metric.judge

@@ -11,6 +11,12 @@ def number(value: float) -> str:
     return short if float(short) == value else repr(value)
 
 
+def unknown(name: Any, known: Iterable[str], what: str) -> str:
+    """Say that there is no block of a name, which one may be meant, and which there are."""
+    names = list(known)
+    return f"there is no {what} '{name}'{near(name, names)}; there are {', '.join(names) or 'none'}"
+
+
 def near(name: Any, known: Iterable[Any]) -> str:
     """Return the nearest known name as a question in brackets, or nothing where none is near."""
     close = difflib.get_close_matches(str(name), [str(other) for other in known], n=1)

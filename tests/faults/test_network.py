@@ -12,7 +12,7 @@ from services.perspective import Perspective, toxicity
 from lm_steer.fetch.hub import hub_file
 from lm_steer.fetch.kaggle import kaggle_file
 from lm_steer.fetch.packages import fetch
-from lm_steer.score.perspective import perspective
+from lm_steer.score.commentanalyzer import perspective
 from lm_steer.score.store import Item, ScoreStore
 from lm_steer.util.errors import LMSteerError
 

@@ -70,7 +70,7 @@ from lm_steer.model import hidden_cache
 from lm_steer.bench.run import texts
 from lm_steer.generation.continuations import continuations
 from lm_steer.generation.nucleus import Sampling
-from lm_steer.score.causal_lm import causal_lm
+from lm_steer.score.perplexity import causal_lm
 from lm_steer.score.store import Item
 from lm_steer.bench.shapes import random_model
 from lm_steer.training.learn import LabelledTexts, Recipe, learn

@@ -11,7 +11,7 @@ from lm_steer.generation.nucleus import Sampling
 from lm_steer.generation.way import way_of
 from lm_steer.model.load import LoadedModel
 from lm_steer.model.probe import pads_right
-from lm_steer.score.causal_lm import causal_lm
+from lm_steer.score.perplexity import causal_lm
 from lm_steer.score.store import Item
 
 _BERT = {

@@ -53,7 +53,8 @@ SCORE = "score --kind profanity-check --file g.jsonl -o out.parquet"
 PERPLEXITY = "score --kind causal-lm --resource model --file g.jsonl -o out.parquet"
 SENTIMENT = "score --kind bag-of-words --resource judge --file g.jsonl -o out.parquet"
 CLASSIFIER = (
-    "score --kind classifier --resource classifier --label LABEL_1 --measures toxicity --file g.jsonl -o out.parquet"
+    "score --kind classifier --resource classifier --option label=LABEL_1 --option attribute=toxicity --file g.jsonl"
+    " -o out.parquet"
 )
 JUDGE = "judge --held-out texts.parquet --exclude prompts.jsonl -o out"
 EXPORT = "export --model model --steer steer --at style=5 -o out"

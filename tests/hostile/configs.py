@@ -96,7 +96,7 @@ WRONG: list[tuple[Any, str]] = [
     ({"scorers": {"toxicity": {"kind": "nose"}}}, "nose"),
     ({"scorers": {"toxicity": {"model": "tiny"}}}, "model"),
     ({"scorers": {"c": {"kind": "classifier"}}}, "classifier"),
-    ({"scorers": {"c": {"kind": "classifier", "id": "a/b/c", "label": "x", "measures": "toxicity"}}}, "a/b/c"),
+    ({"scorers": {"c": {"kind": "classifier", "id": "a/b/c", "label": "x", "attribute": "toxicity"}}}, "a/b/c"),
     ({"scorers": {"c": {"kind": "perspective", "queries_per_second": 0}}}, "queries_per_second"),
     ({"scorers": {"c": {"kind": "perspective", "queries_per_second": -1}}}, "queries_per_second"),
     ({"scorers": {"c": {"kind": "perspective", "queries_per_second": NAN}}}, "queries_per_second"),

@@ -63,11 +63,13 @@ NUMBERS = {
         "--rank": "0 -1",
     },
     "demo": {"--port": "-1 0.5 65536 99999999 http ''"},
-    "perspective": {"--queries-per-second": "0 -1 nan inf ''"},
+    "perspective": {
+        "--option": "queries_per_second=0 queries_per_second=-1 queries_per_second=nan queries_per_second= no"
+    },
 }
 COMMANDS = WORKING | {
     "demo": "demo --model model --steer steer",
-    "perspective": "score --kind perspective --mode replay --version 1 --file g.jsonl -o out.parquet",
+    "perspective": "score --kind perspective --option mode=replay --option version=1 --file g.jsonl -o out.parquet",
 }
 VALUES = (
     "style=5 style=-5",
@@ -142,14 +144,14 @@ SINGLE = (
     ("score --kind causal-lm --resource docs --file g.jsonl -o out.parquet", "docs"),
     ("score --kind bag-of-words --file g.jsonl -o out.parquet", ""),
     ("score --kind bag-of-words --resource docs --file g.jsonl -o out.parquet", "docs"),
-    ("score --kind classifier --resource model --label a --measures toxicity --file g.jsonl -o out.parquet", ""),
-    ("score --kind classifier --resource classifier --label no --measures toxicity --file g.jsonl -o out.x", "no"),
-    ("score --kind classifier --resource classifier --preset no --file g.jsonl -o out.x", "preset"),
-    ("score --kind classifier --resource classifier --label LABEL_1 --measures taste --file g.jsonl -o out.x", ""),
-    (f"{WORKING['classifier']} --activation relu", "activation"),
-    ("score --kind perspective --mode relive --file g.jsonl -o out.parquet", "mode"),
-    ("score --kind perspective --mode replay --score half --version 1 --file g.jsonl -o out.parquet", "score"),
-    ("score --kind perspective --mode replay --version none --file g.jsonl -o out.parquet", ""),
+    ("score --kind classifier --resource model --option label=a --file g.jsonl -o out.parquet", ""),
+    (f"{WORKING['classifier']} --option label=no", "no"),
+    ("score --kind classifier --resource classifier --option preset=no --file g.jsonl -o out.x", "preset"),
+    (f"{WORKING['classifier']} --option attribute=perplexity", "attribute"),
+    (f"{WORKING['classifier']} --option activation=relu", "activation"),
+    ("score --kind perspective --option mode=relive --file g.jsonl -o out.parquet", "mode"),
+    ("score --kind perspective --option mode=replay --option score=half --file g.jsonl -o out.parquet", "score"),
+    ("score --kind perspective --option mode=replay --option version=none --file g.jsonl -o out.parquet", ""),
     ("analyse directions --model model --steer steer --dimension tone --spectrum out2.csv -o out.csv", "tone"),
     ("analyse directions --model model --steer docs --dimension style --spectrum out2.csv -o out.csv", "docs"),
     ("analyse directions --model model --steer steer --dimension '' --spectrum out2.csv -o out.csv", "dimension"),

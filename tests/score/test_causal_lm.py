@@ -2,7 +2,7 @@ import pytest
 import tiny
 import torch
 
-from lm_steer.score.causal_lm import causal_lm
+from lm_steer.score.perplexity import causal_lm
 from lm_steer.score.store import Item, ScoreStore
 
 ITEMS = [

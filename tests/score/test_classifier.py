@@ -17,8 +17,8 @@ from lm_steer import LMSteerError
 from lm_steer.model.load import load_classifier
 from lm_steer.model.obtain import obtain
 from lm_steer.score import classifier as module
-from lm_steer.score.classifier import classifier, longest
-from lm_steer.score.kinds import PRESETS, model_of
+from lm_steer.score.classification import classifier, longest
+from lm_steer.score.classifier import PRESETS, Classifier
 from lm_steer.score.store import Item, ScoreStore
 
 _SIZES = {
@@ -76,7 +76,7 @@ def logits_of(folder: Path, text: str) -> torch.Tensor:
 @pytest.mark.parametrize("family", CONFIGS)
 def test_scores_equal_the_models_own_answer_to_each_text_alone(make, family):
     folder = make(family)
-    found = judged(classifier(folder, label="toxic", measures="toxicity"), ITEMS)
+    found = judged(classifier(folder, label="toxic", attribute="toxicity"), ITEMS)
     expected = [logits_of(folder, item.continuation).softmax(-1)[1].item() for item in ITEMS]
     assert found == pytest.approx(expected, abs=1e-5)
     assert max(found) - min(found) > 0.05
@@ -85,7 +85,7 @@ def test_scores_equal_the_models_own_answer_to_each_text_alone(make, family):
 @pytest.mark.parametrize("family", CONFIGS)
 def test_a_score_does_not_depend_on_what_else_is_scored(make, family, monkeypatch):
     monkeypatch.setitem(module.TOKENS, "cpu", 64)
-    scorer = classifier(make(family), label="toxic", measures="toxicity")
+    scorer = classifier(make(family), label="toxic", attribute="toxicity")
     together = judged(scorer, ITEMS)
     assert judged(scorer, ITEMS[::-1])[::-1] == together
     assert [judged(scorer, [item])[0] for item in ITEMS] == together
@@ -101,14 +101,14 @@ def test_a_score_does_not_depend_on_what_else_is_scored(make, family, monkeypatc
 )
 def test_label_and_activation_say_how_the_answer_is_read(make, activation, expected):
     folder = make()
-    scorer = classifier(folder, label="joking", activation=activation, measures="toxicity")
+    scorer = classifier(folder, label="joking", activation=activation, attribute="toxicity")
     assert judged(scorer, ITEMS[:1])[0] == pytest.approx(expected(logits_of(folder, " The")).item(), abs=1e-5)
     assert scorer.version.startswith(f"my judge joking {activation} ")
 
 
 def test_sentiment_is_that_of_prompt_and_continuation_and_toxicity_of_the_continuation(make):
     folder = make()
-    sentiment, toxic = (classifier(folder, label="calm", measures=measure) for measure in ("sentiment", "toxicity"))
+    sentiment, toxic = (classifier(folder, label="calm", attribute=measure) for measure in ("sentiment", "toxicity"))
     split = [Item("The movie", " was a joy"), Item("The", " movie was a joy")]
     assert len(set(judged(sentiment, split))) == 1 < len(set(judged(toxic, split)))
     assert (sentiment.attributes, toxic.attributes) == (("positive",), ("toxicity",))
@@ -118,7 +118,7 @@ def test_sentiment_is_that_of_prompt_and_continuation_and_toxicity_of_the_contin
 @pytest.mark.parametrize("family", CONFIGS)
 def test_a_text_is_cut_at_the_models_limit(make, family, capsys):
     folder = make(family)
-    scorer = classifier(folder, label="toxic", measures="toxicity")
+    scorer = classifier(folder, label="toxic", attribute="toxicity")
     loaded = load_classifier(folder, device="cpu")
     limit = longest(loaded)
     ids = loaded.tokenizer(" ".join(tiny.SENTENCES * 3))["input_ids"]
@@ -135,34 +135,34 @@ def test_a_preset_knows_how_its_classifier_is_read(make, name):
     folder = make(id2label=labels, label2id={label: index for index, label in labels.items()})
     logits = logits_of(folder, "A joy")
     expected = (logits.softmax(-1) if preset.activation == "softmax" else logits.sigmoid())[1].item()
-    item = Item("A", " joy") if preset.measures == "sentiment" else Item("A", "A joy")
+    item = Item("A", " joy") if preset.attribute == "sentiment" else Item("A", "A joy")
     assert judged(classifier(folder, name), [item])[0] == pytest.approx(expected, abs=1e-5)
 
 
 def test_the_scores_are_kept_by_the_weights_they_are_of(make, tmp_path):
     store = ScoreStore(tmp_path / "scores.sqlite")
     for dropout in (0.1, 0.2):
-        store.scores(classifier(make(hidden_dropout_prob=dropout), label="toxic", measures="toxicity"), ITEMS[:3])
+        store.scores(classifier(make(hidden_dropout_prob=dropout), label="toxic", attribute="toxicity"), ITEMS[:3])
     assert [held.texts for held in store.holdings("classifier")] == [3, 3]
 
 
 @pytest.mark.parametrize(
     ("config", "options", "message"),
     [
-        ({}, {"label": "rude", "measures": "toxicity"}, r"no label 'rude'.*it has calm, Toxic, joking"),
+        ({}, {"label": "rude", "attribute": "toxicity"}, r"no label 'rude'.*it has calm, Toxic, joking"),
         ({}, {"preset": "sst2-distilbert"}, r"no label 'POSITIVE'.*it has calm, Toxic, joking"),
-        ({}, {"measures": "toxicity"}, r"no label ''.*it has calm, Toxic, joking"),
-        ({}, {"label": "toxic"}, "set `measures` to what the classifier measures"),
+        ({}, {"attribute": "toxicity"}, r"no label ''.*it has calm, Toxic, joking"),
+        ({}, {"label": "toxic"}, "set `attribute` to what the score is of"),
         ({}, {"preset": "detoxify"}, r"unknown preset 'detoxify': choose unbiased-toxic-roberta"),
-        ({}, {"label": "toxic", "measures": "toxicity", "activation": "relu"}, "unknown activation 'relu'"),
+        ({}, {"label": "toxic", "attribute": "toxicity", "activation": "relu"}, "unknown activation 'relu'"),
         (
             {"id2label": {0: "LABEL_0"}, "label2id": {"LABEL_0": 0}},
-            {"label": "LABEL_0", "measures": "toxicity"},
+            {"label": "LABEL_0", "attribute": "toxicity"},
             r"has one label \(LABEL_0\), for which softmax gives no probability",
         ),
         (
             {"problem_type": "regression"},
-            {"label": "toxic", "measures": "toxicity"},
+            {"label": "toxic", "attribute": "toxicity"},
             r"is a regression \(calm, Toxic, joking\).*none where its number is the score",
         ),
     ],
@@ -177,16 +177,16 @@ def test_a_language_model_is_no_classifier(tmp_path):
     tiny.make_tokenizer().save_pretrained(tmp_path / "origin")
     obtain("folder", str(tmp_path / "origin"), tmp_path / "model")
     with pytest.raises(LMSteerError, match=r"has no weight score\.weight, which"):
-        classifier(tmp_path / "model", label="LABEL_1", measures="toxicity")
+        classifier(tmp_path / "model", label="LABEL_1", attribute="toxicity")
 
 
 def test_nothing_to_judge_is_no_error(make):
-    assert judged(classifier(make(), label="toxic", measures="toxicity"), []) == []
+    assert judged(classifier(make(), label="toxic", attribute="toxicity"), []) == []
 
 
 def test_a_preset_is_pinned_and_another_model_is_not():
     block = {"preset": "roberta-toxicity", "source": "hub", "id": "", "revision": ""}
-    assert len(model_of(block)["revision"]) == 40
-    assert model_of({**block, "revision": "main"})["revision"] == "main"
-    assert model_of({**block, "id": "other/judge"})["revision"] == ""
-    assert model_of({**block, "source": "folder", "id": "here"})["revision"] == ""
+    assert len(Classifier(**block).origin()["revision"]) == 40
+    assert Classifier(**{**block, "revision": "main"}).origin()["revision"] == "main"
+    assert Classifier(**{**block, "id": "other/judge"}).origin()["revision"] == ""
+    assert Classifier(**{**block, "source": "folder", "id": "here"}).origin()["revision"] == ""

@@ -5,7 +5,7 @@ from services.perspective import MAX_BYTES, Perspective, toxicity
 
 from lm_steer import LMSteerError
 from lm_steer.score import perspective as module
-from lm_steer.score.perspective import paced, perspective
+from lm_steer.score.commentanalyzer import paced, perspective
 from lm_steer.score.store import Item, ScoreStore
 
 TEXTS = [" you idiot", " what a nice day", " I hate this stupid film", " fine"]

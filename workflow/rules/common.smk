@@ -22,7 +22,7 @@ try:
 except LMSteerError as error:
     raise WorkflowError(str(error)) from None
 
-MODEL_SCORERS = targets.scorers(STUDY, *plan.BY_MODEL)
+MODEL_SCORERS = targets.by_model(STUDY)
 PAGE = "reports/index.html"
 FIGURES = "results/figures"
 

@@ -1,0 +1,115 @@
+"""Scores by any sequence classifier in the layout of the Hugging Face hub.
+
+classifier.py holds the presets; any other classifier is described by its label, activation and attribute. It runs in
+single precision, in blocks of fixed shape, so that a score does not depend on what else is scored (exactly on a CPU).
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lm_steer.model.blocks import blocks_of, round_up
+from lm_steer.model.load import LoadedModel, load_classifier
+from lm_steer.score.classifier import ACTIVATIONS, PRESETS
+from lm_steer.score.store import Scorer, continuation, whole
+from lm_steer.util.errors import LMSteerError
+from lm_steer.util.formats import read_record
+from lm_steer.util.progress import say
+
+TOKENS = {"cpu": 2048, "cuda": 32768}
+FUNCTIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "softmax": partial(torch.softmax, dim=-1),
+    "sigmoid": torch.sigmoid,
+    "none": lambda logits: logits,
+}
+
+
+def classifier(
+    folder: str | Path, preset: str = "", label: str = "", activation: str = "", attribute: str = ""
+) -> Scorer:
+    """Load a classifier that `lm-steer model` has obtained; what is named goes before the preset."""
+    if preset and preset not in PRESETS:
+        raise LMSteerError(f"unknown preset '{preset}': choose {', '.join(PRESETS)}, or name label and attribute")
+    known = PRESETS.get(preset)
+    label = label or (known.label if known else "")
+    activation = activation or (known.activation if known else "softmax")
+    attribute = attribute or (known.attribute if known else "")
+    if activation not in ACTIVATIONS:
+        raise LMSteerError(f"unknown activation '{activation}': choose {', '.join(ACTIVATIONS)}")
+    if attribute in ("", "perplexity"):
+        raise LMSteerError(f"{folder}: set `attribute` to what the score is of: toxicity, sentiment, or another word")
+    loaded = load_classifier(folder)
+    record = read_record(folder)
+    index = _index_of(loaded, label, activation, record["id"])
+    # A local folder's name alone: where it lay is nobody's business, and the fingerprint tells it apart.
+    name = record["id"] if record["source"] == "hub" else Path(record["id"]).name
+    text = continuation if attribute == "toxicity" else whole
+    return Scorer(
+        name="classifier",
+        version=f"{name} {_labels(loaded)[index]} {activation} {loaded.fingerprint[:8]}",
+        attributes=("positive" if attribute == "sentiment" else attribute,),
+        text=text,
+        judge=lambda items: _judge(loaded, [text(item) for item in items], index, activation),
+    )
+
+
+def _labels(loaded: LoadedModel) -> list[str]:
+    names: Any = loaded.model.config.id2label
+    return [names[index] for index in sorted(names)]
+
+
+def _index_of(loaded: LoadedModel, label: str, activation: str, identifier: str) -> int:
+    """Find the class whose probability is the score; LMSteerError names the labels that there are."""
+    labels = _labels(loaded)
+    found = [index for index, name in enumerate(labels) if name.lower() == label.lower()]
+    listed = ", ".join(labels)
+    if len(found) != 1:
+        raise LMSteerError(f"{identifier} has no label '{label}': name one by the key `label`; it has {listed}")
+    regression = loaded.model.config.problem_type == "regression"
+    if activation == "softmax" and (len(labels) == 1 or regression):
+        what = "is a regression" if regression else "has one label"
+        raise LMSteerError(
+            f"{identifier} {what} ({listed}), for which softmax gives no probability: set `activation` to sigmoid, or "
+            "to none where its number is the score"
+        )
+    return found[0]
+
+
+@torch.no_grad()
+def _judge(
+    loaded: LoadedModel, texts: Sequence[str], index: int, activation: str
+) -> Iterator[tuple[int, tuple[float, ...]]]:
+    if not texts:
+        return
+    limit = longest(loaded)
+    # One token more than the limit shows which are cut.
+    cut = sum(len(row) > limit for row in loaded.token_ids(texts, limit + 1))
+    ids = loaded.token_ids(texts, limit)
+    if cut:
+        say(f"{cut} of {len(texts)} texts are longer than the classifier's {limit} tokens: the rest of them is cut off")
+    keys = [min(limit, round_up(len(row))) for row in ids]
+    device = loaded.device.type
+    for length, full, numbers in blocks_of(keys, lambda length: max(1, TOKENS[device] // length)):
+        rows = [ids[number] for number in numbers]
+        filled = [*rows, *[rows[-1]] * (full - len(rows))] if device == "cpu" else rows
+        probabilities = _block(loaded, filled, length, activation)
+        for number, values in zip(numbers, probabilities.tolist(), strict=False):
+            yield number, (values[index],)
+
+
+def _block(loaded: LoadedModel, rows: list[list[int]], length: int, activation: str) -> torch.Tensor:
+    """Return the classes' values, (rows, classes), of token ids that are filled up to `length`."""
+    padding = loaded.tokenizer.pad_token_id
+    tokens = torch.tensor([row + [padding] * (length - len(row)) for row in rows], device=loaded.device)
+    mask = torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in rows], device=loaded.device)
+    logits = loaded.model(input_ids=tokens, attention_mask=mask).logits.float()
+    return FUNCTIONS[activation](logits).cpu()
+
+
+def longest(loaded: LoadedModel) -> int:
+    """Return how many tokens the classifier takes: the tokenizer's limit, or the model's context."""
+    return min(loaded.tokenizer.model_max_length, loaded.context or math.inf)
