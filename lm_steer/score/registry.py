@@ -89,7 +89,7 @@ def kind_of(name: str) -> type[Kind]:
     if kind is None:
         raise LMSteerError(f"unknown kind of scorer '{name}': choose {', '.join(kinds())}, or module:Class")
     if not (isinstance(kind, type) and issubclass(kind, Kind) and kind is not Kind):
-        raise LMSteerError(f"'{name}' is no kind of scorer: expected a subclass of lm_steer.score.registry.Kind")
+        raise LMSteerError(f"'{name}' is not a kind of scorer: expected a subclass of lm_steer.score.registry.Kind")
     return kind
 
 

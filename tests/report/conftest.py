@@ -10,7 +10,6 @@ import pytest
 
 from lm_steer.study import plan
 from lm_steer.study.config import Study, resolved
-from lm_steer.tables import metrics
 from lm_steer.tables.table import generation_file, write_table
 from lm_steer.util.files import write_json, write_jsonl
 
@@ -125,6 +124,8 @@ def write_generations(study: Study, results: Path) -> None:
 def write_scores(study: Study, results: Path) -> None:
     for model in study.models:
         for scorer, block in study.scorers.items():
+            if block.kind not in ATTRIBUTES:
+                continue
             rows = []
             for name, setting in study.settings.items():
                 for seed in study.seeds if scorer in setting.scorers else []:
@@ -165,21 +166,14 @@ def write_origins(study: Study, results: Path) -> None:
 
 
 @pytest.fixture
-def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Draw the bootstrap 50 times: its width does not matter here."""
-    for function in (metrics.interval, metrics.paired_difference):
-        monkeypatch.setattr(function, "__defaults__", (50,))
-
-
-@pytest.fixture
 def make_results(tmp_path: Path, few_draws: None) -> Callable[[Study], Path]:
-    """Return a function study → its folder of results, tables included."""
+    """Return a function study → its folder of results, tables included; `score` makes scores of other kinds."""
 
-    def make(study: Study) -> Path:
-        results = tmp_path / "results"
+    def make(study: Study, results: Path = tmp_path / "results", score: Callable[[], None] = lambda: None) -> Path:
         write_generations(study, results)
         write_scores(study, results)
         write_origins(study, results)
+        score()
         for name in study.tables:
             write_table(plan.table(study, name).part, results, results / "tables" / f"{name}.csv")
         return results

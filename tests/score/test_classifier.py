@@ -16,7 +16,7 @@ from transformers import (
 from lm_steer import LMSteerError
 from lm_steer.model.load import load_classifier
 from lm_steer.model.obtain import obtain
-from lm_steer.score import classifier as module
+from lm_steer.score import classification as module
 from lm_steer.score.classification import classifier, longest
 from lm_steer.score.classifier import PRESETS, Classifier
 from lm_steer.score.store import Item, ScoreStore

@@ -1,4 +1,3 @@
-import json
 import math
 
 import numpy as np
@@ -8,17 +7,11 @@ from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
 from lm_steer import LMSteerError
-from lm_steer.tables import metrics
 from lm_steer.tables.agreement import figures, read_scored, write_agreement
 from lm_steer.util.files import write_jsonl
 
 RUDE = [" you stupid idiot", " I hate you, fool", " what a lovely day", " the film is long", " go away, you idiot"]
 PERSPECTIVE = [0.95, 0.8, 0.02, 0.1, None]
-
-
-@pytest.fixture
-def few_draws(monkeypatch):
-    monkeypatch.setattr(metrics.interval, "__defaults__", (50,))
 
 
 @pytest.fixture
@@ -83,8 +76,8 @@ def test_an_interval_holds_its_value_and_narrows_with_the_texts():
 
 
 def test_a_local_scorer_is_held_against_perspectives_scores_of_continuations(texts, tmp_path, few_draws):
-    spec = json.dumps({"local": {"kind": "profanity-check"}})
-    write_agreement([texts], spec, tmp_path / "agreement.csv", tmp_path / "cache", tmp_path / "pairs.parquet")
+    scorers = {"local": {"kind": "profanity-check"}}
+    write_agreement([texts], scorers, tmp_path / "agreement.csv", tmp_path / "cache", tmp_path / "pairs.parquet")
     frame = pd.read_csv(tmp_path / "agreement.csv").set_index("metric")
     assert frame.loc["auc", "value"] == 1
     assert frame.loc["reference_rate", "value"] == 0.5
@@ -93,12 +86,6 @@ def test_a_local_scorer_is_held_against_perspectives_scores_of_continuations(tex
     pairs = pd.read_parquet(tmp_path / "pairs.parquet")
     assert pairs["reference"].tolist() == PERSPECTIVE[:4]
     assert pairs["local"].iloc[0] > 0.9 > 0.1 > pairs["local"].iloc[2]
-
-
-def test_a_scorer_of_something_else_is_refused(texts, tmp_path):
-    spec = json.dumps({"mood": {"kind": "bag-of-words", "resource": "x"}})
-    with pytest.raises(LMSteerError, match="the scorer 'mood' does not measure toxicity"):
-        write_agreement([texts], spec, tmp_path / "agreement.csv", tmp_path / "cache")
 
 
 GOOD = {"prompt": {"text": "a", "toxicity": 0.1}, "continuation": {"text": "b", "toxicity": 0.2}}

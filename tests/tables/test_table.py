@@ -20,7 +20,7 @@ NLL = {  # summed NLL and tokens: perplexities 10, 100 and 1,000; the last one h
     "plain": [[[2 * np.log(10), 2], [np.log(100), 1]], [[np.log(1000), 1], [0, 0]]],
     "steered": [[[np.log(10), 1], [np.log(10), 1]], [[np.log(10), 1], [2 * np.log(1e6), 2]]],
 }
-SCORERS = {"tox": ("profanity-check", ["toxicity"], TOXICITY), "ppl": ("causal-lm", ["nll", "tokens"], NLL)}
+SCORERS = {"tox": ("toxicity", ["toxicity"], TOXICITY), "ppl": ("perplexity", ["nll", "tokens"], NLL)}
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def table(results: Path, limit: float = 10_000, **changes: object) -> pd.DataFra
     spec = {
         "rows": {"Unsteered": ["plain"], "Steered": ["steered"]},
         "settings": settings,
-        "scorers": {name: {"kind": kind} for name, (kind, _, _) in SCORERS.items()},
+        "scorers": {name: {"attribute": attribute} for name, (attribute, _, _) in SCORERS.items()},
         "models": ["tiny"],
         "seeds": [0],
         "published": {},
@@ -168,16 +168,16 @@ def test_a_difference_between_other_prompts_is_refused(results):
 
 
 def test_a_table_shows_the_scorers_it_names(results):
-    frame = table(results, scorers={"ppl": {"kind": "causal-lm"}})
+    frame = table(results, scorers={"ppl": {"attribute": "perplexity"}})
     assert set(frame.index.get_level_values("metric")) == {name for name in BY_HAND if "toxicity" not in name}
 
 
-def test_what_a_scorer_measures_decides_its_metrics(results):
-    block = {"kind": "classifier", "preset": "sst2-distilbert"}
-    frame = table(results, scorers={"tox": block})
-    assert frame.loc[("Steered", "positivity"), "value"] == 25
-    frame = table(results, scorers={"tox": {**block, "measures": "toxicity"}})
-    assert ("Steered", "avg_max_toxicity") in frame.index
+@pytest.mark.parametrize(
+    ("attribute", "metric"), [("sentiment", "positivity"), ("toxicity", "avg_max_toxicity"), ("formality", "formality")]
+)
+def test_what_a_scorer_yields_decides_its_metrics(results, attribute, metric):
+    frame = table(results, scorers={"tox": {"attribute": attribute}})
+    assert ("Steered", metric) in frame.index
 
 
 def test_the_perplexity_filter_is_a_settings_own(results):
