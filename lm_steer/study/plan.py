@@ -12,6 +12,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from lm_steer.score.bag_of_words import BagOfWords
+from lm_steer.score.classifier import Classifier
 from lm_steer.score.registry import kind_of
 from lm_steer.study import targets
 from lm_steer.study.config import EFFECT_KINDS, Study, read_study
@@ -85,7 +87,9 @@ def _keys(study: Study, scorer: str) -> dict[str, Any]:
 def model(study: Study, model: str) -> Given:
     """A model, or a classifier, by its name; a rotated one is made of another."""
     if model in study.scorers:
-        return Given([], _options(study.scorers[model].described.origin(), "source", "id", "revision"))
+        described = study.scorers[model].described
+        assert isinstance(described, Classifier), "the rule is for models and classifiers"
+        return Given([], _options(described.origin(), "source", "id", "revision"))
     block = study.models[model].model_dump()
     inputs = [f"results/models/{block['id']}"] if block["source"] == "rotated" else []
     return Given(inputs, _options(block | {"id": (*inputs, block["id"])[0]}, "source", "id", "revision"))
@@ -171,9 +175,9 @@ def external(study: Study, setting: str) -> Given:
 
 def judge(study: Study, scorer: str) -> Given:
     """A judge that is trained here: it must not have seen any dataset's training texts, nor any prompt."""
-    block = study.scorers[scorer]
-    assert isinstance(block, BagOfWords), "the rule is for judges that are trained here"
-    held_out = f"results/data/{block.held_out}/dev.parquet"
+    described = study.scorers[scorer].described
+    assert isinstance(described, BagOfWords), "the rule is for judges that are trained here"
+    held_out = f"results/data/{described.held_out}/dev.parquet"
     trained_on = sorted({steer.dataset for steer in study.steers.values()})
     unseen = [f"results/data/{dataset}/train.parquet" for dataset in trained_on]
     unseen += [f"results/prompts/{prompts}.jsonl" for prompts in study.prompts]

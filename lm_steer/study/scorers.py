@@ -29,6 +29,9 @@ NAMES = {"models": ModelName, "datasets": DatasetName}
 class ScorerBlock(Block):
     """What every scorer has."""
 
+    if TYPE_CHECKING:
+        kind: str
+
     prompts: Count = key("How many prompts of each setting are scored, the first ones; 0 for all.", 0)
     scores: str = key(
         "A file of earlier scores, JSON lines of `lm-steer store export`; what it has is not judged again.", ""

@@ -217,7 +217,7 @@ class Table(Block):
         "For each row, by its label, the settings it shows, one for each set of prompts.", min_length=1
     )
     scorers: Annotated[list[str], Unique] = key(
-        "Which of its settings' scorers it shows; empty is all. Of each measure it shows one.", []
+        "Which of its settings' scorers it shows; empty is all. Of each attribute it shows one.", []
     )
     published: Published | None = key(
         "What the paper says, to stand beside: `table` of the paper, `rows` (for each of ours its row there, "

@@ -8,7 +8,6 @@ from itertools import product
 from typing import Any
 
 from lm_steer.study.config import EFFECT_KINDS, Study
-from lm_steer.study.scorers import Perspective
 
 STUDY_FILE = "results/study.json"
 # The place of a model for generations that were made elsewhere.

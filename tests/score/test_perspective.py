@@ -4,7 +4,7 @@ import pytest
 from services.perspective import MAX_BYTES, Perspective, toxicity
 
 from lm_steer import LMSteerError
-from lm_steer.score import perspective as module
+from lm_steer.score import commentanalyzer as module
 from lm_steer.score.commentanalyzer import paced, perspective
 from lm_steer.score.store import Item, ScoreStore
 
