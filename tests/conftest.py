@@ -22,7 +22,6 @@ from lm_steer.fetch import packages
 from lm_steer.fetch.packages import Package
 from lm_steer.model.load import LoadedModel, load_model
 from lm_steer.model.obtain import obtain
-from lm_steer.tables import metrics
 
 torch.set_num_threads(1)
 # A test run is as long as its longest worker: what takes minutes begins first.
@@ -163,10 +162,3 @@ def hub(tmp_path, monkeypatch) -> Iterator[Hub]:
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub-cache"))
         monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
         yield server
-
-
-@pytest.fixture
-def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Draw the bootstrap 50 times: its width does not matter here."""
-    for function in (metrics.interval, metrics.paired_difference):
-        monkeypatch.setattr(function, "__defaults__", (50,))

@@ -10,6 +10,7 @@ import pytest
 
 from lm_steer.study import plan
 from lm_steer.study.config import Study, resolved
+from lm_steer.tables import metrics
 from lm_steer.tables.table import generation_file, write_table
 from lm_steer.util.files import write_json, write_jsonl
 
@@ -163,6 +164,13 @@ def write_origins(study: Study, results: Path) -> None:
     for name in study.datasets:
         counts = {"texts": 100, "negative": 40, "neutral": 10, "positive": 50}
         write_json(results / "data" / name / "counts.json", counts)
+
+
+@pytest.fixture
+def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw the bootstrap 50 times: its width does not matter here."""
+    for function in (metrics.interval, metrics.paired_difference):
+        monkeypatch.setattr(function, "__defaults__", (50,))
 
 
 @pytest.fixture
