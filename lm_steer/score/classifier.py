@@ -86,7 +86,8 @@ class Classifier(Kind):
         "`softmax`, `sigmoid` (classes by themselves) or `none` (the number is the score); empty is the preset's, or "
         "softmax."
     )
-    attribute: str = key(
+    # Of each classifier, where other kinds have one for all.
+    attribute: str = key(  # type: ignore[misc]
         "What the score is of, in a word: `toxicity` (of the continuation), `sentiment` or another (of prompt and "
         "continuation); empty is the preset's."
     )

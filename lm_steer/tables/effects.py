@@ -61,7 +61,7 @@ class _Together:
     def metrics(self, setting: str) -> dict[str, tuple[Metric, Callable, str, str]]:
         """Return the metrics of a setting's scorers that a table's columns show, by name."""
         found = self.reader.metrics_of(setting)
-        return {metric.name: (metric, *rest) for metric, *rest in found if metric.attribute and not metric.variant}
+        return {one[0].name: one for one in found if one[0].attribute and not one[0].variant}
 
     def estimate(self, metric: str, settings: Sequence[str], combine: Callable[[Array], float]) -> Estimate:
         """Return `combine` of a metric's values in the settings, with its interval."""

@@ -180,9 +180,11 @@ def _distinct(prompts: Sequence[Sequence[str]], n: int) -> Array:
     return np.array([distinct(samples, n) for samples in prompts])
 
 
-def _perplexity(name: str, heading: str, phrase: str, *steps: Callable[..., Any], **fields: Any) -> Metric:
-    fields = {"left_out": left_out, "variant": True, **fields}
-    return register(Metric(name, heading, phrase, "perplexity", *steps, -1, 1, **fields))
+def _perplexity(
+    name: str, heading: str, phrase: str, per_prompt: Callable, over_prompts: Callable, **keys: Any
+) -> Metric:
+    keys = {"left_out": left_out, "variant": True, **keys}
+    return register(Metric(name, heading, phrase, "perplexity", per_prompt, over_prompts, -1, 1, **keys))
 
 
 # In the order of the paper's tables 1 and 3.
