@@ -31,7 +31,7 @@ def generate(
     dtype: Dtype = "float32",
     cache: Cache = CACHE,
 ) -> None:
-    """Sample continuations of prompts, with and without steers; those of a study go to their place in results.
+    """Sample continuations of prompts, steered or not, or those of a study.
 
     lm-steer generate --model gpt2 --prompts prompts.jsonl --steer my-steer --at "style=5 corpus=1" -o out.jsonl
     """
@@ -44,6 +44,8 @@ def generate(
 
     part = Shard.parse(shard or "1-of-1")
     sampling = Sampling(samples=samples, new_tokens=new_tokens, top_p=top_p, top_k=top_k, seed=seed)
+    if study and (at or prefix or sampling != Sampling(seed=seed)):
+        raise LMSteerError("--study says how to sample: leave out --at, --prefix, --samples, --new-tokens and --top-*")
     if study and not (output or prompts or steer):
         names = {"model": model, "seed": str(seed), "setting": setting, "scatteritem": shard}
         jobs = [Job(**job | {"output": Path(job["output"])}) for job in given_by(study, "generate", **names)]
