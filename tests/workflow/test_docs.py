@@ -27,11 +27,12 @@ def test_every_study_of_the_project_is_a_study():
 
 
 def test_the_scorer_of_the_how_to_scores(tmp_path):
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "workflow/docs/own-scorer.md").read_text(), flags=re.DOTALL)
+    code, _ = re.findall(r"```python\n(.*?)```", (ROOT / "workflow/docs/own-scorer.md").read_text(), flags=re.DOTALL)
     names: dict = {}
     exec(code, names)
-    items = [Item("The film", " was a joy"), Item("The film", " is long")]
-    assert ScoreStore(tmp_path / "scores.sqlite").scores(names["length"](), items) == [(0.03,), (0.02,)]
+    items = [Item("The film", " was a joy"), Item("The film", " was extraordinary")]
+    scorer = names["Formality"]().scorer()
+    assert ScoreStore(tmp_path / "scores.sqlite").scores(scorer, items) == [(0.0,), (1.0,)]
 
 
 def test_links_between_the_pages_lead_somewhere():

@@ -10,7 +10,7 @@ PROFILES = sorted(ROOT.glob("workflow/profiles/*/profile.yaml"))
 
 
 @pytest.mark.parametrize("path", PROFILES, ids=lambda path: path.parent.name)
-def test_every_key_and_rule_of_a_profile_exists(path, snakemake):
+def test_every_key_and_rule_of_a_profile_exists(path, project, snakemake):
     profile = yaml.safe_load(path.read_text(encoding="utf-8"))
     options = set(re.findall(r"--([a-z][a-z-]+)", snakemake("--help").stdout))
     rules = set(snakemake("--list-rules").stdout.split())
@@ -64,7 +64,7 @@ def test_a_misspelt_option_is_named_by_snakemake(project, snakemake):
     assert "unrecognized arguments: --retrys=1" in snakemake("--workflow-profile", str(path), succeeds=False).stdout
 
 
-def test_two_devices_share_the_cores(snakemake, monkeypatch):
+def test_two_devices_share_the_cores(project, snakemake, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     planned = snakemake("-n", "--resources", "gpu=2", "--cores", "4").stdout
     assert "threads: 2" in planned and "threads: 4" not in planned
