@@ -2,7 +2,6 @@
 
 import os
 import re
-import signal
 import socket
 import subprocess
 import sys
@@ -111,7 +110,7 @@ def address(results) -> Iterator[str]:
         else:
             raise AssertionError(printed)
         yield found[0]
-        running.send_signal(signal.SIGINT)
+        running.terminate()
 
 
 @pytest.mark.skipif(not find_spec("gradio"), reason="gradio is not installed: pip install 'lm-steer[demo]'")

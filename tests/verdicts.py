@@ -30,7 +30,7 @@ from lm_steer.generation.continuations import Sampling, continuations
 from lm_steer.interop.export import export
 from lm_steer.model.load import LoadedModel, load_model
 from lm_steer.model.obtain import obtain
-from lm_steer.score import causal_lm as perplexity
+from lm_steer.score import perplexity
 from lm_steer.score.store import Item
 from lm_steer.training.learn import LabelledTexts, Recipe, learn
 
