@@ -43,7 +43,7 @@ class Study:
         self.ends_well(self.start(*arguments))
 
     def ends_well(self, controller: subprocess.Popen) -> None:
-        """Wait for the end of a controller, which must be a good one."""
+        """Wait until a controller ends, and assert that it succeeded."""
         try:
             code = controller.wait(timeout=600)
         except subprocess.TimeoutExpired:

@@ -121,7 +121,7 @@ def analyse_evidence(
         Path | None, typer.Option(help="Instead, JSON lines with text, and spans that people marked.")
     ] = None,
     study: Annotated[Path | None, typer.Option(help="Instead, a study whose block `evidence` has the texts.")] = None,
-    name: Annotated[str, typer.Option(help="The name of the study's block.")] = "",
+    name: Annotated[str, typer.Option(help="The name of a block of the study.")] = "",
     opposite: Annotated[bool, typer.Option(help="Compare with the opposite value.")] = False,
     spans: Annotated[options.Positive, typer.Option(help="At most so many spans.")] = 4,
     length: Annotated[options.Positive, typer.Option(help="At most so many tokens of a span.")] = 10,

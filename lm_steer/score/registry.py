@@ -90,6 +90,8 @@ def kind_of(name: str) -> type[Kind]:
         raise LMSteerError(f"unknown kind of scorer '{name}': choose {', '.join(kinds())}, or module:Class")
     if not (isinstance(kind, type) and issubclass(kind, Kind) and kind is not Kind):
         raise LMSteerError(f"'{name}' is not a kind of scorer: expected a subclass of lm_steer.score.registry.Kind")
+    if kind.scorer is Kind.scorer:
+        raise LMSteerError(f"the kind of scorer '{name}' has no method `scorer`, which loads its judge: define it")
     return kind
 
 

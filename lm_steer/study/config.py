@@ -46,8 +46,8 @@ class Study(Block):
     )
     datasets: dict[Name, Dataset] = key(
         "Labelled texts, split into train, dev and test by a hash of each text (60, 10, 30 per cent). `sst5` keeps its "
-        "own splits; `jigsaw` sets 2000 dev and 2000 test texts a class aside (a tenth a class each below 20,000 a "
-        "class).",
+        "own splits; `jigsaw` sets aside 2000 dev and 2000 test texts per class (a tenth of a class for each "
+        "where it has fewer than 20,000).",
         {},
     )
     steers: dict[Name, Steer] = key("What is trained, once for each model and seed.", {})

@@ -18,7 +18,7 @@ TYPES = {"model_type": "a mapping", "dict_type": "a mapping", "list_type": "a li
 
 
 class Place(NamedTuple):
-    """Where a key stands: its path, the block that has it, and `the source 'hub'` where a key decides on the block."""
+    """Where a key stands: its path, its block, and `the source 'hub'` where a key selects the type of the block."""
 
     path: str
     block: type[BaseModel] | None

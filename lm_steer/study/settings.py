@@ -50,7 +50,7 @@ class Steer(Block):
     rank: options.Rank = key("Rank of each dimension's map.", 1000)
     epsilon: options.Epsilon = key("The paper's ε.", 0.001)
     steps: options.Steps = key("Training steps.", 1000)
-    batch_size: options.BatchSize = key("Texts a step.", 32)
+    batch_size: options.BatchSize = key("Texts per step.", 32)
     learning_rate: options.LearningRate = key("Adam's learning rate.", 0.01)
     regularization: options.Regularization = key("λ in loss + λ · (‖A‖² + ‖B‖²).", 0)
     max_length: options.MaxLength = key("Tokens at which a text is cut.", 256)

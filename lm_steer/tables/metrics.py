@@ -273,7 +273,7 @@ def _in_two_steps(metric: Statistic, *sides: Sequence[Array]) -> tuple[Callable[
 
 
 def _resampled(metric: Callable[[Array], float], seeds: Sequence[Array], draw: int) -> float:
-    """The metric on resampled prompts and seeds; the same draw takes the same ones of another row."""
+    """Return the metric on resampled prompts and seeds; a draw takes the same prompts and seeds in every row."""
     prompts, chosen = _drawn(draw, 0, len(seeds[0])), _drawn(draw, 1, len(seeds))
     return float(np.mean([metric(seeds[index][prompts]) for index in chosen]))
 
