@@ -11,13 +11,14 @@ imported.
 import ast
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1]
 # The relative path of a file or folder, `templates/page.css`.
-NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*")
+NAME = re.compile(r"\w[\w.-]{,80}(/\w[\w.-]{,80})*")
+IMPORT = re.compile(r"\s*(from \S+ )?import ")
 
 
 @cache
@@ -36,87 +37,66 @@ def module_digest(module: str) -> str:
 
 
 def _digest(root: ast.AST) -> str:
-    pieces = set(_statements(ast.parse(ast.unparse(root)))).union(*(_module(path)[1] for path in _reachable(root)))
+    pieces = _statements([root]).union(*(_module(path)[1] for path in _reachable(root)))
     # Sorted by content: where a piece stands, and among what, is left out.
     digests = sorted(hashlib.sha256(piece).digest() for piece in pieces)
     return hashlib.sha256(b"".join(digests)).hexdigest()[:16]
 
 
-@cache
-def _module(path: Path) -> tuple[list[Path], frozenset[bytes]]:
-    """Return the modules that a module imports, and its pieces: its statements, and the files that it reads."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    imported, beside = list(_imports(tree)), [file.read_bytes() for file in _read_by(path, tree)]
-    return imported, frozenset([*_statements(tree), *beside])
-
-
 def _reachable(root: ast.AST) -> set[Path]:
     """Return the package's modules that `root` imports, directly or through others."""
     reached: set[Path] = set()
-    waiting = list(_imports(root))
+    waiting = _imports(root)
     while waiting:
         path = waiting.pop()
         if path not in reached:
             reached.add(path)
-            waiting.extend(_module(path)[0])
+            waiting |= _module(path)[0]
     return reached
 
 
-def _statements(tree: ast.Module) -> Iterator[bytes]:
-    """Yield each top-level statement as text of its own, without comments, docstrings and imports; changes the tree."""
-    for node in _Bare().visit(tree).body:
-        yield ast.unparse(node).encode()
+@cache
+def _module(path: Path) -> tuple[set[Path], set[bytes]]:
+    """Return the modules that a module imports, and its pieces: its statements, and the files that it reads."""
+    tree = _parsed(path)
+    return _imports(tree), _statements(tree.body) | {file.read_bytes() for file in _read_by(path, tree)}
 
 
-class _Bare(ast.NodeTransformer):
-    """Drops what does not run (docstrings) or only says where code is (imports)."""
+@cache
+def _parsed(path: Path) -> ast.Module:
+    return _Running().visit(ast.parse(path.read_text(encoding="utf-8")))
+
+
+class _Running(ast.NodeTransformer):
+    """Leaves what runs: neither docstrings nor what is there for type checkers alone."""
 
     def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
-        return None if isinstance(node.value, ast.Constant) else self.generic_visit(node)
+        return None if isinstance(node.value, ast.Constant) else node
 
-    def visit_Import(self, node: ast.Import) -> None:
-        return None
+    def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
+        return node.orelse if getattr(node.test, "id", "") == "TYPE_CHECKING" else self.generic_visit(node)
 
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
-        return None
+
+def _statements(nodes: Sequence[ast.AST]) -> set[bytes]:
+    """Return each statement as text of its own; imports only say where code is."""
+    lines = (ast.unparse(node).splitlines() for node in nodes)
+    return {"\n".join(line for line in text if not IMPORT.match(line)).encode() for text in lines}
+
+
+def _imports(tree: ast.AST) -> set[Path]:
+    """Return the package's own modules that `tree` imports, at its top or inside a function."""
+    froms = (node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module)
+    names = (name for node in froms for name in (node.module, *(f"{node.module}.{one.name}" for one in node.names)))
+    own = (name.split(".")[1:] for name in names if name.startswith("lm_steer."))
+    return {path for parts in own if (path := PACKAGE.joinpath(*parts).with_suffix(".py")).exists()}
 
 
 def _read_by(path: Path, tree: ast.Module) -> Iterator[Path]:
     """Yield the files that stand beside a module and are named in it, or lie in a folder that is: templates, tables."""
     texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
-    beside = {place.name for place in path.parent.iterdir()}
     for text in filter(NAME.fullmatch, texts):
-        if text.partition("/")[0] in beside:
-            place = path.parent / text
-            if place.is_file() and place.suffix != ".py":
-                yield place
-            elif place.is_dir() and not (place / "__init__.py").exists():
-                yield from (part for part in place.iterdir() if part.is_file())
-
-
-@cache
-def _parsed(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
-
-
-def _imports(tree: ast.AST) -> Iterator[Path]:
-    """Yield the package's own modules that `tree` imports, at its top or inside a function."""
-    for node in _running(tree):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "lm_steer":
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-            for name in names:
-                path = PACKAGE.joinpath(*name.split(".")[1:]).with_suffix(".py")
-                if path.exists():
-                    yield path
-
-
-def _running(tree: ast.AST) -> Iterator[ast.AST]:
-    """Walk through all that runs: what is there for type checkers alone does not."""
-    waiting = [tree]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING":
-            waiting.extend(node.orelse)
-            continue
-        yield node
-        waiting.extend(ast.iter_child_nodes(node))
+        place = path.parent / text
+        if place.is_file() and place.suffix != ".py":
+            yield place
+        elif place.is_dir() and not (place / "__init__.py").exists():
+            yield from (part for part in place.iterdir() if part.is_file())

@@ -3,25 +3,24 @@
     with leased_device():
         ...                              # CUDA_VISIBLE_DEVICES names the one device that is this process's own
 
-A lease is a lock on a file, which the system drops when the process ends, however it ends. The devices are those of
-CUDA_VISIBLE_DEVICES, where it is set (`CUDA_VISIBLE_DEVICES=2,3 snakemake …` keeps to two of them), else all that
-nvidia-smi lists. A SLURM job's devices are its own: its leases are shared with nobody outside the job.
+A lease is a socket bound to the device's name in Linux's abstract namespace: one process alone can hold a name, no file
+is made, and the system frees it when the process ends, however it ends. Containers with networks of their own do not
+see each other's leases. The devices are those of CUDA_VISIBLE_DEVICES, where it is set (`CUDA_VISIBLE_DEVICES=2,3
+snakemake …` keeps to two of them), else all that nvidia-smi lists. A SLURM job's devices are its own: its leases are
+shared with nobody outside the job.
 """
 
-import fcntl
 import os
-import stat
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import IO
+from contextlib import contextmanager
+from errno import EADDRINUSE
 
-from lm_steer.util.errors import LMSteerError
+from lm_steer.util.files import fingerprint
 from lm_steer.util.progress import say
 
-FOLDER = Path("/tmp/lm-steer-devices")
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 SECONDS_BETWEEN_TRIES = 0.5
 
@@ -56,18 +55,16 @@ def leased_device(wanted: bool = True) -> Iterator[str | None]:
         yield name
     finally:
         lock.close()
-        if before is None:
-            del os.environ[VISIBLE]
-        else:
-            os.environ[VISIBLE] = before
+        del os.environ[VISIBLE]
+        os.environ |= {} if before is None else {VISIBLE: before}
 
 
-def _lease(names: list[str]) -> tuple[str, IO[bytes]]:
+def _lease(names: list[str]) -> tuple[str, socket.socket]:
+    """Return the first device that is free, and what holds it, waiting until there is one."""
     waiting = False
     while True:
         for name in names:
-            lock = _try(name)
-            if lock:
+            if lock := _held(name):
                 return name, lock
         if not waiting:
             say(f"all of the devices {', '.join(names)} are in use: waiting for one")
@@ -75,46 +72,16 @@ def _lease(names: list[str]) -> tuple[str, IO[bytes]]:
         time.sleep(SECONDS_BETWEEN_TRIES)
 
 
-def _try(name: str) -> IO[bytes] | None:
-    """Return the open, locked file of a free device, or None."""
-    # Inside SLURM jobs the same number may be another device each time.
-    file = f"{os.environ.get('SLURM_JOB_ID', 'machine')}-{name}.lock".replace("/", "-")
+def _held(name: str) -> socket.socket | None:
+    """Return a socket that holds a device until it is closed, or None where another process holds it."""
+    # Inside SLURM jobs the same number may be another device each time; an address has at most 108 bytes.
+    address = f"\0lm-steer-device-{fingerprint([os.environ.get('SLURM_JOB_ID'), name])}"
+    lock = socket.socket(socket.AF_UNIX)
     try:
-        lock = os.fdopen(_open_shared(file), "r+b")
+        lock.bind(address)
     except OSError as error:
-        raise LMSteerError(
-            f"{FOLDER} cannot be used to share the GPUs of this machine ({error.strerror or error}): it has to be a "
-            "folder with the sticky bit, as /tmp is; remove it, or ask its owner to"
-        ) from None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
         lock.close()
+        if error.errno != EADDRINUSE:
+            raise
         return None
     return lock
-
-
-def _open_shared(file: str) -> int:
-    """Open a lock file in FOLDER, made for everyone on this machine; nothing of another user's is followed or changed.
-
-    Nobody but its owner can delete or replace a file in a folder with the sticky bit.
-    """
-    with suppress(FileExistsError):
-        FOLDER.mkdir()
-    folder = os.open(FOLDER, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    try:
-        found = os.fstat(folder)
-        if found.st_uid == os.getuid():
-            os.fchmod(folder, 0o1777)
-        elif not found.st_mode & stat.S_ISVTX:
-            raise OSError("its owner is another user")
-        # Linux may refuse O_CREAT for another user's file, so it is tried without; another process may be faster, too.
-        for create in (0, os.O_CREAT | os.O_EXCL, 0):
-            with suppress(FileNotFoundError, FileExistsError):
-                lock = os.open(file, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | create, 0o666, dir_fd=folder)
-                if create:
-                    os.fchmod(lock, 0o666)
-                return lock
-        raise OSError(f"{file} comes and goes")
-    finally:
-        os.close(folder)

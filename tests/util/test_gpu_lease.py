@@ -2,15 +2,12 @@
 
 import os
 import signal
-import stat
 import subprocess
 import sys
 import time
 
 import pytest
 
-from lm_steer import LMSteerError
-from lm_steer.util import gpu_lease as lease
 from lm_steer.util.gpu_lease import VISIBLE, devices, leased_device
 
 HOLD = """
@@ -85,60 +82,6 @@ def test_two_processes_hold_two_devices_and_a_third_waits_for_one_that_is_killed
     finally:
         third.kill()
         third.communicate()
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(lease, "FOLDER", tmp_path / "devices")
-    return tmp_path / "devices"
-
-
-def test_the_folder_of_leases_is_for_all_and_sticky(folder):
-    before = os.umask(0o077)
-    try:
-        with leased_device() as name:
-            assert name == "0"
-    finally:
-        os.umask(before)
-    assert stat.S_IMODE(folder.stat().st_mode) == 0o1777
-    assert [stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()] == [0o666]
-
-
-@pytest.mark.parametrize("plant", ["link to a folder", "file", "link to a file", "pipe", "folder for the lock"])
-def test_what_another_user_planted_is_neither_followed_nor_changed(folder, tmp_path, plant):
-    mine = tmp_path / "mine"
-    if plant == "link to a folder":
-        mine.mkdir(mode=0o700)
-        folder.symlink_to(mine)
-    elif plant == "file":
-        folder.touch(0o600)
-    else:
-        folder.mkdir()
-        lock = folder / f"test{os.getpid()}-0.lock"
-        if plant == "link to a file":
-            mine.touch(0o600)
-            lock.symlink_to(mine)
-        elif plant == "pipe":
-            os.mkfifo(lock)
-        else:
-            lock.mkdir()
-    before = stat.S_IMODE(mine.stat().st_mode) if mine.exists() else None
-    with pytest.raises(LMSteerError, match="cannot be used to share the GPUs"), leased_device():
-        pass
-    assert (stat.S_IMODE(mine.stat().st_mode) if mine.exists() else None) == before
-
-
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder to another user")
-def test_a_folder_of_another_user_is_taken_only_with_the_sticky_bit(folder):
-    folder.mkdir()
-    os.chown(folder, 12345, 12345)
-    folder.chmod(0o777)
-    with pytest.raises(LMSteerError, match="its owner is another user"), leased_device():
-        pass
-    assert stat.S_IMODE(folder.stat().st_mode) == 0o777
-    folder.chmod(0o1777)
-    with leased_device() as name:
-        assert name == "0"
 
 
 def test_jobs_of_slurm_do_not_wait_for_each_other(holder, monkeypatch):
