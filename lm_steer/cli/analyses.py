@@ -140,7 +140,7 @@ def analyse_evidence(
     from lm_steer.analyse.evidence import reading as read_style
     from lm_steer.analyse.grid import text_memo
     from lm_steer.core.steer import Steer
-    from lm_steer.generation.jobs import parse_values
+    from lm_steer.core.values import parse_values
     from lm_steer.model.load import load_model
     from lm_steer.model.obtain import folder_of
     from lm_steer.util.errors import LMSteerError
@@ -244,7 +244,7 @@ def analyse_cost(
     """
     from lm_steer.analyse.cost import write_cost
     from lm_steer.core.steer import Steer
-    from lm_steer.generation.jobs import parse_values
+    from lm_steer.core.values import parse_values
     from lm_steer.model.load import load_model
     from lm_steer.model.obtain import folder_of
 

@@ -31,7 +31,7 @@ def export(
     lm-steer export --model openai-community/gpt2 --steer my-steer --at "detox=5 corpus=1" --engine vllm -o steered
     """
     from lm_steer.core.steer import Steer
-    from lm_steer.generation.jobs import parse_values
+    from lm_steer.core.values import parse_values
     from lm_steer.interop.export import export as write
     from lm_steer.model.obtain import folder_of
 

@@ -18,22 +18,21 @@ import inspect
 import sys
 import threading
 import weakref
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
 from functools import wraps
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lm_steer.core.values import Value, value_rows
 from lm_steer.model.head import head_weight, output_head
 from lm_steer.util.errors import LMSteerError
 
 if TYPE_CHECKING:
     from lm_steer.core.steer import Steer
 
-Value = float | Sequence[float] | np.ndarray | Tensor
 GENERATORS = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 # One that its holder may take again: the end of a forgotten generator may come at any time.
 _LOCK = threading.RLock()
@@ -174,7 +173,7 @@ class Handle:
         steer no longer sits on the model's head, while another thread or a suspended generator is in a block, and for a
         generator within the block of another function.
         """
-        return _Block(self, self._tensor(values, named))
+        return _Block(self, value_rows(self.steer, values, named))
 
     def _open(self, block: _Block) -> None:
         self._check()
@@ -192,7 +191,7 @@ class Handle:
 
     def set(self, values: Mapping[str, Value] | None = None, /, **named: Value) -> Self:
         """Set the values, as for `at`, that hold outside of blocks until `reset`; LMSteerError inside a block."""
-        base = self._tensor(values, named)
+        base = value_rows(self.steer, values, named)
         self._check()
         with _LOCK:
             if self.blocks:
@@ -213,28 +212,6 @@ class Handle:
             )
         if model := self.model() if self.model else None:
             check_fit(self.steer, model)
-
-    def _tensor(self, values: Mapping[str, Value] | None, named: Mapping[str, Value]) -> Tensor:
-        """Return steer values as (rows or 1, dimensions)."""
-        if not isinstance(values, Mapping | None):
-            raise LMSteerError(f"expected steer values by name, as at(style=5) or at({{'style': 5}}), found {values!r}")
-        values = values or {}
-        if twice := values.keys() & named:
-            raise LMSteerError(f"the value of dimension '{min(twice)}' is given twice: in the mapping and by name")
-        # Arrays of numpy and tensors are lists here.
-        given: dict[str, Any] = {
-            name: value.tolist() if hasattr(value, "tolist") else value for name, value in {**values, **named}.items()
-        }
-        lists = {
-            name: value
-            for name, value in given.items()
-            if isinstance(value, Sequence) and not isinstance(value, str | bytes)
-        }
-        lengths = {len(value) for value in lists.values()}
-        if len(lengths) > 1 or 0 in lengths:
-            raise LMSteerError(f"the lists of steer values have lengths {sorted(lengths)}: give one value per row")
-        rows = [{name: value[row] for name, value in lists.items()} for row in range(max(lengths, default=1))]
-        return torch.stack([self.steer.vector({**given, **row}) for row in rows])
 
     @torch.inference_mode(False)
     def _update(self) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from lm_steer.core.attach import attach
 from lm_steer.core.steer import FILES, Steer, compose, located
+from lm_steer.core.values import parse_values
 from lm_steer.data.prompt_files import read_prompts
 from lm_steer.data.shards import WHOLE, Shard
 from lm_steer.generation.continuations import continuations, parts_folder
@@ -22,7 +23,6 @@ from lm_steer.model.load import LoadedModel
 from lm_steer.training.lora import adapted, is_adapter
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import read_jsonl, sha256_of, write_jsonl
-from lm_steer.util.options import A_STEER_VALUE, check
 
 
 @dataclass(frozen=True)
@@ -51,23 +51,6 @@ def steers_at(folders: Sequence[str], values: Sequence[str]) -> dict[str, dict[s
         if folders.count(folder) > 1:
             raise LMSteerError(f"--steer names {folder} twice: give all its values in one --at")
     return {folder: parse_values(text) for folder, text in zip_longest(folders, values, fillvalue="")}
-
-
-def parse_values(text: str) -> dict[str, float]:
-    """Read steer values as they are written on the command line, `detox=5 corpus=1`."""
-    values: dict[str, float] = {}
-    for assignment in text.split():
-        name, _, value = assignment.partition("=")
-        if name in values:
-            raise LMSteerError(f"{name!r} stands twice in {text!r}")
-        try:
-            values[name] = float(value)
-        except ValueError:
-            raise LMSteerError(
-                f"{assignment!r} in {text!r} is not name=number: values are written `detox=5 corpus=1`"
-            ) from None
-        check(f"{name} in {text!r}", values[name], [A_STEER_VALUE])
-    return values
 
 
 def load_steer(steers: dict[str, dict[str, float]]) -> tuple[Steer, dict[str, float]]:

@@ -10,7 +10,7 @@ It is the harness's own command line, with one more model beside `hf`: the same,
 from typing import Any
 
 from lm_steer.core.steer import Steer
-from lm_steer.generation.jobs import parse_values
+from lm_steer.core.values import parse_values
 from lm_steer.util.errors import needs
 
 with needs("harness"):

@@ -13,7 +13,8 @@ from pydantic import TypeAdapter, ValidationError
 from running import ROOT
 
 from lm_steer import LMSteerError
-from lm_steer.generation.jobs import parse_values, steers_at
+from lm_steer.core.values import parse_values
+from lm_steer.generation.jobs import steers_at
 from lm_steer.generation.nucleus import Sampling
 from lm_steer.study.config import resolved
 from lm_steer.training.learn import Recipe
