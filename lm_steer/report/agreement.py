@@ -6,7 +6,7 @@ agreements(study, results)              # what agreement.html shows; nothing whe
 from pathlib import Path
 from typing import Any
 
-from lm_steer.report.figures import scatter
+from lm_steer.report.figures.planes import scatter
 from lm_steer.report.table_layout import downloads, plain_latex
 from lm_steer.report.wording import number
 from lm_steer.study.config import Study
@@ -54,10 +54,10 @@ def _agreement(name: str, scorers: list[str], results: Path) -> dict[str, Any]:
         {
             "caption": f"{scorer} against Perspective" + (f", the first {POINTS} texts" if len(pairs) > POINTS else ""),
             "svg": scatter(
+                f"{name}: the score by {scorer} against Perspective's. The figures are in the table.",
                 shown["reference"],
                 shown[scorer],
                 ("Perspective", scorer),
-                f"{name}: the score by {scorer} against Perspective's. The figures are in the table.",
             ),
         }
         for scorer in scorers

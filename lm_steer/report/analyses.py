@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from lm_steer.report import plots
-from lm_steer.report.curves import Point, trade_off, value_curves
+from lm_steer.report.figures.curves import value_curves
+from lm_steer.report.figures.planes import heat_map, trade_off
+from lm_steer.report.figures.rows import values as values_of
+from lm_steer.report.figures.style import Point
 from lm_steer.report.steer_contents import Part, cost_of, download, estimate, evidence_of, figure, words_of
 from lm_steer.report.wording import compared, direction, number, signed
 from lm_steer.study.analyses import Ablation, Baselines, Composition, OfSettings, Sweep, TransferOf
@@ -86,7 +88,7 @@ def _sweep(block: Sweep, cells: dict, rows: list[Part], name: str) -> Part:
     values = [point["x"] for point in points]
     metrics = [metric for metric in _plotted(cells) if (unsteered["setting"], metric) in cells]
     curves = {metric: [cells[point["setting"], metric] for point in points] for metric in metrics}
-    drawn = [figure("Against the steer value", value_curves(values, curves, block.dimension, f"{name} values"))]
+    drawn = [figure("Against the steer value", value_curves(f"{name} values", values, curves, block.dimension))]
     for metric in metrics[:-1] if metrics[-1:] == [PRICE] else []:
         path = [
             Point(
@@ -97,7 +99,7 @@ def _sweep(block: Sweep, cells: dict, rows: list[Part], name: str) -> Part:
             )
             for point in block.points
         ]
-        drawn.append(figure("Against its price", trade_off(path, metric, f"{name} price {metric}")))
+        drawn.append(figure("Against its price", trade_off(f"{name} price {metric}", path, metric)))
     if rows and all(row["low"] == row["high"] == 0 for row in rows):
         held = ", ".join(f"{dimension} {value}" for dimension, value in block.held.items())
         said = f"Perplexity exceeds {rows[0]['point']} at 0 already, by what is held: {held}."
@@ -120,7 +122,7 @@ def _composition(block: Composition, cells: dict, rows: list[Part], name: str) -
     for metric in [metric for metric in _plotted(cells) if (where[0, 0], metric) in cells]:
         grid = np.array([[cells[where[x, y], metric]["value"] for x in xs] for y in ys])
         labels = (one.dimension, other.dimension)
-        svg = plots.heat_map(xs, ys, grid, *labels, metric, f"{name} grid {metric}")
+        svg = heat_map(f"{name} grid {metric}", xs, ys, grid, labels, metric)
         figures.append(figure(f"{labels[0]} × {labels[1]}", svg))
     for row in rows:
         if row["figure"] == "additivity" and not math.isnan(row["value"]):
@@ -177,7 +179,7 @@ def _points(block: OfSettings, cells: dict, name: str) -> list[Part]:
         there = [point for point in block.points if (point["setting"], metric) in cells]
         if there:
             own = [cells[point["setting"], metric] for point in there]
-            svg = plots.points([point["label"] for point in there], own, metric, f"{name} points {metric}")
+            svg = values_of(f"{name} points {metric}", [point["label"] for point in there], own, metric)
             drawn.append(figure("Each with its 95 % interval", svg))
     return drawn
 

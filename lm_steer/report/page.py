@@ -20,7 +20,6 @@ from lm_steer.report import wording
 from lm_steer.report.agreement import agreements
 from lm_steer.report.analyses import analyses, seed_spreads
 from lm_steer.report.cell_records import missing, records
-from lm_steer.report.figures import printable
 from lm_steer.report.findings import findings, summary
 from lm_steer.report.provenance import provenance, weak_steers
 from lm_steer.report.samples import DIAL_TEXTS, SAMPLE_PROMPTS, dials, side_by_side
@@ -71,7 +70,7 @@ def write_page(study: Study, results: Path, output: Path) -> None:
         )
     )
     with replacing(output) as temporary:
-        temporary.write_text(printable(html), encoding="utf-8", newline="\n")
+        temporary.write_text(wording.printable(html), encoding="utf-8", newline="\n")
 
 
 def _cells(tables: dict[str, list[Cell]]) -> list[Cell]:

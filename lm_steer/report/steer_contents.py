@@ -11,7 +11,9 @@ from typing import Any
 
 import pandas as pd
 
-from lm_steer.report import plots
+from lm_steer.report.figures.curves import likelihood, spectrum
+from lm_steer.report.figures.planes import words as words_in_plane
+from lm_steer.report.figures.rows import token_bars
 from lm_steer.report.wording import number, signed
 from lm_steer.study.analyses import Cost, Directions, Evidence
 from lm_steer.study.config import Study
@@ -30,9 +32,9 @@ def words_of(name: str, block: Directions, study: Study, results: Path) -> Itera
             continue
         columns = ("direction", "place", "share", "x", "y")
         words = read_csv(paths[0], ("end", "word"), columns, gaps=("score",))
-        spectrum = read_csv(paths[1], numbers=("share", "effective_rank"))
+        sigmas = read_csv(paths[1], numbers=("share", "effective_rank"))
         require_rows(words, paths[0])
-        require_rows(spectrum, paths[1])
+        require_rows(sigmas, paths[1])
         rows = []
         for number_, lines in words.groupby("direction"):
             raised, lowered = (lines[lines["end"] == end] for end in ("raised", "lowered"))
@@ -45,10 +47,10 @@ def words_of(name: str, block: Directions, study: Study, results: Path) -> Itera
         head = ["Direction", "Share, %", f"{dimension} + raises", *judged, f"{dimension} + lowers", *judged]
         plane = words[(words["direction"] <= 2) & (words["place"] <= DRAWN)].drop_duplicates("word")
         placed = list(zip(plane["word"], plane["x"], plane["y"], plane["end"] == "raised", strict=True))
-        held = spectrum["share"].cumsum()
+        held = sigmas["share"].cumsum()
         text = (
             f"Half of Σσ² lies in {int((held < 0.5).sum()) + 1} and nine tenths in {int((held < 0.9).sum()) + 1} of "
-            f"{len(spectrum)} directions; the effective rank is {spectrum['effective_rank'].iloc[0]:.0f}."
+            f"{len(sigmas)} directions; the effective rank is {sigmas['effective_rank'].iloc[0]:.0f}."
         )
         scorer = study.scorers.get(block.scorer)
         yield {
@@ -56,9 +58,9 @@ def words_of(name: str, block: Directions, study: Study, results: Path) -> Itera
             "text": [text],
             "figures": [
                 figure(
-                    "Words in the first two directions; blue ones are raised", plots.words(placed, f"{name} {model}")
+                    "Words in the first two directions; blue ones are raised", words_in_plane(f"{name} {model}", placed)
                 ),
-                figure("How rank concentrates", plots.spectrum(list(spectrum["share"]), f"{name} {model} σ")),
+                figure("How rank concentrates", spectrum(f"{name} {model} σ", list(sigmas["share"]))),
             ],
             "tables": [{"caption": "Words of both ends", "head": head, "rows": rows, "words": True}],
             "toxic": scorer is not None and scorer.described.attribute == "toxicity",
@@ -97,8 +99,8 @@ def evidence_of(name: str, block: Evidence, study: Study, results: Path) -> Iter
                 }
             )
             label = f"{name} {model} text {number_}"
-            bars = plots.token_bars(list(own["piece"]), list(own["score"]), f"{label} tokens")
-            svg = plots.likelihood(list(curve["value"]), list(curve["log_likelihood"]), reading, f"{label} curve")
+            bars = token_bars(f"{label} tokens", list(own["piece"]), list(own["score"]))
+            svg = likelihood(f"{label} curve", list(curve["value"]), list(curve["log_likelihood"]), reading)
             figures += [
                 figure(f"Text {number_}, each token in nats", bars),
                 figure(f"Text {number_}, its style reading", svg),

@@ -5,16 +5,21 @@ write_figures(study, results, Path("results/figures"))
 """
 
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
-from lm_steer.report import curves, figures, wording
 from lm_steer.report.analyses import analysis_figures
-from lm_steer.report.families import Family, families
+from lm_steer.report.families import families
+from lm_steer.report.figures.curves import loss_curves, value_curves
+from lm_steer.report.figures.planes import trade_off
+from lm_steer.report.figures.rows import effects
+from lm_steer.report.figures.style import Point, standalone
 from lm_steer.report.findings import is_weak, on_model, price_of, steer_label
 from lm_steer.report.provenance import weak_steers
+from lm_steer.report.wording import compared
 from lm_steer.study.config import Study
-from lm_steer.tables.cells import Cell, headlines, read_tables
+from lm_steer.tables.cells import Cell, by_setting, headlines, read_tables
 from lm_steer.tables.metrics import PRICE, named
 from lm_steer.util.files import read_jsonl, replacing
 from lm_steer.util.outputs import FIGURES
@@ -29,7 +34,7 @@ def write_figures(study: Study, results: Path, output: Path) -> None:
     with replacing(output, FIGURES) as folder:
         folder.mkdir()
         for figure in [*drawn(plan, results, cells), *analysis_figures(study, results)]:
-            (folder / f"{figure['name']}.svg").write_text(figures.standalone(figure["svg"]), encoding="utf-8")
+            (folder / f"{figure['name']}.svg").write_text(standalone(figure["svg"]), encoding="utf-8")
 
 
 def drawn(study: Study, results: Path, cells: list[Cell]) -> Iterator[Drawn]:
@@ -42,21 +47,19 @@ def drawn(study: Study, results: Path, cells: list[Cell]) -> Iterator[Drawn]:
 
 def _effects(cells: list[Cell], study: Study) -> Iterator[Drawn]:
     """Draw every steered setting once, whichever tables it is in, a figure for each model and headline metric."""
-    for model in study.steered:
-        for metric in headlines(cells):
-            chosen = {
-                cell["setting"]: cell
-                for cell in reversed(cells)
-                if cell["model"] == model and cell["metric"] == metric and wording.compared(cell)
-            }
-            ordered = [chosen[setting] for setting in study.settings if setting in chosen]
-            if ordered:
-                title = f"{named(metric).phrase.capitalize()}{on_model(model, study)}"
-                rows = [figures.Effect(_effect_label(cell, study), cell, price_of(cell, cells)) for cell in ordered]
-                name = f"{title}: differences to unsteered with 95 % intervals. The numbers are in the tables below."
-                svg = figures.effects(rows, metric, name)
-                title = f"{title}: paired differences to unsteered"
-                yield {"kind": "effects", "name": f"effects-{model}-{metric}", "title": title, "svg": svg}
+    for model, metric in product(study.steered, headlines(cells)):
+        chosen = by_setting(cells, model, metric)
+        rows = [
+            Point(_effect_label(chosen[name], study), chosen[name], price_of(chosen[name], cells))
+            for name in study.settings
+            if name in chosen and compared(chosen[name])
+        ]
+        if rows:
+            title = f"{named(metric).phrase.capitalize()}{on_model(model, study)}"
+            said = f"{title}: differences to unsteered with 95 % intervals. The numbers are in the tables below."
+            svg = effects(said, rows, metric)
+            title = f"{title}: paired differences to unsteered"
+            yield {"kind": "effects", "name": f"effects-{model}-{metric}", "title": title, "svg": svg}
 
 
 def _effect_label(cell: Cell, study: Study) -> str:
@@ -66,45 +69,39 @@ def _effect_label(cell: Cell, study: Study) -> str:
 
 def _value_curves(cells: list[Cell], study: Study) -> Iterator[Drawn]:
     """Draw each family of settings over its values: the headline metric and what it costs in perplexity."""
-    for model in study.steered:
-        for family in families(study):
-            rows = {metric: _row(family, model, metric, cells) for metric in (*headlines(cells), PRICE)}
-            rows = {metric: row for metric, row in rows.items() if sum(cell is not None for cell in row) > 1}
-            if rows:
-                title = f"{family.title}: {family.prompts} prompts{on_model(model, study)}"
-                said = f"{title}: {', '.join(named(metric).phrase for metric in rows)}, with 95 % intervals."
-                svg = curves.value_curves(list(family.settings), rows, family.dimension, said)
-                yield {"kind": "values", "name": f"values-{model}-{family.name}", "title": title, "svg": svg}
-
-
-def _row(family: Family, model: str, metric: str, cells: list[Cell]) -> list[Cell | None]:
-    found = {cell["setting"]: cell for cell in cells if cell["model"] == model and cell["metric"] == metric}
-    return [found.get(setting) for setting in family.settings.values()]
+    for model, family in product(study.steered, families(study)):
+        rows = {}
+        for metric in (*headlines(cells), PRICE):
+            chosen = by_setting(cells, model, metric)
+            row = [chosen.get(setting) for setting in family.settings.values()]
+            if sum(cell is not None for cell in row) > 1:
+                rows[metric] = row
+        if rows:
+            title = f"{family.title}: {family.prompts} prompts{on_model(model, study)}"
+            said = f"{title}: {', '.join(named(metric).phrase for metric in rows)}, with 95 % intervals."
+            svg = value_curves(said, list(family.settings), rows, family.dimension)
+            yield {"kind": "values", "name": f"values-{model}-{family.name}", "title": title, "svg": svg}
 
 
 def _trade_offs(cells: list[Cell], study: Study) -> Iterator[Drawn]:
     """Draw every setting on the same prompts by its headline metric and its perplexity."""
-    prices = {(cell["model"], cell["setting"]): cell for cell in reversed(cells) if cell["metric"] == PRICE}
     line_of = {setting: family.name for family in families(study) for setting in family.steered}
-    for model in study.steered:
-        for prompts in study.prompts:
-            for metric in headlines(cells):
-                chosen = {
-                    cell["setting"]: cell
-                    for cell in reversed(cells)
-                    if (cell["model"], cell["prompts"], cell["metric"]) == (model, prompts, metric)
-                    and (model, cell["setting"]) in prices
-                }
-                points = [
-                    curves.Point(_point_label(name, study), chosen[name], prices[model, name], line_of.get(name, ""))
-                    for name in _ordered(chosen, study)
-                ]
-                if len(points) > 2:
-                    about = named(metric).phrase
-                    title = f"{about.capitalize()} and perplexity: {prompts} prompts{on_model(model, study)}"
-                    svg = curves.trade_off(points, metric, f"{title}. The numbers are in the tables below.")
-                    name = f"trade-off-{model}-{prompts}-{metric}"
-                    yield {"kind": "trade-offs", "name": name, "title": title, "svg": svg}
+    for model, prompts, metric in product(study.steered, study.prompts, headlines(cells)):
+        prices = by_setting(cells, model, PRICE)
+        chosen = {
+            name: cell
+            for name, cell in by_setting(cells, model, metric).items()
+            if cell["prompts"] == prompts and name in prices
+        }
+        points = [
+            Point(steer_label(study.settings[name].steer, study), chosen[name], prices[name], line_of.get(name, ""))
+            for name in _ordered(chosen, study)
+        ]
+        if len(points) > 2:
+            title = f"{named(metric).phrase.capitalize()} and perplexity: {prompts} prompts{on_model(model, study)}"
+            svg = trade_off(f"{title}. The numbers are in the tables below.", points, metric)
+            name = f"trade-off-{model}-{prompts}-{metric}"
+            yield {"kind": "trade-offs", "name": name, "title": title, "svg": svg}
 
 
 def _ordered(chosen: dict[str, Cell], study: Study) -> list[str]:
@@ -113,26 +110,13 @@ def _ordered(chosen: dict[str, Cell], study: Study) -> list[str]:
     return list(dict.fromkeys([*(name for name in chosen if not study.settings[name].steer), *order, *chosen]))
 
 
-def _point_label(setting: str, study: Study) -> str:
-    return steer_label(study.settings[setting].steer, study)
-
-
 def _losses(study: Study, results: Path) -> Iterator[Drawn]:
-    for model in study.steered:
-        for name, steer in study.steers.items():
-            paths = [results / "steers" / model / name / f"seed{seed}" / "training.jsonl" for seed in study.seeds]
-            logs = [read_jsonl(path) for path in paths if path.exists()]
-            if not logs:
-                continue
-            dev = [row["dev_loss"] for row in logs[0] if "dev_loss" in row]
+    for model, name in product(study.steered, study.steers):
+        paths = [results / "steers" / model / name / f"seed{seed}" / "training.jsonl" for seed in study.seeds]
+        logs = [read_jsonl(path) for path in paths if path.exists()]
+        if logs:
             title = f"Loss of {name}{on_model(model, study)} over {logs[0][-1]['step']} steps"
-            if dev:
+            if dev := [row["dev_loss"] for row in logs[0] if "dev_loss" in row]:
                 title += f": on dev texts from {dev[0]:.2f} to {dev[-1]:.2f}"
-            yield {
-                "kind": "losses",
-                "name": f"loss-{model}-{name}",
-                "title": title,
-                "dataset": steer.dataset,
-                "weak": name in weak_steers(study),
-                "svg": figures.loss_curves(logs, title),
-            }
+            svg, weak = loss_curves(title, logs), name in weak_steers(study)
+            yield {"kind": "losses", "name": f"loss-{model}-{name}", "title": title, "weak": weak, "svg": svg}

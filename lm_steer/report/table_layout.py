@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from lm_steer.report.cell_records import record_id, scorer_of
-from lm_steer.report.figures import printable
 from lm_steer.report.findings import is_weak
-from lm_steer.report.wording import number
+from lm_steer.report.wording import number, printable
 from lm_steer.study.config import Study
 from lm_steer.tables.cells import Cell
 from lm_steer.tables.metrics import in_order, named

@@ -7,6 +7,7 @@ A cell is one line of a table's CSV (tables/table.py).
 """
 
 import math
+import re
 
 from lm_steer.tables.cells import Cell, headlines, shown
 from lm_steer.tables.metrics import named
@@ -65,3 +66,8 @@ def change(cell: Cell) -> str:
 def headline_of(cells: list[Cell]) -> str:
     """Return the metric that a table is about: the first that steers aim at, or else the first."""
     return (headlines(cells) or [metric.name for metric in shown(cells)])[0]
+
+
+def printable(text: str) -> str:
+    """Return a document without the control characters and halves of surrogate pairs that HTML and XML forbid."""
+    return re.sub("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]", "\ufffd", text)

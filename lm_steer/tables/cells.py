@@ -60,3 +60,14 @@ def shown(cells: Iterable[Cell]) -> list[Metric]:
 def headlines(cells: Iterable[Cell]) -> list[str]:
     """Return those metrics of cells that steers aim at."""
     return [metric.name for metric in shown(cells) if metric.headline]
+
+
+def by_setting(cells: Iterable[Cell], model: str, metric: str) -> dict[str, Cell]:
+    """Return a model's cells of one metric by their setting; of one that stands in several tables, the first."""
+    chosen = [cell for cell in cells if (cell["model"], cell["metric"]) == (model, metric)]
+    return {cell["setting"]: cell for cell in reversed(chosen)}
+
+
+def is_published(cell: Cell) -> bool:
+    """Whether the paper has the same cell."""
+    return cell.get("published", "") != ""

@@ -29,7 +29,7 @@ ADAPTER = ("adapter_config.json", "adapter_model.safetensors", "README.md")
 DATA = ("counts.json", "train.parquet", "dev.parquet", "test.parquet")
 JUDGE = ("judge.json", "judge.safetensors", "vocabulary.txt")
 FIGURES = ("*.svg",)
-# What a figure is put on (report/figures.py) tells it from other drawings.
+# What a figure is put on (report/figures/style.py) tells it from other drawings.
 GROUND = b'<rect width="100%" height="100%" fill="'
 # In bytes.
 LONGEST_NAME, LONGEST_PATH = 255, 4096

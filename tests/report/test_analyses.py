@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 
 from lm_steer.analyse.evidence import Evidence, Reading, Span, write_evidence
-from lm_steer.report import plots
 from lm_steer.report.analyses import analyses, seed_spreads
-from lm_steer.report.curves import Point, trade_off
+from lm_steer.report.figures.planes import WORD_SIZE, heat_map, trade_off, words
+from lm_steer.report.figures.rows import token_bars
+from lm_steer.report.figures.style import Point
 from lm_steer.report.page import write_page
 from lm_steer.study.analyses import Analyses
 from lm_steer.study.config import Study
@@ -20,8 +21,8 @@ TEXT = "A <b>fine</b> film ☃!"
 @pytest.fixture
 def study(study_of) -> Study:
     shown = {"steer": "mood", "dimension": "mood", "value": 5, "opposite": True, "toxic": True, "texts": [TEXT]}
-    words = {"steer": "mood", "dimension": "mood"}
-    return study_of(analyses={"directions": {"words": words}, "evidence": {"shown": shown}})
+    directions = {"steer": "mood", "dimension": "mood"}
+    return study_of(analyses={"directions": {"words": directions}, "evidence": {"shown": shown}})
 
 
 def with_points(study, kind, name, points, **keys):
@@ -153,10 +154,10 @@ def test_the_lowest_and_the_highest_seed_stand_in_the_table(study_of, make_resul
 
 
 def test_figures_say_what_they_show():
-    svg = plots.heat_map([0, 5], [-5, 0], np.array([[1.0, 2], [3, 4]]), "detox", "mood", "positivity", "A grid")
+    svg = heat_map("A grid", [0, 5], [-5, 0], np.array([[1.0, 2], [3, 4]]), ["detox", "mood"], "positivity")
     assert 'aria-label="A grid"' in svg
     assert all(text in svg for text in ("detox", "mood", "4.0", "−5"))
-    bars = plots.token_bars(["<a>", " joy"], [0.5, -0.5], "Bars")
+    bars = token_bars("Bars", ["<a>", " joy"], [0.5, -0.5])
     assert "&lt;a&gt;" in bars and "joy" in bars
 
 
@@ -164,15 +165,15 @@ def test_numbers_of_one_place_do_not_lie_over_each_other():
     point = {"value": 20.0, "low": 20.0, "high": 20.0}
     far = {"value": 300.0, "low": 200.0, "high": 400.0}
     points = [Point("Unsteered", point, point), Point("detox 0", point, point), Point("detox 5", far, far)]
-    svg = trade_off(points, "positivity", "A price")
+    svg = trade_off("A price", points, "positivity")
     heights = {mark: float(height) for height, mark in re.findall(r'y="([\d.]+)" transform[^>]*>([123])<', svg)}
     assert abs(heights["1"] - heights["2"]) > 10
 
 
 def test_words_at_one_place_stand_over_each_other():
     listed = [(word, 0.1, 0.2, True) for word in ("fine", "lovely", "splendid", "warm")] + [("grim", -0.3, 0.2, False)]
-    svg = plots.words(listed, "Words")
+    svg = words("Words", listed)
     heights = {word: float(height) for height, word in re.findall(r'y="([\d.]+)" transform[^>]*>(\w+)<', svg)}
     crowd = sorted(heights[word] for word, x, *_ in listed if x > 0)
-    assert min(np.diff(crowd)) > plots.WORD_SIZE
+    assert min(np.diff(crowd)) > WORD_SIZE
     assert heights["grim"] == pytest.approx(max(crowd), abs=0.1)

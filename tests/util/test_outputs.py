@@ -11,7 +11,7 @@ import pytest
 from folders import make_folder, state
 
 from lm_steer import LMSteerError
-from lm_steer.report import figures
+from lm_steer.report.figures.style import standalone
 from lm_steer.util.files import replacing, write_json
 from lm_steer.util.outputs import ADAPTER, DATA, EXPORT, FIGURES, GROUND, JUDGE, MODEL, STEER, temporary_of, writable
 
@@ -167,7 +167,7 @@ def test_a_damaged_record_makes_nothing_replaceable(place, content):
 
 
 def test_figures_are_known_by_their_ground(tmp_path):
-    assert GROUND.decode() in figures.standalone("<svg></svg>")
+    assert GROUND.decode() in standalone("<svg></svg>")
 
 
 def test_what_appears_in_the_folder_meanwhile_is_kept(place):

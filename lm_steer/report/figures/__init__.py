@@ -1,0 +1,1 @@
+"""The figures of the page: rows of marks, curves, and planes of two scores, in one style (base.py)."""
