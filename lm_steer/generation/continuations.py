@@ -26,7 +26,8 @@ from lm_steer.generation.memory import rows_that_fit
 from lm_steer.generation.nucleus import Sampling, tries
 from lm_steer.generation.prefill import SHORT, padded_length
 from lm_steer.generation.way import pads_left, way_of
-from lm_steer.model.blocks import blocks_of
+from lm_steer.model.blocks import blocks_of, run_in_parts
+from lm_steer.model.head import float32_logits
 from lm_steer.model.load import LoadedModel, texts_of
 from lm_steer.util.code_digest import code_digest
 from lm_steer.util.errors import LMSteerError
@@ -38,11 +39,17 @@ ROWS = 160
 
 
 def continuations(
-    loaded: LoadedModel, prompts: Sequence[str], sampling: Sampling, what: str, parts: Path | None = None
+    loaded: LoadedModel,
+    prompts: Sequence[str],
+    sampling: Sampling,
+    what: str,
+    parts: Path | None = None,
+    coming: int = 0,
 ) -> list[list[str]]:
     """Return continuations, (prompts, samples), from the model as it stands (set a steer's values around the call).
 
-    With `parts`, a folder, each finished block is kept there and found again after a kill.
+    With `parts`, a folder, each finished block is kept there and found again after a kill. `coming` is how many tokens
+    the process will sample in all, if more than these: it decides whether compiling the model pays.
     Raises LMSteerError where a prompt and its continuation exceed the model's context, or the memory, and where logits
     are not finite.
     """
@@ -65,12 +72,13 @@ def continuations(
     # Prompts of like lengths stand together, so that a block has little padding.
     order = sorted(range(len(ids)), key=lambda index: -len(ids[index]))
     lengths = [int(min(padded_length(loaded, len(ids[i])), longest)) if pads else len(ids[i]) for i in order]
-    sampler = _Sampler(loaded, sampling, Counter(lengths))
+    coming = max(coming, len(prompts) * sampling.samples * sampling.new_tokens)
+    sampler = _Sampler(loaded, sampling, Counter(lengths), coming)
     # A GPU works on one block while the last one is turned into text and written.
     ahead = 1 if loaded.device.type == "cuda" else 0
     running: deque[tuple[list[int], Path | None, Callable[[], Tensor]]] = deque()
     texts: list[list[str]] = [[] for _ in prompts]
-    with Progress(f"generate {what}", len(prompts), "prompt") as progress:
+    with float32_logits(loaded.model), Progress(f"generate {what}", len(prompts), "prompt") as progress:
 
         def finish(indices: list[int], part: Path | None, tokens: Callable[[], Tensor]) -> None:
             made = tokens()
@@ -134,9 +142,9 @@ def parts_folder(cache: str | Path, loaded: LoadedModel, steer: object, sampling
 class _Sampler:
     """Runs blocks, in halves where one does not fit the memory; keeps the decoder for blocks of the same shape."""
 
-    def __init__(self, loaded: LoadedModel, sampling: Sampling, counts: Counter[int]) -> None:
-        """`counts` are the numbers of prompts by padded length."""
-        self.loaded, self.sampling, self.counts = loaded, sampling, counts
+    def __init__(self, loaded: LoadedModel, sampling: Sampling, counts: Counter[int], coming: int) -> None:
+        """`counts` are the numbers of prompts by padded length, `coming` the tokens that the process samples."""
+        self.loaded, self.sampling, self.counts, self.coming = loaded, sampling, counts, coming
         self.decoder: Decoder | None = None
         self.fitting: dict[int, int] = {}
 
@@ -151,36 +159,29 @@ class _Sampler:
 
     def tokens(self, ids: list[list[int]], keys: list[str], length: int, prompts: int) -> Tensor:
         """Return new tokens (len(ids), samples, new_tokens), on the device; `prompts` make a block."""
+        samples = self.sampling.samples
         uniforms = torch.from_numpy(_uniforms(keys, self.sampling)).unflatten(0, (len(ids), -1))
-        made: list[Tensor] = []
-        start = 0
-        while start < len(ids):
-            size = min(prompts, self.fitting.get(length, prompts))
-            part = slice(start, start + size)
-            try:
-                made.append(self._block(ids[part], uniforms[part].flatten(0, 1), length, size))
-                start += size
-                continue
-            except torch.OutOfMemoryError:
-                if size == 1:
-                    raise LMSteerError(
-                        f"the {self.sampling.samples} continuations of one prompt do not fit the memory of "
-                        f"{self.loaded.device}: lower the number of samples, or load the model in half precision"
-                    ) from None
-            # Here and not in the handler, whose traceback holds on to what filled the memory.
-            self.decoder = None
-            self.fitting[length] = -(-size // 2)
-            say(f"out of memory with {size * self.sampling.samples} rows: going on with half of them")
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
-        return torch.cat(made)
 
-    def _block(self, ids: list[list[int]], uniforms: Tensor, length: int, prompts: int) -> Tensor:
+        def block(part: slice, size: int) -> Tensor:
+            try:
+                return self._decoder(size, length).run(ids[part], uniforms[part].flatten(0, 1))
+            except torch.OutOfMemoryError:
+                self.decoder = None
+                raise
+
+        advice = (
+            f"the {samples} continuations of one prompt do not fit the memory of {self.loaded.device}: lower the "
+            "number of samples, or load the model in half precision"
+        )
+        size = min(prompts, self.fitting.get(length, prompts))
+        made, self.fitting[length] = run_in_parts(len(ids), size, block, advice, samples)
+        return made
+
+    def _decoder(self, prompts: int, length: int) -> Decoder:
         if self.decoder is None or (self.decoder.prompts, self.decoder.length) != (prompts, length):
             self.decoder = None
-            tokens = self.counts[length] * self.sampling.samples * self.sampling.new_tokens
-            self.decoder = Decoder(self.loaded, prompts, length, self.sampling, tokens, way_of(self.loaded))
-        return self.decoder.run(ids, uniforms)
+            self.decoder = Decoder(self.loaded, prompts, length, self.sampling, self.coming, way_of(self.loaded))
+        return self.decoder
 
 
 def _to_host(tokens: Tensor) -> Callable[[], Tensor]:

@@ -4,9 +4,9 @@
     tokens = decoder.run(ids, uniforms)                          # (prompts, samples, new_tokens)
 
 The prompts' keys and values go into a static cache, repeated for their samples, and a step reads and writes buffers
-that stay where they are. So on a GPU a step is captured as a CUDA graph, compiled where that pays; what a graph
-computes is compared with the plain step first, and where a model cannot be captured the plain step goes on. Models
-with other caches (sliding windows, states), or none, go on with their own (way.py).
+that stay where they are. So on a GPU a step is captured as a CUDA graph (capture.py), its body compiled where that
+pays; what a graph draws is compared with the plain step first, and where a model cannot be captured the plain step goes
+on. Models with other caches (sliding windows, states), or none, go on with their own (way.py).
 """
 
 import inspect
@@ -17,8 +17,10 @@ import torch
 from torch import Tensor
 from transformers import Cache, StaticCache
 
+from lm_steer.generation.capture import DIFFERENCE, HALF_DIFFERENCE, capture, compiled_body, same_draw
 from lm_steer.generation.nucleus import Sampling, sample_tokens, tries
 from lm_steer.generation.prefill import padded, prefill
+from lm_steer.model.head import forward_as
 from lm_steer.model.load import LoadedModel
 from lm_steer.util.progress import say
 
@@ -51,7 +53,6 @@ class Decoder:
         self.forbidden = _forbidden(loaded)
         self.way = way
         self.cache = StaticCache(config=loaded.model.config, max_cache_len=total) if way == "static" else None
-        self.forward: Callable = loaded.model
         self.sample: Callable = sample_tokens
         # Not the bound step itself: an object that refers to itself would keep its cache until the collector comes by.
         self.graph: torch.cuda.CUDAGraph | None = None
@@ -84,7 +85,7 @@ class Decoder:
         """Run the last token of every row through the model and draw the next."""
         self.mask.index_fill_(1, self.drawn + (self.length - 1), 1)
         self.positions.add_(1)
-        out = self.forward(
+        out = self.loaded.model(
             input_ids=self.tokens,
             attention_mask=self.mask,
             position_ids=self.positions,
@@ -176,55 +177,43 @@ class Decoder:
 
     def _captured(self, ids: list[list[int]], prompt: tuple[Tensor, Cache]) -> torch.cuda.CUDAGraph | None:
         """Return the step as a CUDA graph, or None where no form of it can be captured."""
-        self._start(ids, *prompt)
-        self.step()
-        expected = self.logits.clone()
-        model, compiled = self.loaded.model, torch.compile(sample_tokens)
+
+        def start() -> None:
+            self._start(ids, *prompt)
+
+        body, draw = self.loaded.model.base_model, torch.compile(sample_tokens)
         forms: list[tuple[str, Callable, Callable]] = [
-            ("step with a compiled draw", model, compiled),
-            ("plain step", model, sample_tokens),
+            ("step with a compiled draw", body.forward, draw),
+            ("plain step", body.forward, sample_tokens),
         ]
-        if self.worth_compiling:
-            forms.insert(0, ("compiled step", torch.compile(model.forward, dynamic=False), compiled))
-        for name, self.forward, self.sample in forms:
+        if self.worth_compiling and body is not self.loaded.model:
+            forms.insert(0, ("compiled step", compiled_body(self.loaded), draw))
+        start()
+        expected = self._drawn_by(self.step)
+        difference = DIFFERENCE if self.loaded.model.dtype == torch.float32 else HALF_DIFFERENCE
+        for name, forward, self.sample in forms:
             try:
-                return self._graph(ids, prompt, expected)
+                with forward_as(body, forward):
+                    graph = capture(start, self.step, self.loaded.device)
+                start()
+                if same_draw(self._drawn_by(graph.replay), expected, difference):
+                    return graph
+                reason = "its draws are not those of the plain step"
             except torch.OutOfMemoryError:
                 raise
             # Whatever a compiler or a capture stumbles over, the plain step does without it.
             except Exception as error:
                 reason = (str(error).splitlines() or [type(error).__name__])[0]
-                say(f"no CUDA graph of the {name}: a plainer one goes on ({reason})")
-                torch.cuda.synchronize()
-        self.forward, self.sample = model, sample_tokens
+            say(f"no CUDA graph of the {name}: a plainer one goes on ({reason})")
+        self.sample = sample_tokens
         return None
 
-    def _graph(self, ids: list[list[int]], prompt: tuple[Tensor, Cache], expected: Tensor) -> torch.cuda.CUDAGraph:
-        self._start(ids, *prompt)
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            # Two steps for what is set up lazily, and what is compiled.
-            for _ in range(min(2, self.sampling.new_tokens - 1)):
-                self.step()
-        torch.cuda.current_stream().wait_stream(stream)
-        self._start(ids, *prompt)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            self.step()
-        logits = self.logits
-        self._start(ids, *prompt)
-        graph.replay()
-        if not same_logits(logits, expected, 1e-3 if self.loaded.model.dtype == torch.float32 else 5e-2):
-            raise RuntimeError("its logits are not those of the plain step")
-        return graph
-
-
-def same_logits(found: Tensor, expected: Tensor, tolerance: float) -> bool:
-    """Whether logits equal the expected ones where these are finite; a NaN equals nothing."""
-    allowed = expected > -torch.inf
-    found, wanted = found[allowed], expected[allowed]
-    return torch.allclose(found, wanted, atol=tolerance * max(1.0, wanted.abs().max().item()), rtol=0)
+    def _drawn_by(self, step: Callable[[], None]) -> tuple[Tensor, Tensor]:
+        """Return the logits of the last of a few steps, and the tokens drawn so far; a second one reads the first's."""
+        steps = min(2, self.sampling.new_tokens - 1)
+        for _ in range(steps):
+            step()
+        return self.logits.clone(), self.made[:, : steps + 1].clone()
 
 
 def _forbidden(loaded: LoadedModel) -> Tensor:

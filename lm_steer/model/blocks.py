@@ -1,4 +1,4 @@
-"""Texts in blocks of equal shapes: padding, batching, and how many tokens go at once."""
+"""Texts in blocks of equal shapes: padding, batching, and how many go at once."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
@@ -8,6 +8,8 @@ from torch import Tensor
 
 from lm_steer.model.head import head_inputs
 from lm_steer.model.load import LoadedModel
+from lm_steer.util.errors import LMSteerError
+from lm_steer.util.progress import say
 
 # Tokens of a block, and the multiple that texts are padded to.
 TOKENS = {"cpu": 512, "cuda": 16384}
@@ -41,6 +43,32 @@ def blocks_of(keys: Sequence[Key], rows: Callable[[Key], int]) -> Iterator[tuple
         full = rows(key)
         for start in range(0, len(groups[key]), full):
             yield key, full, groups[key][start : start + full]
+
+
+def run_in_parts(
+    count: int, size: int, run: Callable[[slice, int], Tensor], advice: str, rows: int = 1
+) -> tuple[Tensor, int]:
+    """Return the joined results of run(part, size) on parts of `size` items, and the size that fitted the memory.
+
+    Where a part does not fit, the size is halved; LMSteerError with `advice` where not even one item does. An item
+    makes `rows` rows, which is what a line about it counts.
+    """
+    made: list[Tensor] = []
+    start = 0
+    while start < count:
+        try:
+            made.append(run(slice(start, start + size), size))
+            start += size
+            continue
+        except torch.OutOfMemoryError:
+            if size == 1:
+                raise LMSteerError(advice) from None
+        # Here and not in the handler, whose traceback holds on to what filled the memory.
+        say(f"out of memory with {size * rows} rows: going on with half of them")
+        size = -(-size // 2)
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+    return torch.cat(made), size
 
 
 def round_up(length: int, step: int = 8) -> int:

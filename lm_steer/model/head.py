@@ -6,6 +6,8 @@ logits = head_of(model).logits(hidden)
 """
 
 import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -60,12 +62,46 @@ class Head:
         return self._cap(self._linear(hidden, offset))
 
     def _linear(self, hidden: Tensor, offset: Tensor | None) -> Tensor:
-        logits = torch.nn.functional.linear(hidden.to(self.weight.dtype), self.weight, self.bias).float()
+        logits = float32_product(hidden, self.weight, self.bias)
         logits = logits if offset is None else logits + offset
         return logits if self.scale == 1 else logits * self.scale
 
     def _cap(self, logits: Tensor) -> Tensor:
         return logits if self.softcap is None else self.softcap * torch.tanh(logits / self.softcap)
+
+
+def float32_product(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Return W h + b in float32, for h of shape (…, hidden); a GPU does not round it to half precision on the way.
+
+    bfloat16 would round GPT-2's logits by up to a half.
+    """
+    hidden = hidden.to(weight.dtype)
+    if not (hidden.is_cuda and weight.dtype in (torch.bfloat16, torch.float16)):
+        return nn.functional.linear(hidden, weight, bias).float()
+    logits = torch.mm(hidden.flatten(0, -2), weight.T, out_dtype=torch.float32).view(*hidden.shape[:-1], len(weight))
+    return logits if bias is None else logits + bias
+
+
+@contextmanager
+def float32_logits(model: PreTrainedModel) -> Iterator[None]:
+    """Let a linear head in half precision on a GPU give float32 logits; hooks on it act as ever."""
+    head: Any = output_head(model)
+    half = type(head) is nn.Linear and head.weight.is_cuda and head.weight.dtype in (torch.bfloat16, torch.float16)
+    with forward_as(head, lambda hidden: float32_product(hidden, head.weight, head.bias)) if half else nullcontext():
+        yield
+
+
+@contextmanager
+def forward_as(module: nn.Module, forward: Callable) -> Iterator[None]:
+    """Let a module run another forward pass for the length of a `with`."""
+    before = module.__dict__.get("forward")
+    module.__dict__["forward"] = forward
+    try:
+        yield
+    finally:
+        del module.__dict__["forward"]
+        if before is not None:
+            module.__dict__["forward"] = before
 
 
 @torch.no_grad()

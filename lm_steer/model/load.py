@@ -169,9 +169,11 @@ def _first_device() -> str:
 def load_classifier(folder: str | Path, device: str | None = None) -> LoadedModel:
     """Load a sequence classifier that `obtain` made, in single precision; on the first GPU unless a device is named.
 
+    On a GPU the process multiplies in TF32 from then on, several times as fast, for ten bits of a factor are enough.
     Raises LMSteerError for a model without a classifier's head, which would be drawn at random.
     """
     loaded = _load(AutoModelForSequenceClassification, Path(folder), torch.float32, device)
+    torch.backends.cuda.matmul.allow_tf32 = True
     if loaded.model.config.pad_token_id is None:
         loaded.model.config.pad_token_id = loaded.tokenizer.pad_token_id
     return loaded

@@ -12,9 +12,10 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from lm_steer.generation.memory import rows_that_fit
 from lm_steer.generation.prefill import SHORT, continued_states, padded_length
 from lm_steer.generation.way import pads_left
-from lm_steer.model.blocks import blocks_of, padded_right, padded_states, round_up
+from lm_steer.model.blocks import blocks_of, padded_right, padded_states, round_up, run_in_parts
 from lm_steer.model.head import Head, head_of
 from lm_steer.model.load import LoadedModel
 from lm_steer.model.probe import pads_right
@@ -22,8 +23,8 @@ from lm_steer.score.store import Item, Scorer
 from lm_steer.training.loss import head_cross_entropy
 from lm_steer.util.errors import LMSteerError
 
-# Tokens of a block, and the multiple that continuations are padded to.
-TOKENS = {"cpu": 1024, "cuda": 8192}
+# Tokens of a block (on a GPU with their prompts'), and the multiple that continuations are padded to.
+TOKENS = {"cpu": 1024, "cuda": 32768}
 STEP = 4
 
 Ids = list[int]
@@ -84,38 +85,40 @@ def _nll(loaded: LoadedModel, head: Head, pairs: list[tuple[Ids, Ids]]) -> Itera
 
     def rows(key: tuple[int, int]) -> int:
         # The cache of a row holds its prompt too.
-        return max(1, TOKENS[device] * SHORT // (max(SHORT, key[0]) * key[1]))
+        if device == "cpu":
+            return max(1, TOKENS[device] * SHORT // (max(SHORT, key[0]) * key[1]))
+        # Twice: each prompt by itself, and repeated for its continuations.
+        return max(1, min(TOKENS[device] // sum(key), rows_that_fit(loaded, 2 * sum(key))))
 
+    advice = f"the perplexity of one text does not fit the memory of {loaded.device}"
+    fitting: dict[tuple[int, int], int] = {}
     for (given, length), full, places in blocks_of([key(*pairs[index]) for index in indices], rows):
         block = [pairs[indices[place]] for place in places]
         filled = [*block, *[block[-1]] * (full - len(block))] if device == "cpu" else block
-        losses = _block_nll(loaded, head, filled, given, length)
+
+        def losses_of(part: slice, _: int) -> Tensor:
+            return _block_nll(loaded, head, filled[part], given, length)  # noqa: B023
+
+        size = fitting.get((given, length), len(filled))
+        losses, fitting[given, length] = run_in_parts(len(filled), size, losses_of, advice)
         yield from zip((indices[place] for place in places), losses.tolist(), strict=False)
 
 
 def _block_nll(loaded: LoadedModel, head: Head, pairs: list[tuple[Ids, Ids]], given: int, length: int) -> Tensor:
-    """Return the summed NLL (pairs,) of the second ids given the first, in halves where memory runs out.
+    """Return the summed NLL (pairs,) of the second ids given the first.
 
     The first are padded to `given` and the second to `length`, or with `given` 0 both together to `length`.
     """
-    try:
-        if given:
-            states = continued_states(loaded, pairs, given, length)
-            ids, present = padded_right(loaded, [second for _, second in pairs], length)
-        else:
-            states = padded_states(loaded, [first + second for first, second in pairs], length)[:, :-1]
-            ids, present = (part[:, 1:] for part in padded_right(loaded, [[*a, *b] for a, b in pairs], length))
-            starts = torch.tensor([len(first) - 1 for first, _ in pairs], device=loaded.device)
-            present = present * (torch.arange(length - 1, device=loaded.device) >= starts[:, None])
-        losses = head_cross_entropy(head, states.flatten(0, 1), ids.flatten()).view(ids.shape)
-        return losses.masked_fill(present == 0, 0).sum(1)
-    except torch.OutOfMemoryError:
-        if len(pairs) == 1:
-            raise LMSteerError(f"the perplexity of one text does not fit the memory of {loaded.device}") from None
-    # Here and not in the handler, whose traceback holds on to what filled the memory.
-    middle = len(pairs) // 2
-    halves = (pairs[:middle], pairs[middle:])
-    return torch.cat([_block_nll(loaded, head, half, given, length) for half in halves])
+    if given:
+        states = continued_states(loaded, pairs, given, length)
+        ids, present = padded_right(loaded, [second for _, second in pairs], length)
+    else:
+        states = padded_states(loaded, [first + second for first, second in pairs], length)[:, :-1]
+        ids, present = (part[:, 1:] for part in padded_right(loaded, [[*a, *b] for a, b in pairs], length))
+        starts = torch.tensor([len(first) - 1 for first, _ in pairs], device=loaded.device)
+        present = present * (torch.arange(length - 1, device=loaded.device) >= starts[:, None])
+    losses = head_cross_entropy(head, states.flatten(0, 1), ids.flatten()).view(ids.shape)
+    return losses.masked_fill(present == 0, 0).sum(1)
 
 
 def _check_context(loaded: LoadedModel, items: Sequence[Item], wholes: list[Ids]) -> None:

@@ -2,13 +2,18 @@
 
 import gc
 import weakref
+from contextlib import nullcontext, suppress
 
+import pytest
 import tiny
 import torch
+from transformers import StaticCache
 
 from lm_steer.core.attach import attach
-from lm_steer.generation.decoder import Decoder, same_logits
+from lm_steer.generation.capture import DIFFERENCE, same_draw
+from lm_steer.generation.decoder import Decoder
 from lm_steer.generation.nucleus import Sampling, first_inside, tries
+from lm_steer.model.head import forward_as
 
 SAMPLING = Sampling(samples=3, new_tokens=5)
 
@@ -17,15 +22,33 @@ def uniforms(rows: int) -> torch.Tensor:
     return torch.rand(rows, SAMPLING.new_tokens, tries(SAMPLING.top_p), generator=torch.Generator().manual_seed(0))
 
 
-def test_a_traced_step_with_a_steer_on_draws_the_tokens_of_the_plain_one(loaded):
+@pytest.mark.parametrize("name", ["gpt2", "llama", "gpt-neox", "gpt-j", "gemma2", "granite"])
+def test_one_compiled_body_serves_every_steer_length_and_number_of_rows(make_loaded, name):
+    loaded = make_loaded(name)
     ids = loaded.token_ids(["The movie", "A warm and funny"])
-    with attach(loaded.model, tiny.make_steer(loaded.model)).at(style=3):
-        plain, traced = (Decoder(loaded, 2, 32, SAMPLING) for _ in range(2))
-        traced.forward = torch.compile(loaded.model.forward, backend="eager", dynamic=False, fullgraph=True)
-        # The second block finds the buffers as the first has left them.
-        for block in (ids, ids[::-1]):
-            expected = plain.run(block, uniforms(6))
-            assert torch.equal(traced.run(block, uniforms(6)), expected)
+    body, graphs = loaded.model.base_model, []
+    traced = torch.compile(
+        body.forward, dynamic=True, fullgraph=True, backend=lambda graph, _: graphs.append(1) or graph
+    )
+
+    def forward(*given, **options) -> object:
+        return (traced if isinstance(options.get("past_key_values"), StaticCache) else plain)(*given, **options)
+
+    plain, made = body.forward, []
+    for prompts, length, seed in ((2, 32, None), (2, 32, 0), (3, 24, 1), (4, 40, None), (2, 16, 2)):
+        steered = nullcontext()
+        if seed is not None:
+            # Another steer each time: its hook comes after the first compilation.
+            steered = attach(loaded.model, tiny.make_steer(loaded.model, seed=seed)).at(style=3)
+        with steered:
+            expected = Decoder(loaded, prompts, length, SAMPLING).run(ids, uniforms(6))
+            with forward_as(body, forward):
+                assert torch.equal(Decoder(loaded, prompts, length, SAMPLING).run(ids, uniforms(6)), expected)
+        made.append(expected)
+        if seed is not None:
+            attach(loaded.model, tiny.make_steer(loaded.model, seed=seed)).remove()
+    assert len(graphs) == 1
+    assert not torch.equal(made[0], made[1])
 
 
 def test_the_draw_without_a_wait_is_traced_whole():
@@ -39,7 +62,7 @@ def test_the_draw_without_a_wait_is_traced_whole():
 def test_one_new_token_needs_no_step(loaded):
     one = Sampling(samples=3, new_tokens=1)
     decoder = Decoder(loaded, 2, 32, one)
-    decoder.forward = None
+    decoder.step = None
     assert decoder.run(loaded.token_ids(["The movie", "A warm and funny"]), uniforms(6)[:, :1]).shape == (2, 3, 1)
 
 
@@ -56,8 +79,25 @@ def test_a_decoder_that_nobody_holds_gives_its_memory_back_at_once(loaded):
         gc.enable()
 
 
-def test_logits_of_a_graph_that_are_not_numbers_are_not_those_of_the_plain_step():
-    expected = torch.tensor([[1.0, -torch.inf, 3.0]])
-    assert same_logits(torch.tensor([[1.0005, -torch.inf, 3.0]]), expected, 1e-3)
-    for wrong in (torch.nan, torch.inf, -torch.inf, 1.1):
-        assert not same_logits(torch.tensor([[wrong, -torch.inf, 3.0]]), expected, 1e-3)
+def test_a_graph_that_draws_otherwise_is_not_taken():
+    logits = torch.randn(100, 50, generator=torch.Generator().manual_seed(0))
+    logits[:, 3] = -torch.inf
+    tokens = logits.argmax(1, keepdim=True)
+    assert same_draw((logits + 1e-4, tokens), (logits, tokens), DIFFERENCE)
+    # A steer that is left out, however weak; a token that turned; and what is no number.
+    assert not same_draw((logits * 1.05, tokens), (logits, tokens), DIFFERENCE)
+    assert not same_draw((logits, tokens.roll(1)), (logits, tokens), DIFFERENCE)
+    for wrong in (torch.nan, torch.inf):
+        assert not same_draw((logits.clone().index_fill_(1, torch.tensor([5]), wrong), tokens), (logits, tokens), 1.0)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_forward_pass_in_the_place_of_another_gives_way_again(loaded, fails):
+    head = loaded.model.get_output_embeddings()
+    hidden = torch.ones(1, head.in_features)
+    expected = head(hidden)
+    with suppress(KeyError), forward_as(head, lambda _: torch.zeros(1)):
+        assert head(hidden) == 0
+        if fails:
+            raise KeyError
+    assert torch.equal(head(hidden), expected) and "forward" not in head.__dict__
