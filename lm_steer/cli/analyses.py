@@ -15,12 +15,14 @@ from lm_steer.cli.app import (
     Dtype,
     Model,
     Output,
+    Results,
     SteerFolder,
     StudyFile,
+    TextCount,
     app,
     given_by,
 )
-from lm_steer.cli.paths import STUDIED, Input, Reads, Writes, below
+from lm_steer.cli.paths import Input, Writes
 from lm_steer.util import options
 from lm_steer.util.gpu_lease import leased_device
 from lm_steer.util.outputs import ADAPTER, STEER
@@ -117,9 +119,7 @@ def analyse_evidence(
     dimension: Dimension,
     at: At,
     text: Annotated[list[str] | None, typer.Option(help="A text; repeated.")] = None,
-    path: Annotated[
-        Path | None, typer.Option(help="Instead, JSON lines with text, and spans that people marked.")
-    ] = None,
+    path: Annotated[Path | None, typer.Option(help="Instead, JSON lines with texts and marked spans.")] = None,
     study: Annotated[Path | None, typer.Option(help="Instead, a study whose block `evidence` has the texts.")] = None,
     name: Annotated[str, typer.Option(help="The name of a block of the study.")] = "",
     opposite: Annotated[bool, typer.Option(help="Compare with the opposite value.")] = False,
@@ -170,7 +170,7 @@ def analyse_effects(
     output: Output,
     study: StudyFile,
     name: Annotated[str, typer.Option(help="One of the study's sweeps, compositions, transfers and ablations.")],
-    results: Annotated[Path, typer.Option(help="The folder of results."), Reads(below(*STUDIED))] = Path("results"),
+    results: Results = Path("results"),
 ) -> None:
     """Compute what several settings say together, as where quality breaks or whether effects add up.
 
@@ -191,9 +191,7 @@ def analyse_lora(
     labels: Annotated[
         tuple[float, float], options.A_FINITE_NUMBER, typer.Option(help="Lowest and highest label of the texts.")
     ] = (-1, 1),
-    count: Annotated[
-        options.Count, typer.Option(help="How many of the training texts, a fixed choice; 0 for all.")
-    ] = 0,
+    count: TextCount = 0,
     steps: options.Steps = 1000,
     batch_size: options.BatchSize = 32,
     learning_rate: options.LearningRate = 1e-3,

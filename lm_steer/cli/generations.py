@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from lm_steer.cli.app import CACHE, OUTPUT, STEER, TEXTS, Cache, Dtype, Model, Output, app, given_by
-from lm_steer.cli.paths import Reads, Writes, below
+from lm_steer.cli.app import CACHE, OUTPUT, STEER, TEXTS, Cache, Dtype, Model, Output, ShardOf, app, given_by
+from lm_steer.cli.paths import Reads, Writes
 from lm_steer.util import options
 from lm_steer.util.gpu_lease import leased_device
 
@@ -27,7 +27,7 @@ def generate(
     seed: options.Seed = 0,
     study: Annotated[Path | None, typer.Option(help="Instead, a study: --model names one of its models.")] = None,
     setting: Annotated[str, typer.Option(help="One setting of the study, instead of all that every model has.")] = "",
-    shard: Annotated[str, typer.Option(help="Which part of the prompts: 2-of-4 is the second of four.")] = "",
+    shard: ShardOf = "",
     dtype: Dtype = "float32",
     cache: Cache = CACHE,
 ) -> None:
@@ -61,9 +61,7 @@ def generate(
 def gather(
     output: Annotated[list[Path], typer.Argument(help="Files to be made of their shards, below FOLDER."), Writes()],
     shards: Annotated[options.Shards, typer.Option(help="How many shards there are.")],
-    folder: Annotated[
-        Path, typer.Option(help="Where shards/1-of-4/PATH and so on are, and PATH goes."), Reads(below("shards"))
-    ],
+    folder: Annotated[Path, typer.Option(help="Where shards/1-of-4/PATH … are, and PATH goes."), Reads("shards")],
 ) -> None:
     """Join generations, or scores, that were made in shards, in the order of the prompts.
 

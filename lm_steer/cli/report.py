@@ -1,19 +1,19 @@
-"""Tables, figures and the page; two runs compared."""
+"""Tables, figures, the page and the record of a run; two runs compared."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from lm_steer.cli.app import OUTPUT, RESULTS, Commands, Output, StudyFile, app, given_by
-from lm_steer.cli.paths import SHOWN, STUDIED, Reads, Writes, below
+from lm_steer.cli.app import FOLDER, OUTPUT, RESULTS, AsJson, Commands, Output, Results, StudyFile, app, given_by
+from lm_steer.cli.paths import SHOWN, STUDIED, Reads, Writes
 from lm_steer.util.errors import needs, presentable
 from lm_steer.util.outputs import FIGURES
 
 report = Commands(no_args_is_help=True, help="The page of a run and its figures; what differs between two runs.")
 app.add_typer(report, name="report", rich_help_panel=RESULTS)
 
-Results = Annotated[Path, typer.Option(help="The folder of results."), Reads(below(*SHOWN))]
+Shown = Annotated[Path, FOLDER, Reads(*SHOWN)]
 Kept = Annotated[Path | None, typer.Option(help="The study, as the workflow keeps it; by default RESULTS/study.json.")]
 
 
@@ -22,7 +22,7 @@ def table(
     output: Output,
     study: StudyFile,
     name: Annotated[str, typer.Option(help="One of the study's tables, or an analysis that makes one.")],
-    results: Annotated[Path, typer.Option(help="The folder of results."), Reads(below(*STUDIED))] = Path("results"),
+    results: Results = Path("results"),
 ) -> None:
     """Compute one table: every metric with its interval and its difference to the unsteered row.
 
@@ -33,8 +33,25 @@ def table(
     write_table(given_by(study, "table", table=name), results, output)
 
 
+@app.command(rich_help_panel=RESULTS)
+def record(
+    output: Output,
+    study: StudyFile,
+    benchmarks: Annotated[Path, typer.Option(help="Where time and memory of the steps go, as one table."), Writes()],
+    results: Annotated[Path, FOLDER, Reads(*STUDIED, "tables")] = Path("results"),
+) -> None:
+    """Write down how a run was made: study, versions, machine, checksums of inputs, times and memory.
+
+    lm-steer record --study results/study.json -o results/run.json --benchmarks results/benchmarks.csv
+    """
+    from lm_steer.report.run_record import write_record
+    from lm_steer.study.config import read_study
+
+    write_record(read_study(study), results, output, benchmarks)
+
+
 @report.command()
-def page(output: Output = Path("reports/index.html"), results: Results = Path("results"), study: Kept = None) -> None:
+def page(output: Output = Path("reports/index.html"), results: Shown = Path("results"), study: Kept = None) -> None:
     """Make the report, one self-contained HTML page, of a run that is finished or not.
 
     lm-steer report page --results results -o reports/index.html
@@ -48,7 +65,7 @@ def page(output: Output = Path("reports/index.html"), results: Results = Path("r
 
 @report.command()
 def figures(
-    output: Annotated[Path, OUTPUT, Writes(FIGURES)], results: Results = Path("results"), study: Kept = None
+    output: Annotated[Path, OUTPUT, Writes(FIGURES)], results: Shown = Path("results"), study: Kept = None
 ) -> None:
     """Draw the figures of the page as SVG files.
 
@@ -65,7 +82,7 @@ def figures(
 def compare(
     first: Annotated[Path, typer.Argument(help="The results folder of a run.")],
     second: Annotated[Path, typer.Argument(help="That of another.")],
-    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Say which cells moved beyond their intervals from one run to another, and what differs between them.
 

@@ -1,14 +1,37 @@
-"""Judges, the scores they give, and how well they agree."""
+"""Judges, the scores they give, how well they agree, and the store that keeps scores."""
 
+import json
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lm_steer.cli.app import CACHE, OUTPUT, SCORES, Cache, Dtype, Output, StudyFile, app, given_by
-from lm_steer.cli.paths import Input, Inputs, Writes
+from lm_steer.cli.app import (
+    CACHE,
+    OUTPUT,
+    SCORES,
+    AsJson,
+    Cache,
+    Commands,
+    Dtype,
+    Output,
+    ShardOf,
+    StudyFile,
+    app,
+    given_by,
+)
+from lm_steer.cli.paths import Input, Inputs, Reads, Writes
+from lm_steer.util.errors import LMSteerError, presentable
+from lm_steer.util.gpu_lease import leased_device
 from lm_steer.util.options import Count
 from lm_steer.util.outputs import JUDGE
+
+if TYPE_CHECKING:
+    from lm_steer.score.store import ScoreStore
+
+store = Commands(no_args_is_help=True, help="Scores that are kept: list them, pass them on, take them in.")
+app.add_typer(store, name="store", rich_help_panel=SCORES)
 
 
 @app.command(rich_help_panel=SCORES)
@@ -29,19 +52,15 @@ def judge(
 @app.command(rich_help_panel=SCORES)
 def score(
     output: Output,
-    kind: Annotated[
-        str, typer.Option(help="profanity-check, bag-of-words, causal-lm, perspective, classifier, module:Class.")
-    ],
+    kind: Annotated[str, typer.Option(help="A kind of scorer, as in a study: profanity-check, …, or module:Class.")],
     file: Annotated[Inputs, typer.Option(help="A generation file; repeated.")],
-    resource: Annotated[
-        Input, typer.Option(help="The judge's folder, or the model's of causal-lm and classifier.")
-    ] = "",
+    resource: Annotated[Input, typer.Option(help="The folder of the judge or model, where the kind has one.")] = "",
     prompts: Annotated[Count, typer.Option(help="How many prompts of each file, the first ones; 0 for all.")] = 0,
     scores: Annotated[Input, typer.Option(help="Earlier scores (JSON lines), imported first.")] = "",
     option: Annotated[
         list[str] | None, typer.Option(help="A key of the kind, see config/README.md: `mode=replay`; repeated.")
     ] = None,
-    shard: Annotated[str, typer.Option(help="Which part of the prompts: 2-of-4 is the second of four.")] = "1-of-1",
+    shard: ShardOf = "1-of-1",
     dtype: Dtype = "float32",
     cache: Cache = CACHE,
 ) -> None:
@@ -52,8 +71,6 @@ def score(
     from lm_steer.data.shards import Shard
     from lm_steer.score.registry import kind_of
     from lm_steer.score.run import score_files
-    from lm_steer.util.errors import LMSteerError
-    from lm_steer.util.gpu_lease import leased_device
 
     part = Shard.parse(shard)
     keys = dict(one.partition("=")[::2] for one in option or ())
@@ -78,8 +95,61 @@ def agreement(
     """
     from lm_steer.score.registry import kind_of
     from lm_steer.tables.agreement import write_agreement
-    from lm_steer.util.gpu_lease import leased_device
 
     scorers = given_by(study, "agreement", agreement=name)
     with leased_device(any(kind_of(block["kind"]).by_model for block in scorers.values())):
         write_agreement(file, scorers, output, cache, pairs)
+
+
+def _opened(cache: Path) -> "ScoreStore":
+    """Open the store of a cache folder; LMSteerError where there is none, for to open one makes its file."""
+    from lm_steer.score.store import STORE, ScoreStore
+
+    if not (cache / STORE).is_file():
+        raise LMSteerError(f"--cache: {cache} has no scores: name the cache folder of a run that has scored texts")
+    return ScoreStore(cache / STORE)
+
+
+@store.command("export")
+def store_export(
+    output: Output,
+    scorer: Annotated[str | None, typer.Option(help="Its scores alone.")] = None,
+    version: Annotated[str | None, typer.Option(help="Those of one version alone.")] = None,
+    file: Annotated[list[str] | None, typer.Option(help="A file whose texts are written out."), Reads()] = None,
+    cache: Cache = CACHE,
+) -> None:
+    """Write kept scores as JSON lines, to be imported elsewhere.
+
+    lm-steer store export --scorer perspective -o scores.jsonl
+    """
+    from lm_steer.score.exchange import export_scores
+
+    export_scores(_opened(cache), output, scorer, version, file or ())
+
+
+@store.command("import")
+def store_import(
+    path: Annotated[list[Path], typer.Argument(help="Files of `lm-steer store export`.")], cache: Cache = CACHE
+) -> None:
+    """Take in scores of JSON lines; one that is there with another value is refused.
+
+    lm-steer store import scores.jsonl
+    """
+    from lm_steer.score.exchange import import_scores
+    from lm_steer.score.store import STORE, ScoreStore
+
+    for file in path:
+        import_scores(ScoreStore(cache / STORE), file)
+
+
+@store.command("list")
+def store_list(cache: Cache = CACHE, as_json: AsJson = False) -> None:
+    """Say which scorers and versions have scores, of how many texts, and when they were made (UTC).
+
+    lm-steer store list --json
+    """
+    for held in _opened(cache).holdings():
+        if as_json:
+            print(json.dumps(asdict(held)))
+            continue
+        print(presentable(f"{held.scorer}\t{held.version}\t{held.texts} texts\t{held.first} to {held.last}"))

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from lm_steer.cli.app import CACHE, OUTPUT, STEERS, Cache, Dtype, Model, app
+from lm_steer.cli.app import CACHE, OUTPUT, STEERS, Cache, Dtype, Model, Names, Revision, TextCount, app
 from lm_steer.cli.paths import Writes
 from lm_steer.util import options
 from lm_steer.util.gpu_lease import leased_device
@@ -21,10 +21,8 @@ def train(
     dev: Annotated[Path | None, typer.Option(help="Texts for the dev loss; without, a tenth of the others.")] = None,
     text_column: Annotated[str, typer.Option(help="The column of the texts.")] = "text",
     label_column: Annotated[str, typer.Option(help="The column of the labels.")] = "label",
-    revision: Annotated[str, typer.Option(help="The commit, for a model of the hub.")] = "",
-    dimensions: Annotated[
-        options.DimensionNames, typer.Option(help="Names, by comma; `corpus` is the constant one.")
-    ] = "style,corpus",
+    revision: Revision = "",
+    dimensions: Names = "style,corpus",
     kind: Annotated[Literal["multiply", "add", "offset"], typer.Option(help="What its map acts on.")] = "multiply",
     rank: options.Rank = 1000,
     epsilon: options.Epsilon = 1e-3,
@@ -34,9 +32,7 @@ def train(
     regularization: options.Regularization = 0.0,
     max_length: options.MaxLength = 256,
     loss_on_padding: bool = False,
-    count: Annotated[
-        options.Count, typer.Option(help="How many of the training texts, a fixed choice; 0 for all.")
-    ] = 0,
+    count: TextCount = 0,
     label_scale: Annotated[options.LabelScale, typer.Option(help="What the labels are multiplied by.")] = 1.0,
     seed: options.Seed = 0,
     dtype: Dtype = "float32",
@@ -102,9 +98,7 @@ def push(
 def import_original(
     checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of the authors' own code.")],
     output: Annotated[Path, OUTPUT, Writes(STEER)],
-    dimensions: Annotated[
-        options.DimensionNames, typer.Option(help="Names of its dimensions in their order, by comma.")
-    ],
+    dimensions: Names,
 ) -> None:
     """Make a steer of a checkpoint of the authors' code, without executing it.
 

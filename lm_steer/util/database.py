@@ -43,14 +43,9 @@ def is_damage(error: sqlite3.Error) -> bool:
 def transaction(database: sqlite3.Connection) -> Iterator[None]:
     """Make what is written inside one transaction: a commit costs as much as hundreds of rows."""
     database.execute("BEGIN IMMEDIATE")
-    try:
+    # Commits, or rolls back unless the transaction has ended by itself, as one that meets damage does.
+    with database:
         yield
-    except BaseException:
-        # Damage ends the transaction by itself.
-        if database.in_transaction:
-            database.execute("ROLLBACK")
-        raise
-    database.execute("COMMIT")
 
 
 def remove_database(path: Path) -> None:

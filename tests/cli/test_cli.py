@@ -2,7 +2,6 @@
 
 import json
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -222,28 +221,3 @@ def test_a_tenth_is_held_out_with_its_copies():
     assert not set(held["text"]) & set(rest["text"])
     again = hold_out(frame.sample(frac=1, random_state=0))[1]
     assert set(again["text"]) == set(held["text"])
-
-
-# Frees six blocks of 8 MB and asks for them again, many times; prints how often the system had to hand out a page.
-FREED = """
-import resource, sys
-import numpy as np
-from lm_steer.cli.heap import keep_freed_memory
-if sys.argv[1] == "kept":
-    keep_freed_memory()
-for number in range(22):
-    blocks = [np.ones(1 << 20) for _ in range(6)]
-    del blocks
-    if number == 1:
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
-"""
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other systems keep freed memory by other rules")
-def test_memory_that_is_freed_and_asked_for_again_is_kept_in_between():
-    faults = {
-        how: int(subprocess.run([sys.executable, "-c", FREED, how], capture_output=True, check=True).stdout)
-        for how in ("kept", "returned")
-    }
-    assert faults["kept"] < 200 < faults["returned"]

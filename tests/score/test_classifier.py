@@ -17,9 +17,10 @@ from lm_steer import LMSteerError
 from lm_steer.model.load import load_classifier
 from lm_steer.model.obtain import obtain
 from lm_steer.score import classification as module
-from lm_steer.score.classification import classifier, longest
+from lm_steer.score.classification import longest
 from lm_steer.score.classifier import PRESETS, Classifier
-from lm_steer.score.store import Item, ScoreStore
+from lm_steer.score.registry import make as make_kind
+from lm_steer.score.store import Item, Scorer, ScoreStore
 
 _SIZES = {
     "vocab_size": tiny.VOCABULARY,
@@ -59,6 +60,10 @@ def make(tmp_path) -> Callable[..., Path]:
         return tmp_path / "model"
 
     return build
+
+
+def classifier(folder: Path, **keys: str) -> Scorer:
+    return make_kind("classifier", keys).scorer(str(folder))
 
 
 def judged(scorer, items) -> list[float]:
@@ -136,7 +141,7 @@ def test_a_preset_knows_how_its_classifier_is_read(make, name):
     logits = logits_of(folder, "A joy")
     expected = (logits.softmax(-1) if preset.activation == "softmax" else logits.sigmoid())[1].item()
     item = Item("A", " joy") if preset.attribute == "sentiment" else Item("A", "A joy")
-    assert judged(classifier(folder, name), [item])[0] == pytest.approx(expected, abs=1e-5)
+    assert judged(classifier(folder, preset=name), [item])[0] == pytest.approx(expected, abs=1e-5)
 
 
 def test_the_scores_are_kept_by_the_weights_they_are_of(make, tmp_path):
@@ -153,8 +158,12 @@ def test_the_scores_are_kept_by_the_weights_they_are_of(make, tmp_path):
         ({}, {"preset": "sst2-distilbert"}, r"no label 'POSITIVE'.*it has calm, Toxic, joking"),
         ({}, {"attribute": "toxicity"}, r"no label ''.*it has calm, Toxic, joking"),
         ({}, {"label": "toxic"}, "set `attribute` to what the score is of"),
-        ({}, {"preset": "detoxify"}, r"unknown preset 'detoxify': choose unbiased-toxic-roberta"),
-        ({}, {"label": "toxic", "attribute": "toxicity", "activation": "relu"}, "unknown activation 'relu'"),
+        ({}, {"preset": "detoxify"}, r"there is no preset 'detoxify'.*there are unbiased-toxic-roberta"),
+        (
+            {},
+            {"label": "toxic", "attribute": "toxicity", "activation": "relu"},
+            "'relu' is unknown; choose softmax",
+        ),
         (
             {"id2label": {0: "LABEL_0"}, "label2id": {"LABEL_0": 0}},
             {"label": "LABEL_0", "attribute": "toxicity"},

@@ -6,6 +6,7 @@ from services.perspective import MAX_BYTES, Perspective, toxicity
 from lm_steer import LMSteerError
 from lm_steer.score import commentanalyzer as module
 from lm_steer.score.commentanalyzer import paced, perspective
+from lm_steer.score.registry import make
 from lm_steer.score.store import Item, ScoreStore
 
 TEXTS = [" you idiot", " what a nice day", " I hate this stupid film", " fine"]
@@ -225,7 +226,7 @@ def test_replay_takes_another_version_where_it_is_named(service, store):
 )
 def test_options_that_make_no_sense_are_refused(options):
     with pytest.raises(LMSteerError):
-        perspective(**options)
+        make("perspective", options).scorer()
 
 
 def test_the_store_says_from_when_to_when_scores_were_made(service, store):

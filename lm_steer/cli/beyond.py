@@ -1,0 +1,119 @@
+"""Beyond the study: steers for other engines, a page to try a steer on, how fast the work is on this machine."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from lm_steer.cli.app import BEYOND, CACHE, OUTPUT, AsJson, At, Cache, Dtype, Model, Revision, SteerFolder, app
+from lm_steer.cli.paths import Input, Writes
+from lm_steer.util import options
+from lm_steer.util.errors import needs
+from lm_steer.util.outputs import EXPORT
+
+
+@app.command(rich_help_panel=BEYOND)
+def export(
+    steer: SteerFolder,
+    model: Model,
+    output: Annotated[Path, OUTPUT, Writes(EXPORT)],
+    at: At,
+    form: Annotated[
+        Literal["checkpoint", "adapter"], typer.Option(help="The whole model, or a LoRA of its head (PEFT).")
+    ] = "checkpoint",
+    engine: Annotated[str | None, typer.Option(help="What will run it, see `lm-steer engines`.")] = None,
+    revision: Revision = "",
+    dtype: Dtype = "float32",
+    cache: Cache = CACHE,
+) -> None:
+    """Export a steer at fixed values, as a folded checkpoint or a LoRA of the head, and check it.
+
+    lm-steer export --model openai-community/gpt2 --steer my-steer --at "detox=5 corpus=1" --engine vllm -o steered
+    """
+    from lm_steer.core.steer import Steer
+    from lm_steer.core.values import parse_values
+    from lm_steer.interop.export import export as write
+    from lm_steer.model.obtain import folder_of
+
+    values = parse_values(at)
+    found = Steer.from_pretrained(steer)
+    error = write(found, values, folder_of(model, cache, revision or None), output, form, engine, dtype)
+    print(f"{output}: logits as with the attached steer, to {error:.1g} of its effect")
+
+
+@app.command(rich_help_panel=BEYOND)
+def engines(as_json: AsJson = False) -> None:
+    """Tell which engines run an exported steer, which drop it silently, and how that is known.
+
+    lm-steer engines --json
+    """
+    from lm_steer.interop.engines import ENGINES, markdown
+
+    print(json.dumps([asdict(engine) for engine in ENGINES]) if as_json else markdown(), end="\n" if as_json else "")
+
+
+@app.command(rich_help_panel=BEYOND)
+def demo(
+    model: Annotated[str, typer.Option(help="As elsewhere; without, the first of the last run with steers.")] = "",
+    steer: Annotated[list[Path] | None, typer.Option(help="A steer's folder; repeated. Without: the run's.")] = None,
+    results: Annotated[Path, typer.Option(help="The folder of the last run's results.")] = Path("results"),
+    host: Annotated[str, typer.Option(help="Where it listens; 0.0.0.0 opens it to the network.")] = "127.0.0.1",
+    port: Annotated[int | None, options.A_PORT, typer.Option(help="Without: the first free one from 7860.")] = None,
+    dtype: Dtype = "float32",
+    cache: Cache = CACHE,
+) -> None:
+    """Open a playground in the browser: unsteered and steered side by side, evidence, words.
+
+    lm-steer demo --model results/models/smollm2 --steer results/steers/smollm2/sentiment/seed0
+    """
+    with needs("demo"):
+        import gradio  # noqa: F401
+
+    from lm_steer.demo import Playground, last_run, serve
+    from lm_steer.model.load import load_model
+    from lm_steer.model.obtain import folder_of
+
+    place, found = last_run(results, model, steer or ())
+    loaded = load_model(folder_of(place, cache), dtype)
+    serve(Playground(loaded, found.attach(loaded.model)), host, port)
+
+
+@app.command(rich_help_panel=BEYOND)
+def bench(
+    model: Annotated[Input, typer.Option(help="A model, as the other commands take it; instead of a shape.")] = "",
+    shape: Annotated[str, typer.Option(help="Random weights of a known shape: gpt2, gpt2-large, …")] = "pythia-70m",
+    device: Annotated[str, typer.Option(help="cpu or cuda; the first GPU where there is one.")] = "",
+    dtype: Dtype = "float32",
+    prompts: Annotated[options.Positive, typer.Option(help="Prompts to continue.")] = 32,
+    samples: Annotated[options.Samples, typer.Option(help="Continuations of each.")] = 5,
+    new_tokens: options.NewTokens = 20,
+    top_p: options.TopP = 0.9,
+    steps: Annotated[options.Steps, typer.Option(help="Training steps.")] = 4,
+    batch: Annotated[options.BatchSize, typer.Option(help="Texts a step.")] = 16,
+    text_tokens: Annotated[options.AtLeastTwo, typer.Option(help="Tokens of a training text.")] = 32,
+    rank: options.Rank = 1000,
+    cache: Cache = CACHE,
+) -> None:
+    """Measure generation, training and perplexity beside plain transformers and the machine's limit.
+
+    The last line is all of it as JSON.
+
+    lm-steer bench --shape gpt2-large --dtype bfloat16 --prompts 1000 --samples 25
+    """
+    from lm_steer.bench.run import Load
+    from lm_steer.bench.run import bench as run
+    from lm_steer.bench.shapes import random_model
+    from lm_steer.bench.table import table
+    from lm_steer.model.load import load_model
+    from lm_steer.model.obtain import folder_of
+
+    load = Load(prompts, samples, 12, new_tokens, top_p, steps, batch, text_tokens, rank)
+    if model:
+        loaded = load_model(folder_of(model, cache), dtype, device or None)
+    else:
+        loaded = random_model(shape, dtype, device or None)
+    found = run(loaded, load)
+    print(table(found))
+    print(json.dumps(found))
