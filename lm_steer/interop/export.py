@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
@@ -24,11 +23,10 @@ from lm_steer.interop.engines import check_engine
 from lm_steer.model.head import output_head
 from lm_steer.model.load import LoadedModel, load_model, pretrained
 from lm_steer.util.errors import LMSteerError, needs
-from lm_steer.util.files import read_json, replacing, write_json
+from lm_steer.util.files import replacing, write_json
 from lm_steer.util.outputs import EXPORT
 from lm_steer.util.progress import say
 
-FORMS = ("checkpoint", "adapter")
 RECORD = "lm_steer_export.json"
 # The largest error of the logits, as a share of what the steer changes in them; a dropped steer has 1.
 TOLERANCE = {"float32": 1e-3, "bfloat16": 0.15, "float16": 0.05}
@@ -48,8 +46,6 @@ def export(
     `model` is a folder that `obtain` made. Raises LMSteerError, and writes nothing, where the form cannot hold the
     steer, the engine (any, if None) would drop it silently, or what was written does not steer as it should.
     """
-    if form not in FORMS:
-        raise LMSteerError(f"unknown form '{form}': choose {', '.join(FORMS)}")
     if not steer.vector(values).any():
         raise LMSteerError("every value is 0: there is nothing to export")
     loaded = load_model(model, dtype, "cpu")
@@ -115,20 +111,15 @@ def _write_adapter(loaded: LoadedModel, steer: Steer, values: Mapping[str, float
         # It warns of merging where the head is tied, which is told below.
         warnings.simplefilter("ignore", UserWarning)
         wrapped = peft.get_peft_model(loaded.model, config)
+        layer = loaded.model.get_submodule(name)
+        layer.lora_A["default"].weight.data, layer.lora_B["default"].weight.data = down.contiguous(), up.contiguous()
+        wrapped.peft_config["default"].base_model_name_or_path = loaded.name
         # By "auto" it would take the head itself along, which is the model's.
         wrapped.save_pretrained(str(folder), save_embedding_layers=False)
     # A form to fill in.
     (folder / "README.md").unlink(missing_ok=True)
     if loaded.model.config.get_text_config().tie_word_embeddings:
         say("the head is tied to the input embeddings: use the adapter as it is, merging it would change both")
-    prefix = f"base_model.model.{name}"
-    weights = {f"{prefix}.lora_A.weight": down.contiguous(), f"{prefix}.lora_B.weight": up.contiguous()}
-    written = load_file(folder / "adapter_model.safetensors")
-    if {key: value.shape for key, value in written.items()} != {key: value.shape for key, value in weights.items()}:
-        raise LMSteerError(f"this version of PEFT writes {', '.join(written)} for a LoRA of {name}: use PEFT 0.21")
-    save_file(weights, folder / "adapter_model.safetensors", metadata={"format": "pt"})
-    settings = read_json(folder / "adapter_config.json")
-    write_json(folder / "adapter_config.json", {**settings, "base_model_name_or_path": loaded.name})
 
 
 def lora_of(steer: Steer, values: Mapping[str, float], weight: Tensor) -> tuple[Tensor, Tensor]:

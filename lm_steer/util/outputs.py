@@ -18,12 +18,7 @@ from lm_steer.util.errors import LMSteerError
 # record that lists files, they count too.
 Kind = tuple[str, ...]
 MODEL = ("lm_steer_model.json",)
-# Those that list no files are of earlier versions.
-EXPORT = (
-    "lm_steer_export.json",
-    *("*config.json", "model*.safetensors*", "adapter_model.safetensors", "tokenizer*", "vocab.*", "merges.txt"),
-    *("special_tokens_map.json", "added_tokens.json", "spiece.model", "chat_template.jinja"),
-)
+EXPORT = ("lm_steer_export.json",)
 STEER = ("steer[._]*", "training.jsonl")
 ADAPTER = ("adapter_config.json", "adapter_model.safetensors", "README.md")
 DATA = ("counts.json", "train.parquet", "dev.parquet", "test.parquet")
@@ -33,7 +28,6 @@ FIGURES = ("*.svg",)
 GROUND = b'<rect width="100%" height="100%" fill="'
 # In bytes.
 LONGEST_NAME, LONGEST_PATH = 255, 4096
-STDIN = "/dev/stdin"
 STDOUT = ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 
 
@@ -103,13 +97,11 @@ def leftovers(target: Path) -> Iterator[Path]:
     for path in list(target.parent.iterdir()):
         name, _, process = path.name.rpartition(f".{platform.node()}-")
         pid = process.removesuffix(".part")
-        if name in (f".{target.name}.new", f".{target.name}.old") and pid.isdecimal() and not _runs(int(pid)):
-            yield path
-
-
-def _runs(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except OSError as error:
-        return not isinstance(error, ProcessLookupError)
-    return True
+        if name in (f".{target.name}.new", f".{target.name}.old") and pid.isdecimal():
+            try:
+                os.kill(int(pid), 0)
+            except ProcessLookupError:
+                yield path
+            except OSError:
+                # It runs, and is another user's.
+                continue

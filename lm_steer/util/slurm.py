@@ -62,13 +62,8 @@ def misfits(requests: Iterable[Request], partitions: dict[str, Partition], files
 
 def partitions() -> dict[str, Partition]:
     """Return the partitions that SLURM lists; none where it does not answer."""
-    try:
-        command = ["sinfo", "--noheader", "--Node", "--format", "%R|%G|%N"]
-        listed = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    except (OSError, subprocess.TimeoutExpired):
-        return {}
     found: dict[str, Partition] = {}
-    for line in listed.stdout.splitlines():
+    for line in _ask("sinfo", "--noheader", "--Node", "--format", "%R|%G|%N").splitlines():
         name, gres, node = line.split("|")
         partition = found.setdefault(name, Partition())
         partition.nodes.add(node)
@@ -105,6 +100,7 @@ def _jobs_of(folder: str | Path) -> list[str]:
 
 
 def _ask(*command: str) -> str:
+    """Return what a command of SLURM's prints; nothing where it does not answer."""
     try:
         return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60).stdout
     except (OSError, subprocess.TimeoutExpired):

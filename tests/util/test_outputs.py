@@ -115,7 +115,7 @@ OWN = {
 def own_folder(kind: str) -> Path:
     """A folder as a command makes it, and Snakemake marks it."""
     folder = make_folder("out", *OWN[kind], content=f"<svg>{GROUND.decode()}" if kind == "FIGURES" else "{}")
-    if kind == "MODEL":
+    if kind in ("MODEL", "EXPORT"):
         write_json(folder / OWN[kind][0], {"files": dict.fromkeys(OWN[kind][1:], "its sha256")})
     return make_folder("out", ".snakemake_timestamp")
 
