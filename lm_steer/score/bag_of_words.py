@@ -25,7 +25,7 @@ from lm_steer.util.errors import LMSteerError, needs
 from lm_steer.util.files import fingerprint, read_json, read_text, replacing, sha256_of, write_json
 from lm_steer.util.formats import read_tensors
 from lm_steer.util.outputs import JUDGE
-from lm_steer.util.progress import say, working
+from lm_steer.util.progress import say
 
 TOKENS = r"\b\w[\w']*\b"
 CLEAR = 0.125
@@ -44,8 +44,17 @@ class BagOfWords(Kind):
     held_out: str = key("The dataset whose dev texts measure its accuracy.", required=True, names="datasets")
 
     def scorer(self, resource: str = "", dtype: str = "float32") -> Scorer:
-        """Load the trained judge."""
-        return bag_of_words(resource)
+        """Load a trained judge; prompt and continuation are judged together."""
+        folder = Path(resource)
+        note = read_json(folder / "judge.json", {"trained_on": str})
+        weights = sha256_of(folder / "judge.safetensors")
+        tensors, _ = read_tensors(folder / "judge.safetensors", "np")
+        terms = read_text(folder / "vocabulary.txt").split("\n")
+        shapes, count = {name: tensor.shape for name, tensor in tensors.items()}, len(terms)
+        if shapes != {"idf": (count,), "weights": (count,), "intercept": (1,)} or len(set(terms)) < count:
+            raise LMSteerError(f"{folder}: its vocabulary and weights do not match: train the judge again")
+        version = f"{note['trained_on'].split('-py3')[0]} {fingerprint(weights)[:8]}"
+        return Scorer("bag-of-words", version, ("positive",), whole, lambda items: _judge(terms, tensors, items))
 
 
 def train_judge(exclude: Sequence[str], held_out: str, folder: str | Path) -> None:
@@ -65,9 +74,9 @@ def train_judge(exclude: Sequence[str], held_out: str, folder: str | Path) -> No
     what = f"train the sentiment judge on {len(kept)} texts ({len(reviews) - len(kept)} left out as overlapping)"
     weights = np.where(kept["source"] == "imdb", 1.0, SENTENCE_WEIGHT)
     model = LogisticRegression(C=INVERSE_REGULARIZATION, max_iter=500)
-    with working(what, 15):
-        features = vectorizer.fit_transform(kept["text"].str.replace("<br />", " "))
-        model.fit(features, kept["label"].astype(int), sample_weight=weights)
+    say(f"{what}: about 15 s")
+    features = vectorizer.fit_transform(kept["text"].str.replace("<br />", " "))
+    model.fit(features, kept["label"].astype(int), sample_weight=weights)
 
     frame = read_texts(held_out)
     frame = frame[frame["label"].abs() >= CLEAR]
@@ -87,25 +96,6 @@ def train_judge(exclude: Sequence[str], held_out: str, folder: str | Path) -> No
         (temporary / "vocabulary.txt").write_text("\n".join(vocabulary), encoding="utf-8")
         save_file(tensors, temporary / "judge.safetensors")
         write_json(temporary / "judge.json", note)
-
-
-def bag_of_words(folder: str | Path) -> Scorer:
-    """Return a trained judge; prompt and continuation are judged together."""
-    place = Path(folder)
-    note = read_json(place / "judge.json", {"trained_on": str})
-    weights = sha256_of(place / "judge.safetensors")
-    tensors, _ = read_tensors(place / "judge.safetensors", "np")
-    terms = read_text(place / "vocabulary.txt").split("\n")
-    shapes = {name: tensor.shape for name, tensor in tensors.items()}
-    if shapes != {"idf": (len(terms),), "weights": (len(terms),), "intercept": (1,)} or len(set(terms)) < len(terms):
-        raise LMSteerError(f"{folder}: its vocabulary and weights do not match: train the judge again")
-    return Scorer(
-        name="bag-of-words",
-        version=f"{note['trained_on'].split('-py3')[0]} {fingerprint(weights)[:8]}",
-        attributes=("positive",),
-        text=whole,
-        judge=lambda items: _judge(terms, tensors, items),
-    )
 
 
 def _judge(

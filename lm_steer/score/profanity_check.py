@@ -22,21 +22,10 @@ class ProfanityCheck(Kind):
     attribute = "toxicity"
 
     def scorer(self, resource: str = "", dtype: str = "float32") -> Scorer:
-        """Return the judge."""
-        return profanity_check()
-
-
-def profanity_check() -> Scorer:
-    """Return the judge; the continuation alone is judged, an empty one as a line break."""
-    with needs("judges"):
-        release = version("alt-profanity-check")
-    return Scorer(
-        name="profanity-check",
-        version=f"alt-profanity-check {release}",
-        attributes=("toxicity",),
-        text=continuation,
-        judge=_judge,
-    )
+        """Return the judge; the continuation alone is judged, an empty one as a line break."""
+        with needs("judges"):
+            release = f"alt-profanity-check {version('alt-profanity-check')}"
+        return Scorer("profanity-check", release, ("toxicity",), continuation, _judge)
 
 
 def _judge(items: Sequence[Item]) -> Iterator[tuple[int, tuple[float, ...]]]:

@@ -5,10 +5,7 @@ with Progress("train sentiment", total=150, unit="step") as progress:
 """
 
 import sys
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -52,25 +49,6 @@ class Progress:
             found = f" ({self.skipped} found from an earlier run)" if self.skipped else ""
             seconds = time.monotonic() - self.started
             say(f"{self.what}: {self.done} {self.unit}s done in {seconds:.1f} s{found}")
-
-
-@contextmanager
-def working(what: str, seconds: float) -> Iterator[None]:
-    """Print a line now and then for as long as a step takes that cannot count: how long, of about how long."""
-    started, finished = time.monotonic(), threading.Event()
-
-    def tell() -> None:
-        while not finished.wait(SECONDS_BETWEEN_LINES):
-            say(f"{what}: {time.monotonic() - started:.0f} s of about {seconds:.0f}")
-
-    say(f"{what}: about {seconds:.0f} s")
-    teller = threading.Thread(target=tell, daemon=True)
-    teller.start()
-    try:
-        yield
-    finally:
-        finished.set()
-        teller.join()
 
 
 def say(line: str) -> None:

