@@ -4,7 +4,7 @@ STUDY ?= config/config.yaml
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: study setup setup-all test soak faults families docs lint format lock clean
+.PHONY: study setup setup-all test soak faults families engines docs lint format lock clean
 
 study: setup
 	snakemake --cores all --configfile $(STUDY)
@@ -42,6 +42,13 @@ faults: setup-all
 families: setup-all
 	LM_STEER_FAMILY_TABLE=workflow/docs/families.md pytest -m soak tests/test_families.py
 
+# Steers requests in a real vLLM, which is set up in an environment of its own (some minutes).
+engines: setup-all .engines/vllm
+	pytest -m soak -s tests/engines
+
+.engines/vllm:
+	PYTHON=$(PYTHON) tests/engines/setup_vllm.sh $@ || (rm -rf $@; false)
+
 docs: setup-all
 	python workflow/scripts/config_readme.py
 
@@ -61,9 +68,12 @@ format: setup-all
 COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --quiet \
   --constraint envs/torch.txt
 
+# Every extra but vllm, which has an environment of its own.
+LOCKED := study workflow peft demo harness dev
+
 # Needs uv (https://docs.astral.sh/uv) on the PATH.
 lock:
-	$(COMPILE) --all-extras --output-file envs/requirements.lock
+	$(COMPILE) $(addprefix --extra ,$(LOCKED)) --output-file envs/requirements.lock
 	$(COMPILE) --extra study --extra workflow --constraint envs/requirements.lock --output-file envs/study.lock
 	$(PYTHON) workflow/scripts/conda_file.py
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from lm_steer.core.steer import compose as compose
     from lm_steer.generation.generate import generate as generate
     from lm_steer.generation.nucleus import Sampling as Sampling
+    from lm_steer.interop.logits import logits_map as logits_map
     from lm_steer.model.load import load_model as load_model
     from lm_steer.model.obtain import folder_of as folder_of
     from lm_steer.training.learn import Recipe as Recipe
@@ -44,6 +45,7 @@ _PLACES = {
     "folder_of": "model.obtain",
     "generate": "generation.generate",
     "load_model": "model.load",
+    "logits_map": "interop.logits",
     "push": "core.share",
     "train": "training.train",
     "transfer": "analyse.transfer",

@@ -57,7 +57,7 @@ OPTIONAL = """
     requests scipy six sklearn snakemake socks tenacity
 """
 # They are made of what an optional library has.
-OF_EXTRAS = re.compile(r"lm_steer\.(interop\.lm_eval|score\.commentanalyzer|report\..+)")
+OF_EXTRAS = re.compile(r"lm_steer\.(interop\.(lm_eval|vllm)|score\.commentanalyzer|report\..+)")
 
 
 def test_the_wheel_installs_and_runs_without_any_extra(wheel, tmp_path):

@@ -1,0 +1,62 @@
+"""The output head of a model in a folder, read without the rest of its weights.
+
+head = stored_head("results/models/smollm2", steer)
+"""
+
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from lm_steer.core.attach import check_fit
+from lm_steer.core.fold import check_linear
+from lm_steer.core.steer import Steer
+from lm_steer.model.head import Head, output_head
+from lm_steer.model.load import pretrained
+from lm_steer.util.errors import LMSteerError
+from lm_steer.util.files import reading
+
+# The keys of configs that say what happens to logits after the head.
+CAPS = ("final_logit_softcapping", "logits_soft_cap", "softcap")
+SCALES = ("logit_scale", "logits_scaling", "lm_head_multiplier", "logits_multiplier")
+
+
+def stored_head(folder: str | Path, steer: Steer) -> Head:
+    """Return the head of the model in `folder`, with the weights as they are stored, if `steer` fits it.
+
+    The scale is that of the config; it matters only where the head has a bias, and is refused there.
+    """
+    config = pretrained(AutoConfig, folder)
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    check_fit(steer, model)
+    head = output_head(model)
+    names = {name for name, parameter in model.named_parameters(remove_duplicate=False) if parameter is head.weight}
+    weight = _stored(Path(folder), names)
+    if weight is None:
+        # Some types save it under a name that only loading the whole model translates.
+        model = pretrained(AutoModelForCausalLM, folder, dtype="auto", use_safetensors=True)
+        head = check_linear(output_head(model), "is a map of the logits")
+        weight = head.weight.detach()
+    elif weight.shape != head.weight.shape or not weight.is_floating_point():
+        raise LMSteerError(f"{folder}: the weights of its output head are quantised: fold or attach the steer instead")
+    settings = config.get_text_config().to_dict()
+    cap = next((settings[key] for key in CAPS if settings.get(key)), None)
+    bias = getattr(head, "bias", None)
+    if bias is not None and bias.is_meta:
+        bias = _stored(Path(folder), {name.removesuffix("weight") + "bias" for name in names})
+    if bias is not None and any(settings.get(key) not in (None, 1) for key in SCALES):
+        raise LMSteerError(f"{folder}: the head's bias is scaled by its config: fold or attach the steer instead")
+    return Head(weight, bias if bias is None else bias.detach(), 1.0, cap)
+
+
+def _stored(folder: Path, names: set[str]) -> Tensor | None:
+    """Return the tensor of one of these names; a checkpoint of the body alone leaves the first part of a name away."""
+    for path in sorted(folder.glob("*.safetensors")):
+        with reading(path, "a safetensors file"), safe_open(path, "pt") as file:
+            for key in file.keys():  # noqa: SIM118
+                if key in names or any(name.endswith(f".{key}") for name in names):
+                    return file.get_tensor(key)
+    return None
