@@ -89,9 +89,10 @@ def compare(
     lm-steer report compare old/results results
     """
     import json
+    from dataclasses import asdict
 
     from lm_steer.report.compare import compare as compare_runs
     from lm_steer.report.compare import told
 
     comparison = compare_runs(first, second)
-    print(json.dumps(comparison.as_dict()) if as_json else presentable(told(comparison)))
+    print(json.dumps(asdict(comparison)) if as_json else presentable(told(comparison)))

@@ -7,6 +7,7 @@ Each part is made of the CSV files of its analysis; what is not there makes no p
 
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,116 +15,100 @@ import numpy as np
 
 from lm_steer.report.figures.curves import value_curves
 from lm_steer.report.figures.planes import heat_map, trade_off
-from lm_steer.report.figures.rows import values as values_of
+from lm_steer.report.figures.rows import values as values_with_intervals
 from lm_steer.report.figures.style import Point
-from lm_steer.report.steer_contents import Part, cost_of, download, estimate, evidence_of, figure, words_of
-from lm_steer.report.wording import compared, direction, number, signed
+from lm_steer.report.steer_contents import Part, cost_of, download, evidence_of, words_of
+from lm_steer.report.wording import compared, direction, estimate, number, signed, title_of
 from lm_steer.study.analyses import Ablation, Baselines, Composition, OfSettings, Sweep, TransferOf
 from lm_steer.study.config import Study
-from lm_steer.tables.cells import Cell, headlines, read_cells, shown
+from lm_steer.tables.cells import Cell, headlines, is_published, read_cells, shown
 from lm_steer.tables.metrics import PRICE, named
+from lm_steer.tables.table import EXTERNAL
 from lm_steer.util.formats import read_csv
 
-WHAT = {
-    "sweeps": "From value to value",
-    "compositions": "Two steers at once",
-    "transfers": "Carried over to another model",
-    "directions": "What a steer holds, as words",
-    "evidence": "Where a style shows",
-    "ablations": "What matters in training",
-    "baselines": "Other ways to the same end",
-    "costs": "What it costs",
-}
+# Cells by setting and metric.
+Cells = dict[tuple[str, str], Cell]
 
 
 def analyses(study: Study, results: Path) -> list[Part]:
     """Return the parts of the page, in the order of the paper's claims."""
-    parts = []
-    for kind, make in PARTS.items():
+    parts: list[Part] = []
+    for kind, (title, make) in PARTS.items():
         for name, block in getattr(study.analyses, kind).items():
             for part in make(name, block, study, results):
                 parts.append({"figures": [], "tables": [], "highlights": [], "toxic": False, "text": [], **part})
-                parts[-1] |= {"kind": WHAT[kind], "name": name, "number": len(parts)}
+                parts[-1] |= {"kind": title, "name": name, "number": len(parts)}
     return parts
 
 
 def analysis_figures(study: Study, results: Path) -> Iterator[Part]:
     """Yield the figures of all analyses, each with a name for a file."""
     for part in analyses(study, results):
-        for number_, drawn in enumerate(part["figures"], start=1):
-            yield {"name": f"analysis-{part['number']}-{part['name']}-{number_}", "svg": drawn["svg"]}
+        for place, (_, svg) in enumerate(part["figures"], start=1):
+            yield {"name": f"analysis-{part['number']}-{part['name']}-{place}", "svg": svg}
 
 
-# --- analyses made of settings --------------------------------------------------------------------------------
+def _of_settings(
+    draw: Callable[..., Part], name: str, block: OfSettings, study: Study, results: Path
+) -> Iterator[Part]:
+    """Yield for each model what `draw` makes of its table's cells and of the figures made of several, and the table."""
+    table, effects = results / "tables" / f"{name}.csv", results / "analyses" / f"{name}.csv"
+    if not table.exists():
+        return
+    files, rows = [table], []
+    if effects.exists():
+        files.append(effects)
+        numbers = ("value", "low", "high")
+        rows = read_csv(effects, ("model", "figure", "metric", "point"), gaps=numbers).to_dict("records")
+    cells = read_cells(table, study)
+    models = [model for model in dict.fromkeys(cell["model"] for cell in cells) if model != EXTERNAL]
+    for model in models:
+        own = [cell for cell in cells if cell["model"] in (model, EXTERNAL)]
+        placed = {(cell["setting"], cell["metric"]): cell for cell in own}
+        part = draw(block, placed, [row for row in rows if row["model"] == model], f"{name}, {model}")
+        yield {
+            "title": name if len(models) == 1 else f"{name}, {model}",
+            **part,
+            "tables": [_metrics_table(block, own), *part.get("tables", [])],
+            "downloads": [download(path) for path in files],
+        }
 
 
-def _of_settings(draw: Callable[..., Part]) -> Callable[[str, Any, Study, Path], Iterator[Part]]:
-    """Give a part for each model its table's cells, (setting, metric) → cell, and the figures made of several."""
-
-    def make(name: str, block: OfSettings, study: Study, results: Path) -> Iterator[Part]:
-        table, effects = results / "tables" / f"{name}.csv", results / "analyses" / f"{name}.csv"
-        if not table.exists():
-            return
-        cells = read_cells(table, study)
-        texts, numbers = ("model", "figure", "metric", "point"), ("value", "low", "high")
-        found = read_csv(effects, texts, gaps=numbers) if effects.exists() else None
-        models = [model for model in dict.fromkeys(cell["model"] for cell in cells) if model != "external"]
-        for model in models:
-            own = [cell for cell in cells if cell["model"] in (model, "external")]
-            rows = [] if found is None else found[found["model"] == model].to_dict("records")
-            part = draw(block, {(cell["setting"], cell["metric"]): cell for cell in own}, rows, f"{name}, {model}")
-            files = [path for path in (table, effects) if path.exists()]
-            yield {
-                "title": name if len(models) == 1 else f"{name}, {model}",
-                **part,
-                "tables": [_metrics_table(block, own), *part.get("tables", [])],
-                "downloads": [download(path) for path in files],
-            }
-
-    return make
-
-
-def _sweep(block: Sweep, cells: dict, rows: list[Part], name: str) -> Part:
+def _sweep(block: Sweep, cells: Cells, rows: list[Part], name: str) -> Part:
     unsteered, *points = block.points
-    values = [point["x"] for point in points]
     metrics = [metric for metric in _plotted(cells) if (unsteered["setting"], metric) in cells]
     curves = {metric: [cells[point["setting"], metric] for point in points] for metric in metrics}
-    drawn = [figure("Against the steer value", value_curves(f"{name} values", values, curves, block.dimension))]
+    svg = value_curves(f"{name} values", [point["x"] for point in points], curves, block.dimension)
+    figures = [("Against the steer value", svg)]
     for metric in metrics[:-1] if metrics[-1:] == [PRICE] else []:
+        pairs = [[cells[point["setting"], one] for one in (metric, PRICE)] for point in block.points]
         path = [
-            Point(
-                point["label"],
-                cells[point["setting"], metric],
-                cells[point["setting"], PRICE],
-                "sweep" * ("x" in point),
-            )
-            for point in block.points
+            Point(point["label"], *pair, "sweep" if "x" in point else "")
+            for point, pair in zip(block.points, pairs, strict=True)
         ]
-        drawn.append(figure("Against its price", trade_off(f"{name} price {metric}", path, metric)))
+        figures.append(("Against its price", trade_off(f"{name} price {metric}", path, metric)))
     if rows and all(row["low"] == row["high"] == 0 for row in rows):
         held = ", ".join(f"{dimension} {value}" for dimension, value in block.held.items())
         said = f"Perplexity exceeds {rows[0]['point']} at 0 already, by what is held: {held}."
-        return {"figures": drawn, "text": [said]}
+        return {"figures": figures, "text": [said]}
     text = []
     for row in rows:
         side = "upwards" if row["figure"] == "breaks_above" else "downwards"
-        if math.isnan(row["value"]):
-            text.append(f"Going {side}, perplexity stays within {row['point']} over the whole sweep.")
-        else:
-            text.append(f"Going {side}, perplexity exceeds {row['point']} at {estimate(row, 1)}.")
-    return {"figures": drawn, "text": text}
+        exceeds = f"exceeds {row['point']} at {estimate(row, 1)}"
+        within = f"stays within {row['point']} over the whole sweep"
+        text.append(f"Going {side}, perplexity {within if math.isnan(row['value']) else exceeds}.")
+    return {"figures": figures, "text": text}
 
 
-def _composition(block: Composition, cells: dict, rows: list[Part], name: str) -> Part:
+def _composition(block: Composition, cells: Cells, rows: list[Part], name: str) -> Part:
     (first, one), (second, other) = block.steers.items()
     xs, ys = sorted(one.values), sorted(other.values)
+    labels = [one.dimension, other.dimension]
     where = {(point["x"], point["y"]): point["setting"] for point in block.points if "x" in point}
     figures, text = [], []
     for metric in [metric for metric in _plotted(cells) if (where[0, 0], metric) in cells]:
         grid = np.array([[cells[where[x, y], metric]["value"] for x in xs] for y in ys])
-        labels = (one.dimension, other.dimension)
-        svg = heat_map(f"{name} grid {metric}", xs, ys, grid, labels, metric)
-        figures.append(figure(f"{labels[0]} × {labels[1]}", svg))
+        figures.append((" × ".join(labels), heat_map(f"{name} grid {metric}", xs, ys, grid, labels, metric)))
     for row in rows:
         if row["figure"] == "additivity" and not math.isnan(row["value"]):
             text.append(
@@ -138,7 +123,7 @@ def _composition(block: Composition, cells: dict, rows: list[Part], name: str) -
     return {"figures": figures, "text": text}
 
 
-def _transfer(block: TransferOf, cells: dict, rows: list[Part], name: str) -> Part:
+def _transfer(block: TransferOf, cells: Cells, rows: list[Part], name: str) -> Part:
     text = []
     trained = block.points[1]["setting"]
     for row in rows:
@@ -154,7 +139,7 @@ def _transfer(block: TransferOf, cells: dict, rows: list[Part], name: str) -> Pa
     return {"figures": _points(block, cells, name), "text": text}
 
 
-def _ablation(block: Ablation, cells: dict, rows: list[Part], name: str) -> Part:
+def _ablation(block: Ablation, cells: Cells, rows: list[Part], name: str) -> Part:
     ranges = {(row["point"], row["metric"]): row for row in rows if row["figure"] == "range"}
     keys, metrics = ([*dict.fromkeys(pair[side] for pair in ranges)] for side in (0, 1))
     matters = {
@@ -165,38 +150,38 @@ def _ablation(block: Ablation, cells: dict, rows: list[Part], name: str) -> Part
     return {"figures": _points(block, cells, name), "tables": [matters]}
 
 
-def _baselines(block: Baselines, cells: dict, rows: list[Part], name: str) -> Part:
+def _baselines(block: Baselines, cells: Cells, rows: list[Part], name: str) -> Part:
     return {"figures": _points(block, cells, name)}
 
 
-def _plotted(cells: dict) -> list[str]:
+def _plotted(cells: Cells) -> list[str]:
     return [*headlines(cells.values()), PRICE]
 
 
-def _points(block: OfSettings, cells: dict, name: str) -> list[Part]:
-    drawn = []
+def _points(block: OfSettings, cells: Cells, name: str) -> list[tuple[str, str]]:
+    figures = []
     for metric in _plotted(cells):
-        there = [point for point in block.points if (point["setting"], metric) in cells]
-        if there:
-            own = [cells[point["setting"], metric] for point in there]
-            svg = values_of(f"{name} points {metric}", [point["label"] for point in there], own, metric)
-            drawn.append(figure("Each with its 95 % interval", svg))
-    return drawn
+        labels = {point["setting"]: point["label"] for point in block.points if (point["setting"], metric) in cells}
+        if labels:
+            own = [cells[setting, metric] for setting in labels]
+            svg = values_with_intervals(f"{name} points {metric}", list(labels.values()), own, metric)
+            figures.append(("Each with its 95 % interval", svg))
+    return figures
 
 
 def _metrics_table(block: OfSettings, cells: list[Cell]) -> Part:
     metrics = shown(cells)
-    found = {(cell["row"], cell["metric"]): cell for cell in cells}
+    placed = {(cell["row"], cell["metric"]): cell for cell in cells}
+    head = ["Setting", *(title_of(metric.name) for metric in metrics)]
     labels = [point["label"] for point in block.points]
-    head = ["Setting", *(f"{metric.heading} {metric.arrow}".strip() for metric in metrics)]
-    theirs = any(cell.get("published", "") != "" for cell in cells)
-    rows = [[label, *(_cell(found.get((label, metric.name))) for metric in metrics)] for label in labels]
-    if theirs:
+    rows = [[label, *(_cell(placed.get((label, metric.name))) for metric in metrics)] for label in labels]
+    if published := [cell for cell in cells if is_published(cell)]:
         head.append("As published")
-        for row, label in zip(rows, labels, strict=True):
-            row.append(_as_published([cell for cell in cells if cell["row"] == label]))
-    return {"caption": "Value, 95 % interval; in brackets the difference to unsteered where it can be told from 0",
-            "head": head, "rows": rows}  # fmt: skip
+        for row in rows:
+            own = [cell for cell in published if cell["row"] == row[0]]
+            row.append("; ".join(f"{named(c['metric']).heading} {c['published']}: {c['verdict']}" for c in own))
+    caption = "Value, 95 % interval; in brackets the difference to unsteered where it can be told from 0"
+    return {"caption": caption, "head": head, "rows": rows}
 
 
 def _cell(cell: Cell | None) -> str:
@@ -205,14 +190,6 @@ def _cell(cell: Cell | None) -> str:
     digits = named(cell["metric"]).digits
     text = estimate(cell, digits)
     return text + (f" [{signed(cell['difference'], digits)}]" if compared(cell) and direction(cell) else "")
-
-
-def _as_published(cells: list[Cell]) -> str:
-    return "; ".join(
-        f"{named(cell['metric']).heading} {cell['published']}: {cell['verdict']}"
-        for cell in cells
-        if cell.get("published", "") != ""
-    )
 
 
 def seed_spreads(study: Study, results: Path) -> list[list[str]]:
@@ -229,13 +206,13 @@ def seed_spreads(study: Study, results: Path) -> list[list[str]]:
     return rows
 
 
-PARTS: dict[str, Callable[[str, Any, Study, Path], Iterator[Part]]] = {
-    "sweeps": _of_settings(_sweep),
-    "compositions": _of_settings(_composition),
-    "transfers": _of_settings(_transfer),
-    "directions": words_of,
-    "evidence": evidence_of,
-    "ablations": _of_settings(_ablation),
-    "baselines": _of_settings(_baselines),
-    "costs": cost_of,
+PARTS: dict[str, tuple[str, Callable[[str, Any, Study, Path], Iterator[Part]]]] = {
+    "sweeps": ("From value to value", partial(_of_settings, _sweep)),
+    "compositions": ("Two steers at once", partial(_of_settings, _composition)),
+    "transfers": ("Carried over to another model", partial(_of_settings, _transfer)),
+    "directions": ("What a steer holds, as words", words_of),
+    "evidence": ("Where a style shows", evidence_of),
+    "ablations": ("What matters in training", partial(_of_settings, _ablation)),
+    "baselines": ("Other ways to the same end", partial(_of_settings, _baselines)),
+    "costs": ("What it costs", cost_of),
 }

@@ -26,7 +26,7 @@ from lm_steer.report.samples import DIAL_TEXTS, SAMPLE_PROMPTS, dials, side_by_s
 from lm_steer.report.study_figures import drawn
 from lm_steer.report.table_layout import laid_out
 from lm_steer.study.config import Study, expanded
-from lm_steer.tables.cells import Cell, read_tables
+from lm_steer.tables.cells import Cell, is_published, read_tables
 from lm_steer.tables.metrics import named
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import replacing
@@ -63,7 +63,7 @@ def write_page(study: Study, results: Path, output: Path) -> None:
             samples=side_by_side(plan, results),
             sample_count=SAMPLE_PROMPTS,
             agreements=agreements(plan, results),
-            records=records(plan, results, tables),
+            records=records(plan, results, cells),
             analyses=analyses(study, results),
             seed_spreads=seed_spreads(study, results),
             origin=provenance(plan, results, cells),
@@ -93,7 +93,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"number": wording.number, "signed": wording.signed}
-    environment.tests |= {"compared": wording.compared}
+    environment.tests |= {"compared": wording.compared, "published": is_published}
     environment.globals |= {
         "direction": wording.direction,
         "verdict": wording.verdict,

@@ -8,6 +8,8 @@ A cell is one line of a table's CSV (tables/table.py).
 
 import math
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from lm_steer.tables.cells import Cell, headlines, shown
 from lm_steer.tables.metrics import named
@@ -27,6 +29,21 @@ def signed(value: float, digits: int) -> str:
     """Write a difference with its sign."""
     text = number(value, digits)
     return f"+{text}" if value > 0 and text.strip("0.,") else text
+
+
+def estimate(row: Mapping[str, Any], digits: int) -> str:
+    """Write a value with its interval, where it has one."""
+    value = number(row["value"], digits)
+    if math.isnan(row["low"]) or row["low"] == row["high"]:
+        return value
+    # No line ends inside an interval.
+    joint = "\u00a0to\u00a0" if row["low"] < 0 else "–\u2060"
+    return f"{value} ({number(row['low'], digits)}{joint}{number(row['high'], digits)})"
+
+
+def title_of(metric: str) -> str:
+    """Return a metric's heading, and which way is better."""
+    return f"{named(metric).heading} {named(metric).arrow}".strip()
 
 
 def direction(cell: Cell) -> int:

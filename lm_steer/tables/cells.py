@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lm_steer.data.results import edited
-from lm_steer.tables.metrics import Metric, in_order, known, of_attribute
+from lm_steer.tables.metrics import Metric, in_order, known, named, of_attribute
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.formats import read_csv, require_rows
 from lm_steer.util.progress import say
@@ -45,11 +45,27 @@ def read_cells(path: Path, study: "Study | None" = None) -> list[Cell]:
 
 
 def read_tables(study: "Study", results: Path) -> dict[str, list[Cell]]:
-    """Read those tables of a study that are there, and say which are not those of the record."""
+    """Read those tables of a study that are there, and say which are not those of the record.
+
+    A cell's `judge` is the study's name of its scorer.
+    """
     for name in edited(results):
         say(f"{results / 'tables' / name}.csv is not the table on the record of the run: it was edited, or made since")
     files = {name: results / "tables" / f"{name}.csv" for name in study.tables}
-    return {name: read_cells(path, study) for name, path in files.items() if path.exists()}
+    return {
+        name: [{**cell, "judge": _judge(cell, name, study)} for cell in read_cells(path, study)]
+        for name, path in files.items()
+        if path.exists()
+    }
+
+
+def _judge(cell: Cell, table: str, study: "Study") -> str:
+    """Return the study's name of the scorer behind a cell; a table names it where its settings have several."""
+    chosen, attribute = study.tables[table].scorers, named(cell["metric"]).attribute
+    for name in study.settings[cell["setting"]].scorers:
+        if study.scorers[name].described.attribute == attribute and (not chosen or name in chosen):
+            return name
+    return cell["scorer"]
 
 
 def shown(cells: Iterable[Cell]) -> list[Metric]:

@@ -11,7 +11,7 @@ from lm_steer.report.compare import compare
 from lm_steer.report.page import write_page
 from lm_steer.report.run_record import write_record
 from lm_steer.report.study_figures import write_figures
-from lm_steer.report.table_layout import plain_latex
+from lm_steer.report.table_layout import Column, latex
 from lm_steer.study import plan
 from lm_steer.study.config import read_study
 from lm_steer.tables.cells import read_cells
@@ -150,6 +150,7 @@ def test_what_a_spreadsheet_would_run_is_text_in_a_download(tmp_path):
 
 
 def test_no_line_of_a_title_leaves_its_comment():
-    table = plain_latex("a\n\\input{b}\r\u2028c", ["x\ny"], [["d\n\ne"]])
-    assert table.splitlines()[0] == "% a \\input{b} c"
+    cells = {("", "d\n\ne", "", "x"): {"value": 1, "low": 0, "high": 2}}
+    table = latex("a\n\\input{b}\r\u2028c", [Column("", "x", "x\ny", 1)], {"": ["d\n\ne"]}, cells)
+    assert table.splitlines()[0].startswith("% a \\input{b} c. Needs")
     assert all("\\input" not in line for line in table.splitlines()[1:])

@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import asdict
 
 import pandas as pd
 import pytest
@@ -72,7 +73,7 @@ def test_cells_of_one_run_alone_are_told(runs):
     comparison = compare(first, second)
     assert {place[0] for place in comparison.only_first} == {"mood"} and not comparison.only_second
     assert "of the rows mood: Unsteered; mood: Glad." in told(comparison)
-    json.dumps(comparison.as_dict())
+    json.dumps(asdict(comparison))
 
 
 def test_a_folder_without_a_run_is_an_error(runs, tmp_path):

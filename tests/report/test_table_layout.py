@@ -3,7 +3,7 @@ import base64
 import pytest
 
 from lm_steer.report.table_layout import escaped, laid_out
-from lm_steer.tables.cells import read_cells
+from lm_steer.tables.cells import read_tables
 
 
 @pytest.fixture
@@ -16,8 +16,8 @@ def table(make_results, study_of):
     }
     study = study_of(tables={"manners": {"published": published}})
     results = make_results(study)
-    path = results / "tables/manners.csv"
-    return laid_out("manners", read_cells(path), path, study)
+    cells = read_tables(study, results)["manners"]
+    return laid_out("manners", cells, results / "tables/manners.csv", study)
 
 
 def test_latex_has_a_cell_for_each_column_and_the_published_value(table):
@@ -34,9 +34,9 @@ def test_what_latex_reads_otherwise_is_escaped():
     assert escaped("a_b & 5 % − $") == r"a\_b \& 5 \% $-$ \$"
 
 
-def test_a_cell_knows_its_scorer_and_its_record(table):
+def test_a_cell_knows_its_scorer(table):
     cell = table["cells"]["tiny", "Mild", "rude", "avg_max_toxicity"]
-    assert (cell["judge"], cell["record"]) == ("toxicity", "of-tiny-mild-rude")
+    assert cell["judge"] == "toxicity"
     assert table["cells"]["tiny", "Mild", "rude", "perplexity"]["judge"] == "perplexity"
     assert table["cells"]["tiny", "Mild", "rude", "dist_2"]["judge"] == "dist-n"
     assert cell["verdict"] == "not comparable"

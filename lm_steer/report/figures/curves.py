@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from lm_steer.report.figures import style
+from lm_steer.report.wording import title_of
 from lm_steer.tables.cells import Cell, is_published
 from lm_steer.tables.metrics import PRICE
 
@@ -36,7 +37,7 @@ def value_curves(values: Sequence[float], cells: Mapping[str, Sequence[Cell | No
         axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
         style.log_if_wide(axes, "y", metric, list(measured.values()))
         axes.set_xlabel(axis)
-        axes.set_title(style.title_of(metric))
+        axes.set_title(title_of(metric))
         axes.grid(axis="y")
     return figure
 
@@ -70,6 +71,7 @@ def spectrum(shares: Sequence[float]) -> Figure:
     axes = figure.add_axes((0.13, 0.22, 0.85, 0.66))
     axes.plot(range(1, len(shares) + 1), 100 * np.cumsum(shares))
     axes.set(xlabel="directions, the strongest first", ylim=(0, 103), xscale="log")
+    axes.xaxis.set_major_locator(LogLocator(10, subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_title("share of Σσ², %", **style.PLAIN_TITLE)

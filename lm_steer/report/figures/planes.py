@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lm_steer.report.figures import style
-from lm_steer.report.wording import number
+from lm_steer.report.wording import number, title_of
 from lm_steer.tables.metrics import PRICE, named
 
 WORD_SIZE = 8.5
@@ -37,8 +37,8 @@ def trade_off(points: Sequence[style.Point], metric: str) -> Figure:
         axes.plot([x, x], [point.cell["low"], point.cell["high"]], color=style.LINE, linewidth=1.4, zorder=0)
         axes.plot(x, y, "o", zorder=2)
     style.log_if_wide(axes, "x", PRICE, prices)
-    axes.set_xlabel(style.title_of(PRICE))
-    axes.set_title(style.title_of(metric))
+    axes.set_xlabel(title_of(PRICE))
+    axes.set_title(title_of(metric))
     axes.grid(axis="y")
     _annotate(axes, places, [str(mark) for mark in range(1, len(points) + 1)], (4, 4), zorder=3)
     for row, line in enumerate((line for lines in key for line in lines), start=1):
@@ -92,7 +92,7 @@ def heat_map(
     axes.set(xlim=(-0.5, len(xs) - 0.5), ylim=(-0.5, len(ys) - 0.5), xlabel=labels[0], ylabel=labels[1])
     for draw, steps in ((axes.set_xticks, xs), (axes.set_yticks, ys)):
         draw(range(len(steps)), [number(value, 1 if value % 1 else 0) for value in steps])
-    axes.set_title(style.title_of(metric))
+    axes.set_title(title_of(metric))
     axes.set_frame_on(False)
     return figure
 

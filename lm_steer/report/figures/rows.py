@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from lm_steer.report.figures import style
-from lm_steer.report.wording import compared, direction, number, signed, verdict
+from lm_steer.report.wording import compared, direction, number, signed, title_of, verdict
 from lm_steer.tables.cells import Cell
 from lm_steer.tables.metrics import PRICE, named
 
@@ -42,7 +42,7 @@ def effects(rows: Sequence[style.Point], metric: str) -> Figure:
     width = 0.96 if len(columns) == 1 else 0.45
     for left, (column, cells) in zip((0.02, 0.53), columns.items(), strict=False):
         axes = figure.add_axes((left, bottom / height, width, total / height))
-        axes.set_title(style.title_of(column))
+        axes.set_title(title_of(column))
         for cell, y in zip(cells, marks, strict=True):
             if cell and compared(cell):
                 _difference(axes, cell, y)
@@ -89,7 +89,7 @@ def values(labels: Sequence[str], cells: Sequence[Cell], metric: str) -> Figure:
     _named_rows(axes, [label if len(label) < 29 else f"{label[:27]}…" for label in labels])
     axes.xaxis.set_major_locator(MaxNLocator(4))
     style.log_if_wide(axes, "x", metric, cells)
-    axes.set_title(style.title_of(metric))
+    axes.set_title(title_of(metric))
     return figure
 
 

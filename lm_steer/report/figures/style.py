@@ -23,7 +23,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from lm_steer.report.wording import number, printable
 from lm_steer.tables.cells import Cell
-from lm_steer.tables.metrics import PRICE, named
+from lm_steer.tables.metrics import PRICE
 from lm_steer.util.files import fingerprint
 
 # The colours of figures.mplstyle, and what the page makes of them.
@@ -78,11 +78,6 @@ def as_svg(draw: Callable[P, Figure]) -> Callable[Concatenate[str, P], Markup]:
 def blank(height: float, width: float = WIDTH) -> Figure:
     """An empty figure; sizes are in points, which are the SVG's units."""
     return Figure(figsize=(width / 72, height / 72))
-
-
-def title_of(metric: str) -> str:
-    """A metric's heading, and which way is better."""
-    return f"{named(metric).heading} {named(metric).arrow}".strip()
 
 
 def log_if_wide(axes: Axes, side: Literal["x", "y"], metric: str, cells: Sequence[Cell]) -> None:
