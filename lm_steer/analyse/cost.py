@@ -44,7 +44,10 @@ def write_cost(
     """
     rows = list(sizes(steer).items())
     if training:
-        rows.append(("training_seconds", _seconds(training)))
+        seconds = read_benchmark(training)["s"]
+        if not math.isfinite(seconds):
+            raise LMSteerError(f"{training} has no time in its column 's': train the steer again")
+        rows.append(("training_seconds", seconds))
     lines = [{"figure": name, "value": value, "low": value, "high": value} for name, value in rows]
     lines += [{"figure": name, **spread} for name, spread in decode_ratios(loaded, steer, values).items()]
     frame = pd.DataFrame(lines)
@@ -91,11 +94,3 @@ def _timed(loaded: LoadedModel, around: Callable[[], Any]) -> float:
     with around():
         continuations(loaded, PROMPTS, Sampling(samples=2, new_tokens=16), "to time it")
     return time.perf_counter() - start
-
-
-def _seconds(path: Path) -> float:
-    """Return the wall-clock seconds of a benchmark file of Snakemake's."""
-    seconds = read_benchmark(path)["s"]
-    if not math.isfinite(seconds):
-        raise LMSteerError(f"{path} has no time in its column 's': train the steer again")
-    return seconds

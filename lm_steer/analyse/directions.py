@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
 import pandas as pd
 import torch
@@ -74,7 +75,9 @@ def directions(
     vocabulary = whole_words(loaded.tokenizer)
     names = list(vocabulary.values())
     contexts = list(texts) if texts else names[:CONTEXTS]
-    acting = torch.cat(_states(loaded, contexts, cache)).float().cpu() @ right
+    memo = text_memo(loaded, cache)
+    memo.ensure(contexts, "contexts of the directions")
+    acting = torch.cat([memo.state(text) for text in contexts]).float().cpu() @ right
     sign = torch.where(acting.mean(0) < 0, -1.0, 1.0)
     left, acting = left * sign, acting * sign
     weight = head_weight(output_head(loaded.model))
@@ -87,7 +90,7 @@ def directions(
         scores = None
         if judge:
             each = judge([word for word, _ in [*raised, *lowered]])
-            scores = (_mean(each[: len(raised)]), _mean(each[len(raised) :]))
+            scores = (fmean(each[: len(raised)]), fmean(each[len(raised) :]))
         context = (acting[:, index].mean().item(), acting[:, index].std(correction=0).item())
         weights = dict(zip(names, weight.tolist(), strict=True))
         found.append(Direction(values[index].item(), shares[index].item(), context, raised, lowered, weights, scores))
@@ -119,25 +122,24 @@ def effective_rank(values: Tensor) -> float:
     return math.exp(-torch.special.xlogy(shares, shares).sum().item())
 
 
-def holding(values: Tensor, share: float) -> int:
-    """Return how many of the first directions hold `share` of Σσ²."""
-    cumulative = values.square().cumsum(0) / values.square().sum()
-    return min(len(values), int((cumulative < share).sum()) + 1)
-
-
 def write_directions(found: Sequence[Direction], values: Tensor, words: Path, spectrum: Path) -> None:
     """Write one line per word of each list, with its coordinates on the first two directions; and all σ."""
-    plane = (found[0].weights, found[min(1, len(found) - 1)].weights)
+    xs, ys = found[0].weights, found[min(1, len(found) - 1)].weights
     lines = []
     for number, direction in enumerate(found, start=1):
-        shown = {key: getattr(direction, key) for key in ("singular_value", "share")}
-        mean, deviation = direction.context
-        for end, listed in enumerate((direction.raised, direction.lowered)):
-            start = {"direction": number, **shown, "context_mean": mean, "context_deviation": deviation}
-            score = direction.scores[end] if direction.scores else math.nan
+        ends = {"raised": direction.raised, "lowered": direction.lowered}
+        for (end, listed), score in zip(ends.items(), direction.scores or (math.nan, math.nan), strict=True):
+            start = {
+                "direction": number,
+                "singular_value": direction.singular_value,
+                "share": direction.share,
+                "context_mean": direction.context[0],
+                "context_deviation": direction.context[1],
+                "end": end,
+                "score": score,
+            }
             for place, (word, weight) in enumerate(listed, start=1):
-                line = {"end": ("raised", "lowered")[end], "score": score, "place": place, "word": word}
-                lines.append({**start, **line, "weight": weight, "x": plane[0][word], "y": plane[1][word]})
+                lines.append({**start, "place": place, "word": word, "weight": weight, "x": xs[word], "y": ys[word]})
     with replacing(words) as temporary:
         pd.DataFrame(lines).to_csv(temporary, index=False, float_format="%.6g")
     shares = values.square() / values.square().sum()
@@ -147,19 +149,8 @@ def write_directions(found: Sequence[Direction], values: Tensor, words: Path, sp
         frame.to_csv(temporary, index=False, float_format="%.6g")
 
 
-def _states(loaded: LoadedModel, texts: Sequence[str], cache: str | Path) -> list[Tensor]:
-    memo = text_memo(loaded, cache)
-    memo.ensure(texts, "contexts of the directions")
-    return [memo.state(text) for text in texts]
-
-
 def _extremes(names: list[str], weight: Tensor, words: int) -> tuple[list[tuple[str, float]], list[tuple[str, float]]]:
     """Return the words of highest and of lowest weight; of equal ones the lower id comes first."""
-    order = torch.sort(weight, descending=True, stable=True).indices.tolist()
-    reverse = torch.sort(weight, stable=True).indices.tolist()
-    highest, lowest = ([(names[i], weight[i].item()) for i in indices[:words]] for indices in (order, reverse))
+    orders = (torch.sort(weight, descending=descending, stable=True).indices[:words] for descending in (True, False))
+    highest, lowest = ([(names[i], weight[i].item()) for i in order.tolist()] for order in orders)
     return highest, lowest
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 
 from lm_steer.report.figures.curves import value_curves
 from lm_steer.report.figures.planes import heat_map, trade_off
@@ -81,11 +82,10 @@ def _sweep(block: Sweep, cells: Cells, rows: list[Part], name: str) -> Part:
     svg = value_curves(f"{name} values", [point["x"] for point in points], curves, block.dimension)
     figures = [("Against the steer value", svg)]
     for metric in metrics[:-1] if metrics[-1:] == [PRICE] else []:
-        pairs = [[cells[point["setting"], one] for one in (metric, PRICE)] for point in block.points]
-        path = [
-            Point(point["label"], *pair, "sweep" if "x" in point else "")
-            for point, pair in zip(block.points, pairs, strict=True)
-        ]
+        path = []
+        for point in block.points:
+            cell, price = (cells[point["setting"], one] for one in (metric, PRICE))
+            path.append(Point(point["label"], cell, price, "sweep" if "x" in point else ""))
         figures.append(("Against its price", trade_off(f"{name} price {metric}", path, metric)))
     if rows and all(row["low"] == row["high"] == 0 for row in rows):
         held = ", ".join(f"{dimension} {value}" for dimension, value in block.held.items())
@@ -158,7 +158,7 @@ def _plotted(cells: Cells) -> list[str]:
     return [*headlines(cells.values()), PRICE]
 
 
-def _points(block: OfSettings, cells: Cells, name: str) -> list[tuple[str, str]]:
+def _points(block: OfSettings, cells: Cells, name: str) -> list[tuple[str, Markup]]:
     figures = []
     for metric in _plotted(cells):
         labels = {point["setting"]: point["label"] for point in block.points if (point["setting"], metric) in cells}

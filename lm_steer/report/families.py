@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from lm_steer.study.config import Study
-from lm_steer.study.settings import Setting
 
 Values = dict[tuple[str, str], float]
 FEWEST = 3
@@ -42,11 +41,11 @@ class Family:
     def title(self) -> str:
         """What it is called on the page: `sentiment from −5 to 5, corpus at 1`."""
         low, *_, high = self.settings
-        still = "".join(f", {dimension} at {shown(value)}" for (_, dimension), value in self.others.items())
-        return f"{self.dimension} from {shown(low)} to {shown(high)}{still}"
+        still = "".join(f", {dimension} at {value_text(value)}" for (_, dimension), value in self.others.items())
+        return f"{self.dimension} from {value_text(low)} to {value_text(high)}{still}"
 
 
-def shown(value: float) -> str:
+def value_text(value: float) -> str:
     """Write a steer value as people read it."""
     return f"{value:g}".replace("-", "−")
 
@@ -62,24 +61,19 @@ def steer_values(steer: dict[str, dict[str, float]], study: Study) -> Values:
 
 def families(study: Study) -> list[Family]:
     """Return the families of at least three values, in the order of the study."""
-    found: dict[Any, list[tuple[float, str]]] = {}
+    members: dict[Any, dict[float, str]] = {}
     for name, setting in study.settings.items():
+        # All that its texts depend on but its steer: members of a family share it.
+        circumstances = setting.model_dump_json(exclude={"steer", "scorers", "against", "perplexity_limit"})
         values = steer_values(setting.steer, study)
         for key, value in values.items():
             others = tuple((other, at) for other, at in values.items() if other != key)
-            found.setdefault((key, others, _circumstances(setting)), []).append((value, name))
-    made = [_family(key, dict(others), members, study) for (key, others, _), members in found.items()]
-    return [family for family in made if len(family.settings) >= FEWEST]
-
-
-def _family(key: tuple[str, str], others: Values, members: list[tuple[float, str]], study: Study) -> Family:
-    first = study.settings[members[0][1]]
-    settings = dict(reversed(members))
-    if first.against and not any(others.values()):
-        settings.setdefault(0.0, first.against)
-    return Family(*key, first.prompts, others, dict(sorted(settings.items())), first.against)
-
-
-def _circumstances(setting: Setting) -> str:
-    """All of a setting that its texts depend on but its steer: members of a family share it."""
-    return setting.model_dump_json(exclude={"steer", "scorers", "against", "perplexity_limit"})
+            members.setdefault((key, others, circumstances), {}).setdefault(value, name)
+    found = []
+    for (key, others, _), settings in members.items():
+        first = study.settings[next(iter(settings.values()))]
+        if first.against and not any(at for _, at in others):
+            settings.setdefault(0.0, first.against)
+        if len(settings) >= FEWEST:
+            found.append(Family(*key, first.prompts, dict(others), dict(sorted(settings.items())), first.against))
+    return found

@@ -4,13 +4,14 @@ summary(cells)                          # "Over its steered settings average max
 """
 
 from collections.abc import Iterator
+from itertools import product
 from typing import Any
 
-from lm_steer.report import wording
-from lm_steer.report.families import shown, steer_values
+from lm_steer.report.families import steer_values, value_text
 from lm_steer.report.provenance import weak_steers
+from lm_steer.report.wording import change, compared, direction, signed
 from lm_steer.study.config import Study
-from lm_steer.tables.cells import Cell, headlines
+from lm_steer.tables.cells import Cell, headlines, shown
 from lm_steer.tables.metrics import PRICE, named
 
 
@@ -18,58 +19,43 @@ def summary(cells: list[Cell]) -> str:
     """Say in one sentence how far the headline metrics moved, each steered setting counted once."""
     parts = []
     for metric in headlines(cells):
-        moved = {
-            (cell["model"], cell["setting"]): cell
-            for cell in cells
-            if cell["metric"] == metric and wording.compared(cell)
-        }
+        about = [cell for cell in cells if cell["metric"] == metric and compared(cell)]
+        moved = {(cell["model"], cell["setting"]): cell for cell in about}.values()
         if moved:
-            about = named(metric)
-            low, *_, high = sorted([*(cell["difference"] for cell in moved.values())] * 2)
-            told = sum(wording.direction(cell) != 0 for cell in moved.values())
+            differences = sorted(cell["difference"] for cell in moved)
+            ends = dict.fromkeys(signed(end, named(metric).digits) for end in (differences[0], differences[-1]))
+            told = sum(direction(cell) != 0 for cell in moved)
             parts.append(
-                f"{about.phrase} moved by {_range(low, high, about.digits)}{about.unit} ({told} of {len(moved)} "
+                f"{named(metric).phrase} moved by {' to '.join(ends)}{named(metric).unit} ({told} of {len(moved)} "
                 f"difference{'s' if len(moved) > 1 else ''} to unsteered can be told from 0)"
             )
-    sentence = ", and ".join(parts)
-    return sentence and f"Over its steered settings {sentence}."
-
-
-def _range(low: float, high: float, digits: int) -> str:
-    ends = dict.fromkeys(wording.signed(end, digits) for end in (low, high))
-    return " to ".join(ends)
+    return f"Over its steered settings {', and '.join(parts)}." if parts else ""
 
 
 def findings(tables: dict[str, list[Cell]], study: Study) -> Iterator[dict[str, Any]]:
     """Yield, for each table and model, what its steered rows changed; a setting is told where it first stands."""
     told: set[tuple[str, str]] = set()
-    for name, cells in tables.items():
-        headline = wording.headline_of(cells)
-        about = [cell for cell in cells if cell["metric"] == headline and wording.compared(cell)]
-        for model in study.steered:
-            new = [cell for cell in about if cell["model"] == model and (model, cell["setting"]) not in told]
-            told |= {(model, cell["setting"]) for cell in new}
-            rows = dict.fromkeys(cell["row"] for cell in new)
-            if rows:
-                yield {
-                    "table": name,
-                    "title": study.tables[name].title,
-                    "model": model,
-                    "rows": [_row([cell for cell in new if cell["row"] == row], cells, study) for row in rows],
-                }
-
-
-def _row(row: list[Cell], cells: list[Cell], study: Study) -> dict[str, Any]:
-    return {
-        "label": row[0]["row"],
-        "weak": any(is_weak(cell["setting"], study) for cell in row),
-        "changes": [(cell["prompts"], _change_and_price(cell, cells)) for cell in row],
-    }
+    for (name, cells), model in product(tables.items(), study.steered):
+        # What the table is about: the first metric that steers aim at, or else the first.
+        headline = (headlines(cells) or [metric.name for metric in shown(cells)])[0]
+        about = [cell for cell in cells if (cell["model"], cell["metric"]) == (model, headline) and compared(cell)]
+        rows: dict[str, list[Cell]] = {}
+        for cell in about:
+            if (model, cell["setting"]) not in told:
+                rows.setdefault(cell["row"], []).append(cell)
+        told |= {(model, cell["setting"]) for row in rows.values() for cell in row}
+        if rows:
+            changes = {
+                label: [(cell["prompts"], _change_and_price(cell, cells)) for cell in row]
+                for label, row in rows.items()
+            }
+            weak = {label for label, row in rows.items() if any(is_weak(cell["setting"], study) for cell in row)}
+            yield {"table": name, "title": study.tables[name].title, "model": model, "rows": changes, "weak": weak}
 
 
 def _change_and_price(cell: Cell, cells: list[Cell]) -> str:
     price = price_of(cell, cells)
-    return wording.change(cell) + (f", and {wording.change(price)}" if price else "")
+    return change(cell) + (f", and {change(price)}" if price else "")
 
 
 def price_of(cell: Cell, cells: list[Cell]) -> Cell | None:
@@ -95,7 +81,7 @@ def steer_label(steer: dict[str, dict[str, float]], study: Study) -> str:
     """Say what a setting is steered by: `detox 5, corpus 0`."""
     several = len(steer) > 1
     values = [
-        (f"{name}." if several else "") + f"{dimension} {shown(value)}"
+        (f"{name}." if several else "") + f"{dimension} {value_text(value)}"
         for (name, dimension), value in steer_values(steer, study).items()
     ]
     return ", ".join(values) or "unsteered"

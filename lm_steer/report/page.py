@@ -9,8 +9,8 @@ reads whole without JavaScript; page.js adds dials, sorting, filters and a windo
 
 import base64
 import hashlib
+from itertools import chain
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -21,12 +21,12 @@ from lm_steer.report.agreement import agreements
 from lm_steer.report.analyses import analyses, seed_spreads
 from lm_steer.report.cell_records import missing, records
 from lm_steer.report.findings import findings, summary
-from lm_steer.report.provenance import provenance, weak_steers
+from lm_steer.report.provenance import WEAK_SOURCES, provenance, weak_steers
 from lm_steer.report.samples import DIAL_TEXTS, SAMPLE_PROMPTS, dials, side_by_side
 from lm_steer.report.study_figures import drawn
 from lm_steer.report.table_layout import laid_out
 from lm_steer.study.config import Study, expanded
-from lm_steer.tables.cells import Cell, is_published, read_tables
+from lm_steer.tables.cells import is_published, read_tables
 from lm_steer.tables.metrics import named
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import replacing
@@ -41,7 +41,7 @@ def write_page(study: Study, results: Path, output: Path) -> None:
     if not results.is_dir():
         raise LMSteerError(f"{results}: there is no such folder: give the results of a run by --results")
     tables = read_tables(plan, results)
-    cells = _cells(tables)
+    cells = list(chain(*tables.values()))
     script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
     html = (
         _environment()
@@ -52,13 +52,14 @@ def write_page(study: Study, results: Path, output: Path) -> None:
             script=Markup(script),
             script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
             weak_steers=weak_steers(plan),
+            weak_sources=WEAK_SOURCES,
             missing=missing(plan, results),
             edited=edited(results),
             summary=summary(cells),
             findings=list(findings(tables, plan)),
-            figures=_by_kind(plan, results, cells),
+            figures=list(drawn(plan, results, cells)),
             tables=[laid_out(name, tables[name], results / "tables" / f"{name}.csv", plan) for name in tables],
-            dials=dials(swept, results, _cells(read_tables(swept, results))),
+            dials=dials(swept, results, list(chain(*read_tables(swept, results).values()))),
             dial_texts=DIAL_TEXTS,
             samples=side_by_side(plan, results),
             sample_count=SAMPLE_PROMPTS,
@@ -71,17 +72,6 @@ def write_page(study: Study, results: Path, output: Path) -> None:
     )
     with replacing(output) as temporary:
         temporary.write_text(wording.printable(html), encoding="utf-8", newline="\n")
-
-
-def _cells(tables: dict[str, list[Cell]]) -> list[Cell]:
-    return [cell for table in tables.values() for cell in table]
-
-
-def _by_kind(study: Study, results: Path, cells: list[Cell]) -> dict[str, list[dict[str, Any]]]:
-    kinds: dict[str, list[dict[str, Any]]] = {"effects": [], "values": [], "trade-offs": [], "losses": []}
-    for figure in drawn(study, results, cells):
-        kinds[figure["kind"]].append(figure)
-    return kinds
 
 
 def _environment() -> Environment:

@@ -6,18 +6,16 @@ What a run has not made yet is left out.
 """
 
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-
-import pyarrow.parquet as pq
 
 import lm_steer
 from lm_steer.fetch.packages import PACKAGES, Package
 from lm_steer.study.config import Study
 from lm_steer.tables.cells import Cell
-from lm_steer.util.files import read_json, reading
+from lm_steer.util.files import read_json
 from lm_steer.util.formats import RECORD, read_benchmark, read_record
 
 # What of the registry a source reads.
@@ -56,20 +54,21 @@ RUN = {
 
 def provenance(study: Study, results: Path, cells: Iterable[Cell]) -> dict[str, Any]:
     """Return all that the page says of its origin."""
-    steps = list(_steps(results / "benchmarks"))
+    steps = {}
+    for path in sorted((results / "benchmarks").glob("**/*.tsv")):
+        row = read_benchmark(path)
+        steps[path.relative_to(results / "benchmarks").with_suffix("").as_posix()] = (row["s"], row["max_rss"])
+    models = {name: results / "models" / name for name in study.models_used}
     return {
-        "models": [{"name": name, **record} for name, record in _models(study, results)],
+        "models": {name: read_record(folder) for name, folder in models.items() if (folder / RECORD).exists()},
         "packages": packages_used(study),
-        "datasets": list(_datasets(study, results)),
-        "recipe_headings": list(RECIPE.values()),
-        "steers": list(_steers(study, results)),
-        "prompts": [{"name": name, **block.model_dump()} for name, block in study.prompts.items()],
+        "datasets": _datasets(study, results),
+        "recipe": RECIPE,
+        "steers": _steers(study, results),
         "scorers": [_scorer(name, study, results, cells) for name in study.scorers],
-        "sampling": study.sampling,
-        "seeds": study.seeds,
         "steps": steps,
-        "total_seconds": sum(step["seconds"] for step in steps),
-        "peak_memory": max((step["memory"] for step in steps if step["memory"] > 0), default=float("nan")),
+        "total_seconds": sum(seconds for seconds, _ in steps.values()),
+        "peak_memory": max((memory for _, memory in steps.values() if memory > 0), default=0),
         "version": lm_steer.__version__,
         "revision": git_revision(),
         "record": read_json(results / "run.json", RUN) if (results / "run.json").exists() else None,
@@ -92,55 +91,26 @@ def packages_used(study: Study) -> list[Package]:
     return [PACKAGES[name] for name in dict.fromkeys(names) if name in PACKAGES]
 
 
-def _models(study: Study, results: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    for name in study.models_used:
-        folder = results / "models" / name
-        if (folder / RECORD).exists():
-            yield name, read_record(folder)
+def _datasets(study: Study, results: Path) -> dict[str, dict[str, Any]]:
+    paths = {name: results / "data" / name / "counts.json" for name in study.datasets}
+    return {name: read_json(path, COUNTS) for name, path in paths.items() if path.exists()}
 
 
-def _datasets(study: Study, results: Path) -> Iterator[dict[str, Any]]:
-    for name, block in study.datasets.items():
-        path = results / "data" / name / "counts.json"
-        if path.exists():
-            weak = block.source in WEAK_SOURCES
-            yield {"name": name, "source": block.source, "weak": weak, **read_json(path, COUNTS)}
-
-
-def _steers(study: Study, results: Path) -> Iterator[dict[str, Any]]:
-    """Yield the recipe of each steer, as its first training wrote it down: models and seeds share it."""
-    for name, block in study.steers.items():
-        folder = results / "steers" / study.steered[0] / name / f"seed{study.seeds[0]}"
-        if not (folder / "steer_config.json").exists():
-            continue
-        config = read_json(folder / "steer_config.json", STEER)
-        about = config["about"]
-        yield {
-            "name": name,
-            "weak": name in weak_steers(study),
-            "dataset": block.dataset,
-            "dimensions": config["dimensions"],
-            "recipe": [_plain(about["recipe"][key]) for key in RECIPE],
-            "texts": about["texts"],
-        }
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+def _steers(study: Study, results: Path) -> dict[str, dict[str, Any]]:
+    """Return each steer as its first training wrote it down: models and seeds share it."""
+    seed = f"seed{study.seeds[0]}"
+    paths = {name: results / "steers" / study.steered[0] / name / seed / "steer_config.json" for name in study.steers}
+    return {name: read_json(path, STEER) for name, path in paths.items() if path.exists()}
 
 
 def _scorer(name: str, study: Study, results: Path, cells: Iterable[Cell]) -> dict[str, Any]:
     """A scorer, the versions of it in the tables, and what is known of its judge."""
     scorer = study.scorers[name]
-    used = _versions(name, results)
-    versions = dict.fromkeys(cell["version"] for cell in cells if (cell["scorer"], cell["version"]) in used)
     note = results / "judges" / name / "judge.json"
     return {
         "name": name,
         "kind": scorer.kind,
-        "versions": list(versions),
+        "versions": list(dict.fromkeys(cell["version"] for cell in cells if cell["judge"] == name)),
         "judge": read_json(note, JUDGE) if note.exists() else None,
         "note": scorer.described.note,
         "prompts": scorer.prompts,
@@ -149,35 +119,18 @@ def _scorer(name: str, study: Study, results: Path, cells: Iterable[Cell]) -> di
     }
 
 
-def _versions(name: str, results: Path) -> set[tuple[str, str]]:
-    """Return what the scores of a study's scorer were made by; a file of scores is all of one version."""
-    found = set()
-    for path in results.glob(f"scores/*/{name}.parquet"):
-        with reading(path, "a file of scores"), pq.ParquetFile(path) as file:
-            first = next(file.iter_batches(1, columns=["scorer", "version"]), None)
-            found |= {(row["scorer"], row["version"]) for row in (first.to_pylist() if first else ())}
-    return found
-
-
-def _steps(folder: Path) -> Iterator[dict[str, Any]]:
-    """Yield time and peak memory of each step that was measured, as Snakemake's benchmarks have them."""
-    for path in sorted(folder.glob("**/*.tsv")):
-        row = read_benchmark(path)
-        name = path.relative_to(folder).with_suffix("").as_posix()
-        yield {"name": name, "seconds": row["s"], "memory": row["max_rss"]}
-
-
 def git_revision() -> str:
     """Return the git revision of the package's own checkout, or nothing where it is installed without one."""
-    folder = Path(__file__).parent
-    if _git(folder, "rev-parse", "--show-prefix") != "lm_steer/report/":
+    git = ("git", "-C", str(Path(__file__).parent))
+    if output_of(*git, "rev-parse", "--show-prefix").strip() != "lm_steer/report/":
         return ""
-    return _git(folder, "describe", "--always", "--dirty")
+    return output_of(*git, "describe", "--always", "--dirty").strip()
 
 
-def _git(folder: Path, *arguments: str) -> str:
+def output_of(*command: str) -> str:
+    """Return what a command prints, or nothing where it fails or is not there."""
     try:
-        done = subprocess.run(["git", "-C", folder, *arguments], capture_output=True, text=True, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError:
         return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+    return done.stdout if done.returncode == 0 else ""

@@ -8,8 +8,9 @@ study gives the same bytes.
 
 import os
 import platform
-import subprocess
+import re
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 
 import pandas as pd
 
-from lm_steer.report.provenance import git_revision, packages_used
+from lm_steer.report.provenance import git_revision, output_of, packages_used
 from lm_steer.study.config import Study
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import replacing, sha256_of, write_json
@@ -63,31 +64,17 @@ def benchmark_table(folder: Path) -> pd.DataFrame:
 
 def hardware() -> dict[str, Any]:
     """Return what the machine is made of that writes the record."""
+    cpu = Path("/proc/cpuinfo")
+    lines = cpu.read_text(encoding="utf-8").splitlines() if cpu.exists() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    query = ("nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader")
     return {
         "system": f"{platform.system()} {platform.release()}",
-        "processor": _processor(),
+        "processor": next(names, platform.processor() or platform.machine()),
         "cores": os.cpu_count(),
         "memory_mb": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20,
-        "gpus": _gpus(),
+        "gpus": output_of(*query).splitlines(),
     }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.machine())
-
-
-def _gpus() -> list[str]:
-    query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
-    try:
-        listed = subprocess.run(query, capture_output=True, text=True, check=False)
-    except OSError:
-        return []
-    return listed.stdout.splitlines() if listed.returncode == 0 else []
 
 
 def _versions() -> Iterator[tuple[str, str]]:
@@ -96,12 +83,10 @@ def _versions() -> Iterator[tuple[str, str]]:
         asked = [line for line in requires("lm-steer") or [] if "extra ==" not in line]
     except PackageNotFoundError:
         asked = []
-    names = ["".join(char if char.isalnum() or char in "-_." else " " for char in line).split()[0] for line in asked]
+    names = [re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in asked]
     for name in sorted({*TOOLS, *names}, key=str.lower):
-        try:
+        with suppress(PackageNotFoundError):
             yield name, version(name)
-        except PackageNotFoundError:
-            continue
 
 
 def _inputs(study: Study, results: Path) -> Iterator[tuple[str, str]]:

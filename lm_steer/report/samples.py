@@ -7,14 +7,15 @@ are read, so that a study of 10,000 prompts makes its page in seconds.
 """
 
 import hashlib
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from lm_steer.data.prompt_files import GENERATED, read_prompts
-from lm_steer.report.families import Family, families, shown
+from lm_steer.report.families import families, value_text
 from lm_steer.report.findings import is_weak, on_model, steer_label
 from lm_steer.study.config import Study
-from lm_steer.tables.cells import Cell, headlines
+from lm_steer.tables.cells import Cell, by_setting, headlines
 from lm_steer.tables.metrics import PRICE
 from lm_steer.tables.table import generation_file
 from lm_steer.util.files import fitting, parse_json, read_text
@@ -26,80 +27,52 @@ DIAL_TEXTS = 3
 
 def side_by_side(study: Study, results: Path) -> list[dict[str, Any]]:
     """Return the same few prompts under every setting that is compared with one unsteered setting."""
-    against = dict.fromkeys(setting.against for setting in study.settings.values() if setting.against)
     groups = []
-    for model in study.steered:
-        for unsteered in against:
-            steered = [name for name, setting in study.settings.items() if setting.against == unsteered]
+    against = dict.fromkeys(setting.against for setting in study.settings.values() if setting.against)
+    for model, unsteered in product(study.steered, against):
+        steered = [name for name, setting in study.settings.items() if setting.against == unsteered]
+        texts = _texts(results, model, study, [unsteered, *steered], SAMPLE_PROMPTS)
+        if len(texts) > 1:
             prompts = study.settings[unsteered].prompts
-            examples = _examples(results, model, study, [unsteered, *steered])
-            if examples:
-                toxic = study.prompts[prompts].toxic
-                groups.append({"model": model, "prompts": prompts, "toxic": toxic, "examples": examples})
+            labels = {name: steer_label(study.settings[name].steer, study) for name in texts}
+            # Of each prompt the first continuation under the first seed.
+            examples = {
+                prompt: [(labels[name], is_weak(name, study), given[prompt][0]) for name, given in texts.items()]
+                for prompt in next(iter(texts.values()))
+            }
+            toxic = study.prompts[prompts].toxic
+            groups.append({"model": model, "prompts": prompts, "toxic": toxic, "examples": examples})
     return groups
-
-
-def _examples(results: Path, model: str, study: Study, settings: list[str]) -> list[dict[str, Any]]:
-    """Return each prompt with its first continuation under the first seed, by setting."""
-    texts = _texts(results, model, study, settings, SAMPLE_PROMPTS)
-    return [
-        {
-            "prompt": prompt,
-            "continuations": [
-                {
-                    "label": steer_label(study.settings[setting].steer, study),
-                    "weak": is_weak(setting, study),
-                    "text": given[prompt][0],
-                }
-                for setting, given in texts.items()
-            ],
-        }
-        for prompt in (next(iter(texts.values())) if len(texts) > 1 else ())
-    ]
 
 
 def dials(study: Study, results: Path, cells: list[Cell]) -> list[dict[str, Any]]:
     """Return, for each model and family of settings, what each value measured and wrote on the same prompts."""
     made = []
-    for model in study.steered:
-        for family in families(study):
-            dial = _dial(family, model, study, results, cells)
-            if len(dial["values"]) > 1:
-                made.append(dial)
+    for model, family in product(study.steered, families(study)):
+        texts = _texts(results, model, study, list(family.settings.values()), DIAL_PROMPTS)
+        values = {value_text(value): setting for value, setting in family.settings.items() if setting in texts}
+        if len(values) < 2:
+            continue
+        columns = {metric: by_setting(cells, model, metric) for metric in (*headlines(cells), PRICE)}
+        metrics = [metric for metric, column in columns.items() if not column.keys().isdisjoint(values.values())]
+        made.append(
+            {
+                "name": f"dial-{model}-{family.name}",
+                "title": f"{family.title}: {family.prompts} prompts{on_model(model, study)}",
+                "dimension": family.dimension,
+                "toxic": study.prompts[family.prompts].toxic,
+                "weak": any(is_weak(setting, study) for setting in values.values()),
+                "metrics": metrics,
+                "values": {
+                    value: [columns[metric].get(setting) for metric in metrics] for value, setting in values.items()
+                },
+                "prompts": {
+                    prompt: {value: texts[setting][prompt][:DIAL_TEXTS] for value, setting in values.items()}
+                    for prompt in next(iter(texts.values()))
+                },
+            }
+        )
     return made
-
-
-def _dial(family: Family, model: str, study: Study, results: Path, cells: list[Cell]) -> dict[str, Any]:
-    texts = _texts(results, model, study, list(family.settings.values()), DIAL_PROMPTS)
-    there = {value: setting for value, setting in family.settings.items() if setting in texts}
-    metrics = [metric for metric in (*headlines(cells), PRICE) if _cell(model, there.values(), metric, cells)]
-    return {
-        "name": f"dial-{model}-{family.name}",
-        "title": f"{family.title}: {family.prompts} prompts{on_model(model, study)}",
-        "dimension": family.dimension,
-        "toxic": study.prompts[family.prompts].toxic,
-        "weak": any(is_weak(setting, study) for setting in there.values()),
-        "metrics": metrics,
-        "values": [
-            {
-                "value": shown(value),
-                "cells": [_cell(model, [setting], metric, cells) for metric in metrics],
-            }
-            for value, setting in there.items()
-        ],
-        "prompts": [
-            {
-                "prompt": prompt,
-                "texts": [(shown(value), texts[setting][prompt][:DIAL_TEXTS]) for value, setting in there.items()],
-            }
-            for prompt in (next(iter(texts.values())) if texts else ())
-        ],
-    }
-
-
-def _cell(model: str, settings: Any, metric: str, cells: list[Cell]) -> Cell | None:
-    wanted = {(model, setting, metric) for setting in settings}
-    return next((cell for cell in cells if (cell["model"], cell["setting"], cell["metric"]) in wanted), None)
 
 
 def _texts(results: Path, model: str, study: Study, settings: list[str], count: int) -> dict[str, dict[str, list[str]]]:
@@ -114,7 +87,8 @@ def _texts(results: Path, model: str, study: Study, settings: list[str], count: 
     # The prompts by themselves are read at once; a file of generations holds them too, in the same order.
     alone = results / "prompts" / f"{study.settings[settings[0]].prompts}.jsonl"
     prompts = read_prompts(alone if alone.exists() else next(iter(files.values())))
-    chosen = sorted(range(len(prompts)), key=lambda number: _order(prompts[number]))[:count]
+    digests = [hashlib.sha256(prompt.encode()).hexdigest() for prompt in prompts]
+    chosen = sorted(range(len(prompts)), key=digests.__getitem__)[:count]
     texts = {setting: _lines(path, chosen) for setting, path in files.items()}
     # A file of an earlier run with other prompts is as good as missing.
     wanted = {prompts[number] for number in chosen}
@@ -127,7 +101,3 @@ def _lines(path: Path, numbers: list[int]) -> dict[str, list[str]]:
     there = {number: parse_json(lines[number], path, number + 1) for number in numbers if number < len(lines)}
     rows = [fitting(row, GENERATED, f"{path}, line {number + 1}") for number, row in there.items()]
     return {row["prompt"]["text"]: [generation["text"] for generation in row["generations"]] for row in rows}
-
-
-def _order(prompt: str) -> str:
-    return hashlib.sha256(prompt.encode()).hexdigest()

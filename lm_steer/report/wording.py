@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from lm_steer.tables.cells import Cell, headlines, shown
+from lm_steer.tables.cells import Cell
 from lm_steer.tables.metrics import named
 
 
@@ -78,11 +78,6 @@ def change(cell: Cell) -> str:
     verb = "rose" if side > 0 else "fell"
     size = f"{number(abs(cell['difference']), metric.digits)}{metric.unit}"
     return f"{metric.phrase} {verb} by {size} ({number(near, metric.digits)} to {number(far, metric.digits)})"
-
-
-def headline_of(cells: list[Cell]) -> str:
-    """Return the metric that a table is about: the first that steers aim at, or else the first."""
-    return (headlines(cells) or [metric.name for metric in shown(cells)])[0]
 
 
 def printable(text: str) -> str:

@@ -91,10 +91,7 @@ def figures(both: Array) -> list[dict[str, Any]]:
 
 def spearman(both: Array) -> float:
     """Rank correlation, ties at their mean rank; NaN where one side is constant."""
-    first, second = _ranks(both[:, 0]), _ranks(both[:, 1])
-    if first.std() == 0 or second.std() == 0:
-        return math.nan
-    return float(np.corrcoef(first, second)[0, 1])
+    return float(pd.DataFrame(both).corr("spearman").iloc[0, 1])
 
 
 def auc(both: Array) -> float:
@@ -103,7 +100,7 @@ def auc(both: Array) -> float:
     positive, negative = int(toxic.sum()), int((~toxic).sum())
     if not positive or not negative:
         return math.nan
-    return float((_ranks(both[:, 0])[toxic].sum() - positive * (positive + 1) / 2) / (positive * negative))
+    return float((pd.Series(both[:, 0]).rank()[toxic].sum() - positive * (positive + 1) / 2) / (positive * negative))
 
 
 def base_rate(both: Array) -> float:
@@ -129,7 +126,3 @@ FIGURES: dict[str, metrics.Statistic] = {
     "reference_rate": reference_rate,
     "threshold": threshold,
 }
-
-
-def _ranks(values: Array) -> Array:
-    return pd.Series(values).rank().to_numpy()

@@ -24,8 +24,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lm_steer.analyse.composition import exactness
-from lm_steer.core.steer import Steer
 from lm_steer.tables import metrics
 from lm_steer.tables.metrics import Array, Estimate, Metric
 from lm_steer.tables.published import judged, published
@@ -43,8 +41,8 @@ def write_effects(plan: dict[str, Any], results: Path, output: Path) -> None:
     for model in plan["models"]:
         settings = [point["setting"] for point in plan["block"]["points"]]
         if model in plan["settings"][settings[0]]["models"]:
-            together = _Together(Reader(results, model, plan["seeds"], plan))
-            rows += [{"model": model, **row} for row in FIGURES[plan["kind"]](together, plan["block"])]
+            reader = Reader(results, model, plan["seeds"], plan)
+            rows += [{"model": model, **row} for row in FIGURES[plan["kind"]](reader, plan["block"])]
             if plan["kind"] == "compositions":
                 rows.append({"model": model, **_exactness(results, model, plan)})
     columns = [*COLUMNS, *dict.fromkeys(key for row in rows for key in row if key not in COLUMNS)]
@@ -52,28 +50,17 @@ def write_effects(plan: dict[str, Any], results: Path, output: Path) -> None:
         pd.DataFrame(rows, columns=columns).to_csv(temporary, index=False, float_format="%.6g")
 
 
-class _Together:
-    """The scores of several settings of one model side by side."""
+def _metrics(reader: Reader, setting: str) -> dict[str, tuple[Metric, Callable, str, str]]:
+    """Return the metrics of a setting's scorers that a table's columns show, by name, as the reader yields them."""
+    every = reader.metrics_of(setting)
+    return {one[0].name: one for one in every if one[0].attribute and not one[0].variant}
 
-    def __init__(self, reader: Reader) -> None:
-        self.reader = reader
 
-    def metrics(self, setting: str) -> dict[str, tuple[Metric, Callable, str, str]]:
-        """Return the metrics of a setting's scorers that a table's columns show, by name."""
-        found = self.reader.metrics_of(setting)
-        return {one[0].name: one for one in found if one[0].attribute and not one[0].variant}
-
-    def estimate(self, metric: str, settings: Sequence[str], combine: Callable[[Array], float]) -> Estimate:
-        """Return `combine` of a metric's values in the settings, with its interval."""
-        one, read, *_ = self.metrics(settings[0])[metric]
-        sides = [read(setting) for setting in settings]
-        stacked = [np.stack(seed, axis=-1) for seed in zip(*sides, strict=True)]
-        return metrics.interval(joint(one, combine), stacked)
-
-    def values(self, metric: str, settings: Sequence[str]) -> list[float]:
-        """Return a metric's value in each setting, the mean over seeds."""
-        one, read, *_ = self.metrics(settings[0])[metric]
-        return [float(np.mean([one(scores) for scores in read(setting)])) for setting in settings]
+def _estimate(reader: Reader, metric: str, settings: Sequence[str], combine: Callable[[Array], float]) -> Estimate:
+    """Return `combine` of a metric's values in the settings, with its interval."""
+    one, read, *_ = _metrics(reader, settings[0])[metric]
+    stacked = [np.stack(seed, axis=-1) for seed in zip(*map(read, settings), strict=True)]
+    return metrics.interval(joint(one, combine), stacked)
 
 
 def joint(metric: Metric, combine: Callable[[Array], float]) -> Metric:
@@ -96,20 +83,17 @@ def _row(figure: str, metric: str, point: str, estimate: Estimate) -> Row:
 # --- sweeps --------------------------------------------------------------------------------------------------
 
 
-def _sweep(together: _Together, block: Row) -> Iterator[Row]:
+def _sweep(reader: Reader, block: Row) -> Iterator[Row]:
     unsteered, *points = block["points"]
     settings = [unsteered["setting"], *(point["setting"] for point in points)]
-    if "perplexity" not in together.metrics(settings[0]):
+    if "perplexity" not in _metrics(reader, settings[0]):
         return
     steps = [point["x"] for point in points]
     for name, side in (("breaks_above", 1), ("breaks_below", -1)):
         if any(step * side > 0 for step in steps):
-            found = together.estimate(
-                "perplexity",
-                settings,
-                partial(_break, steps, block["breaks_at"], side),
-            )
-            yield _row(name, "perplexity", f"{block['breaks_at']:g} × unsteered", found)
+            times = block["breaks_at"]
+            broken = partial(_break, steps, times, side)
+            yield _row(name, "perplexity", f"{times:g} × unsteered", _estimate(reader, "perplexity", settings, broken))
 
 
 def _break(steps: Sequence[float], times: float, side: int, perplexities: Array) -> float:
@@ -136,18 +120,18 @@ def break_point(values: Sequence[float], perplexities: Sequence[float] | Array, 
 # --- compositions --------------------------------------------------------------------------------------------
 
 
-def _composition(together: _Together, block: Row) -> Iterator[Row]:
+def _composition(reader: Reader, block: Row) -> Iterator[Row]:
     where = {(point["x"], point["y"]): point["setting"] for point in block["points"] if "x" in point}
     pairs = [(x, y) for x, y in where if x and y]
-    for metric in together.metrics(where[0, 0]):
+    for metric in _metrics(reader, where[0, 0]):
         settings = [where[0, 0]]
         for x, y in pairs:
             settings += [where[x, 0], where[0, y], where[x, y]]
         if pairs:
-            yield _row("additivity", metric, "all pairs", together.estimate(metric, settings, additivity))
+            yield _row("additivity", metric, "all pairs", _estimate(reader, metric, settings, additivity))
         for x, y in pairs:
             four = [where[0, 0], where[x, 0], where[0, y], where[x, y]]
-            interaction = together.estimate(metric, four, lambda each: each[3] - each[1] - each[2] + each[0])
+            interaction = _estimate(reader, metric, four, lambda each: each[3] - each[1] - each[2] + each[0])
             yield _row("interaction", metric, f"{number(x)}, {number(y)}", interaction)
 
 
@@ -163,21 +147,21 @@ def additivity(each: Array) -> float:
 
 def _exactness(results: Path, model: str, plan: Row) -> Row:
     """The two ways to add steers, on the weights of the first seed and the highest values of the grid."""
-    axes = plan["block"]["steers"].items()
-    steers = {
-        name: Steer.from_pretrained(results / "steers" / model / name / f"seed{plan['seeds'][0]}") for name, _ in axes
-    }
-    values = {name: {axis["dimension"]: max(axis["values"], key=abs), **axis["held"]} for name, axis in axes}
-    error = exactness(steers, values)
-    return _row("exactness", "", "largest relative difference", Estimate(error, math.nan, math.nan))
+    # Of all figures this one alone needs torch.
+    from lm_steer.analyse.composition import exactness
+
+    axes = plan["block"]["steers"]
+    steers = {name: results / "steers" / model / name / f"seed{plan['seeds'][0]}" for name in axes}
+    values = {name: {axis["dimension"]: max(axis["values"], key=abs), **axis["held"]} for name, axis in axes.items()}
+    return _row("exactness", "", "largest relative difference", Estimate(exactness(steers, values), math.nan, math.nan))
 
 
 # --- transfers -----------------------------------------------------------------------------------------------
 
 
-def _transfer(together: _Together, block: Row) -> Iterator[Row]:
+def _transfer(reader: Reader, block: Row) -> Iterator[Row]:
     unsteered, trained, *transferred = block["points"]
-    for metric, (one, read, scorer, version) in together.metrics(unsteered["setting"]).items():
+    for metric, (one, read, scorer, version) in _metrics(reader, unsteered["setting"]).items():
         theirs = {"none": "unsteered", "trained": "trained"}
         for point in block["points"]:
             name = point.get("method", "none")
@@ -189,7 +173,7 @@ def _transfer(together: _Together, block: Row) -> Iterator[Row]:
             yield {**row, "published": found["value"] if found else "", "verdict": verdict, "reason": reason}
         for point in transferred if metric != "perplexity" else []:
             settings = [unsteered["setting"], trained["setting"], point["setting"]]
-            yield _row("recovered", metric, point["label"], together.estimate(metric, settings, recovered))
+            yield _row("recovered", metric, point["label"], _estimate(reader, metric, settings, recovered))
 
 
 def recovered(each: Array) -> float:
@@ -201,18 +185,18 @@ def recovered(each: Array) -> float:
 # --- ablations -----------------------------------------------------------------------------------------------
 
 
-def _ablation(together: _Together, block: Row) -> Iterator[Row]:
+def _ablation(reader: Reader, block: Row) -> Iterator[Row]:
     unsteered, base, *points = block["points"]
-    for metric in together.metrics(unsteered["setting"]):
+    for metric, (one, read, *_) in _metrics(reader, unsteered["setting"]).items():
         for key in dict.fromkeys(point["key"] for point in points):
             settings = [base["setting"], *(point["setting"] for point in points if point["key"] == key)]
-            values = together.values(metric, settings)
+            values = [float(np.mean([one(scores) for scores in read(setting)])) for setting in settings]
             ends = [settings[int(np.argmin(values))], settings[int(np.argmax(values))]]
-            spread = together.estimate(metric, ends, lambda each: each[1] - each[0])
+            spread = _estimate(reader, metric, ends, lambda each: each[1] - each[0])
             yield _row("range", metric, key, spread)
 
 
-FIGURES: dict[str, Callable[[_Together, Row], Iterator[Row]]] = {
+FIGURES: dict[str, Callable[[Reader, Row], Iterator[Row]]] = {
     "sweeps": _sweep,
     "compositions": _composition,
     "transfers": _transfer,

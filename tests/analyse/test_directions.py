@@ -3,7 +3,7 @@ import tiny
 import torch
 
 from lm_steer import LMSteerError, Steer
-from lm_steer.analyse.directions import directions, effective_rank, holding, singular
+from lm_steer.analyse.directions import directions, effective_rank, singular
 from lm_steer.analyse.vocabulary import whole_words
 from lm_steer.model.head import head_inputs
 
@@ -63,9 +63,6 @@ def test_word_lists_are_ordered_and_judged(loaded):
 def test_how_rank_concentrates():
     assert effective_rank(torch.ones(7)) == pytest.approx(7, rel=1e-5)
     assert effective_rank(torch.tensor([2.0, 0.0])) == pytest.approx(1)
-    assert holding(torch.tensor([3.0, 1.0]), 0.9) == 1
-    assert holding(torch.tensor([3.0, 1.0]), 0.95) == 2
-    assert holding(torch.ones(4), 1.0) == 4
 
 
 def test_bad_input_is_named(loaded):
