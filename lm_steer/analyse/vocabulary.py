@@ -9,10 +9,13 @@ Heads are often padded beyond the tokenizer, and its special tokens are no text:
 import re
 
 from transformers import PreTrainedTokenizerBase
+from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from lm_steer.util.errors import LMSteerError
 
 BYTE = re.compile(r"<0x([0-9A-F]{2})>")
+# The characters that GPT-2's byte-level BPE writes bytes as.
+BYTES = {char: byte for byte, char in bytes_to_unicode().items()}
 
 
 def token_bytes(tokenizer: PreTrainedTokenizerBase) -> list[bytes | None]:
@@ -43,7 +46,7 @@ def whole_words(tokenizer: PreTrainedTokenizerBase) -> dict[int, str]:
 
 def _byte_level(token: str) -> bytes:
     try:
-        return bytes(_BYTES[char] for char in token)
+        return bytes(BYTES[char] for char in token)
     except KeyError:
         # A token that was added later is written as it is.
         return token.encode()
@@ -53,13 +56,3 @@ def _plain(token: str) -> bytes:
     if match := BYTE.fullmatch(token):
         return bytes([int(match[1], 16)])
     return token.replace("▁", " ").encode()
-
-
-def _byte_characters() -> dict[str, int]:
-    """The characters that GPT-2's byte-level BPE writes bytes as: printable ones stand for themselves."""
-    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
-    others = [byte for byte in range(256) if byte not in printable]
-    return {chr(byte): byte for byte in printable} | {chr(256 + n): byte for n, byte in enumerate(others)}
-
-
-_BYTES = _byte_characters()

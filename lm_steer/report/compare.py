@@ -108,8 +108,8 @@ def _moved(place: Place, *runs: Run) -> Moved:
     numbers = ("scorer", "version", "n_prompts", "n_generations", "left_out")
     reasons = [f"{key}: {first[key]} → {second[key]}" for key in numbers if first[key] != second[key]]
     reasons += _differences("", *(_behind(run.cells[place], run.study) for run in runs))
-    estimates = ((cell["value"], cell["low"], cell["high"]) for cell in (first, second))
-    return Moved(*place, *estimates, tuple(reasons) or (UNTOLD,))
+    before, after = ((cell["value"], cell["low"], cell["high"]) for cell in (first, second))
+    return Moved(*place, before, after, tuple(reasons) or (UNTOLD,))
 
 
 def _behind(cell: Cell, study: Study) -> dict[str, Any]:
@@ -117,14 +117,14 @@ def _behind(cell: Cell, study: Study) -> dict[str, Any]:
     names = [name for name in (cell["setting"], study.settings[cell["setting"]].against) if name]
     settings = [study.settings[name] for name in names]
     steers = [name for setting in settings for name in setting.steer]
-    prompts = [setting.prompts for setting in settings]
+    prompts = {setting.prompts: study.prompts[setting.prompts] for setting in settings}
     datasets = [study.steers[name].dataset for name in steers]
-    datasets += [study.prompts[name].dataset for name in prompts if study.prompts[name].source == "openings"]
+    datasets += [block.dataset for block in prompts.values() if block.source == "openings"]
     parts = {
         "models": [cell["model"]],
         "datasets": datasets,
         "steers": steers,
-        "prompts": prompts,
+        "prompts": list(prompts),
         "scorers": [cell["judge"]],
         "settings": names,
     }

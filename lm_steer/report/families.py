@@ -70,10 +70,11 @@ def families(study: Study) -> list[Family]:
             others = tuple((other, at) for other, at in values.items() if other != key)
             members.setdefault((key, others, circumstances), {}).setdefault(value, name)
     found = []
-    for (key, others, _), settings in members.items():
+    for ((steer, dimension), others, _), settings in members.items():
         first = study.settings[next(iter(settings.values()))]
         if first.against and not any(at for _, at in others):
             settings.setdefault(0.0, first.against)
         if len(settings) >= FEWEST:
-            found.append(Family(*key, first.prompts, dict(others), dict(sorted(settings.items())), first.against))
+            ascending = dict(sorted(settings.items()))
+            found.append(Family(steer, dimension, first.prompts, dict(others), ascending, first.against))
     return found
