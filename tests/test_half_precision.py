@@ -1,5 +1,6 @@
 """Models in half precision: all stays right to the rounding of their dtype, and steers are float32 throughout."""
 
+import sqlite3
 from dataclasses import replace
 
 import pytest
@@ -11,8 +12,8 @@ from lm_steer.analyse.grid import grid_nll
 from lm_steer.core.attach import attach
 from lm_steer.core.fold import fold
 from lm_steer.generation.continuations import Sampling, continuations
-from lm_steer.model.cpu_attention import NAME
 from lm_steer.model.hidden_cache import HiddenMemo
+from lm_steer.model.kernels import NAME
 from lm_steer.model.load import LoadedModel
 from lm_steer.score.perplexity import causal_lm
 from lm_steer.score.store import Item
@@ -64,7 +65,7 @@ def test_kept_states_are_the_models_own_and_take_half_the_room(make_loaded, dtyp
     state = memo.state(tiny.SENTENCES[0])
     assert state.dtype == getattr(torch, dtype)
     assert close(state, loaded.model.model(ids).last_hidden_state[0], dtype)
-    (size,) = memo.database.execute("SELECT max(length(state)) FROM states").fetchone()
+    (size,) = sqlite3.connect(memo.path).execute("SELECT max(length(state)) FROM states").fetchone()
     assert size <= 2 * state.shape[1] * 64
 
 

@@ -18,6 +18,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from lm_steer.model.kernels import quicken
 from lm_steer.model.load import LoadedModel, dtype_of
 from lm_steer.util.errors import LMSteerError
 
@@ -78,8 +79,9 @@ def random_model(shape: str, dtype: str = "float32", device: str | None = None, 
     config, held = config_of(shape, **changes), dtype_of(dtype, device)
     with torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")):
         model = AutoModelForCausalLM.from_config(config, dtype=held)
+    quicken(model.requires_grad_(False).eval())
     name = f"{shape}, random weights"
-    return LoadedModel(model.requires_grad_(False).eval(), _words(config.vocab_size), f"{name}, {held}", name)
+    return LoadedModel(model, _words(config.vocab_size), f"{name}, {held}", name)
 
 
 def _words(vocabulary: int) -> PreTrainedTokenizerFast:

@@ -11,8 +11,8 @@ it (exactly in float32; up to kernel rounding on a GPU, where a block has as man
 import hashlib
 import json
 import math
-from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from lm_steer.generation.memory import rows_that_fit
 from lm_steer.generation.nucleus import Sampling, tries
 from lm_steer.generation.prefill import SHORT, padded_length
 from lm_steer.generation.way import pads_left, way_of
-from lm_steer.model.blocks import blocks_of, run_in_parts
+from lm_steer.model.blocks import blocks_of, one_ahead, run_in_parts
 from lm_steer.model.head import float32_logits
 from lm_steer.model.load import LoadedModel, texts_of
 from lm_steer.util.code_digest import code_digest
@@ -74,43 +74,35 @@ def continuations(
     lengths = [int(min(padded_length(loaded, len(ids[i])), longest)) if pads else len(ids[i]) for i in order]
     coming = max(coming, len(prompts) * sampling.samples * sampling.new_tokens)
     sampler = _Sampler(loaded, sampling, Counter(lengths), coming)
-    # A GPU works on one block while the last one is turned into text and written.
-    ahead = 1 if loaded.device.type == "cuda" else 0
-    running: deque[tuple[list[int], Path | None, Callable[[], Tensor]]] = deque()
     texts: list[list[str]] = [[] for _ in prompts]
     with float32_logits(loaded.model), Progress(f"generate {what}", len(prompts), "prompt") as progress:
 
-        def finish(indices: list[int], part: Path | None, tokens: Callable[[], Tensor]) -> None:
-            made = tokens()
-            unusable = (made == UNUSABLE).flatten(1).any(1).nonzero().flatten().tolist()
+        def blocks() -> Iterator[tuple[tuple[list[int], Path | None], Tensor]]:
+            for length, full, places in blocks_of(lengths, sampler.prompts_per_block):
+                indices = [order[place] for place in places]
+                block = [prompts[index] for index in indices]
+                part = parts and parts / f"{fingerprint(block)}.json"
+                kept = part and _kept(part, len(block), sampling.samples)
+                if kept:
+                    for index, samples in zip(indices, kept, strict=True):
+                        texts[index] = samples
+                    progress.skip(len(block))
+                else:
+                    yield (indices, part), sampler.tokens([ids[index] for index in indices], _keys(block), length, full)
+
+        for (indices, part), tokens in one_ahead(loaded.device, blocks()):
+            unusable = (tokens == UNUSABLE).flatten(1).any(1).nonzero().flatten().tolist()
             if unusable:
                 raise LMSteerError(
                     f"{what}: the model's logits are not finite, or too large to sample from, after the prompt "
                     f"{prompts[indices[unusable[0]]][:60]!r}: use smaller steer values, or check steer and model"
                 )
-            continuations = _decode(loaded, [ids[index] for index in indices], made)
+            made = _decode(loaded, [ids[index] for index in indices], tokens)
             if part:
-                write_json(part, {"texts": continuations, "fingerprint": fingerprint(continuations)})
-            for index, samples in zip(indices, continuations, strict=True):
+                write_json(part, {"texts": made, "fingerprint": fingerprint(made)})
+            for index, samples in zip(indices, made, strict=True):
                 texts[index] = samples
             progress.advance(len(indices))
-
-        for length, full, places in blocks_of(lengths, sampler.prompts_per_block):
-            indices = [order[place] for place in places]
-            block = [prompts[index] for index in indices]
-            part = parts and parts / f"{fingerprint(block)}.json"
-            kept = part and _kept(part, len(block), sampling.samples)
-            if kept:
-                for index, samples in zip(indices, kept, strict=True):
-                    texts[index] = samples
-                progress.skip(len(block))
-                continue
-            tokens = sampler.tokens([ids[index] for index in indices], _keys(block), length, full)
-            running.append((indices, part, _to_host(tokens)))
-            if len(running) > ahead:
-                finish(*running.popleft())
-        while running:
-            finish(*running.popleft())
     return texts
 
 
@@ -182,22 +174,6 @@ class _Sampler:
             self.decoder = None
             self.decoder = Decoder(self.loaded, prompts, length, self.sampling, self.coming, way_of(self.loaded))
         return self.decoder
-
-
-def _to_host(tokens: Tensor) -> Callable[[], Tensor]:
-    """Start to copy a GPU's tokens, and return the function that waits for them; later work does not delay it."""
-    if not tokens.is_cuda:
-        return lambda: tokens
-    host = torch.empty(tokens.shape, dtype=tokens.dtype, pin_memory=True)
-    host.copy_(tokens, non_blocking=True)
-    copied = torch.cuda.Event()
-    copied.record()
-
-    def wait() -> Tensor:
-        copied.synchronize()
-        return host
-
-    return wait
 
 
 def _decode(loaded: LoadedModel, ids: list[list[int]], tokens: Tensor) -> list[list[str]]:

@@ -18,6 +18,8 @@ FLOAT_COPIES = 6
 # More rows than this make a GPU no faster.
 MOST_ROWS = 4000
 USED_PART = 0.8
+# Of a config that does not tell.
+MANY_LAYERS, WIDE = 64, 4096
 
 
 @dataclass(frozen=True)
@@ -69,15 +71,26 @@ def requirements(
 
 
 def cache_per_token(config: PretrainedConfig, size: int) -> int:
-    """Return the bytes of one token's keys and values in all layers, `size` bytes per number."""
+    """Return the bytes of one token's keys and values in all layers, `size` bytes per number.
+
+    Without attention heads, or where they differ by layer, it is what full attention would take.
+    """
     text = config.get_text_config()
-    queries = getattr(text, "num_attention_heads", None)
-    heads = getattr(text, "num_key_value_heads", None) or queries
-    if not isinstance(queries, int) or not isinstance(heads, int):
-        # No attention, or another number of heads in each layer: at most about as much.
-        return 2 * text.num_hidden_layers * text.hidden_size * size
-    width = getattr(text, "head_dim", None) or text.hidden_size // queries
-    return 2 * text.num_hidden_layers * heads * width * size
+    queries = _number(text, "num_attention_heads")
+    heads = _number(text, "num_key_value_heads") or queries
+    hidden = _number(text, "hidden_size") or WIDE
+    width = heads * (_number(text, "head_dim") or hidden // queries) if queries and heads else hidden
+    return 2 * (_number(text, "num_hidden_layers") or MANY_LAYERS) * width * size
+
+
+def _number(config: PretrainedConfig, name: str) -> int | None:
+    """Return a number of a config; None where it has none of that name, or another one for each layer."""
+    try:
+        value = getattr(config, name, None)
+    # transformers raises an error of its own for what differs by layer.
+    except Exception:
+        return None
+    return value if isinstance(value, int) else None
 
 
 def logits_per_row(vocabulary: int, size: int) -> int:

@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import Cache, DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from lm_steer.model.blocks import blocks_of, padded_right, round_up
+from lm_steer.model.blocks import blocks_of, padded_right, round_up, sent
 from lm_steer.model.head import head_inputs
 from lm_steer.model.load import LoadedModel
 
@@ -71,7 +71,7 @@ def continued_states(loaded: LoadedModel, pairs: list[tuple[list[int], list[int]
 
     prompts = {tuple(first): None for first, _ in pairs}
     numbers = {first: number for number, first in enumerate(prompts)}
-    of_pair = torch.tensor([numbers[tuple(first)] for first, _ in pairs], device=loaded.device)
+    of_pair = sent(torch.tensor([numbers[tuple(first)] for first, _ in pairs]), loaded.device)
     rows = [list(first) for first in prompts]
     if not has_plain_cache(loaded):
         # These run in one pass, whose shape must not depend on how many prompts there are.
@@ -94,9 +94,10 @@ def has_plain_cache(loaded: LoadedModel) -> bool:
 def padded(loaded: LoadedModel, rows: list[list[int]], length: int) -> tuple[Tensor, Tensor, Tensor]:
     """Return token ids, mask and positions (rows, length), padded on the left."""
     padding, device = loaded.tokenizer.pad_token_id, loaded.device
-    tokens = torch.tensor([[padding] * (length - len(row)) + row for row in rows], device=device)
-    mask = torch.tensor([[0] * (length - len(row)) + [1] * len(row) for row in rows], device=device)
-    return tokens, mask, (mask.cumsum(-1) - 1).clamp_min(0)
+    tokens = torch.tensor([[padding] * (length - len(row)) + row for row in rows])
+    mask = torch.tensor([[0] * (length - len(row)) + [1] * len(row) for row in rows])
+    mask = sent(mask, device)
+    return sent(tokens, device), mask, (mask.cumsum(-1) - 1).clamp_min(0)
 
 
 def padded_length(loaded: LoadedModel, length: int) -> int:

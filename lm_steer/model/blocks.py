@@ -1,5 +1,6 @@
 """Texts in blocks of equal shapes: padding, batching, and how many go at once."""
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
@@ -15,14 +16,49 @@ from lm_steer.util.progress import say
 TOKENS = {"cpu": 512, "cuda": 16384}
 STEP = 4
 
+Item = TypeVar("Item")
 Key = TypeVar("Key", int, tuple[int, int])
+
+
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """Return a tensor of the host's on a device; the host does not wait for a GPU to take it over."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
+def one_ahead(device: torch.device, made: Iterator[tuple[Item, Tensor]]) -> Iterator[tuple[Item, Tensor]]:
+    """Yield items with their tensors on the host; a GPU works on one while the last one is used."""
+    running: deque[tuple[Item, Callable[[], Tensor]]] = deque()
+    for item, tensor in made:
+        running.append((item, _to_host(tensor)))
+        if len(running) > (device.type == "cuda"):
+            last, wait = running.popleft()
+            yield last, wait()
+    for last, wait in running:
+        yield last, wait()
+
+
+def _to_host(tensor: Tensor) -> Callable[[], Tensor]:
+    """Start to copy a GPU's tensor, and return the function that waits for it; later work does not delay it."""
+    if not tensor.is_cuda:
+        return lambda: tensor
+    host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+    host.copy_(tensor, non_blocking=True)
+    copied = torch.cuda.Event()
+    copied.record()
+
+    def wait() -> Tensor:
+        copied.synchronize()
+        return host
+
+    return wait
 
 
 def padded_right(loaded: LoadedModel, rows: list[list[int]], length: int) -> tuple[Tensor, Tensor]:
     """Return token ids and their mask, (rows, length), padded on the right."""
     padding, device = loaded.tokenizer.pad_token_id, loaded.device
-    tokens = torch.tensor([row + [padding] * (length - len(row)) for row in rows], device=device)
-    return tokens, torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in rows], device=device)
+    tokens = torch.tensor([row + [padding] * (length - len(row)) for row in rows])
+    mask = torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in rows])
+    return sent(tokens, device), sent(mask, device)
 
 
 def padded_states(loaded: LoadedModel, rows: list[list[int]], length: int) -> Tensor:

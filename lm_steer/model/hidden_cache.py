@@ -5,7 +5,8 @@
 
 Nothing below the head learns, so the states of a text never change: every step, seed, rank and learning rate that
 meets the text again finds them. They are computed in blocks of fixed shape, so that a text's states do not depend
-on the texts beside it, nor on what the memo held before (exactly on a CPU in fp32).
+on the texts beside it, nor on what the memo held before (exactly on a CPU in fp32). A thread of its own reads and
+writes the file, so that a block is written while the next one is computed.
 """
 
 import hashlib
@@ -13,21 +14,27 @@ import sqlite3
 import sys
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from lm_steer.model.blocks import STEP, TOKENS, blocks_of, padded_states, round_up
+from lm_steer.model.blocks import STEP, TOKENS, blocks_of, padded_states, round_up, sent
 from lm_steer.model.head import head_weight, output_head
 from lm_steer.model.load import LoadedModel
 from lm_steer.util.code_digest import module_digest
 from lm_steer.util.database import is_damage, open_database, remove_database, transaction
+from lm_steer.util.outputs import writable
 from lm_steer.util.progress import Progress, say
 
 CHECKSUM = 4
+# A state is a hundred kilobytes: in large pages it is written several times as fast.
+PAGE = 65536
 MEMO_BYTES = 8 << 30
+TABLE = "CREATE TABLE IF NOT EXISTS states (key BLOB PRIMARY KEY, state BLOB NOT NULL)"
 # States that a training holds at once in the host's memory.
 HELD_BYTES = 1 << 30
 
@@ -47,10 +54,16 @@ def _checksum(state: bytes | bytearray) -> bytes:
 
 
 def _opened(path: Path) -> sqlite3.Connection:
+    if not path.exists():
+        # The size of pages is settled with the first table, and before there is a write-ahead log.
+        writable(path).parent.mkdir(parents=True, exist_ok=True)
+        with closing(sqlite3.connect(path)) as empty:
+            empty.execute(f"PRAGMA page_size={PAGE}")
+            empty.execute(TABLE)
     database = open_database(path)
     try:
         database.execute("PRAGMA synchronous=OFF")
-        database.execute("CREATE TABLE IF NOT EXISTS states (key BLOB PRIMARY KEY, state BLOB NOT NULL)")
+        database.execute(TABLE)
     except sqlite3.Error:
         database.close()
         raise
@@ -66,6 +79,8 @@ class HiddenMemo:
         self.code = module_digest(__name__)
         self.path = Path(path)
         self.database: sqlite3.Connection | None = None
+        self.thread = ThreadPoolExecutor(1)
+        self.writing: Future[None] | None = None
         self.size = self._size()
 
     def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
@@ -116,12 +131,21 @@ class HiddenMemo:
                 self._keep(block)
                 yield from block
                 progress.advance(len(indices))
+            self._written()
+
+    def _written(self) -> None:
+        """Wait for the block that is being written, and raise what went wrong."""
+        if self.writing:
+            self.writing.result()
 
     def _key(self, text: str) -> bytes:
         return hashlib.sha256(f"{self.code}\0{self.loaded.fingerprint}\0{self.max_length}\0{text}".encode()).digest()
 
     def _do(self, action: Callable[[sqlite3.Connection], Result]) -> Result:
-        """Run a statement; where the file turns out damaged, start an empty one, since all of it can be recomputed."""
+        return self.thread.submit(self._run, action).result()
+
+    def _run(self, action: Callable[[sqlite3.Connection], Result]) -> Result:
+        """Run a statement, in the thread; a damaged file gives way to an empty one, since all can be recomputed."""
         try:
             self.database = self.database or _opened(self.path)
             return action(self.database)
@@ -152,22 +176,25 @@ class HiddenMemo:
         return torch.frombuffer(state, dtype=self.weight.dtype).view(-1, self.weight.shape[1])
 
     def _keep(self, block: list[tuple[str, Tensor]]) -> None:
-        """Write states, after dropping the oldest where the memo would outgrow its bound."""
-        states = ((self._key(text), _bytes(state)) for text, state in block)
-        rows = [(key, state + _checksum(state)) for key, state in states]
-        size = sum(len(state) for _, state in rows)
+        """Write states, while the caller goes on, after dropping the oldest where the memo would outgrow its bound."""
+        self._written()
+        size = sum(state.nbytes + CHECKSUM for _, state in block)
         if size > MEMO_BYTES:
             return
         if self.size + size > MEMO_BYTES:
             older = "DELETE FROM states WHERE rowid <= (SELECT max(rowid) - count(*) / 2 FROM states)"
-            self._do(lambda memo: memo.execute(older))
+            self._do(lambda memo: memo.execute(older).rowcount)
             self.size = self._size()
 
         def write(memo: sqlite3.Connection) -> None:
+            states = ((self._key(text), _bytes(state)) for text, state in block)
             with transaction(memo):
-                memo.executemany("INSERT OR REPLACE INTO states VALUES (?, ?)", rows)
+                memo.executemany(
+                    "INSERT OR REPLACE INTO states VALUES (?, ?)",
+                    ((key, state + _checksum(state)) for key, state in states),
+                )
 
-        self._do(write)
+        self.writing = self.thread.submit(self._run, write)
         self.size += size
 
     def _size(self) -> int:
@@ -190,7 +217,7 @@ class DrawnStates:
         hidden, targets = zip(*(self.held[text] for text in batch), strict=True)
         rows = torch.arange(len(batch)).repeat_interleave(torch.tensor([len(part) for part in targets]))
         device = self.memo.loaded.device
-        return torch.cat(hidden).to(device), torch.cat(targets).to(device), rows.to(device)
+        return sent(torch.cat(hidden), device), sent(torch.cat(targets), device), sent(rows, device)
 
     def _take_in(self, step: int) -> None:
         """Hold the states from `step` on, and no longer those before."""

@@ -22,7 +22,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from lm_steer.model.cpu_attention import quicken
+from lm_steer.model.kernels import quicken
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import fingerprint, reading, sha256_of
 from lm_steer.util.formats import RECORD, read_record

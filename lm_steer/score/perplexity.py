@@ -15,7 +15,7 @@ from torch import Tensor
 from lm_steer.generation.memory import rows_that_fit
 from lm_steer.generation.prefill import SHORT, continued_states, padded_length
 from lm_steer.generation.way import pads_left
-from lm_steer.model.blocks import blocks_of, padded_right, padded_states, round_up, run_in_parts
+from lm_steer.model.blocks import blocks_of, one_ahead, padded_right, padded_states, round_up, run_in_parts
 from lm_steer.model.head import Head, head_of
 from lm_steer.model.load import LoadedModel
 from lm_steer.model.probe import pads_right
@@ -46,7 +46,10 @@ def _judge(loaded: LoadedModel, head: Head, items: Sequence[Item]) -> Iterator[t
     if not items:
         return
     wholes = loaded.whole_ids([item.prompt + item.continuation for item in items])
-    prompts = loaded.whole_ids([item.prompt for item in items])
+    # Many continuations have the same prompt.
+    distinct = list(dict.fromkeys(item.prompt for item in items))
+    ids_of = dict(zip(distinct, loaded.whole_ids(distinct), strict=True))
+    prompts = [ids_of[item.prompt] for item in items]
     _check_context(loaded, items, wholes)
     merged = [i for i, prompt in enumerate(prompts) if prompt != wholes[i][: len(prompt)]]
     alone = dict(_nll(loaded, head, [(prompts[i][:1], prompts[i][1:]) for i in merged]))
@@ -92,16 +95,21 @@ def _nll(loaded: LoadedModel, head: Head, pairs: list[tuple[Ids, Ids]]) -> Itera
 
     advice = f"the perplexity of one text does not fit the memory of {loaded.device}"
     fitting: dict[tuple[int, int], int] = {}
-    for (given, length), full, places in blocks_of([key(*pairs[index]) for index in indices], rows):
-        block = [pairs[indices[place]] for place in places]
-        filled = [*block, *[block[-1]] * (full - len(block))] if device == "cpu" else block
 
-        def losses_of(part: slice, _: int) -> Tensor:
-            return _block_nll(loaded, head, filled[part], given, length)  # noqa: B023
+    def blocks() -> Iterator[tuple[list[int], Tensor]]:
+        for (given, length), full, places in blocks_of([key(*pairs[index]) for index in indices], rows):
+            block = [pairs[indices[place]] for place in places]
+            filled = [*block, *[block[-1]] * (full - len(block))] if device == "cpu" else block
 
-        size = fitting.get((given, length), len(filled))
-        losses, fitting[given, length] = run_in_parts(len(filled), size, losses_of, advice)
-        yield from zip((indices[place] for place in places), losses.tolist(), strict=False)
+            def losses_of(part: slice, _: int) -> Tensor:
+                return _block_nll(loaded, head, filled[part], given, length)  # noqa: B023
+
+            size = fitting.get((given, length), len(filled))
+            losses, fitting[given, length] = run_in_parts(len(filled), size, losses_of, advice)
+            yield [indices[place] for place in places], losses
+
+    for places, losses in one_ahead(loaded.device, blocks()):
+        yield from zip(places, losses.tolist(), strict=False)
 
 
 def _block_nll(loaded: LoadedModel, head: Head, pairs: list[tuple[Ids, Ids]], given: int, length: int) -> Tensor:

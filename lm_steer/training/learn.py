@@ -7,30 +7,27 @@ The dimension called `corpus` is held at 1 and absorbs what merely distinguishes
 own; the other one is set to each text's label (paper, section 3.2; the original code's dummy dimension).
 """
 
-import hashlib
-import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from lm_steer.core.steer import Steer, is_finite
 from lm_steer.data.labelled import drawn
+from lm_steer.model.blocks import sent
 from lm_steer.model.head import Head, head_inputs, head_of
 from lm_steer.model.hidden_cache import DrawnStates, HiddenMemo, Packed
 from lm_steer.model.load import LoadedModel, texts_of
+from lm_steer.training.checkpoint import Checkpoint
 from lm_steer.training.loss import head_cross_entropy
 from lm_steer.util import options
-from lm_steer.util.code_digest import code_digest
 from lm_steer.util.errors import LMSteerError
-from lm_steer.util.files import fingerprint, replacing, write_jsonl
-from lm_steer.util.formats import read_tensors
-from lm_steer.util.progress import Progress, say
+from lm_steer.util.files import fingerprint, write_jsonl
+from lm_steer.util.progress import Progress
 
 CORPUS = "corpus"
 DEV_TEXTS = 64
@@ -117,16 +114,20 @@ def learn(
     dev_states = DrawnStates(memo, dev.texts, torch.arange(len(dev))[None], f"train {recipe.name}, dev")
     states = DrawnStates(memo, texts.texts, draw, f"train {recipe.name}")
 
-    def nll_of(source: LabelledTexts, indices: list[int], packed: Packed) -> Tensor:
+    dev_values, values = (
+        sent(torch.tensor([values_of(label) for label in part.labels]), loaded.device) for part in (dev, texts)
+    )
+
+    def nll_of(values: Tensor, packed: Packed) -> Tensor:
         hidden, targets, row = packed
-        values = torch.tensor([values_of(source.labels[index]) for index in indices], device=loaded.device)[row]
-        return steered_nll(head, recipe.kind, weights, recipe.epsilon, hidden, targets, values)
+        return steered_nll(head, recipe.kind, weights, recipe.epsilon, hidden, targets, values[row])
 
     @torch.no_grad()
     def dev_loss() -> float:
-        return nll_of(dev, list(range(len(dev))), dev_states.packed(0)).mean().item()
+        return nll_of(dev_values, dev_states.packed(0)).mean().item()
 
-    checkpoint = _Checkpoint(Path(cache) / "checkpoints", loaded, texts, recipe)
+    identity = [loaded.fingerprint, asdict(recipe), texts.texts, texts.labels]
+    checkpoint = Checkpoint(Path(cache) / "checkpoints", identity)
     step, log = checkpoint.load(weights, optimizer)
     # Losses stay on the device until they are written: a GPU does not wait for the host at each step.
     recent: list[dict[str, Any]] = []
@@ -136,12 +137,11 @@ def learn(
             log.append({"step": 0, "dev_loss": dev_loss()})
             _check_finite(log, recipe, "check the model's weights, dtype and epsilon")
         while step < recipe.steps:
-            indices = draw[step].tolist()
             if recipe.loss_on_padding:
-                packed = _padded(loaded, [texts.texts[index] for index in indices], recipe)
+                packed = _padded(loaded, [texts.texts[index] for index in draw[step].tolist()], recipe)
             else:
                 packed = states.packed(step)
-            nll = nll_of(texts, indices, packed)
+            nll = nll_of(values[sent(draw[step], loaded.device)], packed)
             tokens = len(nll)
             optimizer.zero_grad()
             # The sum's gradient, divided in float32: the mean's would vanish in a head of half precision.
@@ -153,11 +153,13 @@ def learn(
             step += 1
             recent.append({"step": step, "loss": nll.detach().mean(), "tokens": tokens})
             if step % EVERY == 0 or step == recipe.steps:
-                log += [{**row, "loss": row["loss"].item()} for row in recent]
+                losses = torch.stack([row["loss"] for row in recent]).tolist()
+                log += [{**row, "loss": loss} for row, loss in zip(recent, losses, strict=True)]
                 recent.clear()
                 log[-1]["dev_loss"] = dev_loss()
                 _check_finite(log, recipe, "lower learning_rate")
-                checkpoint.save(step, weights, optimizer, log)
+                if step == recipe.steps or checkpoint.due:
+                    checkpoint.save(step, weights, optimizer, log)
             progress.advance(1, f"loss {log[-1]['loss']:.3f}" if "loss" in log[-1] else "")
     learned = {name: weight.detach().cpu() for name, weight in weights.items()}
     if not all(torch.isfinite(weight).all() for weight in learned.values()):
@@ -250,70 +252,9 @@ def _padded(loaded: LoadedModel, texts: list[str], recipe: Recipe) -> Packed:
         truncation=True,
         max_length=recipe.max_length,
         return_tensors="pt",
-    ).to(loaded.device)
-    hidden = head_inputs(loaded.model, encoded["input_ids"], encoded["attention_mask"])[:, :-1]
-    targets = encoded["input_ids"][:, 1:]
+    )
+    ids, mask = (sent(encoded[name], loaded.device) for name in ("input_ids", "attention_mask"))
+    hidden = head_inputs(loaded.model, ids, mask)[:, :-1]
+    targets = ids[:, 1:]
     rows = torch.arange(len(texts), device=loaded.device)[:, None].expand_as(targets)
     return hidden.flatten(0, 1), targets.flatten(), rows.flatten()
-
-
-def _checksum(tensors: Mapping[str, Tensor], about: Mapping[str, str]) -> str:
-    """Return a checksum of all that a checkpoint holds: its format does not notice changed numbers."""
-    digest = hashlib.sha256(json.dumps(sorted(about.items())).encode())
-    for name in sorted(tensors):
-        digest.update(name.encode() + tensors[name].contiguous().numpy().tobytes())
-    return digest.hexdigest()
-
-
-class _Checkpoint:
-    """Weights, optimiser and log of an unfinished training, in one file named by all that it depends on."""
-
-    def __init__(self, folder: Path, loaded: LoadedModel, texts: LabelledTexts, recipe: Recipe) -> None:
-        identity = [
-            code_digest("train"),
-            loaded.fingerprint,
-            asdict(recipe),
-            list(texts.texts),
-            list(texts.labels),
-        ]
-        self.path = folder / f"{fingerprint(identity)}.safetensors"
-
-    def save(
-        self, step: int, weights: dict[str, Tensor], optimizer: torch.optim.Adam, log: list[dict[str, Any]]
-    ) -> None:
-        tensors = {}
-        for name, weight in weights.items():
-            state = optimizer.state[weight]
-            tensors[name] = weight.detach().cpu()
-            for key in ("step", "exp_avg", "exp_avg_sq"):
-                tensors[f"{name}.{key}"] = state[key].detach().cpu()
-        with replacing(self.path) as temporary:
-            about = {"step": str(step), "log": json.dumps(log)}
-            save_file(tensors, temporary, {**about, "checksum": _checksum(tensors, about)})
-
-    def load(self, weights: dict[str, Tensor], optimizer: torch.optim.Adam) -> tuple[int, list[dict[str, Any]]]:
-        if not self.path.exists():
-            return 0, []
-        try:
-            return self._read(weights, optimizer)
-        except (LMSteerError, KeyError, ValueError) as error:
-            say(f"the checkpoint {self.path} is damaged ({error}): the training starts afresh")
-            self.path.unlink()
-            return 0, []
-
-    def _read(self, weights: dict[str, Tensor], optimizer: torch.optim.Adam) -> tuple[int, list[dict[str, Any]]]:
-        tensors, about = read_tensors(self.path)
-        if about.pop("checksum") != _checksum(tensors, about):
-            raise LMSteerError("its checksum does not match")
-        # All is read before any is set: a checkpoint that turns out damaged half-way must not leave its weights.
-        step, log = int(about["step"]), json.loads(about["log"])
-        states = {
-            name: {key: tensors[f"{name}.{key}"] for key in ("step", "exp_avg", "exp_avg_sq")} for name in weights
-        }
-        learned = {name: tensors[name] for name in weights}
-        for name, weight in weights.items():
-            weight.data.copy_(learned[name])
-            optimizer.state[weight] = {
-                key: value.to(weight.device if key != "step" else "cpu") for key, value in states[name].items()
-            }
-        return step, log

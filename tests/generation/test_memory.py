@@ -2,6 +2,7 @@ import subprocess
 import sys
 import textwrap
 
+import families
 import pytest
 import tiny
 import torch
@@ -22,6 +23,14 @@ def test_weights_and_cache_are_those_of_the_model(name, ids):
     layers = model(ids, use_cache=True).past_key_values.layers
     held = sum(part.nbytes for layer in layers for part in (layer.keys, layer.values))
     assert cache_per_token(model.config, 4) * ids.numel() == held
+
+
+@pytest.mark.parametrize("family", ["rwkv", "mamba2", "openelm", "recurrent_gemma", "gemma4_text", "jamba"])
+def test_the_cache_of_models_without_heads_or_with_other_heads_by_layer_has_a_bound(family):
+    if family not in families.FAMILIES:
+        pytest.skip("not in this version of transformers")
+    config = families.tiny_config(family)
+    assert 0 < cache_per_token(config, 2) <= 2 * 64 * 2 * 2 * families.HIDDEN
 
 
 def test_half_precision_halves_weights_and_cache():

@@ -1,3 +1,5 @@
+import sqlite3
+
 import pytest
 import tiny
 import torch
@@ -103,8 +105,17 @@ def test_a_memo_over_its_bound_drops_the_oldest_and_still_answers(memo, loaded, 
     monkeypatch.setattr("lm_steer.model.hidden_cache.MEMO_BYTES", 20_000)
     for text in TEXTS:
         memo.ensure([text], "test")
-        assert memo.database.execute("SELECT sum(length(state)) FROM states").fetchone()[0] <= 20_000
+        assert sqlite3.connect(memo.path).execute("SELECT sum(length(state)) FROM states").fetchone()[0] <= 20_000
     torch.testing.assert_close(memo.state(TEXTS[0]), own_states(loaded, TEXTS[0]), atol=1e-5, rtol=1e-5)
+
+
+def test_a_state_that_cannot_be_written_ends_the_computing(memo, monkeypatch):
+    def full(*_) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr("lm_steer.model.hidden_cache.transaction", full)
+    with pytest.raises(sqlite3.OperationalError, match="full"):
+        memo.ensure(TEXTS, "test")
 
 
 def test_reading_the_head_inputs_leaves_no_hook(loaded, ids):
@@ -124,8 +135,8 @@ def test_blocks_hold_every_index_once_and_one_key_each():
 def test_damage_in_the_middle_of_the_memo_is_made_good(memo, tmp_path, capsys):
     texts = [f"{sentence} {number}" for sentence in tiny.SENTENCES for number in range(30)]
     whole = memo.states(texts, "first")
-    memo.database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    memo.database.close()
+    memo._do(lambda database: database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone())
+    memo._do(lambda database: database.close())
     content = memo.path.read_bytes()
     memo.path.write_bytes(content[:8192] + b"noise" * ((len(content) - 8192) // 5))
     again = HiddenMemo(memo.path, memo.loaded, MAX_LENGTH)
@@ -139,7 +150,8 @@ def test_damage_in_the_middle_of_the_memo_is_made_good(memo, tmp_path, capsys):
 def test_a_state_that_was_changed_is_computed_again(memo, loaded, capsys, change):
     text = tiny.SENTENCES[0]
     whole = memo.state(text)
-    memo.database.execute(f"UPDATE states SET state = {change}")
+    with sqlite3.connect(memo.path) as database:
+        database.execute(f"UPDATE states SET state = {change}")
     assert torch.equal(memo.state(text), whole)
     assert "is damaged (a state that was changed)" in capsys.readouterr().err
     with tiny.blinded(loaded.model):

@@ -30,6 +30,11 @@ def kind(request) -> str:
     return request.param
 
 
+@pytest.fixture(autouse=True)
+def checkpoints_as_often_as_may_be(monkeypatch) -> None:
+    monkeypatch.setattr("lm_steer.training.checkpoint.SECONDS_BETWEEN", 0.0)
+
+
 def saved(folder: Path, loaded, recipe: Recipe, cache: Path) -> list[bytes]:
     """Train, save as the command line does, and return the bytes of every file."""
     steer, log = learn(loaded, TEXTS, TEXTS, recipe, cache)
@@ -217,6 +222,17 @@ def test_a_resumed_training_goes_on_from_its_checkpoint(loaded, tmp_path, monkey
     assert steps == list(range(26, 61))
 
 
+def test_checkpoints_are_some_time_apart(loaded, tmp_path, monkeypatch):
+    monkeypatch.setattr("lm_steer.training.checkpoint.SECONDS_BETWEEN", 1e9)
+    with monkeypatch.context() as patch:
+        killed_at(59, patch)
+        with pytest.raises(Killed):
+            learn(loaded, TEXTS, TEXTS, RECIPE, tmp_path)
+    assert not (tmp_path / "checkpoints").exists()
+    learn(loaded, TEXTS, TEXTS, RECIPE, tmp_path)
+    assert len(list((tmp_path / "checkpoints").iterdir())) == 1
+
+
 def damage(content: bytes, how: str) -> bytes:
     if how == "empty":
         return b""
@@ -264,6 +280,7 @@ torch.set_num_threads(1)
 from lm_steer.model.load import load_model
 from lm_steer.util.progress import Progress
 import test_learn
+from lm_steer.training import checkpoint
 root, model, step = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 advance = Progress.advance
 def stop(self, *rest):
@@ -271,6 +288,7 @@ def stop(self, *rest):
     if self.unit == "step" and self.done == step:
         os.kill(os.getpid(), signal.SIGKILL)
 Progress.advance = stop
+checkpoint.SECONDS_BETWEEN = 0.0
 test_learn.saved(root / "steer", load_model(model, device="cpu"), test_learn.RECIPE, root / "cache")
 """
 

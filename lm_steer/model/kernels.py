@@ -1,9 +1,11 @@
-"""Attention of a single new token in half precision on a CPU, where torch's own takes several times as long.
+"""Parts of a model that one kernel computes faster than transformers' several.
 
     quicken(model)        # does nothing where it does not apply
 
-transformers calls it as it calls torch's; what is not a single token's plain attention goes on to torch's. With it
-SmolLM2 samples in four fifths of the time on a processor with AVX512-BF16.
+On a GPU, GPT-2's activation in one kernel for eight, equal to 5e-7 in float32. On a CPU in half precision, attention of
+a single new token, where torch's own takes several times as long: transformers calls it as it calls torch's, and what
+is not a single token's plain attention goes on to torch's. With it SmolLM2 samples in four fifths of the time on a
+processor with AVX512-BF16.
 """
 
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface, PreTrainedModel
+from transformers.activations import NewGELUActivation
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
@@ -18,10 +21,20 @@ NAME = "lm_steer_one_token"
 
 
 def quicken(model: PreTrainedModel) -> None:
-    """Give a model on a processor in half precision, which would use torch's attention, this one."""
+    """Put the faster parts into a model that is on its device."""
     half = model.dtype in (torch.bfloat16, torch.float16)
     if model.device.type == "cpu" and half and model.config._attn_implementation == "sdpa":
         model.set_attn_implementation(NAME)
+    if model.device.type == "cuda":
+        use_one_kernel_gelu(model)
+
+
+def use_one_kernel_gelu(model: nn.Module) -> None:
+    """Replace every activation of transformers' `gelu_new` by torch's own."""
+    for module in list(model.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, NewGELUActivation):
+                setattr(module, name, nn.GELU(approximate="tanh"))
 
 
 def one_token_attention(

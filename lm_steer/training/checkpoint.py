@@ -1,0 +1,90 @@
+"""The state of an unfinished training, from which one that was killed goes on.
+
+checkpoint = Checkpoint(folder, identity)
+step, log = checkpoint.load(weights, optimizer)
+checkpoint.save(step, weights, optimizer, log)
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from lm_steer.util.code_digest import code_digest
+from lm_steer.util.errors import LMSteerError
+from lm_steer.util.files import fingerprint, replacing
+from lm_steer.util.formats import read_tensors
+from lm_steer.util.progress import say
+
+# On a GPU a checkpoint takes as long as many steps.
+SECONDS_BETWEEN = 20.0
+
+
+def _checksum(tensors: Mapping[str, Tensor], about: Mapping[str, str]) -> str:
+    """Return a checksum of all that a checkpoint holds: its format does not notice changed numbers."""
+    digest = hashlib.sha256(json.dumps(sorted(about.items())).encode())
+    for name in sorted(tensors):
+        digest.update(name.encode() + tensors[name].contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+class Checkpoint:
+    """Weights, optimiser and log of an unfinished training, in one file named by all that it depends on."""
+
+    def __init__(self, folder: Path, identity: list[Any]) -> None:
+        self.path = folder / f"{fingerprint([code_digest('train'), *identity])}.safetensors"
+        self.saved = time.monotonic()
+
+    @property
+    def due(self) -> bool:
+        """Whether the last one is so long ago that another is worth its time."""
+        return time.monotonic() - self.saved >= SECONDS_BETWEEN
+
+    def save(
+        self, step: int, weights: dict[str, Tensor], optimizer: torch.optim.Adam, log: list[dict[str, Any]]
+    ) -> None:
+        """Replace the last checkpoint by one of this step."""
+        tensors = {}
+        for name, weight in weights.items():
+            state = optimizer.state[weight]
+            tensors[name] = weight.detach().cpu()
+            for key in ("step", "exp_avg", "exp_avg_sq"):
+                tensors[f"{name}.{key}"] = state[key].detach().cpu()
+        with replacing(self.path) as temporary:
+            about = {"step": str(step), "log": json.dumps(log)}
+            save_file(tensors, temporary, {**about, "checksum": _checksum(tensors, about)})
+        self.saved = time.monotonic()
+
+    def load(self, weights: dict[str, Tensor], optimizer: torch.optim.Adam) -> tuple[int, list[dict[str, Any]]]:
+        """Set weights and optimiser as the last checkpoint has them, and return its step and log; else 0 and none."""
+        if not self.path.exists():
+            return 0, []
+        try:
+            return self._read(weights, optimizer)
+        except (LMSteerError, KeyError, ValueError) as error:
+            say(f"the checkpoint {self.path} is damaged ({error}): the training starts afresh")
+            self.path.unlink()
+            return 0, []
+
+    def _read(self, weights: dict[str, Tensor], optimizer: torch.optim.Adam) -> tuple[int, list[dict[str, Any]]]:
+        tensors, about = read_tensors(self.path)
+        if about.pop("checksum") != _checksum(tensors, about):
+            raise LMSteerError("its checksum does not match")
+        # All is read before any is set: a checkpoint that turns out damaged half-way must not leave its weights.
+        step, log = int(about["step"]), json.loads(about["log"])
+        states = {
+            name: {key: tensors[f"{name}.{key}"] for key in ("step", "exp_avg", "exp_avg_sq")} for name in weights
+        }
+        learned = {name: tensors[name] for name in weights}
+        for name, weight in weights.items():
+            weight.data.copy_(learned[name])
+            optimizer.state[weight] = {
+                key: value.to(weight.device if key != "step" else "cpu") for key, value in states[name].items()
+            }
+        return step, log
