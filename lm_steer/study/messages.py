@@ -50,7 +50,8 @@ def _keys(place: Place, kind: str, keys: list[str]) -> Iterator[str]:
     elif kind == "missing":
         yield f"{path}: {quoted(keys)} {'is' if len(keys) == 1 else 'are'} missing"
     elif place.variant:
-        has = f"it has {', '.join(known[1:])}"
+        own = [key for key in known if key != place.variant.split()[1]]
+        has = f"it has {', '.join(own) or 'none'}"
         yield from (f"{path}.{key}: {place.variant} has no such key{near(key, known)}; {has}" for key in keys)
     else:
         yield f"{path}: unknown key {quoted(keys)}{near(keys[0], known)}; known are {', '.join(known)}"

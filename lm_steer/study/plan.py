@@ -7,13 +7,13 @@ reads from the study by name; that part of the study is a parameter of the rule 
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lm_steer.score.bag_of_words import BagOfWords
-from lm_steer.score.classifier import Classifier
+from lm_steer.score.kinds.bag_of_words import BagOfWords
+from lm_steer.score.kinds.classifier import Classifier
 from lm_steer.score.registry import kind_of
 from lm_steer.study import targets
 from lm_steer.study.config import EFFECT_KINDS, Study, read_study
@@ -80,8 +80,9 @@ def _resource(study: Study, scorer: str) -> list[str]:
 
 def _keys(study: Study, scorer: str) -> dict[str, Any]:
     """Return the keys of a scorer's kind, but for those that its judge or model is obtained by."""
-    block = study.scorers[scorer]
-    return {one.name: getattr(block, one.name) for one in fields(kind_of(block.kind)) if not one.metadata["obtains"]}
+    described = study.scorers[scorer].described
+    keys = (one.name for one in fields(described) if not (one.metadata["obtains"] or one.metadata["names"]))
+    return {key: getattr(described, key) for key in keys}
 
 
 def model(study: Study, model: str) -> Given:
@@ -97,24 +98,29 @@ def model(study: Study, model: str) -> Given:
 
 def dataset(study: Study, dataset: str) -> Given:
     """Labelled texts: the user's own files are inputs, so that an edit to them is seen."""
-    block = study.datasets[dataset]
-    inputs = []
-    if block.source == "sst5" and block.path:
-        inputs = [f"{block.path}/{split}.jsonl" for split in SPLITS]
-    elif block.source == "file" or (block.source == "jigsaw" and block.origin not in ("kaggle", "hub")):
-        inputs = [block.path if block.source == "file" else block.origin]
-    return Given(inputs, _options(block, "source", "path", "origin", "revision", "seed"))
+    return _source(study.datasets[dataset])
 
 
 def prompts(study: Study, prompts: str) -> Given:
     """A set of prompts."""
-    block = study.prompts[prompts]
-    options = _options(block, "source", "name", "count", "path", "revision")
-    if block.source != "openings":
-        return Given([block.path] if block.source == "file" else [], options)
-    texts = f"results/data/{block.dataset}/test.parquet"
-    labels = ["--labels", *map(str, block.labels)]
-    return Given([texts], [*options, *_options(block, "words"), "--texts", texts, *labels])
+    return _source(study.prompts[prompts])
+
+
+def _source(block: Any) -> Given:
+    source = block.described
+    # A dataset that is named stands for its test texts.
+    named = [one.name for one in fields(source) if one.metadata["names"] == "datasets"]
+    source = replace(source, **{key: f"results/data/{getattr(source, key)}/test.parquet" for key in named})
+    options = ["--source", block.source]
+    for one in fields(source):
+        value = getattr(source, one.name)
+        if value != "":
+            options += [f"--{one.name.replace('_', '-')}", *map(_text, value if isinstance(value, list) else [value])]
+    return Given(source.files(), options)
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def train(study: Study, model: str, steer: str) -> Given:
@@ -190,7 +196,9 @@ def score(study: Study, model: str, scorer: str, scatteritem: str = "") -> Given
     judged = [name for name, setting in study.settings.items() if scorer in setting.scorers]
     files = targets.generations_of(study, [model], judged)
     options = _options(block, "kind", "scores")
-    options += _each("--option", (f"{key}={value}" for key, value in _keys(study, scorer).items() if value != ""))
+    options += _each(
+        "--option", (f"{key}={_text(value)}" for key, value in _keys(study, scorer).items() if value != "")
+    )
     options += _options(study.models[block.model], "dtype") if hasattr(block, "model") else []
     options += ["--prompts", str(block.prompts)] if block.prompts else []
     options += [*_each("--resource", resource), *_each("--file", files)]

@@ -85,10 +85,15 @@ def _statements(nodes: Sequence[ast.AST]) -> set[bytes]:
 
 def _imports(tree: ast.AST) -> set[Path]:
     """Return the package's own modules that `tree` imports, at its top or inside a function."""
-    froms = [(node.module or "", node.names) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
-    names = (name for module, parts in froms for name in (module, *(f"{module}.{part.name}" for part in parts)))
-    own = (name.split(".")[1:] for name in names if name.startswith("lm_steer."))
-    return {path for parts in own if (path := PACKAGE.joinpath(*parts).with_suffix(".py")).exists()}
+    imported: set[Path] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("lm_steer"):
+            folder = PACKAGE.joinpath(*node.module.split(".")[1:])
+            paths = [folder.with_suffix(".py"), *(folder / f"{one.name}.py" for one in node.names)]
+            imported.update(path for path in paths if path.exists())
+            # A package that is imported by name is walked for what it holds (util/kinds.py).
+            imported.update(path for one in node.names for path in (folder / one.name).glob("*.py"))
+    return imported
 
 
 def _read_by(path: Path, tree: ast.Module) -> Iterator[Path]:

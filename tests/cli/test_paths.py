@@ -88,7 +88,7 @@ def test_no_command_writes_to_what_is_not_its_own(run, name, option, tmp_path):
         "score --kind causal-lm --resource model --file g.jsonl -o model/config.json",
         "external --path g.jsonl -o g.jsonl",
         "prompts --source file --path p.jsonl -o p.jsonl",
-        "prompts --source openings --texts a.csv -o a.csv",
+        "prompts --source openings --dataset a.csv -o a.csv",
         "data --source file --path data/train.parquet -o data",
         "model --source folder --id model -o model",
         "model --source folder --id results/models/gpt2 -o results/models",

@@ -10,9 +10,9 @@ from services.kaggle import Kaggle
 
 from lm_steer import LMSteerError
 from lm_steer.data import comments
-from lm_steer.data.jigsaw import COMPETITION, HUB_FILES, REPO, REVISION, drawn
+from lm_steer.data.datasets.jigsaw import COMPETITION, HUB_FILES, REPO, REVISION, drawn
 from lm_steer.data.labelled import SPLITS, text_key
-from lm_steer.data.sources import labelled_texts
+from lm_steer.data.text_sources import labelled_texts
 
 TOXIC, CLEAN, BETWEEN = 60, 200, 40
 
@@ -237,7 +237,7 @@ def test_a_parquet_file_that_is_none_is_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("origin", "message"), [("", "needs an origin"), ("nowhere.csv", "nowhere.csv does not exist")]
+    ("origin", "message"), [("", "needs the key 'origin'"), ("nowhere.csv", "nowhere.csv does not exist")]
 )
 def test_an_origin_that_is_none_is_told(origin, message):
     with pytest.raises(LMSteerError, match=message):

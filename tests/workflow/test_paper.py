@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from services.paper import paper_world
 
-from lm_steer.data.jigsaw import COMPETITION
+from lm_steer.data.datasets.jigsaw import COMPETITION
 
 
 @pytest.fixture

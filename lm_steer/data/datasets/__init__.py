@@ -1,0 +1,1 @@
+"""Sources of labelled texts, a module each, named after the source."""

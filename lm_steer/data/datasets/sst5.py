@@ -1,0 +1,69 @@
+"""SST-5, the Stanford Sentiment Treebank with five classes, in its own splits (8,544, 1,101 and 2,210 sentences).
+
+lm-steer data --source sst5 -o results/data/sst5
+lm-steer data --source sst5 --path FOLDER -o results/data/sst5          # train.jsonl, dev.jsonl, test.jsonl
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from lm_steer.data.labelled import SPLITS, checked_texts
+from lm_steer.data.text_sources import Texts, key
+from lm_steer.fetch.hub import hub_file
+from lm_steer.util.errors import LMSteerError
+from lm_steer.util.files import read_jsonl
+
+REPO = "SetFit/sst5"
+REVISION = "e51bdcd8cd3a30da231967c1a249ba59361279a3"
+
+
+@dataclass(frozen=True)
+class Sst5(Texts):
+    """Sentences of five classes, -1 to 1, in splits of their own."""
+
+    path: str = key("A folder with train.jsonl, dev.jsonl and test.jsonl instead of the hub.")
+    revision: str = key("A commit of SetFit/sst5 other than the one that is pinned.")
+
+    def files(self) -> list[str]:
+        """Return the files of the folder."""
+        return [f"{self.path}/{split}.jsonl" for split in SPLITS] if self.path else []
+
+    def problems(self) -> Iterator[str]:
+        """Yield a revision of what is not on the hub."""
+        if self.revision and self.path:
+            yield ".revision: only what comes from the hub has a revision"
+
+    def texts(self) -> pd.DataFrame:
+        """Return the sentences with labels 0..4 as -1, -.5, 0, .5, 1, and the split each belongs to.
+
+        Nothing is left out: a sentence that the release has twice is there twice, as in the paper's training.
+        """
+        names = [f"{split}.jsonl" for split in SPLITS]
+        by_hand = f"or put {', '.join(names)} of {REPO} in a folder and name it by the key path"
+        files = self.files() or [str(hub_file(REPO, name, self.revision or REVISION, by_hand)) for name in names]
+        return pd.concat(
+            [_read(Path(file), split) for file, split in zip(files, SPLITS, strict=True)], ignore_index=True
+        )
+
+
+def _read(file: Path, split: str) -> pd.DataFrame:
+    rows = read_jsonl(file)
+    if not rows:
+        raise LMSteerError(f"{file} holds no texts")
+    for number, row in enumerate(rows, start=1):
+        if "label" not in row:
+            raise LMSteerError(f"{file}, row {number}: no key 'label', only {', '.join(row) or 'nothing'}")
+        if isinstance(row["label"], bool) or row["label"] not in range(5):
+            raise LMSteerError(f"{file}, row {number}: label {row['label']!r} is not 0, 1, 2, 3 or 4")
+    frame = pd.DataFrame(
+        {
+            "id": [f"{split}-{number}" for number in range(1, len(rows) + 1)],
+            "text": [row.get("text") for row in rows],
+            "label": [row["label"] / 2 - 1 for row in rows],
+            "split": split,
+        }
+    )
+    return checked_texts(frame, str(file))

@@ -1,0 +1,40 @@
+"""*Weak labels* for toxicity: texts of the four corpora of the VADER release, by a profanity list.
+
+lm-steer data --source vader-lexicon -o results/data/weak-toxicity
+"""
+
+import random
+import re
+from dataclasses import dataclass
+
+import pandas as pd
+
+from lm_steer.data.datasets.vader_snippets import CORPORA, corpus
+from lm_steer.data.text_sources import Texts
+from lm_steer.fetch.packages import read
+
+WORD = re.compile(r"[a-z0-9']+")
+
+
+@dataclass(frozen=True)
+class VaderLexicon(Texts):
+    """Weak toxicity labels by a word list."""
+
+    packages = ("vader", "better-profanity")
+    weak = True
+
+    def texts(self) -> pd.DataFrame:
+        """Return -1 where a word of the list occurs, and as many +1 from the same corpus without one.
+
+        Balanced within each corpus, the corpus does not give the label away.
+        """
+        wordlist = read("better-profanity", "better_profanity/profanity_wordlist.txt").decode("utf-8")
+        words = {line.strip().lower() for line in wordlist.splitlines() if line.strip()}
+        parts = []
+        for name in CORPORA:
+            frame = corpus(name)
+            hit = frame["text"].map(lambda text: not words.isdisjoint(WORD.findall(text.lower())))
+            toxic, clean = frame[hit], frame[~hit]
+            chosen = random.Random(name).sample(range(len(clean)), len(toxic))
+            parts += [toxic.assign(label=-1.0), clean.iloc[chosen].assign(label=1.0)]
+        return pd.concat(parts, ignore_index=True)

@@ -1,0 +1,1 @@
+"""Sources of prompts, a module each, named after the source."""

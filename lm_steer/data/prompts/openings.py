@@ -1,0 +1,38 @@
+"""First words of held-out texts.
+
+    lm-steer prompts --source openings --dataset results/data/snippets/test.parquet --labels -0.1 0.1 --count 50 \\
+        -o results/prompts/neutral.jsonl
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from lm_steer.data.labelled import read_texts, text_key
+from lm_steer.data.prompt_files import first_lines, prompt_rows
+from lm_steer.data.prompt_sources import Prompts, key
+from lm_steer.util.options import Finite, Positive
+
+
+@dataclass(frozen=True)
+class Openings(Prompts):
+    """First words of a dataset's test texts."""
+
+    # Of a command, the path of the texts.
+    dataset: str = key("The dataset.", required=True, names="datasets", reads=True)
+    count: Positive = key("How many prompts, from the first on.", required=True)
+    labels: list[Finite] = key("The lowest and the highest label of the texts.", (-1, 1))
+    words: Positive = key("How many first words.", 5)
+
+    def problems(self) -> Iterator[str]:
+        """Yield labels that are no range."""
+        if len(self.labels) != 2 or self.labels[0] > self.labels[1]:
+            yield f".labels: expected two numbers, the lowest label first, found {self.labels}"
+
+    def prompts(self) -> list[dict[str, Any]]:
+        """Return the first words of texts with a label in the closed range, and more words than that."""
+        frame, (low, high) = read_texts(self.dataset), self.labels
+        chosen = frame[frame["label"].between(low, high) & (frame["text"].str.split().str.len() > self.words)]
+        unique = {" ".join(text.split()[: self.words]) for text in chosen["text"]}
+        ordered = sorted(unique, key=lambda prompt: (text_key(prompt), prompt))
+        return first_lines(prompt_rows(ordered), self.count, f"texts with a label from {low} to {high}")

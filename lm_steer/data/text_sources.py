@@ -1,0 +1,50 @@
+"""Sources of labelled texts: a class each, whose fields are the keys of its block in a study.
+
+    frame, counted = labelled_texts("jigsaw", origin="hub")             # id, text, label in [-1, 1]
+
+A source is a module of datasets/, named after it; one of your own is named as `module:Class`, or offered by a package
+as an entry point in the group `lm_steer.datasets`.
+"""
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import pandas as pd
+
+from lm_steer.data import datasets
+from lm_steer.data.labelled import checked_texts, text_key
+from lm_steer.data.sources import Source, checked
+from lm_steer.util.kinds import Kinds, key
+
+__all__ = ["DATASETS", "Texts", "key", "labelled_texts"]
+
+
+class Texts(Source, ABC):
+    """A source of labelled texts.
+
+    weak        whether its labels are guessed by a rule, which the page says of steers that learn from them
+    """
+
+    weak: ClassVar[bool] = False
+
+    @abstractmethod
+    def texts(self) -> pd.DataFrame:
+        """Return the columns id, text and label in [-1, 1]; split (train, dev or test) where it has splits of its own.
+
+        The frame's `attrs` may count what it was made from, for the page.
+        """
+
+
+DATASETS = Kinds("source of texts", Texts, datasets, "lm_steer.datasets")  # type: ignore[type-abstract]
+
+
+def labelled_texts(source: str, **keys: Any) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Return the texts of a source, and counts of what it was made from, where the source tells.
+
+    Each text comes once, unless the source has splits of its own, which are left as they are.
+    """
+    frame = checked_texts(checked(DATASETS, source, keys).texts(), f"the source '{source}'")
+    counted, frame.attrs = dict(frame.attrs), {}
+    if "split" in frame:
+        return frame, counted
+    return frame.loc[~frame["text"].map(text_key).duplicated(), ["id", "text", "label"]], counted

@@ -1,0 +1,1 @@
+"""Kinds of scorers, a module each, named after the kind."""
