@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 from dataclasses import fields
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union
+from functools import reduce
+from operator import or_
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     Field,
@@ -107,7 +109,7 @@ def _any_of(base: type[OfKind]) -> Any:
             said = (sentence.removeprefix("the config: ") for sentence in sentences(error, block))
             raise ValueError("; ".join(said)) from None
 
-    blocks: Any = Union[tuple(_block(base, name) for name in base.kinds.known)]  # noqa: UP007
+    blocks: Any = reduce(or_, (_block(base, name) for name in base.kinds.known))
     return Annotated[SerializeAsAny[blocks], Field(discriminator=base.decides), WrapValidator(check)]
 
 

@@ -80,9 +80,9 @@ def _resource(study: Study, scorer: str) -> list[str]:
 
 def _keys(study: Study, scorer: str) -> dict[str, Any]:
     """Return the keys of a scorer's kind, but for those that its judge or model is obtained by."""
-    described = study.scorers[scorer].described
-    keys = (one.name for one in fields(described) if not (one.metadata["obtains"] or one.metadata["names"]))
-    return {key: getattr(described, key) for key in keys}
+    block = study.scorers[scorer]
+    keys = (one.name for one in fields(block.described) if not (one.metadata["obtains"] or one.metadata["names"]))
+    return {key: getattr(block, key) for key in keys}
 
 
 def model(study: Study, model: str) -> Given:
