@@ -30,7 +30,7 @@ def model(
 # Every source has keys of its own: what is no option of the command is one of them.
 KEYS = {"ignore_unknown_options": True}
 Keys = Annotated[
-    list[str] | None, typer.Argument(metavar="[--KEY VALUE]...", help="Its keys, see config/README.md."), Reads(iter)
+    list[str] | None, typer.Argument(metavar="[--KEY VALUE]...", help="Its keys, see config/README.md."), Reads()
 ]
 
 

@@ -110,7 +110,7 @@ def _any_of(base: type[OfKind]) -> Any:
             raise ValueError("; ".join(said)) from None
 
     blocks: Any = reduce(or_, (_block(base, name) for name in base.kinds.known))
-    return Annotated[SerializeAsAny[blocks], Field(discriminator=base.decides), WrapValidator(check)]
+    return Annotated[blocks, SerializeAsAny(), Field(discriminator=base.decides), WrapValidator(check)]
 
 
 if TYPE_CHECKING:
