@@ -1,12 +1,14 @@
 """Config files, read so that no key is lost and no name changes its type.
 
-    checked_file("config/config.yaml")            # LMSteerError: config.yaml, line 7: the key 'steps' stands twice
+    read_config("config/config.yaml")             # LMSteerError: config.yaml, line 7: the key 'steps' stands twice
+    overlaid(read_config("paper.yaml"), read_config("smaller.yaml"))
 
 Snakemake reads them by the lax rules of YAML 1.1: the last of two equal keys counts, `no` is false, `010` is 8.
 """
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,10 @@ from lm_steer.util.files import parse_json, read_text
 TAG = "tag:yaml.org,2002:"
 # Octal, or to the base of 60.
 OTHER_BASES = re.compile(r"[-+]?0[0-9_]+|.*:.*")
+
+
+# The key of a section's blocks that their other keys depend on.
+DECIDES = {"models": "source", "datasets": "source", "prompts": "source", "scorers": "kind"}
 
 
 class _Strict(yaml.SafeLoader):
@@ -47,15 +53,13 @@ def _error(problem: str, node: yaml.Node) -> yaml.MarkedYAMLError:
     return yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
 
 
-def checked_file(path: str | Path) -> None:
-    """Raise LMSteerError, with the line, where a config file is not valid or would be read otherwise than it looks."""
+def read_config(path: str | Path) -> dict[str, Any]:
+    """Read a config file; LMSteerError, with the line, where it is not valid or not what it looks like."""
     text = read_text(path)
     try:
-        if Path(path).suffix == ".json":
-            parse_json(text, path)
-        else:
-            # What an alias puts into itself has no end.
-            json.dumps(yaml.load(text, _Strict), default=str)
+        config = parse_json(text, path) if Path(path).suffix == ".json" else yaml.load(text, _Strict)
+        # What an alias puts into itself has no end.
+        json.dumps(config, default=str)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         told = " ".join(filter(None, (error.context, error.problem)))
@@ -64,3 +68,26 @@ def checked_file(path: str | Path) -> None:
         raise LMSteerError(f"{path}: the brackets are nested too deeply") from None
     except (yaml.YAMLError, ValueError) as error:
         raise LMSteerError(f"{path}: not a valid config file ({str(error).splitlines()[0]})") from None
+    if not isinstance(config, dict):
+        raise LMSteerError(f"{path}: expected keys of a study, found {config!r:.80}")
+    return config
+
+
+def overlaid(*configs: Any, path: tuple[str, ...] = ()) -> Any:
+    """Return a config with the keys of further ones in their place, one after another.
+
+    A null takes a key away. A block that names another source or kind than before replaces the block whole.
+    """
+    base, *overlays = configs
+    for overlay in overlays:
+        if not (isinstance(base, Mapping) and isinstance(overlay, Mapping)):
+            base = overlay
+            continue
+        decides = DECIDES.get(path[0]) if len(path) == 2 else None
+        replaced = decides in base and overlay.get(decides, base[decides]) != base[decides]
+        merged = {} if replaced else dict(base)
+        for key, value in overlay.items():
+            before = merged.get(key)
+            merged[key] = overlaid(before if isinstance(before, Mapping) else {}, value, path=(*path, key))
+        base = {key: value for key, value in merged.items() if value is not None or key not in overlay}
+    return base

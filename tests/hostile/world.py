@@ -59,10 +59,10 @@ def config(change: Any = None) -> Study:
 
 def strict(text: str) -> None:
     """Read the text of a config file as the workflow does before it looks at the study."""
-    from lm_steer.study.strict_yaml import checked_file
+    from lm_steer.study.strict_yaml import read_config
 
     Path("out.yaml").write_text(text, encoding="utf-8")
-    checked_file("out.yaml")
+    read_config("out.yaml")
 
 
 def lines(path: str, *rows: Any) -> None:

@@ -50,7 +50,6 @@ def paper_world(folder: Path, home: Path) -> Iterator[World]:
     """Serve all that config/paper.yaml asks for, as long as the `with` lasts; `folder` is where the study runs."""
     study = yaml.safe_load(STUDY[0].read_text(encoding="utf-8"))
     write_hub(home / "hub", study)
-    configs = [without_names(study, home / "paper.yaml"), *STUDY[1:]]
     write_prompts(folder)
     with ExitStack() as stack:
         kaggle = stack.enter_context(Kaggle({COMPETITION: {"all_data.csv": write_comments(home)}}))
@@ -73,14 +72,7 @@ def paper_world(folder: Path, home: Path) -> Iterator[World]:
         # The client of the hub reads its variables at its import.
         commands = stack.enter_context(forked_commands(home, **variables))
         variables |= places(home, commands, ROOT)
-        yield World(kaggle, hub, perspective, folder, configs, variables)
-
-
-def without_names(study: dict, path: Path) -> Path:
-    """Write the study without the names of the paper's prompts, for an overlay cannot take keys away."""
-    prompts = {name: {key: block[key] for key in block if key != "name"} for name, block in study["prompts"].items()}
-    path.write_text(yaml.safe_dump({**study, "prompts": prompts}, sort_keys=False), encoding="utf-8")
-    return path
+        yield World(kaggle, hub, perspective, folder, STUDY, variables)
 
 
 def pinned_data() -> list[str]:

@@ -1,7 +1,7 @@
 import pytest
 
 from lm_steer import LMSteerError
-from lm_steer.study.strict_yaml import checked_file
+from lm_steer.study.strict_yaml import overlaid, read_config
 
 
 @pytest.mark.parametrize(
@@ -27,14 +27,14 @@ def test_what_yaml_would_read_otherwise_than_it_looks_is_refused(tmp_path, text,
     path = tmp_path / "study.yaml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(LMSteerError) as caught:
-        checked_file(path)
+        read_config(path)
     assert str(caught.value).startswith(str(path)) and message in str(caught.value)
 
 
 def test_merged_keys_are_no_duplicates(tmp_path):
     path = tmp_path / "study.yaml"
     path.write_text("a: &a {b: 1, c: 2}\nd: &d {<<: *a, b: 3}\ne: {<<: *d, b: 4, 'no': 5}\n", encoding="utf-8")
-    checked_file(path)
+    read_config(path)
 
 
 @pytest.mark.parametrize(
@@ -50,14 +50,51 @@ def test_what_is_no_config_is_named_by_its_line(tmp_path, content, says):
     path = tmp_path / "study.yaml"
     path.write_bytes(content)
     with pytest.raises(LMSteerError, match=says):
-        checked_file(path)
+        read_config(path)
 
 
 def test_json_is_checked_too(tmp_path):
     path = tmp_path / "study.json"
     path.write_text('{"a": {\n\t"b": 1, "b": 2}}', encoding="utf-8")
     with pytest.raises(LMSteerError, match="the key 'b' occurs twice"):
-        checked_file(path)
+        read_config(path)
     path.write_bytes(b"\xff")
     with pytest.raises(LMSteerError, match=r"study\.json"):
-        checked_file(path)
+        read_config(path)
+
+
+@pytest.mark.parametrize(
+    ("base", "overlay", "expected"),
+    [
+        ({"a": {"b": 1, "c": 2}}, {"a": {"c": 3}}, {"a": {"b": 1, "c": 3}}),
+        ({"a": {"b": 1, "c": 2}}, {"a": {"c": None, "d": None}}, {"a": {"b": 1}}),
+        ({"a": [1, 2], "b": None}, {"a": [3]}, {"a": [3], "b": None}),
+        ({"a": 1}, {"a": {"b": None, "c": 2}}, {"a": {"c": 2}}),
+        # Another source has other keys; another kind of steer has the same.
+        (
+            {"prompts": {"few": {"source": "paper", "name": "neutral", "count": 5}}},
+            {"prompts": {"few": {"source": "file", "path": "few.jsonl"}}},
+            {"prompts": {"few": {"source": "file", "path": "few.jsonl"}}},
+        ),
+        (
+            {"prompts": {"few": {"source": "paper", "name": "neutral"}}},
+            {"prompts": {"few": {"source": "paper", "count": 5}}},
+            {"prompts": {"few": {"source": "paper", "name": "neutral", "count": 5}}},
+        ),
+        (
+            {"steers": {"mood": {"kind": "multiply", "rank": 4}}},
+            {"steers": {"mood": {"kind": "add"}}},
+            {"steers": {"mood": {"kind": "add", "rank": 4}}},
+        ),
+    ],
+)
+def test_an_overlay_changes_and_takes_away_what_it_names(base, overlay, expected):
+    assert overlaid(base, overlay) == expected
+    assert overlaid(base, overlay, overlay) == expected
+
+
+@pytest.mark.parametrize("text", ["- 1\n", "words\n", ""])
+def test_a_file_without_keys_is_no_config(tmp_path, text):
+    (tmp_path / "study.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(LMSteerError, match=r"study\.yaml: expected keys of a study"):
+        read_config(tmp_path / "study.yaml")

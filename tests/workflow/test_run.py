@@ -110,7 +110,11 @@ def test_a_study_on_the_command_line_replaces_the_default_whole(project, snakema
     study["settings"] = {"only": study["settings"]["plain"]}
     study["tables"] = {"one": {"title": "One", "rows": {"Unsteered": ["only"]}}}
     (project / "other.yaml").write_text(yaml.safe_dump(study), encoding="utf-8")
-    (project / "more.yaml").write_text("settings: {only: {scorers: [toxicity]}}", encoding="utf-8")
+    more = """settings: {only: {scorers: [toxicity]}}
+scorers: {perplexity: null}
+prompts: {few: {source: file, path: own.jsonl}}"""
+    (project / "more.yaml").write_text(more, encoding="utf-8")
+    (project / "own.jsonl").touch()
     other = snakemake("-n", "texts", "--configfile", "other.yaml").stdout
     assert "only.jsonl" in other and "styled.jsonl" not in other
     merged = snakemake("-n", "scores", "--configfile", "other.yaml", "more.yaml").stdout
