@@ -27,7 +27,7 @@ def generate(
     seed: options.Seed = 0,
     study: Annotated[Path | None, typer.Option(help="Instead, a study: --model names one of its models.")] = None,
     setting: Annotated[str, typer.Option(help="One setting of the study, instead of all that every model has.")] = "",
-    shard: ShardOf = "",
+    shard: ShardOf | None = None,
     dtype: Dtype = "float32",
     cache: Cache = CACHE,
 ) -> None:
@@ -42,12 +42,12 @@ def generate(
     from lm_steer.model.obtain import folder_of
     from lm_steer.util.errors import LMSteerError
 
-    part = Shard.parse(shard or "1-of-1")
+    part = Shard.parse("1-of-1" if shard is None else shard)
     sampling = Sampling(samples=samples, new_tokens=new_tokens, top_p=top_p, top_k=top_k, seed=seed)
     if study and (at or prefix or sampling != Sampling(seed=seed)):
         raise LMSteerError("--study says how to sample: leave out --at, --prefix, --samples, --new-tokens and --top-*")
     if study and not (output or prompts or steer):
-        names = {"model": model, "seed": str(seed), "setting": setting, "scatteritem": shard}
+        names = {"model": model, "seed": str(seed), "setting": setting, "scatteritem": shard or ""}
         jobs = [Job(**job | {"output": Path(job["output"])}) for job in given_by(study, "generate", **names)]
         model = f"results/models/{model}"
     elif output and prompts and not study:

@@ -274,7 +274,7 @@ def check_fit(steer: "Steer", model: nn.Module) -> None:
     """Raise LMSteerError unless the steer fits the model: its head's shape, and the type it was made for."""
     # Its class would import this module.
     if type(steer).__name__ != "Steer":
-        raise LMSteerError(f"steer: expected a Steer, found {steer!r:.80}")
+        raise LMSteerError(f"steer: expected a Steer, found {' '.join(repr(steer).split()):.80}")
     vocabulary, hidden = head_weight(output_head(model)).shape
     width, what = (vocabulary, "vocabulary") if steer.kind == "offset" else (hidden, "hidden size")
     advice = "train one for this model, or transfer it"

@@ -26,14 +26,14 @@ def parse_values(text: str) -> dict[str, float]:
     for assignment in text.split():
         name, _, value = assignment.partition("=")
         if name in values:
-            raise LMSteerError(f"{name!r} stands twice in {text!r}")
+            raise LMSteerError(f"at: {name!r} stands twice in {text!r}")
         try:
             values[name] = float(value)
         except ValueError:
             raise LMSteerError(
-                f"{assignment!r} in {text!r} is not name=number: values are written `detox=5 corpus=1`"
+                f"at: {assignment!r} in {text!r} is not name=number: values are written `detox=5 corpus=1`"
             ) from None
-        check(f"{name} in {text!r}", values[name], [A_STEER_VALUE])
+        check(f"at: {name} in {text!r}", values[name], [A_STEER_VALUE])
     return values
 
 

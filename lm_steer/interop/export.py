@@ -11,6 +11,7 @@ What is written is loaded again and its logits compared with the attached steer'
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -111,7 +112,7 @@ def _write_adapter(loaded: LoadedModel, steer: Steer, values: Mapping[str, float
         # It warns of merging where the head is tied, which is told below.
         warnings.simplefilter("ignore", UserWarning)
         wrapped = peft.get_peft_model(loaded.model, config)
-        layer = loaded.model.get_submodule(name)
+        layer: Any = loaded.model.get_submodule(name)
         layer.lora_A["default"].weight.data, layer.lora_B["default"].weight.data = down.contiguous(), up.contiguous()
         wrapped.peft_config["default"].base_model_name_or_path = loaded.name
         # By "auto" it would take the head itself along, which is the model's.

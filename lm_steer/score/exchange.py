@@ -107,12 +107,13 @@ def _row(line: dict[str, Any], place: str) -> Row:
         raise LMSteerError(f"{place}: the scorer, its version or the attribute has no name")
     try:
         moment = datetime.fromisoformat(line["scored_at"])
-    except ValueError:
+        moment = moment.astimezone(UTC) if moment.tzinfo else moment
+    except (ValueError, OverflowError):
         raise LMSteerError(
             f"{place}: 'scored_at' is not a time such as 2026-11-23 09:30:00: {line['scored_at']!r}"
         ) from None
     # As sqlite writes it, in UTC.
-    return *row, (moment.astimezone(UTC) if moment.tzinfo else moment).strftime("%Y-%m-%d %H:%M:%S")
+    return *row, moment.strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _key(line: dict[str, Any], place: str) -> bytes:

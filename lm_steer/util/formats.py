@@ -104,7 +104,7 @@ def require_columns(frame: "pd.DataFrame", columns: Sequence[str], path: str | P
     for name in columns:
         if name not in frame:
             has = ", ".join(map(str, frame.columns)) or "none"
-            raise LMSteerError(f"{path} has no column '{name}': it has {has}")
+            raise LMSteerError(f"{path} has no column '{name}': it has {has[:200]}")
 
 
 def require_rows(frame: "pd.DataFrame", path: str | Path) -> None:

@@ -223,7 +223,9 @@ def options() -> Iterator[Case]:
         for option, values in known.items():
             for value in shlex.split(values):
                 given = value if option == "--labels" else shlex.quote(value)
-                yield Case("options", f"{_without(COMMANDS[name], option)} {option} {given}", says=option.strip("-"))
+                # Of `--option key=value` it is the key that is wrong.
+                says = value.partition("=")[0] if "=" in value and option == "--option" else option.strip("-")
+                yield Case("options", f"{_without(COMMANDS[name], option)} {option} {given}", says=says)
     for values in VALUES:
         yield Case("options", f"{WORKING['export'].replace('style=5', repr(values))}")
         yield Case("options", f"{WORKING['cost'].replace('style=5', repr(values))}")
