@@ -35,6 +35,7 @@ def generate(
 
     lm-steer generate --model gpt2 --prompts prompts.jsonl --steer my-steer --at "style=5 corpus=1" -o out.jsonl
     """
+    from lm_steer.data import layout
     from lm_steer.data.shards import Shard
     from lm_steer.generation.jobs import Job, run_jobs, steers_at
     from lm_steer.generation.nucleus import Sampling
@@ -49,7 +50,7 @@ def generate(
     if study and not (output or prompts or steer):
         names = {"model": model, "seed": str(seed), "setting": setting, "scatteritem": shard or ""}
         jobs = [Job(**job | {"output": Path(job["output"])}) for job in given_by(study, "generate", **names)]
-        model = f"results/models/{model}"
+        model = layout.model("results", model)
     elif output and prompts and not study:
         jobs = [Job(output, prompts, steers_at(steer or [], at or []), prefix=prefix)]
     else:

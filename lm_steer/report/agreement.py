@@ -6,6 +6,7 @@ agreements(study, results)              # what agreement.html shows; nothing whe
 from pathlib import Path
 from typing import Any
 
+from lm_steer.data import layout
 from lm_steer.report.figures.planes import scatter
 from lm_steer.report.table_layout import Column, downloads, latex
 from lm_steer.study.config import Study
@@ -24,10 +25,7 @@ HEADINGS = {
 
 def agreements(study: Study, results: Path) -> list[dict[str, Any]]:
     """Return, for each set of texts that was judged, its figures by scorer, and a plot for each of its scorers."""
-    files = {
-        name: (results / "tables" / f"agreement-{name}.csv", results / "agreement" / f"{name}.parquet")
-        for name in study.agreement
-    }
+    files = {name: layout.agreement(results, name) for name in study.agreement}
     return [
         _agreement(name, study.agreement[name].scorers, table, scores)
         for name, (table, scores) in files.items()

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from lm_steer.data import layout
 from lm_steer.report.figures.curves import value_curves
 from lm_steer.report.figures.planes import heat_map, trade_off
 from lm_steer.report.figures.rows import values as values_with_intervals
@@ -24,7 +25,6 @@ from lm_steer.study.analyses import Ablation, Baselines, Composition, OfSettings
 from lm_steer.study.config import Study
 from lm_steer.tables.cells import Cell, headlines, is_published, read_cells, shown
 from lm_steer.tables.metrics import PRICE, named
-from lm_steer.tables.table import EXTERNAL
 from lm_steer.util.formats import read_csv
 
 # Cells by setting and metric.
@@ -53,7 +53,7 @@ def _of_settings(
     draw: Callable[..., Part], name: str, block: OfSettings, study: Study, results: Path
 ) -> Iterator[Part]:
     """Yield for each model what `draw` makes of its table's cells and of the figures made of several, and the table."""
-    table, effects = results / "tables" / f"{name}.csv", results / "analyses" / f"{name}.csv"
+    table, effects = layout.table(results, name), layout.analysis(results, name)
     if not table.exists():
         return
     files, rows = [table], []
@@ -62,9 +62,9 @@ def _of_settings(
         numbers = ("value", "low", "high")
         rows = read_csv(effects, ("model", "figure", "metric", "point"), gaps=numbers).to_dict("records")
     cells = read_cells(table, study)
-    models = [model for model in dict.fromkeys(cell["model"] for cell in cells) if model != EXTERNAL]
+    models = [model for model in dict.fromkeys(cell["model"] for cell in cells) if model != layout.EXTERNAL]
     for model in models:
-        own = [cell for cell in cells if cell["model"] in (model, EXTERNAL)]
+        own = [cell for cell in cells if cell["model"] in (model, layout.EXTERNAL)]
         placed = {(cell["setting"], cell["metric"]): cell for cell in own}
         part = draw(block, placed, [row for row in rows if row["model"] == model], f"{name}, {model}")
         yield {
@@ -196,7 +196,7 @@ def seed_spreads(study: Study, results: Path) -> list[list[str]]:
     """Return cells whose seeds spread wider than their interval: table, row, metric, interval, lowest to highest."""
     rows = []
     for name in study.tables:
-        path = results / "tables" / f"{name}.csv"
+        path = layout.table(results, name)
         for cell in read_cells(path, study) if path.exists() and len(study.seeds) > 1 else []:
             if not named(cell["metric"]).variant and cell["seed_high"] - cell["seed_low"] > cell["high"] - cell["low"]:
                 digits = named(cell["metric"]).digits

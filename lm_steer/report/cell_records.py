@@ -8,11 +8,11 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+from lm_steer.data import layout
 from lm_steer.report.findings import steer_label
 from lm_steer.score.store import STORE
 from lm_steer.study.config import Study
 from lm_steer.tables.cells import Cell
-from lm_steer.tables.table import EXTERNAL, generation_file
 from lm_steer.util.files import sha256_of
 
 
@@ -30,12 +30,12 @@ def records(study: Study, results: Path, cells: list[Cell]) -> list[dict[str, An
                 **own[0],
                 "dates": dates.get((own[0]["scorer"], own[0]["version"]), ""),
                 "left_out": max(cell["left_out"] for cell in own),
-                "files": _files(results / "scores" / model / f"{judge}.parquet"),
+                "files": _files(layout.scores(results, model, judge)),
             }
             for judge, own in judges.items()
         ]
         made = f"made elsewhere: {setting.generations}" if setting.generations else steer_label(setting.steer, study)
-        seeds = [0] if model == EXTERNAL else study.seeds
+        seeds = [0] if model == layout.EXTERNAL else study.seeds
         shown.append(
             {
                 "model": model,
@@ -44,7 +44,7 @@ def records(study: Study, results: Path, cells: list[Cell]) -> list[dict[str, An
                 "prompts": f"{setting.prompts}, from {study.prompts[setting.prompts].source}",
                 "sampling": None if setting.generations else study.sampling_of(setting),
                 "against": setting.against,
-                "files": _files(*(generation_file(results, model, seed, name) for seed in seeds)),
+                "files": _files(*(layout.generations(results, model, seed, name) for seed in seeds)),
                 "scorers": scorers,
             }
         )
@@ -79,20 +79,21 @@ def missing(study: Study, results: Path) -> list[dict[str, Any]]:
     texts = [
         (name, model, seed)
         for name, setting in study.settings.items()
-        for model in ([EXTERNAL] if setting.generations else study.steered)
+        for model in ([layout.EXTERNAL] if setting.generations else study.steered)
         for seed in ([0] if setting.generations else study.seeds)
     ]
     steers = [(name, model, seed) for model in study.steered for name in study.steers for seed in study.seeds]
     tables = [*study.tables, *(f"agreement-{name}" for name in study.agreement)]
     wanted = {
         "steers": {
-            f"{name}, {model}, seed {seed}": results / "steers" / model / name / f"seed{seed}" / "steer_config.json"
+            f"{name}, {model}, seed {seed}": layout.steer(results, model, name, seed) / "steer_config.json"
             for name, model, seed in steers
         },
         "files of texts": {
-            f"{name}, {model}, seed {seed}": generation_file(results, model, seed, name) for name, model, seed in texts
+            f"{name}, {model}, seed {seed}": layout.generations(results, model, seed, name)
+            for name, model, seed in texts
         },
-        "tables": {name: results / "tables" / f"{name}.csv" for name in tables},
+        "tables": {name: layout.table(results, name) for name in tables},
     }
     counted = [
         {"kind": kind, "all": len(files), "missing": [name for name, path in files.items() if not path.exists()]}

@@ -15,6 +15,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from lm_steer.data import layout
 from lm_steer.data.results import edited
 from lm_steer.report import wording
 from lm_steer.report.agreement import agreements
@@ -57,7 +58,7 @@ def write_page(study: Study, results: Path, output: Path) -> None:
             summary=summary(cells),
             findings=list(findings(tables, plan)),
             figures=list(drawn(plan, results, cells)),
-            tables=[laid_out(name, tables[name], results / "tables" / f"{name}.csv", plan) for name in tables],
+            tables=[laid_out(name, tables[name], layout.table(results, name), plan) for name in tables],
             dials=dials(swept, results, list(chain(*read_tables(swept, results).values()))),
             dial_texts=DIAL_TEXTS,
             samples=side_by_side(plan, results),

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import lm_steer
+from lm_steer.data import layout
 from lm_steer.fetch.packages import PACKAGES, Package
 from lm_steer.study.config import Study
 from lm_steer.tables.cells import Cell
@@ -51,7 +52,7 @@ def provenance(study: Study, results: Path, cells: Iterable[Cell]) -> dict[str, 
     for path in sorted((results / "benchmarks").glob("**/*.tsv")):
         row = read_benchmark(path)
         steps[path.relative_to(results / "benchmarks").with_suffix("").as_posix()] = (row["s"], row["max_rss"])
-    models = {name: results / "models" / name for name in study.models_used}
+    models = {name: layout.model(results, name) for name in study.models_used}
     return {
         "models": {name: read_record(folder) for name, folder in models.items() if (folder / RECORD).exists()},
         "packages": packages_used(study),
@@ -84,7 +85,7 @@ def packages_used(study: Study) -> list[Package]:
 
 
 def _datasets(study: Study, results: Path) -> dict[str, dict[str, Any]]:
-    paths = {name: results / "data" / name / "counts.json" for name in study.datasets}
+    paths = {name: layout.counts(results, name) for name in study.datasets}
     return {name: read_json(path, COUNTS) for name, path in paths.items() if path.exists()}
 
 
@@ -98,7 +99,7 @@ def _steers(study: Study, results: Path) -> dict[str, dict[str, Any]]:
 def _scorer(name: str, study: Study, results: Path, cells: Iterable[Cell]) -> dict[str, Any]:
     """A scorer, the versions of it in the tables, and what is known of its judge."""
     scorer = study.scorers[name]
-    note = results / "judges" / name / "judge.json"
+    note = layout.judge(results, name) / "judge.json"
     return {
         "name": name,
         "kind": scorer.kind,

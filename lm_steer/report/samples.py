@@ -11,13 +11,13 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from lm_steer.data import layout
 from lm_steer.data.prompt_files import GENERATED, read_prompts
 from lm_steer.report.families import families, value_text
 from lm_steer.report.findings import is_weak, on_model, steer_label
 from lm_steer.study.config import Study
 from lm_steer.tables.cells import Cell, by_setting, headlines
 from lm_steer.tables.metrics import PRICE
-from lm_steer.tables.table import generation_file
 from lm_steer.util.files import fitting, parse_json, read_text
 
 SAMPLE_PROMPTS = 6
@@ -80,12 +80,12 @@ def _texts(results: Path, model: str, study: Study, settings: list[str], count: 
 
     The settings have the same prompts in the same order.
     """
-    files = {setting: generation_file(results, model, study.seeds[0], setting) for setting in settings}
+    files = {setting: layout.generations(results, model, study.seeds[0], setting) for setting in settings}
     files = {setting: path for setting, path in files.items() if path.exists()}
     if not files:
         return {}
     # The prompts by themselves are read at once; a file of generations holds them too, in the same order.
-    alone = results / "prompts" / f"{study.settings[settings[0]].prompts}.jsonl"
+    alone = layout.prompts(results, study.settings[settings[0]].prompts)
     prompts = read_prompts(alone if alone.exists() else next(iter(files.values())))
     digests = [hashlib.sha256(prompt.encode()).hexdigest() for prompt in prompts]
     chosen = sorted(range(len(prompts)), key=digests.__getitem__)[:count]

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from lm_steer.data import layout
 from lm_steer.report.figures.curves import likelihood, spectrum
 from lm_steer.report.figures.planes import words as words_in_plane
 from lm_steer.report.figures.rows import token_bars
@@ -140,7 +141,7 @@ def cost_of(name: str, block: Cost, study: Study, results: Path) -> Iterator[Par
 def _files(study: Study, results: Path, name: str, *parts: str) -> Iterator[tuple[str, list[Path]]]:
     """Yield each model for which all files of an analysis are there, with these."""
     for model in study.steered:
-        paths = [results / "analyses" / model / f"{name}.{part}.csv" for part in parts]
+        paths = [layout.analysis_part(results, model, name, part) for part in parts]
         if all(path.exists() for path in paths):
             yield model, paths
 

@@ -9,6 +9,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from lm_steer.data import layout
 from lm_steer.report.analyses import analysis_figures
 from lm_steer.report.families import families
 from lm_steer.report.figures.curves import loss_curves, value_curves
@@ -112,7 +113,7 @@ def _ordered(chosen: dict[str, Cell], study: Study) -> list[str]:
 
 def _losses(study: Study, results: Path) -> Iterator[Drawn]:
     for model, name in product(study.steered, study.steers):
-        paths = [results / "steers" / model / name / f"seed{seed}" / "training.jsonl" for seed in study.seeds]
+        paths = [layout.steer(results, model, name, seed) / "training.jsonl" for seed in study.seeds]
         logs = [read_jsonl(path) for path in paths if path.exists()]
         if logs:
             title = f"Loss of {name}{on_model(model, study)} over {logs[0][-1]['step']} steps"

@@ -12,12 +12,15 @@ from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from lm_steer.data import layout
+from lm_steer.data.labelled import SPLITS
 from lm_steer.score.kinds.bag_of_words import BagOfWords
 from lm_steer.score.kinds.classifier import Classifier
 from lm_steer.score.registry import kind_of
 from lm_steer.study import targets
 from lm_steer.study.config import EFFECT_KINDS, Study, read_study
-from lm_steer.study.targets import EXTERNAL, SPLITS, STUDY_FILE, steer_files
+from lm_steer.study.targets import RESULTS as R
+from lm_steer.study.targets import STUDY_FILE
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.words import unknown
 
@@ -65,11 +68,7 @@ def _at(values: dict[str, float]) -> list[str]:
 
 
 def _model(study: Study, model: str) -> list[str]:
-    return ["--model", f"results/models/{model}", *_options(study.models[model], "dtype")]
-
-
-def _steer(model: str, steer: str, seed: int | str) -> str:
-    return f"results/steers/{model}/{steer}/seed{seed}"
+    return ["--model", layout.model(R, model), *_options(study.models[model], "dtype")]
 
 
 def _resource(study: Study, scorer: str) -> list[str]:
@@ -92,7 +91,7 @@ def model(study: Study, model: str) -> Given:
         assert isinstance(described, Classifier), "the rule is for models and classifiers"
         return Given([], _options(described.origin(), "source", "id", "revision"))
     block = study.models[model].model_dump()
-    inputs = [f"results/models/{block['id']}"] if block["source"] == "rotated" else []
+    inputs = [layout.model(R, block["id"])] if block["source"] == "rotated" else []
     return Given(inputs, _options(block | {"id": (*inputs, block["id"])[0]}, "source", "id", "revision"))
 
 
@@ -110,7 +109,7 @@ def _source(block: Any) -> Given:
     source = block.described
     # A dataset that is named stands for its test texts.
     named = [one.name for one in fields(source) if one.metadata["names"] == "datasets"]
-    source = replace(source, **{key: f"results/data/{getattr(source, key)}/test.parquet" for key in named})
+    source = replace(source, **{key: layout.texts(R, getattr(source, key), "test") for key in named})
     options = ["--source", block.source]
     for one in fields(source):
         value = getattr(source, one.name)
@@ -126,32 +125,32 @@ def _text(value: Any) -> str:
 def train(study: Study, model: str, steer: str) -> Given:
     """The training of a steer."""
     block = study.steers[steer]
-    texts, dev = (f"results/data/{block.dataset}/{split}.parquet" for split in SPLITS[:2])
+    texts, dev = (layout.texts(R, block.dataset, split) for split in SPLITS[:2])
     options = [*_model(study, model), "--texts", texts, "--dev", dev, "--dimensions", ",".join(block.dimensions)]
     options += _options(block, "kind", *RECIPE)
     options += ["--loss-on-padding"] if block.loss_on_padding else []
     options += ["--count", str(block.texts)] if block.texts else []
     options += _options(block, "label_scale") if block.label_scale != 1 else []
-    return Given([f"results/models/{model}", texts, dev], options)
+    return Given([layout.model(R, model), texts, dev], options)
 
 
 def transfer(study: Study, steer: str, seed: str) -> Given:
     """A steer of another model, carried over."""
     origin = study.steers[steer].transfer
     assert origin is not None, "the rule is for steers that are carried over"
-    folder = _steer(origin.source, origin.steer, seed)
-    source, target = (f"results/models/{end}" for end in (origin.source, origin.target))
+    folder = layout.steer(R, origin.source, origin.steer, seed)
+    source, target = (layout.model(R, end) for end in (origin.source, origin.target))
     options = ["--steer", folder, "--source", source, "--target", target, *_options(origin, "method")]
-    return Given([source, target, *steer_files(folder)], options)
+    return Given([source, target, *layout.steer_files(folder)], options)
 
 
 def lora(study: Study, model: str, adapter: str) -> Given:
     """The training of a LoRA."""
     block = study.adapters[adapter]
-    texts = f"results/data/{block.dataset}/train.parquet"
+    texts = layout.texts(R, block.dataset, "train")
     options = [*_model(study, model), "--texts", texts, "--budget-rank", str(block.rank)]
     options += ["--labels", *map(str, block.labels), *(["--count", str(block.texts)] if block.texts else [])]
-    return Given([f"results/models/{model}", texts], [*options, *_options(block, *RECIPE[2:])])
+    return Given([layout.model(R, model), texts], [*options, *_options(block, *RECIPE[2:])])
 
 
 def generate(study: Study, model: str, seed: str, setting: str = "", scatteritem: str = "") -> Given:
@@ -159,17 +158,17 @@ def generate(study: Study, model: str, seed: str, setting: str = "", scatteritem
 
     `part` lists the arguments of each `Job`: output, prompts, steers, sampling, prefix.
     """
-    folder = f"results/shards/{scatteritem}" if scatteritem else "results"
-    inputs, jobs = [f"results/models/{model}"], []
+    folder = layout.shard(R, scatteritem) if scatteritem else R
+    inputs, jobs = [layout.model(R, model)], []
     for name in [setting] if setting else targets.together(study):
         block = study.settings[name]
-        steers = {_steer(model, steer, seed): values for steer, values in block.steer.items()}
-        inputs += [f"results/prompts/{block.prompts}.jsonl", *(file for one in steers for file in steer_files(one))]
+        steers = {layout.steer(R, model, steer, seed): values for steer, values in block.steer.items()}
+        inputs += [layout.prompts(R, block.prompts), *(file for one in steers for file in layout.steer_files(one))]
         if block.adapter:
-            steers = {f"results/adapters/{model}/{block.adapter}/seed{seed}": {}}
+            steers = {layout.adapter(R, model, block.adapter, seed): {}}
             inputs += steers
-        output = targets.generation_file(model, seed, name, folder)
-        job = {"output": output, "prompts": f"results/prompts/{block.prompts}.jsonl", "steers": steers}
+        output = layout.generations(folder, model, seed, name)
+        job = {"output": output, "prompts": layout.prompts(R, block.prompts), "steers": steers}
         jobs.append({**job, "sampling": study.sampling_of(block).model_dump(), "prefix": block.prefix})
     return Given(list(dict.fromkeys(inputs)), _options(study.models[model], "dtype"), jobs)
 
@@ -183,10 +182,10 @@ def judge(study: Study, scorer: str) -> Given:
     """A judge that is trained here: it must not have seen any dataset's training texts, nor any prompt."""
     described = study.scorers[scorer].described
     assert isinstance(described, BagOfWords), "the rule is for judges that are trained here"
-    held_out = f"results/data/{described.held_out}/dev.parquet"
+    held_out = layout.texts(R, described.held_out, "dev")
     trained_on = sorted({steer.dataset for steer in study.steers.values()})
-    unseen = [f"results/data/{dataset}/train.parquet" for dataset in trained_on]
-    unseen += [f"results/prompts/{prompts}.jsonl" for prompts in study.prompts]
+    unseen = [layout.texts(R, dataset, "train") for dataset in trained_on]
+    unseen += [layout.prompts(R, prompts) for prompts in study.prompts]
     return Given([held_out, *unseen], ["--held-out", held_out, *_each("--exclude", unseen)])
 
 
@@ -226,7 +225,7 @@ def table(study: Study, table: str) -> Given:
     scorers = [name for name in study.scorers if name in used.intersection(block.scorers or used)]
     published = _dump(block.published) if block.published else {}
     part = {"rows": block.rows, "published": published, **_scored(study, settings, scorers)}
-    texts = targets.generations_of(study, [*targets.writers(study), EXTERNAL], settings)
+    texts = targets.generations_of(study, [*targets.writers(study), layout.EXTERNAL], settings)
     return Given([*texts, *targets.scores_of(study, settings, scorers)], part=part)
 
 
@@ -247,7 +246,9 @@ def effects(study: Study, analysis: str) -> Given:
     added = product(study.steered, block.steers if kind == "compositions" else ())
     inputs = targets.generations_of(study, targets.writers(study), settings)
     inputs += targets.scores_of(study, settings, block.scorers)
-    inputs += [file for model, steer in added for file in steer_files(_steer(model, steer, study.seeds[0]))]
+    inputs += [
+        file for model, steer in added for file in layout.steer_files(layout.steer(R, model, steer, study.seeds[0]))
+    ]
     return Given(
         inputs,
         part={
@@ -260,15 +261,15 @@ def effects(study: Study, analysis: str) -> Given:
 
 def _of_steer(study: Study, model: str, block: Any) -> Given:
     """An analysis of one steer, of the first seed."""
-    folder = _steer(model, block.steer, study.seeds[0])
-    return Given([f"results/models/{model}", *steer_files(folder)], [*_model(study, model), "--steer", folder])
+    folder = layout.steer(R, model, block.steer, study.seeds[0])
+    return Given([layout.model(R, model), *layout.steer_files(folder)], [*_model(study, model), "--steer", folder])
 
 
 def directions(study: Study, model: str, analysis: str) -> Given:
     """The singular directions of a steer; dev texts say which end of one is which."""
     block = study.analyses.directions[analysis]
     given = _of_steer(study, model, block)
-    texts = f"results/data/{study.steers[block.steer].dataset}/dev.parquet"
+    texts = layout.texts(R, study.steers[block.steer].dataset, "dev")
     options = [*given.options, "--texts", texts, *_options(block, "dimension", "count", "words")]
     if not block.scorer:
         return Given([*given.inputs, texts], options)

@@ -7,13 +7,14 @@ from collections.abc import Iterable
 from itertools import product
 from typing import Any
 
+from lm_steer.data import layout
+from lm_steer.data.labelled import SPLITS
+from lm_steer.data.layout import EXTERNAL, STEER_FILES
 from lm_steer.study.config import EFFECT_KINDS, Study
 
-STUDY_FILE = "results/study.json"
-# The place of a model for generations that were made elsewhere.
-EXTERNAL = "external"
-SPLITS = ("train", "dev", "test")
-STEER_FILES = ("steer.safetensors", "steer_config.json", "training.jsonl")
+# Where the workflow runs.
+RESULTS = "results"
+STUDY_FILE = f"{RESULTS}/study.json"
 # The files of analyses that are made for each model.
 PARTS = {"directions": ("words", "spectrum"), "evidence": ("tokens", "readings"), "costs": ("cost",)}
 
@@ -76,18 +77,13 @@ def _settings_of(study: Study, model: str) -> list[str]:
     return [*everywhere, *(name for name in apart(study) if model in (study.settings[name].models or ()))]
 
 
-def generation_file(model: str, seed: int | str, setting: str, folder: str = "results") -> str:
-    """Return where the generations of a setting are."""
-    return f"{folder}/generations/{model}/seed{seed}/{setting}.jsonl"
-
-
 def generations_of(study: Study, models: Iterable[str], settings: Iterable[str]) -> list[str]:
     """Return the generations of models in those of `settings` that they have, for all seeds."""
     wanted, files = set(settings), []
     for model in models:
         seeds = [0] if model == EXTERNAL else study.seeds
         names = [name for name in _settings_of(study, model) if name in wanted]
-        files += [generation_file(model, seed, name) for seed, name in product(seeds, names)]
+        files += [layout.generations(RESULTS, model, seed, name) for seed, name in product(seeds, names)]
     return files
 
 
@@ -95,30 +91,25 @@ def scores_of(study: Study, settings: Iterable[str], scorers: Iterable[str]) -> 
     """Return the scores of all models in `settings` by `scorers`."""
     wanted = set(settings)
     return [
-        f"results/scores/{model}/{scorer}.parquet"
+        layout.scores(RESULTS, model, scorer)
         for model, scorer in product([*writers(study), EXTERNAL], scorers)
         if any(name in wanted and scorer in study.settings[name].scorers for name in _settings_of(study, model))
     ]
 
 
-def steer_files(folder: str) -> list[str]:
-    """Return the files of a steer that others are made of."""
-    return [f"{folder}/{file}" for file in STEER_FILES[:2]]
-
-
 def data_files(study: Study) -> list[str]:
     """Return what a study starts from: models, labelled texts, prompts."""
     return [
-        *(f"results/models/{model}" for model in [*study.models_used, *scorers(study, "classifier")]),
-        *(f"results/data/{dataset}/{split}.parquet" for dataset, split in product(study.datasets, SPLITS)),
-        *(f"results/prompts/{prompts}.jsonl" for prompts in study.prompts),
+        *(layout.model(RESULTS, model) for model in [*study.models_used, *scorers(study, "classifier")]),
+        *(layout.texts(RESULTS, dataset, split) for dataset, split in product(study.datasets, SPLITS)),
+        *(layout.prompts(RESULTS, prompts) for prompts in study.prompts),
     ]
 
 
 def trained_files(study: Study) -> list[str]:
     """Return the files of all steers that are trained."""
     folders = product(study.steered, steers(study), study.seeds)
-    return [f"results/steers/{m}/{steer}/seed{seed}/{file}" for m, steer, seed in folders for file in STEER_FILES]
+    return [file for names in folders for file in layout.steer_files(layout.steer(RESULTS, *names), STEER_FILES)]
 
 
 def text_files(study: Study) -> list[str]:
@@ -128,23 +119,24 @@ def text_files(study: Study) -> list[str]:
 
 def score_files(study: Study) -> list[str]:
     """Return all scores, and the judges that are trained here."""
-    judges = [f"results/judges/{name}" for name in scorers(study, "bag-of-words")]
+    judges = [layout.judge(RESULTS, name) for name in scorers(study, "bag-of-words")]
     return [*judges, *scores_of(study, study.settings, study.scorers)]
 
 
 def table_files(study: Study) -> list[str]:
     """Return all tables."""
-    return [f"results/tables/{name}.csv" for name in [*study.tables, *(f"agreement-{n}" for n in study.agreement)]]
+    agreements = (layout.agreement(RESULTS, name)[0] for name in study.agreement)
+    return [*(layout.table(RESULTS, name) for name in study.tables), *agreements]
 
 
 def analysis_files(study: Study) -> list[str]:
     """Return what all analyses make."""
     by_model = [
-        f"results/analyses/{model}/{name}.{part}.csv"
+        layout.analysis_part(RESULTS, model, name, part)
         for kind, parts in PARTS.items()
         for model, name, part in product(study.steered, analyses(study, kind), parts)
     ]
-    return [*(f"results/analyses/{name}.csv" for name in analyses(study, *EFFECT_KINDS)), *by_model]
+    return [*(layout.analysis(RESULTS, name) for name in analyses(study, *EFFECT_KINDS)), *by_model]
 
 
 def page_files(study: Study) -> list[str]:
@@ -152,7 +144,7 @@ def page_files(study: Study) -> list[str]:
     stages = (table_files, text_files, score_files, trained_files, analysis_files)
     return [
         *(file for stage in stages for file in stage(study)),
-        *(f"results/models/{model}" for model in study.models_used),
-        *(f"results/data/{dataset}/counts.json" for dataset in study.datasets),
-        *(f"results/agreement/{agreement}.parquet" for agreement in study.agreement),
+        *(layout.model(RESULTS, model) for model in study.models_used),
+        *(layout.counts(RESULTS, dataset) for dataset in study.datasets),
+        *(layout.agreement(RESULTS, agreement)[1] for agreement in study.agreement),
     ]

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lm_steer.data import layout
 from lm_steer.data.results import edited
 from lm_steer.tables.metrics import Metric, in_order, known, named, of_attribute
 from lm_steer.util.errors import LMSteerError
@@ -51,7 +52,7 @@ def read_tables(study: "Study", results: Path) -> dict[str, list[Cell]]:
     """
     for name in edited(results):
         say(f"{results / 'tables' / name}.csv is not the table on the record of the run: it was edited, or made since")
-    files = {name: results / "tables" / f"{name}.csv" for name in study.tables}
+    files = {name: layout.table(results, name) for name in study.tables}
     return {
         name: [{**cell, "judge": _judge(cell, name, study)} for cell in read_cells(path, study)]
         for name, path in files.items()

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lm_steer.data import layout
 from lm_steer.tables import metrics
 from lm_steer.tables.metrics import Array, Estimate, Metric
 from lm_steer.tables.published import judged, published
@@ -151,7 +152,7 @@ def _exactness(results: Path, model: str, plan: Row) -> Row:
     from lm_steer.analyse.composition import exactness
 
     axes = plan["block"]["steers"]
-    steers = {name: results / "steers" / model / name / f"seed{plan['seeds'][0]}" for name in axes}
+    steers = {name: layout.steer(results, model, name, plan["seeds"][0]) for name in axes}
     values = {name: {axis["dimension"]: max(axis["values"], key=abs), **axis["held"]} for name, axis in axes.items()}
     return _row("exactness", "", "largest relative difference", Estimate(exactness(steers, values), math.nan, math.nan))
 

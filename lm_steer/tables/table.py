@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lm_steer.data import layout
 from lm_steer.data.prompt_files import read_generations
 from lm_steer.tables import metrics
 from lm_steer.tables.metrics import Metric
@@ -23,13 +24,6 @@ from lm_steer.util.formats import read_parquet
 from lm_steer.util.progress import Progress
 
 KEYS = ["file", "prompt", "sample", "scorer", "version"]
-# The place of a model for generations that were made elsewhere.
-EXTERNAL = "external"
-
-
-def generation_file(results: Path, model: str, seed: int, setting: str) -> Path:
-    """Return where the generations of a setting are."""
-    return results / "generations" / model / f"seed{seed}" / f"{setting}.jsonl"
 
 
 def write_table(table: dict[str, Any], results: Path, output: Path) -> None:
@@ -41,7 +35,7 @@ def write_table(table: dict[str, Any], results: Path, output: Path) -> None:
     for model in table["models"]:
         its = [cell for cell in here if model in table["settings"][cell[1]]["models"]]
         readers.append((Reader(results, model, table["seeds"], table), its))
-    readers.append((Reader(results, EXTERNAL, [0], table), elsewhere))
+    readers.append((Reader(results, layout.EXTERNAL, [0], table), elsewhere))
     rows: list[dict[str, Any]] = []
     with Progress(f"table {output.stem}", sum(len(part) for _, part in readers), "setting") as progress:
         for reader, part in readers:
@@ -129,14 +123,14 @@ class Reader:
 
     def _prompts(self, setting: str) -> list[str]:
         if setting not in self._given:
-            path = generation_file(self.results, self.model, self.seeds[0], setting)
+            path = layout.generations(self.results, self.model, self.seeds[0], setting)
             self._given[setting] = read_generations(path)[0]
         return self._given[setting]
 
     def _files(self, scorer: str) -> dict[str, pd.DataFrame]:
         """Return a scorer's scores by the file they are of."""
         if scorer not in self._scores:
-            path = self.results / "scores" / self.model / f"{scorer}.parquet"
+            path = layout.scores(self.results, self.model, scorer)
             frame = read_parquet(path, KEYS)
             values = frame.drop(columns=KEYS)
             if frame.empty or values.empty or not all(np.isfinite(values.select_dtypes("number")).all()):
@@ -152,7 +146,7 @@ class Reader:
         return [self._array(scorer, columns, setting, seed) for seed in self.seeds]
 
     def _array(self, scorer: str, columns: list[str], setting: str, seed: int) -> metrics.Array:
-        path = generation_file(self.results, self.model, seed, setting)
+        path = layout.generations(self.results, self.model, seed, setting)
         rows = self._files(scorer).get(str(path))
         if rows is None:
             raise LMSteerError(f"{path} has no scores by {scorer}: score it first")
@@ -165,7 +159,7 @@ class Reader:
     def _samples(self, setting: str) -> list[list[list[str]]]:
         if setting not in self._texts:
             self._texts[setting] = [
-                read_generations(generation_file(self.results, self.model, seed, setting))[1] for seed in self.seeds
+                read_generations(layout.generations(self.results, self.model, seed, setting))[1] for seed in self.seeds
             ]
         return self._texts[setting]
 

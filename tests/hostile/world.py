@@ -17,9 +17,9 @@ from miniature import changed, study_of
 from safetensors.numpy import save_file as save_arrays
 
 from lm_steer.cli import main
+from lm_steer.data import layout
 from lm_steer.model.obtain import obtain
 from lm_steer.study.config import Study, resolved
-from lm_steer.tables.table import generation_file
 from lm_steer.util.files import write_json, write_jsonl
 
 __all__ = [
@@ -166,7 +166,7 @@ def _results() -> None:
             {"prompt": {"text": f"Prompt {number}"}, "generations": [{"text": " was a joy"}, {"text": " is dull"}]}
             for number in range(6)
         ]
-        file = generation_file(results, "tiny", 0, setting)
+        file = layout.generations(results, "tiny", 0, setting)
         write_jsonl(file, rows)
         start = pd.DataFrame(
             [(str(file), prompt, sample) for prompt in range(6) for sample in range(2)],

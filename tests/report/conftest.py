@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lm_steer.data import layout
 from lm_steer.study import plan
 from lm_steer.study.config import Study, resolved
 from lm_steer.tables import metrics
-from lm_steer.tables.table import generation_file, write_table
+from lm_steer.tables.table import write_table
 from lm_steer.util.files import write_json, write_jsonl
 
 PROMPTS = [f"Prompt {number} <b>of</b> {{{{ 7 * 7 }}}}" for number in range(8)]
@@ -119,7 +120,7 @@ def write_generations(study: Study, results: Path) -> None:
                     }
                     for prompt in PROMPTS
                 ]
-                write_jsonl(generation_file(results, model, seed, name), rows)
+                write_jsonl(layout.generations(results, model, seed, name), rows)
 
 
 def write_scores(study: Study, results: Path) -> None:
@@ -132,7 +133,7 @@ def write_scores(study: Study, results: Path) -> None:
                 for seed in study.seeds if scorer in setting.scorers else []:
                     scores = scores_of(block.kind, name, model, seed)
                     rows += [
-                        [str(generation_file(results, model, seed, name)), prompt, sample, *scores[prompt, sample]]
+                        [str(layout.generations(results, model, seed, name)), prompt, sample, *scores[prompt, sample]]
                         for prompt in range(len(PROMPTS))
                         for sample in range(SAMPLES)
                     ]

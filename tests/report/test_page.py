@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from lm_steer.data import layout
 from lm_steer.report import wording
 from lm_steer.report.findings import steer_label
 from lm_steer.report.page import write_page
 from lm_steer.study.config import Study
-from lm_steer.tables.table import generation_file
 from lm_steer.util.errors import LMSteerError
 
 VOID = {"meta", "link", "br", "colgroup"}
@@ -165,7 +165,7 @@ def test_an_unfinished_run_shows_what_is_there_and_says_what_is_missing(page_of,
     assert "This run is not finished" not in finished.text
     results = tmp_path / "results"
     (results / "tables/mood.csv").unlink()
-    generation_file(results, "tiny", 0, "glad-neutral").unlink()
+    layout.generations(results, "tiny", 0, "glad-neutral").unlink()
     shutil.rmtree(results / "steers/tiny/mood")
     shutil.rmtree(results / "data/mine")
     write_page(study, results, tmp_path / "part.html")

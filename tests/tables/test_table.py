@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lm_steer.tables.table import generation_file, write_table
+from lm_steer.data import layout
+from lm_steer.tables.table import write_table
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import write_jsonl
 
@@ -35,10 +36,10 @@ def write(results: Path) -> None:
             {"prompt": {"text": f"prompt {number}"}, "generations": [{"text": text} for text in samples]}
             for number, samples in enumerate(texts)
         ]
-        write_jsonl(generation_file(results, "tiny", 0, setting), rows)
+        write_jsonl(layout.generations(results, "tiny", 0, setting), rows)
     for scorer, (kind, attributes, scores) in SCORERS.items():
         rows = [
-            [str(generation_file(results, "tiny", 0, setting)), prompt, sample, *np.atleast_1d(score)]
+            [str(layout.generations(results, "tiny", 0, setting)), prompt, sample, *np.atleast_1d(score)]
             for setting, prompts in scores.items()
             for prompt, samples in enumerate(prompts)
             for sample, score in enumerate(samples)
@@ -122,9 +123,9 @@ def test_rows_scored_by_different_versions_are_refused(results):
         frame["file"] = frame["file"].str.replace("tiny", "other")
         frame.assign(version="2").to_parquet(other.with_stem(scorer))
     for setting in TEXTS:
-        target = generation_file(results, "other", 0, setting)
+        target = layout.generations(results, "other", 0, setting)
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(generation_file(results, "tiny", 0, setting).read_bytes())
+        target.write_bytes(layout.generations(results, "tiny", 0, setting).read_bytes())
     with pytest.raises(LMSteerError, match=r"one: .* different scorers \(.* 1; .* 2\)"):
         table(results, models=["tiny", "other"])
     assert not (results / "tables/one.csv").exists()
@@ -161,7 +162,7 @@ def test_a_difference_between_other_numbers_of_prompts_is_refused(results):
 
 
 def test_a_difference_between_other_prompts_is_refused(results):
-    path = generation_file(results, "tiny", 0, "steered")
+    path = layout.generations(results, "tiny", 0, "steered")
     path.write_text(path.read_text(encoding="utf-8").replace("prompt 1", "prompt 9"), encoding="utf-8")
     with pytest.raises(LMSteerError, match="a difference needs the same prompts"):
         table(results)

@@ -4,6 +4,7 @@ import os
 
 from snakemake.exceptions import WorkflowError
 
+from lm_steer.data import layout
 from lm_steer.study import plan, targets
 from lm_steer.study.config import EFFECT_KINDS, resolved
 from lm_steer.util.code_digest import code_digest
@@ -64,7 +65,7 @@ def any_of(names):
 
 
 wildcard_constraints:
-    model=any_of([*STUDY.models_used, targets.EXTERNAL]),
+    model=any_of([*STUDY.models_used, layout.EXTERNAL]),
     setting=any_of(STUDY.settings),
     seed=any_of(STUDY.seeds),
     dataset=any_of(STUDY.datasets),

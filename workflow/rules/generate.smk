@@ -14,7 +14,7 @@ rule external:
     input:
         given(plan.external, "inputs"),
     output:
-        f"results/generations/{targets.EXTERNAL}/seed0/{{setting}}.jsonl",
+        f"results/generations/{layout.EXTERNAL}/seed0/{{setting}}.jsonl",
     log:
         "results/logs/external/{setting}.log",
     benchmark:

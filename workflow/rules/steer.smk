@@ -3,7 +3,7 @@ rule train:
     input:
         given(plan.train, "inputs"),
     output:
-        expand("results/steers/{{model}}/{{steer}}/seed{{seed}}/{file}", file=targets.STEER_FILES),
+        expand("results/steers/{{model}}/{{steer}}/seed{{seed}}/{file}", file=layout.STEER_FILES),
     log:
         "results/logs/train/{model}.{steer}.seed{seed}.log",
     benchmark:
@@ -30,7 +30,7 @@ rule transfer:
     input:
         given(plan.transfer, "inputs"),
     output:
-        expand("results/steers/{{model}}/{{steer}}/seed{{seed}}/{file}", file=targets.STEER_FILES),
+        expand("results/steers/{{model}}/{{steer}}/seed{{seed}}/{file}", file=layout.STEER_FILES),
     log:
         "results/logs/transfer/{model}.{steer}.seed{seed}.log",
     benchmark:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from lm_steer.data import layout
 from lm_steer.score.registry import Kind, key
 from lm_steer.score.store import Scorer
 
@@ -19,7 +20,7 @@ class CausalLM(Kind):
 
     def resource(self, name: str) -> str:
         """Return the folder of the study's model."""
-        return f"results/models/{self.model}"
+        return layout.model("results", self.model)
 
     def scorer(self, resource: str = "", dtype: str = "float32") -> Scorer:
         """Load the model."""
