@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from lm_steer.interop.logits import logits_map as logits_map
     from lm_steer.model.load import load_model as load_model
     from lm_steer.model.obtain import folder_of as folder_of
+    from lm_steer.tables.evaluate import evaluate as evaluate
     from lm_steer.training.learn import Recipe as Recipe
     from lm_steer.training.train import train as train
 
@@ -40,6 +41,7 @@ _PLACES = {
     "compose": "core.steer",
     "detach": "core.attach",
     "directions": "analyse.directions",
+    "evaluate": "tables.evaluate",
     "evidence": "analyse.evidence",
     "fold": "core.fold",
     "folder_of": "model.obtain",

@@ -16,7 +16,7 @@ import tiny
 from lm_steer.interop.engines import markdown
 
 DOCS = Path(__file__).parents[1] / "workflow/docs"
-PAGES = ("own-data", "own-model", "library", "leaving-home", "serve")
+PAGES = ("own-data", "own-model", "library", "leaving-home", "serve", "evaluate")
 BLOCK = re.compile(r"(?:<!-- (?P<note>[^>]*) -->\n)?```(?P<language>\w+)(?: (?P<file>\S+))?\n(?P<code>.*?)```", re.S)
 # A user has both before the page begins.
 NEEDED = "lm-steer train --model openai-community/gpt2 --texts reviews.csv --text-column review --label-column stars"

