@@ -4,8 +4,9 @@
         --job "out.jsonl|results/prompts/neutral.jsonl|results/steers/smollm2/sentiment/seed0 sentiment=5"
 
 A continuation depends on (seed, prompt, sample, step) alone: its random numbers are keyed by them, and on a CPU it is
-computed in a block of fixed shape, so that neither the other prompts nor their order nor the number of jobs shows in
-it (exactly in float32; up to kernel rounding on a GPU, where a block has as many rows as fit the free memory).
+computed in a block that is filled up to a size which leaves its bits alone, so that neither the other prompts nor their
+order nor the number of jobs shows in it (exactly in float32; up to kernel rounding on a GPU, where a block has as many
+rows as fit the free memory).
 """
 
 import hashlib
@@ -29,6 +30,7 @@ from lm_steer.generation.way import pads_left, way_of
 from lm_steer.model.blocks import blocks_of, one_ahead, run_in_parts
 from lm_steer.model.head import float32_logits
 from lm_steer.model.load import LoadedModel, texts_of
+from lm_steer.model.probe import filled_up_to
 from lm_steer.util.code_digest import code_digest
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import fingerprint, read_json, write_json
@@ -150,7 +152,7 @@ class _Sampler:
         return min(self.counts[length], max(1, rows // self.sampling.samples))
 
     def tokens(self, ids: list[list[int]], keys: list[str], length: int, prompts: int) -> Tensor:
-        """Return new tokens (len(ids), samples, new_tokens), on the device; `prompts` make a block."""
+        """Return new tokens (len(ids), samples, new_tokens), on the device; `prompts` make a full block."""
         samples = self.sampling.samples
         uniforms = torch.from_numpy(_uniforms(keys, self.sampling)).unflatten(0, (len(ids), -1))
 
@@ -165,6 +167,8 @@ class _Sampler:
             f"the {samples} continuations of one prompt do not fit the memory of {self.loaded.device}: lower the "
             "number of samples, or load the model in half precision"
         )
+        if self.loaded.device.type == "cpu":
+            prompts = filled_up_to(self.loaded, len(ids), prompts, samples)
         size = min(prompts, self.fitting.get(length, prompts))
         made, self.fitting[length] = run_in_parts(len(ids), size, block, advice, samples)
         return made

@@ -3,8 +3,8 @@
     states, cache = prefill(loaded, ids, length, run)            # (prompts, …), keys and values padded to `length`
     cache.batch_repeat_interleave(samples)
 
-On a CPU prompts go in small blocks by length, whose shapes depend on the length alone, so that a prompt's keys do not
-depend on the other prompts; padded on the left to one length they then stand side by side.
+On a CPU prompts go in small blocks by length, filled up as far as their products need it, so that a prompt's keys do
+not depend on the other prompts; padded on the left to one length they then stand side by side.
 """
 
 from collections.abc import Callable
@@ -18,6 +18,7 @@ from transformers.cache_utils import DynamicLayer
 from lm_steer.model.blocks import blocks_of, padded_right, round_up, sent
 from lm_steer.model.head import head_inputs
 from lm_steer.model.load import LoadedModel
+from lm_steer.model.probe import filled_up_to
 
 ROWS = 8
 STEP = 4
@@ -41,7 +42,8 @@ def prefill(loaded: LoadedModel, ids: list[list[int]], length: int, run: Run) ->
     for width, full, indices in blocks_of(keys, lambda _: ROWS):
         rows = [ids[index] for index in indices]
         part: Any = DynamicCache(config=config)
-        out = run(*padded(loaded, [*rows, *[rows[-1]] * (full - len(rows))], width), part)
+        size = filled_up_to(loaded, len(rows), full, width)
+        out = run(*padded(loaded, [*rows, *[rows[-1]] * (size - len(rows))], width), part)
         if states is None:
             states = out.new_empty(len(ids), *out.shape[1:])
             layers = [

@@ -4,7 +4,7 @@
     states = memo.states(texts, "training")  # one (tokens, hidden) tensor per text
 
 Nothing below the head learns, so the states of a text never change: every step, seed, rank and learning rate that
-meets the text again finds them. They are computed in blocks of fixed shape, so that a text's states do not depend
+meets the text again finds them. They are computed in blocks that are filled up, so that a text's states do not depend
 on the texts beside it, nor on what the memo held before (exactly on a CPU in fp32). A thread of its own reads and
 writes the file, so that a block is written while the next one is computed.
 """
@@ -108,7 +108,7 @@ class HiddenMemo:
     def _computed(self, missing: Sequence[str], what: str, found: int) -> Iterator[tuple[str, Tensor]]:
         """Compute the states of texts, keep them, and yield each with its text."""
         # What probes a model imports this module.
-        from lm_steer.model.probe import pads_right
+        from lm_steer.model.probe import filled_up_to, pads_right
 
         if not missing:
             return
@@ -121,8 +121,8 @@ class HiddenMemo:
             keys = [min(round_up(len(row), step), self.loaded.context or sys.maxsize) for row in ids]
             for length, full, indices in blocks_of(keys, lambda length: max(1, TOKENS[device] // length)):
                 rows = [ids[index] for index in indices]
-                # Kernels choose their order of summation by shape: on a CPU it depends on the length alone.
-                filled = rows + [rows[-1]] * (full - len(rows)) if device == "cpu" else rows
+                size = filled_up_to(self.loaded, len(rows), full, length) if device == "cpu" else len(rows)
+                filled = rows + [rows[-1]] * (size - len(rows))
                 states = padded_states(self.loaded, filled, length).to(self.weight.dtype).cpu()
                 block = [
                     (missing[index], state[: len(ids[index])])

@@ -6,7 +6,7 @@ loaded = load_classifier("results/models/toxicity")     # a sequence classifier
 
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,8 +46,8 @@ class LoadedModel:
     tokenizer: PreTrainedTokenizerBase
     fingerprint: str
     name: str
-    # What probes have learned of it, by the probe (probe.py).
-    probed: dict[Callable[..., Any], Any] = field(init=False, compare=False, repr=False, default_factory=dict)
+    # What probes have learned of it (probe.py).
+    probed: dict[Any, Any] = field(init=False, compare=False, repr=False, default_factory=dict)
 
     @property
     def device(self) -> torch.device:

@@ -13,10 +13,11 @@ from functools import wraps
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
 
 from lm_steer.model.blocks import STEP, padded_states, round_up
-from lm_steer.model.head import head_inputs
+from lm_steer.model.head import head_inputs, head_weight, output_head
 from lm_steer.model.load import LoadedModel
 from lm_steer.util.errors import LMSteerError
 
@@ -24,6 +25,8 @@ from lm_steer.util.errors import LMSteerError
 PROBED = (41, 22)
 # What rounding may change, relative to the norm of a state.
 TOLERANCE, HALF_TOLERANCE = 1e-3, 0.1
+# Block sizes that are tried before a block is filled up whole, and outputs of the head that they are tried with.
+TRIES, OUTPUTS = 8, 4096
 
 Probed = TypeVar("Probed")
 
@@ -76,6 +79,44 @@ def pads_right(loaded: LoadedModel) -> bool:
     if holds(lambda: beside([long, short + long[len(short) :]], len(long))):
         return False
     raise LMSteerError(f"{name} computes a text differently when another one stands beside it: it cannot be batched")
+
+
+def filled_up_to(loaded: LoadedModel, need: int, full: int, tokens: int) -> int:
+    """Return how many items, of `tokens` each, a block of `need` items is filled up to on a CPU: at most `full`.
+
+    Kernels choose their order of summation by shape. They are the fewest whose products have, row by row, the bits of
+    those of a full block, so that an item's result does not depend on the items beside it.
+    """
+    for count in range(need, min(full, need + TRIES)):
+        pair = (count * tokens, full * tokens)
+        if loaded.probed.setdefault(pair, None) is None:
+            loaded.probed[pair] = _same_products(loaded, *pair)
+        if loaded.probed[pair]:
+            return count
+    return full
+
+
+@torch.no_grad()
+def _same_products(loaded: LoadedModel, few: int, many: int) -> bool:
+    """Whether the products of a model give `few` rows the bits that the same rows have among `many`."""
+    model, head = loaded.model, output_head(loaded.model)
+    # Other products than those of rows: experts, convolutions.
+    if any(weight.dim() > 2 for weight in model.parameters()):
+        return False
+    kinds = {(type(part), part.weight.shape): part for part in model.modules() if isinstance(part, nn.Linear | Conv1D)}
+    products: list[tuple[int, Callable[[Tensor], Tensor]]] = [
+        (part.weight.shape[isinstance(part, nn.Linear)], part.forward) for part in kinds.values() if part is not head
+    ]
+    # Of the head a part stands for the whole, which takes as long as all others.
+    weight = head_weight(head)[:OUTPUTS]
+    products.append((weight.shape[1], lambda rows: nn.functional.linear(rows, weight)))
+    generator = torch.Generator().manual_seed(0)
+    for width, product in products:
+        rows = torch.randn(many, width, generator=generator).to(model.dtype)
+        whole = product(rows)
+        if not (torch.equal(product(rows[:few]), whole[:few]) and torch.equal(product(rows[-few:]), whole[-few:])):
+            return False
+    return True
 
 
 def probe_texts(loaded: LoadedModel) -> list[list[int]]:

@@ -18,7 +18,7 @@ from lm_steer.generation.way import pads_left
 from lm_steer.model.blocks import blocks_of, one_ahead, padded_right, padded_states, round_up, run_in_parts
 from lm_steer.model.head import Head, head_of
 from lm_steer.model.load import LoadedModel
-from lm_steer.model.probe import pads_right
+from lm_steer.model.probe import filled_up_to, pads_right
 from lm_steer.score.store import Item, Scorer
 from lm_steer.training.loss import head_cross_entropy
 from lm_steer.util.errors import LMSteerError
@@ -65,7 +65,7 @@ def _judge(loaded: LoadedModel, head: Head, items: Sequence[Item]) -> Iterator[t
 def _nll(loaded: LoadedModel, head: Head, pairs: list[tuple[Ids, Ids]]) -> Iterator[tuple[int, float]]:
     """Yield (index, summed NLL of a pair's second ids given its first ones), the longest first.
 
-    Pairs of like lengths make a block, of fixed shape on a CPU; each of its prompts is run once.
+    Pairs of like lengths make a block, filled up on a CPU; each of its prompts is run once.
     """
     indices = []
     for index, (_, ids) in enumerate(pairs):
@@ -99,7 +99,8 @@ def _nll(loaded: LoadedModel, head: Head, pairs: list[tuple[Ids, Ids]]) -> Itera
     def blocks() -> Iterator[tuple[list[int], Tensor]]:
         for (given, length), full, places in blocks_of([key(*pairs[index]) for index in indices], rows):
             block = [pairs[indices[place]] for place in places]
-            filled = [*block, *[block[-1]] * (full - len(block))] if device == "cpu" else block
+            size = filled_up_to(loaded, len(block), full, length) if device == "cpu" else len(block)
+            filled = [*block, *[block[-1]] * (size - len(block))]
 
             def losses_of(part: slice, _: int) -> Tensor:
                 return _block_nll(loaded, head, filled[part], given, length)  # noqa: B023

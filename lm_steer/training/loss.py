@@ -21,7 +21,8 @@ class _HeadCrossEntropy(torch.autograd.Function):
         losses = torch.empty(len(hidden), device=hidden.device)
         grad_hidden = torch.empty_like(hidden) if wants_hidden else None
         residuals = []
-        rows = max(1, CHUNK_BYTES // (4 * head.weight.shape[0]))
+        # In eights, so that the last chunk is not of a single row, whose product is summed in another order.
+        rows = max(8, CHUNK_BYTES // (4 * head.weight.shape[0]) // 8 * 8)
         for start in range(0, len(hidden), rows):
             part = slice(start, start + rows)
             offset = None if offsets is None else values[part] @ offsets

@@ -113,8 +113,8 @@ def test_out_of_memory_halves_the_rows_and_goes_on(loaded, monkeypatch, room_for
     room_for(2 * SAMPLING.samples)
     assert run(loaded) == expected
     said = [line for line in capsys.readouterr().err.splitlines() if "out of memory" in line]
-    # Six prompts, then three, then two; the second block starts from what fitted.
-    assert [line.split()[4] for line in said] == [str(prompts * SAMPLING.samples) for prompts in (6, 3)]
+    # The first of the blocks has five prompts, then three, then two; the second one starts from what fitted.
+    assert [line.split()[4] for line in said] == [str(prompts * SAMPLING.samples) for prompts in (5, 3)]
 
 
 def test_one_prompt_that_does_not_fit_the_memory_is_an_error(loaded, monkeypatch, room_for):
