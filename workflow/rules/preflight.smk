@@ -24,8 +24,9 @@ def command_line():
     """What this run was asked on the command line and in profiles: its options, their names, the profile files."""
     with contextlib.redirect_stderr(io.StringIO()):
         parser, chosen = cli.parse_args(sys.argv[1:])
-    names = {option.lstrip("-") for action in parser._actions for option in action.option_strings}
-    return chosen, sorted(names), [Path(path) for path in parser._default_config_files]
+    names = set(re.findall(r"--([a-z][a-z-]*)", parser.format_help()))
+    sources = (source.partition("config_file|") for source in parser.get_source_to_settings_dict())
+    return chosen, sorted(names), [Path(path) for _, of_profile, path in sources if of_profile]
 
 
 def given_resource(rule, name):
@@ -68,9 +69,7 @@ def problems_of_cluster(files):
     if not there:
         yield "SLURM does not answer to `sinfo`: start the run on a machine of the cluster"
         return
-    yield from misfits(
-        (request(rule) for rule in workflow.rules if rule.name not in workflow._localrules), there, files
-    )
+    yield from misfits(map(request, workflow.rules), there, files)
     others = nodes_elsewhere(there)
     if is_local(".") and others and "LM_STEER_SHARED" not in os.environ:
         yield (
