@@ -21,8 +21,9 @@ from lm_steer.report.figures.rows import values as values_with_intervals
 from lm_steer.report.figures.style import Point
 from lm_steer.report.steer_contents import Part, cost_of, download, evidence_of, words_of
 from lm_steer.report.wording import compared, direction, estimate, number, signed, title_of
-from lm_steer.study.analyses import Ablation, Baselines, Composition, OfSettings, Sweep, TransferOf
+from lm_steer.study.analyses import Ablation, Baselines, Composition, Sweep, TransferOf
 from lm_steer.study.config import Study
+from lm_steer.study.of_settings import OfSettings
 from lm_steer.tables.cells import Cell, headlines, is_published, read_cells, shown
 from lm_steer.tables.metrics import PRICE, named
 from lm_steer.util.formats import read_csv

@@ -16,8 +16,8 @@ from lm_steer.report.figures.curves import likelihood, spectrum
 from lm_steer.report.figures.planes import words as words_in_plane
 from lm_steer.report.figures.rows import token_bars
 from lm_steer.report.wording import estimate, number, signed
-from lm_steer.study.analyses import Cost, Directions, Evidence
 from lm_steer.study.config import Study
+from lm_steer.study.steer_analyses import Cost, Directions, Evidence
 from lm_steer.util.formats import harmless, read_csv, require_rows
 
 Part = dict[str, Any]

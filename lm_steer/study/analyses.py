@@ -4,20 +4,15 @@ A block's `points` say which setting stands for which value, so that figures fin
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast
 
 from pydantic import Field, PlainSerializer, WrapValidator
 
 from lm_steer.study.fields import (
-    FILLED_IN,
     AtLeastOne,
     Block,
     ModelName,
-    NameOf,
     Points,
-    PromptsName,
-    ScorerNames,
     SomeValues,
     SteerName,
     Text,
@@ -25,54 +20,18 @@ from lm_steer.study.fields import (
     Values,
     key,
 )
-from lm_steer.study.settings import Adapter, Published, Setting, Steer, Transfer, dimensions_lacking
+from lm_steer.study.of_settings import OfOneSteer, OfSettings, Parts, Point, published_as, slug_of
+from lm_steer.study.settings import Adapter, Published, Transfer, dimensions_lacking
+from lm_steer.study.steer_analyses import Cost, Directions, Evidence, varies
 from lm_steer.util import options
 from lm_steer.util.words import number
 
 if TYPE_CHECKING:
     from lm_steer.study.config import Study
 
-UNSTEERED = "Unsteered"
 # The model of the paper's figure 5b.
 PUBLISHED_SIZES = "gpt2-large"
 LABELS = {"add": "add: a shift of h", "offset": "offset: a bias on logits"}
-Point = dict[str, Any]
-
-
-@dataclass
-class Parts:
-    """What an analysis adds to the study."""
-
-    settings: dict[str, Setting] = field(default_factory=dict)
-    steers: dict[str, Steer] = field(default_factory=dict)
-    adapters: dict[str, Adapter] = field(default_factory=dict)
-
-
-class OfSettings(Block):
-    """An analysis of generations, made from several settings."""
-
-    prompts: PromptsName = key("The name of a set of prompts.")
-    scorers: ScorerNames = key("The names of scorers.")
-    points: Annotated[list[Point], *FILLED_IN] = Field(default=[], exclude=True)
-
-    def expand(self, name: str, study: "Study", parts: Parts) -> Iterator[Point]:
-        """Fill `parts` with what the analysis needs, and yield its points: label, setting, and what they stand for."""
-        raise NotImplementedError
-
-    def published(self, points: list[Point], study: "Study") -> Published | None:
-        """Return which rows the paper has of the same, if any."""
-        return None
-
-    def _unsteered(self, name: str, parts: Parts, **more: Any) -> Point:
-        setting = f"{name}-unsteered"
-        parts.settings[setting] = Setting(prompts=self.prompts, scorers=self.scorers, **more)
-        return {"label": UNSTEERED, "setting": setting}
-
-    def _steered(self, name: str, slug: str, label: str, parts: Parts, **more: Any) -> Point:
-        setting = f"{name}-{_slug(slug)}"
-        common = {"prompts": self.prompts, "scorers": self.scorers, "against": f"{name}-unsteered"}
-        parts.settings[setting] = Setting(**common | more)
-        return {"label": label, "setting": setting}
 
 
 class Axis(Block):
@@ -89,7 +48,7 @@ class Axis(Block):
     def lacking(self, place: str, steer: str, study: "Study") -> Iterator[str]:
         """Yield what is wrong with its dimensions."""
         yield from dimensions_lacking(place, steer, [self.dimension, *self.held], study)
-        yield from _varies(place, self.dimension, self.held)
+        yield from varies(place, self.dimension, self.held)
 
 
 class Sweep(OfSettings, Axis):
@@ -106,18 +65,18 @@ class Sweep(OfSettings, Axis):
 
     def expand(self, name: str, study: "Study", parts: Parts) -> Iterator[Point]:
         """A setting for each value."""
-        yield self._unsteered(name, parts)
+        yield self.unsteered(name, parts)
         for value in sorted(self.values):
             label = f"{self.dimension} {number(value)}"
             steer = {self.steer: self.at(value)}
-            yield {"x": value, **self._steered(name, number(value), label, parts, steer=steer)}
+            yield {"x": value, **self.steered(name, number(value), label, parts, steer=steer)}
 
     def published(self, points: list[Point], study: "Study") -> Published | None:
         """The paper's value sweep of detoxification."""
         if self.dimension != "detox":
             return None
         rows = {point["label"]: f"{{model}} value {point['x']:g}" for point in points if "x" in point}
-        return _published("value sweep", rows, self.prompts, "toxicity_probability")
+        return published_as("value sweep", rows, self.prompts, "toxicity_probability")
 
 
 class Composition(OfSettings):
@@ -138,26 +97,17 @@ class Composition(OfSettings):
 
     def expand(self, name: str, study: "Study", parts: Parts) -> Iterator[Point]:
         """A setting for each pair of values."""
-        yield self._unsteered(name, parts)
+        yield self.unsteered(name, parts)
         (first, one), (second, other) = self.steers.items()
         for x in sorted(one.values):
             for y in sorted(other.values):
                 steer = {first: one.at(x), second: other.at(y)}
                 label = f"{one.dimension} {number(x)}, {other.dimension} {number(y)}"
                 slug = f"{number(x)}-{number(y)}"
-                yield {"x": x, "y": y, **self._steered(name, slug, label, parts, steer=steer)}
+                yield {"x": x, "y": y, **self.steered(name, slug, label, parts, steer=steer)}
 
 
-class _OfOneSteer(OfSettings):
-    steer: SteerName = key("The name of a steer.")
-    values: SomeValues = key("The values of the steer's dimensions.")
-
-    def problems(self, study: "Study") -> Iterator[str]:
-        """Yield dimensions that the steer lacks."""
-        yield from dimensions_lacking("", self.steer, self.values, study)
-
-
-class TransferOf(_OfOneSteer):
+class TransferOf(OfOneSteer):
     """A steer of one model carried over to another by the tokens that both vocabularies share."""
 
     source: ModelName = key("The model that it is trained on.")
@@ -180,11 +130,11 @@ class TransferOf(_OfOneSteer):
     def expand(self, name: str, study: "Study", parts: Parts) -> Iterator[Point]:
         """The target unsteered, with a steer of its own, and with the steer carried over by each method."""
         here = {"models": [self.target]}
-        yield self._unsteered(name, parts, **here)
+        yield self.unsteered(name, parts, **here)
         steer = {self.steer: self.values}
         yield {
             "method": "trained",
-            **self._steered(name, "trained", "Trained on the target", parts, steer=steer, **here),
+            **self.steered(name, "trained", "Trained on the target", parts, steer=steer, **here),
         }
         values = {dimension: value * self.factor for dimension, value in self.values.items()}
         for method in self.methods:
@@ -192,21 +142,25 @@ class TransferOf(_OfOneSteer):
             origin = Transfer(steer=self.steer, source=self.source, target=self.target, method=method)
             parts.steers[carried] = study.steers[self.steer].model_copy(update={"transfer": origin})
             label = f"Transferred, {method}"
-            yield {"method": method, **self._steered(name, method, label, parts, steer={carried: values}, **here)}
+            yield {"method": method, **self.steered(name, method, label, parts, steer={carried: values}, **here)}
+
+
+Item = TypeVar("Item")
+Tried = Annotated[list[Item] | None, AtLeastOne, Unique]
 
 
 class Vary(Block):
     """The values that an ablation tries of each key."""
 
-    texts: Annotated[list[options.AtLeastTwo] | None, AtLeastOne, Unique] = None
-    rank: Annotated[list[options.Positive] | None, AtLeastOne, Unique] = None
-    steps: Annotated[list[options.Positive] | None, AtLeastOne, Unique] = None
-    epsilon: Annotated[list[options.AboveZero] | None, AtLeastOne, Unique] = None
-    learning_rate: Annotated[list[options.AboveZero] | None, AtLeastOne, Unique] = None
-    label_scale: Annotated[list[options.AboveZero] | None, AtLeastOne, Unique] = None
-    regularization: Annotated[list[options.NotNegative] | None, AtLeastOne, Unique] = None
-    loss_on_padding: Annotated[list[options.Choice] | None, AtLeastOne, Unique] = None
-    corpus: Annotated[list[Literal[False]] | None, AtLeastOne, Unique] = None
+    texts: Tried[options.AtLeastTwo] = None
+    rank: Tried[options.Positive] = None
+    steps: Tried[options.Positive] = None
+    epsilon: Tried[options.AboveZero] = None
+    learning_rate: Tried[options.AboveZero] = None
+    label_scale: Tried[options.AboveZero] = None
+    regularization: Tried[options.NotNegative] = None
+    loss_on_padding: Tried[options.Choice] = None
+    corpus: Tried[Literal[False]] = None
 
 
 def _in_order(found: Any, check: Callable[[Any], Vary]) -> dict[str, list[Any]]:
@@ -215,7 +169,7 @@ def _in_order(found: Any, check: Callable[[Any], Vary]) -> dict[str, list[Any]]:
     return {key: tried[key] for key in found if key in tried}
 
 
-class Ablation(_OfOneSteer):
+class Ablation(OfOneSteer):
     """A steer trained again with one key changed at a time, its effect beside its price."""
 
     vary: Annotated[Vary, WrapValidator(_in_order), PlainSerializer(dict)] = key(
@@ -241,12 +195,12 @@ class Ablation(_OfOneSteer):
 
     def expand(self, name: str, study: "Study", parts: Parts) -> Iterator[Point]:
         """The steer as it is, and one for each value of each key."""
-        yield self._unsteered(name, parts)
+        yield self.unsteered(name, parts)
         base = study.steers[self.steer]
-        yield {"key": "", **self._steered(name, "as-it-is", "As it is", parts, steer={self.steer: self.values})}
+        yield {"key": "", **self.steered(name, "as-it-is", "As it is", parts, steer={self.steer: self.values})}
         for changed, tried in self.tried.items():
             for value in tried:
-                slug = f"{changed.replace('_', '-')}-{_slug(number(value))}"
+                slug = f"{changed.replace('_', '-')}-{slug_of(number(value))}"
                 steer, values = f"{name}-{slug}", self.values
                 if changed == "corpus":
                     change: dict[str, Any] = {"dimensions": [one for one in base.dimensions if one != "corpus"]}
@@ -256,7 +210,7 @@ class Ablation(_OfOneSteer):
                     change = {changed: value}
                     label = f"{changed} {str(value).lower() if isinstance(value, bool) else number(value)}"
                 parts.steers[steer] = base.model_copy(update=change)
-                made = self._steered(name, slug, label, parts, steer={steer: values})
+                made = self.steered(name, slug, label, parts, steer={steer: values})
                 yield {"key": changed, "value": value, "base": getattr(base, changed, None), **made}
 
     def published(self, points: list[Point], study: "Study") -> Published | None:
@@ -265,10 +219,10 @@ class Ablation(_OfOneSteer):
             return None
         sizes = {point["label"]: point["value"] for point in points if point.get("key") == "texts"}
         rows = {label: {PUBLISHED_SIZES: f"{size} texts"} for label, size in sizes.items()}
-        return _published("data size", rows, self.prompts)
+        return published_as("data size", rows, self.prompts)
 
 
-class Baselines(_OfOneSteer):
+class Baselines(OfOneSteer):
     """Other ways to the same end beside a steer, in the same run."""
 
     kinds: dict[Literal["add", "offset"], SomeValues] = key(
@@ -297,13 +251,13 @@ class Baselines(_OfOneSteer):
 
     def expand(self, name: str, study: "Study", parts: Parts) -> Iterator[Point]:
         """The steer, its other kinds, a LoRA, a prefix, and what was made elsewhere."""
-        yield self._unsteered(name, parts)
+        yield self.unsteered(name, parts)
         base = study.steers[self.steer]
-        yield self._steered(name, "steer", "LM-Steer", parts, steer={self.steer: self.values})
+        yield self.steered(name, "steer", "LM-Steer", parts, steer={self.steer: self.values})
         for kind, values in self.kinds.items():
             steer = f"{name}-{kind}"
             parts.steers[steer] = base.model_copy(update={"kind": kind})
-            yield self._steered(name, kind, LABELS[kind], parts, steer={steer: values})
+            yield self.steered(name, kind, LABELS[kind], parts, steer={steer: values})
         if self.lora:
             adapter = f"{name}-lora"
             shared = base.model_dump(include={"dataset", "steps", "batch_size", "max_length", "texts"})
@@ -311,75 +265,11 @@ class Baselines(_OfOneSteer):
             budget = {"rank": base.rank * len(base.dimensions)}
             parts.adapters[adapter] = Adapter.model_validate({**budget, **shared, **own})
             made = {"adapter": adapter, "models": study.steered}
-            yield self._steered(name, "lora", "LoRA of equal budget", parts, **made)
+            yield self.steered(name, "lora", "LoRA of equal budget", parts, **made)
         if self.prefix:
-            yield self._steered(name, "prefix", f"Prefix: {self.prefix.strip()}", parts, prefix=self.prefix)
+            yield self.steered(name, "prefix", f"Prefix: {self.prefix.strip()}", parts, prefix=self.prefix)
         for order, (label, path) in enumerate(self.external.items(), start=1):
-            yield self._steered(name, f"external-{order}", label, parts, generations=path, against="")
-
-
-class Directions(Block):
-    """The singular directions of a steer as words."""
-
-    steer: SteerName = key("The name of a steer.")
-    dimension: str = key("One of its dimensions.")
-    scorer: Annotated[str, NameOf("scorers", "scorer", optional=True)] = key(
-        "A scorer that needs no prompt, which says what the words of both ends are.", ""
-    )
-    count: options.AtLeastTwo = key("How many directions.", 8)
-    words: options.Positive = key("How many words of each end.", 12)
-
-    def problems(self, study: "Study") -> Iterator[str]:
-        """Yield a dimension that the steer lacks, a steer without directions, and a judge of whole texts."""
-        yield from dimensions_lacking("", self.steer, [self.dimension], study)
-        if study.steers[self.steer].kind != "multiply":
-            yield ": only a steer of kind multiply has singular directions"
-        if self.scorer and study.scorers[self.scorer].described.attribute == "perplexity":
-            yield f".scorer: '{self.scorer}' yields perplexity, which single words have none of"
-
-
-class Evidence(Block):
-    """Where in texts a style shows, and the steer value that explains each best."""
-
-    steer: SteerName = key("The name of a steer.")
-    dimension: str = key("One of its dimensions.")
-    value: options.SteerValue = key("The steer value whose likelihood is compared with that of the unsteered model.")
-    held: Values = key("Values of its other dimensions.", {})
-    opposite: options.Choice = key("Compare with the opposite value instead.", False)
-    texts: list[Text] = key("The texts.", [])
-    path: str = key(
-        "Instead of `texts`, JSON lines with the key text, and, where people have marked them, spans: a list of "
-        "[first, last + 1] characters, which precision and recall are taken against.",
-        "",
-    )
-    spans: options.Positive = key("At most so many spans of a text.", 4)
-    length: options.Positive = key("At most so many tokens of a span.", 10)
-    readings: Annotated[list[options.SteerValue], Unique] = key(
-        "The values among which the one that explains a text best is sought.",
-        [-10, -7.5, -5, -2.5, 0, 2.5, 5, 7.5, 10],
-        min_length=3,
-    )
-    toxic: options.Choice = key("Whether the texts are folded behind a warning on the page.", False)
-
-    def problems(self, study: "Study") -> Iterator[str]:
-        """Yield dimensions that the steer lacks, a comparison with itself, and texts that are not named once."""
-        yield from dimensions_lacking("", self.steer, [self.dimension, *self.held], study)
-        yield from _varies("", self.dimension, self.held)
-        if self.value == 0:
-            yield ".value: 0 is the unsteered model, which it is compared with: choose another value"
-        if bool(self.texts) == bool(self.path):
-            yield ": give either the key 'texts' or the key 'path'"
-
-
-class Cost(Block):
-    """What a steer costs, in parameters, training time, memory and decoding time, hooked and folded."""
-
-    steer: SteerName = key("The name of a steer.")
-    values: SomeValues = key("The values of the steer's dimensions.")
-
-    def problems(self, study: "Study") -> Iterator[str]:
-        """Yield dimensions that the steer lacks."""
-        yield from dimensions_lacking("", self.steer, self.values, study)
+            yield self.steered(name, f"external-{order}", label, parts, generations=path, against="")
 
 
 class Analyses(Block):
@@ -393,22 +283,3 @@ class Analyses(Block):
     ablations: dict[options.Name, Ablation] = Field(default={})
     baselines: dict[options.Name, Baselines] = Field(default={})
     costs: dict[options.Name, Cost] = Field(default={})
-
-
-def _varies(place: str, dimension: str, held: Values) -> Iterator[str]:
-    if dimension in held:
-        yield f"{place}.held: '{dimension}' is the dimension that varies: only others can be held"
-
-
-def _published(table: str, rows: dict[str, Any], prompts: str, *more: str) -> Published:
-    metrics = ["avg_max_toxicity", "perplexity", *more]
-    return Published(table=table, rows=rows, metrics={prompts: dict(zip(metrics, metrics, strict=True))})
-
-
-def _slug(text: str) -> str:
-    """Numbers as part of a name: -2.5 → minus2p5; letters and hyphens stay."""
-    characters = []
-    for index, char in enumerate(text):
-        is_sign = char == "-" and text[index + 1 : index + 2].isdigit() and (index == 0 or text[index - 1] in "-e")
-        characters.append("minus" if is_sign else {".": "p", "+": ""}.get(char, char))
-    return "".join(characters)

@@ -1,0 +1,77 @@
+"""Analyses of generations, made from several settings: what they have in common."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
+
+from lm_steer.study.fields import FILLED_IN, Block, PromptsName, ScorerNames, SomeValues, SteerName, key
+from lm_steer.study.settings import Adapter, Published, Setting, Steer, dimensions_lacking
+
+if TYPE_CHECKING:
+    from lm_steer.study.config import Study
+
+UNSTEERED = "Unsteered"
+Point = dict[str, Any]
+
+
+@dataclass
+class Parts:
+    """What an analysis adds to the study."""
+
+    settings: dict[str, Setting] = field(default_factory=dict)
+    steers: dict[str, Steer] = field(default_factory=dict)
+    adapters: dict[str, Adapter] = field(default_factory=dict)
+
+
+class OfSettings(Block):
+    """An analysis of generations, made from several settings."""
+
+    prompts: PromptsName = key("The name of a set of prompts.")
+    scorers: ScorerNames = key("The names of scorers.")
+    points: Annotated[list[Point], *FILLED_IN] = Field(default=[], exclude=True)
+
+    def expand(self, name: str, study: "Study", parts: Parts) -> Iterator[Point]:
+        """Fill `parts` with what the analysis needs, and yield its points: label, setting, and what they stand for."""
+        raise NotImplementedError
+
+    def published(self, points: list[Point], study: "Study") -> Published | None:
+        """Return which rows the paper has of the same, if any."""
+        return None
+
+    def unsteered(self, name: str, parts: Parts, **more: Any) -> Point:
+        """Add the setting that differences are taken to; return its point."""
+        setting = f"{name}-unsteered"
+        parts.settings[setting] = Setting(prompts=self.prompts, scorers=self.scorers, **more)
+        return {"label": UNSTEERED, "setting": setting}
+
+    def steered(self, name: str, slug: str, label: str, parts: Parts, **more: Any) -> Point:
+        """Add a setting that is compared with the unsteered one; return its point."""
+        setting = f"{name}-{slug_of(slug)}"
+        common = {"prompts": self.prompts, "scorers": self.scorers, "against": f"{name}-unsteered"}
+        parts.settings[setting] = Setting(**common | more)
+        return {"label": label, "setting": setting}
+
+
+class OfOneSteer(OfSettings):
+    """One of a steer at given values."""
+
+    steer: SteerName = key("The name of a steer.")
+    values: SomeValues = key("The values of the steer's dimensions.")
+
+    def problems(self, study: "Study") -> Iterator[str]:
+        """Yield dimensions that the steer lacks."""
+        yield from dimensions_lacking("", self.steer, self.values, study)
+
+
+def published_as(table: str, rows: dict[str, Any], prompts: str, *more: str) -> Published:
+    """Return the rows of a table of the paper, and its names of our metrics."""
+    metrics = ["avg_max_toxicity", "perplexity", *more]
+    return Published(table=table, rows=rows, metrics={prompts: dict(zip(metrics, metrics, strict=True))})
+
+
+def slug_of(text: str) -> str:
+    """Numbers as part of a name: -2.5 → minus2p5; letters and hyphens stay."""
+    return re.sub(r"(^|(?<=[-e]))-(?=\d)", "minus", text).replace(".", "p").replace("+", "")

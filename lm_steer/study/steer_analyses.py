@@ -1,0 +1,81 @@
+"""Analyses of a steer itself: its directions as words, the evidence of its style in texts, and what it costs."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+from lm_steer.study.fields import Block, NameOf, SomeValues, SteerName, Text, Unique, Values, key
+from lm_steer.study.settings import dimensions_lacking
+from lm_steer.util import options
+
+if TYPE_CHECKING:
+    from lm_steer.study.config import Study
+
+
+class Directions(Block):
+    """The singular directions of a steer as words."""
+
+    steer: SteerName = key("The name of a steer.")
+    dimension: str = key("One of its dimensions.")
+    scorer: Annotated[str, NameOf("scorers", "scorer", optional=True)] = key(
+        "A scorer that needs no prompt, which says what the words of both ends are.", ""
+    )
+    count: options.AtLeastTwo = key("How many directions.", 8)
+    words: options.Positive = key("How many words of each end.", 12)
+
+    def problems(self, study: "Study") -> Iterator[str]:
+        """Yield a dimension that the steer lacks, a steer without directions, and a judge of whole texts."""
+        yield from dimensions_lacking("", self.steer, [self.dimension], study)
+        if study.steers[self.steer].kind != "multiply":
+            yield ": only a steer of kind multiply has singular directions"
+        if self.scorer and study.scorers[self.scorer].described.attribute == "perplexity":
+            yield f".scorer: '{self.scorer}' yields perplexity, which single words have none of"
+
+
+class Evidence(Block):
+    """Where in texts a style shows, and the steer value that explains each best."""
+
+    steer: SteerName = key("The name of a steer.")
+    dimension: str = key("One of its dimensions.")
+    value: options.SteerValue = key("The steer value whose likelihood is compared with that of the unsteered model.")
+    held: Values = key("Values of its other dimensions.", {})
+    opposite: options.Choice = key("Compare with the opposite value instead.", False)
+    texts: list[Text] = key("The texts.", [])
+    path: str = key(
+        "Instead of `texts`, JSON lines with the key text, and, where people have marked them, spans: a list of "
+        "[first, last + 1] characters, which precision and recall are taken against.",
+        "",
+    )
+    spans: options.Positive = key("At most so many spans of a text.", 4)
+    length: options.Positive = key("At most so many tokens of a span.", 10)
+    readings: Annotated[list[options.SteerValue], Unique] = key(
+        "The values among which the one that explains a text best is sought.",
+        [-10, -7.5, -5, -2.5, 0, 2.5, 5, 7.5, 10],
+        min_length=3,
+    )
+    toxic: options.Choice = key("Whether the texts are folded behind a warning on the page.", False)
+
+    def problems(self, study: "Study") -> Iterator[str]:
+        """Yield dimensions that the steer lacks, a comparison with itself, and texts that are not named once."""
+        yield from dimensions_lacking("", self.steer, [self.dimension, *self.held], study)
+        yield from varies("", self.dimension, self.held)
+        if self.value == 0:
+            yield ".value: 0 is the unsteered model, which it is compared with: choose another value"
+        if bool(self.texts) == bool(self.path):
+            yield ": give either the key 'texts' or the key 'path'"
+
+
+class Cost(Block):
+    """What a steer costs, in parameters, training time, memory and decoding time, hooked and folded."""
+
+    steer: SteerName = key("The name of a steer.")
+    values: SomeValues = key("The values of the steer's dimensions.")
+
+    def problems(self, study: "Study") -> Iterator[str]:
+        """Yield dimensions that the steer lacks."""
+        yield from dimensions_lacking("", self.steer, self.values, study)
+
+
+def varies(place: str, dimension: str, held: Values) -> Iterator[str]:
+    """Yield the dimension that varies where it is held as well."""
+    if dimension in held:
+        yield f"{place}.held: '{dimension}' is the dimension that varies: only others can be held"
