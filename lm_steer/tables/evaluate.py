@@ -15,11 +15,11 @@ import pandas as pd
 
 from lm_steer.data.labelled import write_splits
 from lm_steer.data.prompt_files import read_generations
-from lm_steer.data.sources import labelled_texts
+from lm_steer.data.text_sources import labelled_texts
 from lm_steer.model.obtain import folder_of, obtain
-from lm_steer.score.bag_of_words import BagOfWords, train_judge
-from lm_steer.score.classifier import PRESETS, Classifier
-from lm_steer.score.registry import Kind, kinds, make
+from lm_steer.score.kinds.bag_of_words import BagOfWords, train_judge
+from lm_steer.score.kinds.classifier import PRESETS, Classifier
+from lm_steer.score.registry import SCORERS, Kind, make
 from lm_steer.score.store import STORE, Item, Scorer, ScoreStore
 from lm_steer.tables import metrics
 from lm_steer.tables.metrics import Metric
@@ -82,10 +82,10 @@ def judge_of(attribute: str, judge: str, cache: Path) -> Scorer:
         return make("causal-lm", {"model": judge}).scorer(str(folder_of(judge, cache)))
     if judge in PRESETS:
         kind: Kind = Classifier(preset=judge)
-    elif judge in kinds() or ":" in judge:
+    elif judge in SCORERS.known or ":" in judge:
         kind = make(judge, {"held_out": SNIPPETS} if judge == "bag-of-words" else {})
     else:
-        raise LMSteerError(f"--judge: {unknown(judge, [*kinds(), *PRESETS], f'judge of {attribute}')}")
+        raise LMSteerError(f"--judge: {unknown(judge, [*SCORERS.known, *PRESETS], f'judge of {attribute}')}")
     if kind.attribute != attribute:
         raise LMSteerError(f"--judge: {judge} yields {kind.attribute or 'nothing by itself'}, not {attribute}")
     folder = cache / kind.folder / judge
