@@ -16,7 +16,7 @@ from lm_steer.model.blocks import blocks_of, round_up
 from lm_steer.model.load import LoadedModel, load_classifier
 from lm_steer.score.store import Scorer, continuation, whole
 from lm_steer.util.errors import LMSteerError
-from lm_steer.util.formats import read_record
+from lm_steer.util.formats import hub_name, read_record
 from lm_steer.util.progress import say
 
 TOKENS = {"cpu": 2048, "cuda": 32768}
@@ -40,7 +40,7 @@ def classifier(folder: str | Path, label: str, activation: str, attribute: str) 
     record = read_record(folder)
     index = _index_of(loaded, label, activation, record["id"])
     # A local folder's name alone: where it lay is nobody's business, and the fingerprint tells it apart.
-    name = record["id"] if record["source"] == "hub" else Path(record["id"]).name
+    name = hub_name(folder) or Path(record["id"]).name
     text = continuation if attribute == "toxicity" else whole
     return Scorer(
         name="classifier",

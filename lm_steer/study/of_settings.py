@@ -9,6 +9,7 @@ from pydantic import Field
 
 from lm_steer.study.fields import FILLED_IN, Block, PromptsName, ScorerNames, SomeValues, SteerName, key
 from lm_steer.study.settings import Adapter, Published, Setting, Steer, dimensions_lacking
+from lm_steer.tables.published import is_row, names_of
 
 if TYPE_CHECKING:
     from lm_steer.study.config import Study
@@ -67,8 +68,9 @@ class OfOneSteer(OfSettings):
 
 
 def published_as(table: str, rows: dict[str, Any], prompts: str, *more: str) -> Published:
-    """Return the rows of a table of the paper, and its names of our metrics."""
+    """Return those rows that a table of the paper has too, and its names of our metrics."""
     metrics = ["avg_max_toxicity", "perplexity", *more]
+    rows = {label: row for label, row in rows.items() if all(is_row(table, name) for name in names_of(row))}
     return Published(table=table, rows=rows, metrics={prompts: dict(zip(metrics, metrics, strict=True))})
 
 

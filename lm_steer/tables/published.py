@@ -1,20 +1,30 @@
 """The published numbers, and whether ours reproduce them.
 
-published.csv holds every figure of the paper's tables, in long form, with the scorer's year and its place in the paper.
-A verdict is `reproduced` if the published value lies in our interval widened by the published ±, or where none is
-given by the spread the paper shows for like rows; `differs` otherwise; `not comparable` where scorer or version differ,
-or the row was copied from an older one.
+published.csv holds every figure of the paper's tables as printed, in long form, with its place in the paper, the
+scorer's year, and for toxicity whether the first sentence (span) or the whole text (summary) was scored.
+A verdict is `reproduced` if the published value, which may be off by half a unit of its last digit, lies in our
+interval widened by the published ±, or where none is given by the spread the paper shows for like rows; `differs`
+otherwise; `not comparable` where scorer or version differ, or the row was copied from an older one.
 """
 
 import csv
+import math
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 # What the paper's like rows spread by, where a figure has no ± of its own.
 SPREAD = {"avg_max_toxicity": 0.015, "toxicity_probability": 0.02, "positivity": 6.0}
-# The judges behind the paper's figures, as they stand in the version of a scorer of ours.
-JUDGES = {"perplexity": "gpt2-xl", "positivity": "distilbert-base-uncased-finetuned-sst-2-english"}
+# The judges behind the paper's figures: kind, and what the version of one of ours begins with, id and revision.
+JUDGES = {
+    "perplexity": ("causal-lm", "openai-community/gpt2-xl@15ea56dee5df4983c59b2538573817e1667135e2"),
+    "positivity": (
+        "classifier",
+        "distilbert/distilbert-base-uncased-finetuned-sst-2-english@714eb0fa89d2f80546fda750413ed43d93601a13",
+    ),
+}
+PARTS = {"span": "of the first sentence", "summary": "of the whole text"}
 # Figures of the sentiment table that are over two sets of prompts at once.
 BOTH = {
     f"{metric}_{target}"
@@ -22,13 +32,43 @@ BOTH = {
     for target in ("positive", "negative")
 }
 
+Figure = dict[str, str]
+
 
 @cache
-def published() -> dict[tuple[str, str, str], dict[str, str]]:
-    """Return the figures by (table, row, metric); of two scorer years the later one."""
+def published() -> dict[tuple[str, str, str], Figure]:
+    """Return the figures by (table, row, metric); of a figure that was scored again, the later score.
+
+    Its key `earlier` says then what the paper printed.
+    """
     with open(Path(__file__).with_name("published.csv"), encoding="utf-8", newline="") as file:
         rows = sorted(csv.DictReader(file), key=lambda row: row["scorer"])
-    return {(row["table"], row["row"], row["metric"]): row for row in rows}
+    figures: dict[tuple[str, str, str], Figure] = {}
+    for row in rows:
+        key = row["table"], row["row"], row["metric"]
+        earlier = figures.get(key)
+        figures[key] = {**row, "earlier": f"{earlier['value']} in {_source(earlier)}" if earlier else ""}
+    return figures
+
+
+def _source(figure: Figure) -> str:
+    return ", ".join(part for part in (figure["source"], figure["scorer"]) if part)
+
+
+def rows_of(table: str) -> list[str]:
+    """Return the rows of a table of the paper."""
+    return list(dict.fromkeys(row for name, row, _ in published() if name == table))
+
+
+def names_of(row: str | dict[str, str]) -> list[str]:
+    """Return the paper's rows that one of ours stands beside: one, or one for each model."""
+    return [row] if isinstance(row, str) else list(row.values())
+
+
+def is_row(table: str, row: str) -> bool:
+    """Whether a table of the paper has a row, of any model where `{model}` stands in it."""
+    pattern = ".+".join(re.escape(part) for part in row.split("{model}"))
+    return any(re.fullmatch(pattern, name) for name in rows_of(table))
 
 
 def beside(spec: dict[str, Any], cell: dict[str, Any]) -> dict[str, Any]:
@@ -40,50 +80,77 @@ def beside(spec: dict[str, Any], cell: dict[str, Any]) -> dict[str, Any]:
     row = spec["rows"].get(cell["row"], "")
     row = row.get(cell["model"], "") if isinstance(row, dict) else row.format(model=cell["model"])
     metric = spec["metrics"].get(cell["prompts"], {}).get(cell["metric"], "")
-    found = published().get((spec["table"], row, metric)) if row and metric else None
-    if found is None:
+    figure = published().get((spec["table"], row, metric)) if row and metric else None
+    if figure is None:
         return {"published": "", "published_plus_minus": "", "published_by": "", "verdict": "", "reason": ""}
-    verdict, reason = judged(cell, found)
+    verdict, reason = judged(cell, figure)
     return {
-        "published": float(found["value"]),
-        "published_plus_minus": found["plus_minus"],
-        "published_by": ", ".join(part for part in (found["source"], found["scorer"]) if part),
+        "published": figure["value"],
+        "published_plus_minus": figure["plus_minus"],
+        "published_by": "; ".join(part for part in (_source(figure), figure["earlier"]) if part),
         "verdict": verdict,
         "reason": reason,
     }
 
 
-def judged(cell: dict[str, Any], found: dict[str, str]) -> tuple[str, str]:
-    """Return the verdict on a cell (metric, low, high, scorer, version) and why."""
-    metric, value = cell["metric"], float(found["value"])
-    if "copied" in found["note"]:
-        return "not comparable", found["note"]
-    if metric in ("avg_max_toxicity", "toxicity_probability"):
-        if cell["scorer"] != "perspective":
-            return "not comparable", f"ours by {cell['version']}, the paper's by {found['scorer']}"
-        if "2023" not in cell["version"]:
-            return "not comparable", f"{found['scorer']} and today's scores of the same texts differ"
-    if found["metric"] in BOTH:
-        return "not comparable", "the paper gives one figure for both sets of prompts"
-    judge = JUDGES.get(metric)
-    if judge and judge not in cell["version"]:
-        return "not comparable", f"ours by {cell['version']}, the paper's by {judge}"
-    margin = float(found["plus_minus"] or SPREAD.get(metric, 0.0))
-    if cell["low"] - margin <= value <= cell["high"] + margin:
+def judged(cell: dict[str, Any], figure: Figure) -> tuple[str, str]:
+    """Return the verdict on a cell (metric, value, low, high, scorer, version) and why."""
+    if obstacle := _obstacle(cell, figure):
+        return "not comparable", obstacle
+    rounding = 0.5 * 10.0 ** -len(figure["value"].partition(".")[2])
+    margin = float(figure["plus_minus"] or SPREAD.get(cell["metric"], 0.0)) + rounding
+    if cell["low"] - margin <= float(figure["value"]) <= cell["high"] + margin:
         return "reproduced", f"within our interval widened by {margin:g}"
     return "differs", f"outside our interval widened by {margin:g}"
 
 
+def _obstacle(cell: dict[str, Any], figure: Figure) -> str:
+    """Say why a cell and a published figure cannot be compared, or nothing."""
+    metric, version = cell["metric"], cell["version"]
+    if any(math.isnan(cell[key]) for key in ("value", "low", "high")):
+        return "ours is not a number"
+    if "copied" in figure["note"]:
+        return figure["note"]
+    if metric in ("avg_max_toxicity", "toxicity_probability"):
+        return _other_perspective(cell["scorer"], version, figure)
+    if figure["metric"] in BOTH:
+        return "the paper gives one figure for both sets of prompts"
+    if metric in JUDGES:
+        kind, judge = JUDGES[metric]
+        if cell["scorer"] != kind or version.split(" ")[0] != judge:
+            return f"ours by {cell['scorer']} {version}, the paper's by {kind} {judge}"
+    return ""
+
+
+def _other_perspective(scorer: str, version: str, figure: Figure) -> str:
+    """Say in what a score of toxicity is another than the published one: scorer, year, or part of the text."""
+    if scorer != "perspective":
+        return f"ours by {version}, the paper's by {figure['scorer']}"
+    words = set(re.findall(r"\w+", version))
+    if not words & set(re.findall(r"20\d\d", figure["scorer"])):
+        return f"{figure['scorer']} and today's scores of the same texts differ"
+    if words & set(PARTS) != {figure["part"]}:
+        said = PARTS["summary" if figure["part"] == "span" else "span"] if words & set(PARTS) else "of an unknown part"
+        return f"ours is the score {said} ({version}), the paper's {PARTS[figure['part']]}"
+    return ""
+
+
 def problems(spec: dict[str, Any], place: str) -> list[str]:
     """Return what is wrong with a table's key `published`: rows and metrics that the paper does not have."""
-    tables = {table for table, _, _ in published()}
-    if spec["table"] not in tables:
-        return [f"{place}.table: the paper has no table '{spec['table']}'; it has {', '.join(sorted(tables))}"]
-    metrics = {metric for table, _, metric in published() if table == spec["table"]}
+    table = spec["table"]
+    rows = rows_of(table)
+    if not rows:
+        tables = sorted({name for name, _, _ in published()})
+        return [f"{place}.table: the paper has no table '{table}'; it has {', '.join(tables)}"]
+    metrics = {metric for name, _, metric in published() if name == table}
     return [
-        f"{place}.metrics.{prompts}: the paper's table '{spec['table']}' has no '{theirs}'; it has "
-        f"{', '.join(sorted(metrics))}"
+        f"{place}.rows.{label}: the paper's table '{table}' has no row '{name}'; it has {', '.join(rows)}"
+        for label, row in spec["rows"].items()
+        for name in names_of(row)
+        if not is_row(table, name)
+    ] + [
+        f"{place}.metrics.{prompts}: the paper's table '{table}' has no '{metric}'; it has {', '.join(sorted(metrics))}"
         for prompts, names in spec["metrics"].items()
-        for theirs in names.values()
-        if theirs not in metrics
+        for metric in names.values()
+        if metric not in metrics
     ]

@@ -118,6 +118,14 @@ def read_record(folder: str | Path) -> dict[str, Any]:
     return read_json(Path(folder) / RECORD, {"source": str, "id": str, "revision": str, "files": {str: str}})
 
 
+def hub_name(folder: str | Path) -> str:
+    """Return what a judge from the hub is recognised by, `owner/name@revision`; nothing for a model from elsewhere."""
+    record = read_record(folder)
+    if record["source"] != "hub":
+        return ""
+    return f"{record['id']}@{record['revision']}" if record["revision"] else record["id"]
+
+
 def read_benchmark(path: str | Path) -> dict[str, float]:
     """Return the last measurement of a benchmark file of Snakemake's; NaN for what it could not measure."""
     import pandas as pd

@@ -6,6 +6,7 @@ from pathlib import Path
 from lm_steer.data import layout
 from lm_steer.score.registry import Kind, key
 from lm_steer.score.store import Scorer
+from lm_steer.util.formats import hub_name
 
 
 @dataclass(frozen=True)
@@ -27,4 +28,4 @@ class CausalLM(Kind):
         from lm_steer.model.load import load_model
         from lm_steer.score.perplexity import causal_lm
 
-        return causal_lm(load_model(resource, dtype=dtype), Path(resource).name)
+        return causal_lm(load_model(resource, dtype=dtype), hub_name(resource) or Path(resource).name)
