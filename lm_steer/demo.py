@@ -242,7 +242,10 @@ def serve(playground: Playground, host: str, port: int | None) -> None:
     options = {"share": False, "footer_links": [], "ssr_mode": False, "theme": theme, "quiet": True}
     options |= {"app_kwargs": {"middleware": middleware}}
     page = build(playground)
-    _, address, _ = page.launch(server_name=host, server_port=port, prevent_thread_lock=True, **options)
+    try:
+        _, address, _ = page.launch(server_name=host, server_port=port, prevent_thread_lock=True, **options)
+    except OSError as error:
+        raise LMSteerError(f"no page can be served on {host} ({reason_of(error)}): give another --port") from None
     if host in EVERYWHERE:
         say("warning: everyone on this network can use the playground")
         address = f"http://{socket.gethostname()}:{urlsplit(address).port}/"
