@@ -11,9 +11,6 @@ Three kinds exist: `multiply` is the map above; `add` shifts the head's input, h
 shifts the logits, logits = head(h) + ε Σ v_k o_k (a static bias over the vocabulary, the paper's Soft-Blacklist).
 """
 
-import json
-import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from numbers import Real
@@ -21,21 +18,15 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import lm_steer
 from lm_steer.core.attach import Handle, attach
-from lm_steer.fetch.hub import hub_file
+from lm_steer.core.stored import located, read_steer, write_steer
 from lm_steer.util.errors import LMSteerError
-from lm_steer.util.files import fitting, parse_json, read_json, replacing
-from lm_steer.util.formats import read_tensors
 from lm_steer.util.options import is_whole
-from lm_steer.util.outputs import STEER, writable
 
-FORMAT = 1
 LARGEST = torch.finfo(torch.float32).max
-FILES = ("steer.safetensors", "steer_config.json")
 WEIGHTS_OF = {"multiply": ("A", "B"), "add": ("a",), "offset": ("o",)}
 INITIAL_STD = {"multiply": 0.01, "add": 1.0, "offset": 1.0}
 
@@ -238,27 +229,9 @@ class Steer:
 
         Raises LMSteerError where JSON cannot represent the provenance, and where the folder is not a steer's.
         """
-        config = {
-            "format": FORMAT,
-            "kind": self.kind,
-            "dimensions": list(self.dimensions),
-            "epsilon": self.epsilon,
-            "width": self.width,
-            "rank": self.rank,
-            "about": self.about,
-        }
-        writable(folder, STEER)
-        try:
-            text = json.dumps(config, indent=2) + "\n"
-            parse_json(text, FILES[1])
-        except (TypeError, ValueError, RecursionError, LMSteerError) as error:
-            raise LMSteerError(f"JSON cannot represent the provenance (about) of the steer: {error}") from None
-        tensors = {
-            name: weight.cpu().clone(memory_format=torch.contiguous_format) for name, weight in self.weights.items()
-        }
-        with replacing(Path(folder) / FILES[1]) as config_file, replacing(Path(folder) / FILES[0]) as weights_file:
-            config_file.write_text(text, encoding="utf-8")
-            save_file(tensors, weights_file)
+        about = {"width": self.width, "rank": self.rank, "about": self.about}
+        config = {"kind": self.kind, "dimensions": list(self.dimensions), "epsilon": self.epsilon, **about}
+        write_steer(folder, config, self.weights)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, revision: str | None = None) -> Self:
@@ -266,14 +239,7 @@ class Steer:
 
         Raises LMSteerError where it is missing, newer than this version, or damaged.
         """
-        place = located(folder, revision)
-        config = read_json(place / FILES[1], {"format": int})
-        if config["format"] != FORMAT:
-            raise LMSteerError(
-                f"{folder}: a steer of format {config['format']}, this version reads {FORMAT}: update lm-steer"
-            )
-        fitting(config, {"kind": str, "dimensions": [str], "epsilon": int | float}, place / FILES[1])
-        tensors, _ = read_tensors(place / FILES[0])
+        config, tensors = read_steer(located(folder, revision))
         weights = {name: tensors[name] for name in WEIGHTS_OF.get(config["kind"], ()) if name in tensors}
         try:
             return cls(tuple(config["dimensions"]), weights, config["kind"], config["epsilon"], config.get("about", {}))
@@ -295,16 +261,6 @@ def compose(steers: Mapping[str, Steer]) -> Steer:
     if repeated := [name for name in names if names.count(name) > 1]:
         raise LMSteerError(f"two of the composed steers would have the dimension '{repeated[0]}': rename one of them")
     return sum(qualified[1:], qualified[0])
-
-
-def located(folder: str | Path, revision: str | None = None) -> Path:
-    """Return the folder of a steer's files; owner/name that is no folder here is fetched from the hub."""
-    if isinstance(folder, str | Path) and os.path.isdir(folder) and str(folder):
-        return Path(folder)
-    if isinstance(folder, str) and re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", folder) and not os.path.exists(folder):
-        by_hand = "or give the folder of a steer"
-        return [hub_file(folder, file, revision or "main", by_hand, "model") for file in FILES][-1].parent
-    raise LMSteerError(f"{str(folder)[:200]!r} is not a steer: give its folder, or owner/name of the hub")
 
 
 def is_finite(value: Any) -> bool:

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from lm_steer.core.attach import attach
-from lm_steer.core.steer import FILES, Steer, compose, located
+from lm_steer.core.steer import Steer, compose
+from lm_steer.core.stored import FILES, located
 from lm_steer.core.values import parse_values
 from lm_steer.data.prompt_files import read_prompts
 from lm_steer.data.shards import WHOLE, Shard

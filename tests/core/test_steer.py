@@ -235,7 +235,7 @@ def test_weights_that_cannot_be_written_leave_a_saved_steer_as_it_is(saved, monk
     def fail(tensors, path):
         raise OSError("no space left on device")
 
-    monkeypatch.setattr("lm_steer.core.steer.save_file", fail)
+    monkeypatch.setattr("lm_steer.core.stored.save_file", fail)
     with pytest.raises(OSError, match="no space"):
         steer("style", "corpus").save_pretrained(saved)
     assert {path.name: path.read_bytes() for path in saved.iterdir()} == before
