@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from lm_steer.util.errors import LMSteerError
 
 if TYPE_CHECKING:
+    from lm_steer.analyse.calibrate import calibrate as calibrate
     from lm_steer.analyse.directions import directions as directions
     from lm_steer.analyse.evidence import evidence as evidence
     from lm_steer.analyse.transfer import transfer as transfer
@@ -38,6 +39,7 @@ _PLACES = {
     "Sampling": "generation.nucleus",
     "Steer": "core.steer",
     "attach": "core.attach",
+    "calibrate": "analyse.calibrate",
     "compose": "core.steer",
     "detach": "core.attach",
     "directions": "analyse.directions",

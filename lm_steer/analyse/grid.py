@@ -7,7 +7,8 @@ states of each text once, one product with the head per dimension, and one sum p
 sampling, where each value has its own texts.)
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -73,16 +74,42 @@ class _WholeTexts(HiddenMemo):
 
 def _text_nll(head: Head, steer: Steer, hidden: Tensor, targets: Tensor, values: Tensor) -> Tensor:
     """Return the NLL (entries, tokens) of one text, in chunks of tokens: the full logits never exist at once."""
-    weights = {name: weight.to(hidden.device) for name, weight in steer.weights.items()}
-    rows = max(1, CHUNK_BYTES // (4 * head.weight.shape[0] * (len(steer.dimensions) + 1)))
     parts = []
+    for part, logits_at in _chunks(head, steer, hidden):
+        column = targets[part, None]
+        logits = (logits_at(entry) for entry in values)
+        parts.append(torch.stack([(each.logsumexp(-1, True) - each.gather(1, column)).squeeze(1) for each in logits]))
+    return torch.cat(parts, dim=1)
+
+
+def grid_costs(head: Head, steer: Steer, hidden: Tensor, targets: Tensor, values: Tensor) -> Tensor:
+    """Return what each entry costs, (entries, 2): KL(steered ‖ unsteered), and the NLL of the targets.
+
+    Both are means over the tokens, in nats; head inputs (tokens, hidden) and `targets` (tokens,) may lie on the host,
+    `values` is (entries, dimensions).
+    """
+    sums = torch.zeros(len(values), 2, dtype=torch.float64)
+    for part, logits_at in _chunks(head, steer, hidden):
+        plain = logits_at(torch.zeros_like(values[0])).log_softmax(-1)
+        column = targets[part, None].to(plain.device)
+        for index, entry in enumerate(values):
+            steered = logits_at(entry).log_softmax(-1)
+            kl = (steered.exp() * (steered - plain)).sum(-1).clamp(min=0)
+            sums[index] += torch.stack([kl.double().sum(), -steered.gather(1, column).double().sum()]).cpu()
+    return sums / len(hidden)
+
+
+def _chunks(head: Head, steer: Steer, hidden: Tensor) -> Iterator[tuple[slice, Callable[[Tensor], Tensor]]]:
+    """Yield chunks of tokens, each with the function from steer values (dimensions,) to its logits."""
+    device = head.weight.device
+    weights = {name: weight.to(device) for name, weight in steer.weights.items()}
+    rows = max(1, CHUNK_BYTES // (4 * head.weight.shape[0] * (len(steer.dimensions) + 1)))
     for start in range(0, len(hidden), rows):
         part = slice(start, start + rows)
-        base = torch.nn.functional.linear(hidden[part].to(head.weight.dtype), head.weight, head.bias).float()
-        each = [_moved(head, steer, weights, index, hidden[part]) for index in range(len(steer.dimensions))]
-        column = targets[part, None]
-        parts.append(torch.stack([_nll(head, base, each, entry, column) for entry in values]))
-    return torch.cat(parts, dim=1)
+        chunk = hidden[part].to(device)
+        base = torch.nn.functional.linear(chunk.to(head.weight.dtype), head.weight, head.bias).float()
+        each = [_moved(head, steer, weights, index, chunk) for index in range(len(steer.dimensions))]
+        yield part, partial(_logits, head, base, each)
 
 
 def _moved(head: Head, steer: Steer, weights: dict[str, Tensor], index: int, hidden: Tensor) -> Tensor:
@@ -93,12 +120,10 @@ def _moved(head: Head, steer: Steer, weights: dict[str, Tensor], index: int, hid
     return steer.epsilon * torch.nn.functional.linear(shift.to(head.weight.dtype), head.weight).float()
 
 
-def _nll(head: Head, base: Tensor, each: list[Tensor], entry: Tensor, column: Tensor) -> Tensor:
+def _logits(head: Head, base: Tensor, each: list[Tensor], entry: Tensor) -> Tensor:
     logits = base
     for value, moved in zip(entry.tolist(), each, strict=True):
         if value:
             logits = logits + value * moved
     logits = logits * head.scale
-    if head.softcap is not None:
-        logits = head.softcap * torch.tanh(logits / head.softcap)
-    return (logits.logsumexp(-1, keepdim=True) - logits.gather(1, column)).squeeze(1)
+    return logits if head.softcap is None else head.softcap * torch.tanh(logits / head.softcap)

@@ -66,6 +66,15 @@ def read_table(path: str | Path, text: str = "text", label: str = "label") -> pd
     Raises LMSteerError where the file is missing or unreadable, lacks a column, a label is out of range, or a text has
     two labels.
     """
+    frame = checked_texts(read_frame(path), str(path), text, label)
+    # Datasets of the field are used as they were released.
+    if not (Path(path).parent / DATA[0]).exists():
+        require_agreement(frame, str(path))
+    return frame
+
+
+def read_frame(path: str | Path) -> pd.DataFrame:
+    """Read a user's .csv, .jsonl or .parquet; LMSteerError where it is missing, unreadable or empty."""
     readers: dict[str, Callable[[str | Path], pd.DataFrame]] = {
         ".csv": read_csv,
         ".jsonl": lambda name: pd.DataFrame(read_jsonl(name)),
@@ -77,10 +86,6 @@ def read_table(path: str | Path, text: str = "text", label: str = "label") -> pd
     frame = reader(path)
     if frame.empty:
         raise LMSteerError(f"{path} holds no texts")
-    frame = checked_texts(frame, str(path), text, label)
-    # Datasets of the field are used as they were released.
-    if not (Path(path).parent / DATA[0]).exists():
-        require_agreement(frame, str(path))
     return frame
 
 

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lm_steer.analyse.crossing import break_point
 from lm_steer.data import layout
 from lm_steer.tables import metrics
 from lm_steer.tables.metrics import Array, Estimate, Metric
@@ -99,23 +100,6 @@ def _sweep(reader: Reader, block: Row) -> Iterator[Row]:
 
 def _break(steps: Sequence[float], times: float, side: int, perplexities: Array) -> float:
     return break_point(steps, perplexities[1:], times * perplexities[0], side)
-
-
-def break_point(values: Sequence[float], perplexities: Sequence[float] | Array, limit: float, side: int) -> float:
-    """Return the value where perplexity first exceeds `limit`, going from 0 outwards; NaN where it never does.
-
-    Between two values of the sweep the perplexity is taken as a straight line. side: 1 up, -1 down.
-    """
-    path = sorted((abs(v), p) for v, p in zip(values, perplexities, strict=True) if v * side >= 0)
-    before: tuple[float, float] | None = None
-    for step, perplexity in path:
-        if perplexity > limit:
-            if before is None:
-                return side * step
-            share = (limit - before[1]) / (perplexity - before[1])
-            return side * (before[0] + share * (step - before[0]))
-        before = (step, perplexity)
-    return math.nan
 
 
 # --- compositions --------------------------------------------------------------------------------------------

@@ -7,8 +7,9 @@ import torch
 
 from lm_steer import LMSteerError, Steer
 from lm_steer.analyse.composition import exactness
+from lm_steer.analyse.crossing import break_point
 from lm_steer.tables import metrics
-from lm_steer.tables.effects import additivity, break_point, joint, recovered
+from lm_steer.tables.effects import additivity, joint, recovered
 
 VALUES = [-5, 0, 2, 4]
 

@@ -1,0 +1,203 @@
+"""What the values of a steer cost, from one pass through the body: KL and perplexity over a grid, a recommended value.
+
+    lm-steer calibrate --model gpt2 --steer my-steer --dimension style --texts reviews.csv
+
+    curve = calibrate(steer, loaded, ["A fine film.", "A dull one."], "style")
+    curve.at_kl(0.5), curve.breaks(), curve.recommended()
+
+Texts are given, not sampled (teacher forcing): their hidden states do not depend on the value, and before any
+soft-capping the logits are linear in it. What a value does to continuations is a question for `lm-steer evaluate`.
+"""
+
+import json
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from lm_steer.analyse.crossing import break_point
+from lm_steer.analyse.grid import grid_costs
+from lm_steer.core.attach import check_fit
+from lm_steer.core.steer import Steer
+from lm_steer.model.head import head_of
+from lm_steer.model.hidden_cache import HiddenMemo
+from lm_steer.model.load import LoadedModel, texts_of
+from lm_steer.util.errors import LMSteerError
+from lm_steer.util.files import replacing
+from lm_steer.util.options import A_POSITIVE_NUMBER, A_STEER_VALUE, check, check_kind
+from lm_steer.util.words import number
+
+# The grid is these multiples of the power of two at which the KL on a few tokens reaches the price.
+MULTIPLES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
+POWERS = [2.0**power for power in range(-14, 15)]
+FEW = 64
+# Texts that a command measures: more change the first digits no longer.
+TEXTS = 256
+# Quality breaks at this multiple of the unsteered perplexity, as in a study's sweeps.
+BREAKS_AT = 2.0
+
+
+@dataclass(frozen=True)
+class Point:
+    """A value of the grid, KL(steered ‖ unsteered) in nats per token, and the perplexity of the texts."""
+
+    value: float
+    kl: float
+    perplexity: float
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What the values of one dimension cost, from the lowest to the highest, while others are held.
+
+    price       the KL, in nats per token, that the recommended value costs
+    unsteered   the perplexity of the texts with every dimension at 0
+    """
+
+    dimension: str
+    held: dict[str, float]
+    price: float
+    unsteered: float
+    points: list[Point]
+
+    def at_kl(self, kl: float, side: int = 1) -> float:
+        """Return the value, from 0 upwards (side -1: downwards), that costs `kl` nats; NaN where none of the grid does.
+
+        The square root of the KL is interpolated, for near 0 the KL grows with the square of the value.
+        """
+        return self._crossing([math.sqrt(point.kl) for point in self.points], math.sqrt(kl), side)
+
+    def breaks(self, side: int = 1) -> float:
+        """Return the value at which the perplexity exceeds twice the unsteered one; NaN where none of the grid does."""
+        return self._crossing([point.perplexity for point in self.points], BREAKS_AT * self.unsteered, side)
+
+    def recommended(self, side: int = 1) -> float:
+        """Return the value that costs the price, or the one at which quality breaks if that comes first; or NaN."""
+        both = (self.at_kl(self.price, side), self.breaks(side))
+        return min((value for value in both if not math.isnan(value)), key=abs, default=math.nan)
+
+    def advice(self) -> list[str]:
+        """Say in a sentence for each side which value is recommended, and where quality breaks."""
+        lines = []
+        for side in (1, -1):
+            value, breaks = self.recommended(side), self.breaks(side)
+            if math.isnan(value):
+                continue
+            reason = f"{number(self.price)} nats per token" if value == self.at_kl(self.price, side) else ""
+            broken = "" if math.isnan(breaks) else f"quality breaks at {breaks:.2g}: twice the unsteered perplexity"
+            lines.append(f"recommended {self.dimension}={value:.2g} ({'; '.join(filter(None, (reason, broken)))})")
+        return lines
+
+    def _crossing(self, heights: list[float], limit: float, side: int) -> float:
+        return break_point([point.value for point in self.points], heights, limit, side)
+
+
+@torch.no_grad()
+def calibrate(
+    steer: Steer,
+    loaded: LoadedModel,
+    texts: Sequence[str],
+    dimension: str,
+    *,
+    prompts: Sequence[str] | None = None,
+    held: Mapping[str, float] | None = None,
+    values: Sequence[float] | None = None,
+    at_kl: float = 0.5,
+    max_length: int = 256,
+    cache: str | Path = ":memory:",
+) -> Calibration:
+    """Measure what the values of one dimension cost on texts, the others held at values of their own, or at 0.
+
+    prompts     what each text continues: only the tokens of the text are then measured
+    values      the grid, to which 0 is added; without it, one around the value that costs `at_kl`
+    at_kl       the price of the recommended value, KL(steered ‖ unsteered) in nats per token
+    max_length  texts are cut to so many tokens, as in training
+    cache       a file for hidden states (model/hidden_cache.py)
+
+    Raises LMSteerError for a dimension that the steer lacks, texts without a token to predict, and where no value
+    costs `at_kl` or the held ones alone do.
+    """
+    check_kind(Steer, steer=steer)
+    check_kind(LoadedModel, loaded=loaded)
+    check("at_kl", at_kl, [A_POSITIVE_NUMBER])
+    check("values", values or [], [A_STEER_VALUE])
+    held = dict(held or {})
+    if dimension in held:
+        raise LMSteerError(f"the dimension '{dimension}' is calibrated: it cannot be held as well")
+    check_fit(steer, loaded.model)
+    head = head_of(loaded.model)
+    hidden, targets = _predicted(HiddenMemo(cache, loaded, max_length), texts_of(texts), prompts)
+
+    def costs(hidden: Tensor, targets: Tensor, values: Sequence[float]) -> list[list[float]]:
+        entries = [{}, *({**held, dimension: value} for value in values)]
+        return grid_costs(head, steer, hidden, targets, torch.stack([*map(steer.vector, entries)])).tolist()
+
+    if values is None:
+        step = max(1, len(hidden) // FEW)
+        power = _power(costs(hidden[::step], targets[::step], [0.0, *POWERS])[1:], at_kl)
+        values = [sign * power * multiple for multiple in MULTIPLES for sign in (1, -1)]
+    grid = sorted({0.0, *map(float, values)})
+    unsteered, *steered = costs(hidden, targets, grid)
+    points = [Point(value, kl, _perplexity(nll, value)) for value, (kl, nll) in zip(grid, steered, strict=True)]
+    return Calibration(dimension, held, at_kl, _perplexity(unsteered[1], 0), points)
+
+
+def write_calibration(curve: Calibration, output: Path) -> None:
+    """Write the grid as .csv; as .json with the values that cost the price, at which quality breaks, recommended."""
+    with replacing(output) as temporary:
+        if output.suffix == ".csv":
+            pd.DataFrame(map(asdict, curve.points)).to_csv(temporary, index=False, float_format="%.6g")
+            return
+        sides = {}
+        for name, side in (("up", 1), ("down", -1)):
+            values = {"at_kl": curve.at_kl(curve.price, side), "breaks": curve.breaks(side)}
+            values["recommended"] = curve.recommended(side)
+            sides[name] = {key: None if math.isnan(value) else value for key, value in values.items()}
+        temporary.write_text(json.dumps({**asdict(curve), **sides}, indent=2) + "\n", encoding="utf-8")
+
+
+def _predicted(memo: HiddenMemo, texts: list[str], prompts: Sequence[str] | None) -> tuple[Tensor, Tensor]:
+    """Return the head inputs (tokens, hidden) that predict the tokens of the texts, and these (tokens,)."""
+    starts = [""] * len(texts) if prompts is None else texts_of(prompts)
+    if len(starts) != len(texts):
+        raise LMSteerError(f"{len(texts)} texts need a prompt each, found {len(starts)}")
+    wholes = [start + text for start, text in zip(starts, texts, strict=True)]
+    ids = memo.token_ids(wholes)
+    given = [_common(row, start) for row, start in zip(ids, memo.loaded.whole_ids(starts), strict=True)]
+    usable = [(whole, row, count) for whole, row, count in zip(wholes, ids, given, strict=True) if len(row) > count]
+    if not usable:
+        raise LMSteerError(f"none of the {len(texts)} texts has a token to predict: the first one is given")
+    states = memo.states([whole for whole, _, _ in usable], "calibrate")
+    hidden = torch.cat([states[whole][count - 1 : -1] for whole, _, count in usable])
+    return hidden, torch.tensor([token for _, row, count in usable for token in row[count:]])
+
+
+def _common(whole: Sequence[int], prompt: Sequence[int]) -> int:
+    """Return how many tokens of a text are given: those of its prompt that did not merge, but at least the first."""
+    differing = (index for index, pair in enumerate(zip(whole, prompt, strict=False)) if pair[0] != pair[1])
+    return max(1, next(differing, min(len(whole), len(prompt))))
+
+
+def _power(costs: list[list[float]], at_kl: float) -> float:
+    """Return the first power of two whose KL reaches `at_kl`; the first of the costs are those at 0."""
+    if costs[0][0] >= at_kl:
+        raise LMSteerError(
+            f"the values that are held cost {costs[0][0]:.2g} nats per token by themselves, not less than the "
+            f"{number(at_kl)} asked for: hold lower ones, or ask for more"
+        )
+    reached = [power for power, (kl, _) in zip(POWERS, costs[1:], strict=True) if kl >= at_kl]
+    if not reached:
+        raise LMSteerError(f"no value up to {number(POWERS[-1])} costs {number(at_kl)} nats per token: ask for less")
+    return reached[0]
+
+
+def _perplexity(nll: float, value: float) -> float:
+    """Return exp of the mean NLL; LMSteerError where a float cannot hold it."""
+    if not nll < math.log(sys.float_info.max):
+        raise LMSteerError(f"the perplexity at {number(value)} is too large for a number: choose smaller values")
+    return math.exp(nll)
