@@ -36,8 +36,8 @@ from lm_steer.util.words import number
 MULTIPLES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
 POWERS = [2.0**power for power in range(-14, 15)]
 FEW = 64
-# Texts that a command measures: more change the first digits no longer.
-TEXTS = 256
+# Texts that a command measures: more would not change the first digit.
+TEXTS = 64
 # Quality breaks at this multiple of the unsteered perplexity, as in a study's sweeps.
 BREAKS_AT = 2.0
 

@@ -94,8 +94,10 @@ def grid_costs(head: Head, steer: Steer, hidden: Tensor, targets: Tensor, values
         column = targets[part, None].to(plain.device)
         for index, entry in enumerate(values):
             steered = logits_at(entry).log_softmax(-1)
-            kl = (steered.exp() * (steered - plain)).sum(-1).clamp(min=0)
-            sums[index] += torch.stack([kl.double().sum(), -steered.gather(1, column).double().sum()]).cpu()
+            nll = -steered.gather(1, column).double().sum()
+            # In place: half of the time would go into new memory.
+            kl = torch.linalg.vecdot(steered.exp(), steered.sub_(plain)).clamp(min=0).double().sum()
+            sums[index] += torch.stack([kl, nll]).cpu()
     return sums / len(hidden)
 
 
@@ -125,5 +127,5 @@ def _logits(head: Head, base: Tensor, each: list[Tensor], entry: Tensor) -> Tens
     for value, moved in zip(entry.tolist(), each, strict=True):
         if value:
             logits = logits + value * moved
-    logits = logits * head.scale
+    logits = logits if head.scale == 1 else logits * head.scale
     return logits if head.softcap is None else head.softcap * torch.tanh(logits / head.softcap)

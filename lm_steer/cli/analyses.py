@@ -39,7 +39,7 @@ def calibrate(
     model: Model,
     steer: SteerFolder,
     dimension: Dimension,
-    texts: Annotated[Path | None, typer.Option(help="Texts (.csv, .jsonl, .parquet), the first 256.")] = None,
+    texts: Annotated[Path | None, typer.Option(help="Texts (.csv, .jsonl, .parquet), the first 64.")] = None,
     text_column: Annotated[str, typer.Option(help="The column of the texts.")] = "text",
     generations: Annotated[
         Path | None, typer.Option(help="Instead, a generation file: its continuations are measured.")
@@ -55,7 +55,7 @@ def calibrate(
     dtype: Dtype = "float32",
     cache: Cache = CACHE,
 ) -> None:
-    """Measure what the values of a steer cost on texts: KL and perplexity, a recommended value, where quality breaks.
+    """Measure what the values of a steer cost on texts, recommend one, and say where quality breaks.
 
     lm-steer calibrate --model gpt2 --steer my-steer --dimension style --texts reviews.csv --text-column review
     """

@@ -221,3 +221,23 @@ def test_a_tenth_is_held_out_with_its_copies():
     assert not set(held["text"]) & set(rest["text"])
     again = hold_out(frame.sample(frac=1, random_state=0))[1]
     assert set(again["text"]) == set(held["text"])
+
+
+def test_a_steer_is_calibrated_on_texts_and_on_continuations(run, model, reviews, tmp_path, capsys):
+    steer = tiny.make_steer(tiny.make_model("llama-padded-vocabulary"))
+    steer.save_pretrained(tmp_path / "steer")
+    line = {"prompt": {"text": "The film"}, "generations": [{"text": " is dull and slow."}, {"text": " is warm."}]}
+    (tmp_path / "plain.jsonl").write_text(json.dumps(line) + "\n")
+    common = ["calibrate", "--model", model, "--steer", "steer", "--dimension", "style", "--held", "corpus=0.1"]
+    assert run(*common, "--texts", reviews, "--text-column", "review", "-o", "curve.csv") == (0, "")
+    assert "recommended style=" in capsys.readouterr().out
+    assert list(pd.read_csv("curve.csv")) == ["value", "kl", "perplexity"]
+    assert run(*common, "--generations", "plain.jsonl", "--value", 1, "--at-kl", 0.1, "-o", "curve.json") == (0, "")
+    assert [point["value"] for point in json.loads(Path("curve.json").read_text())["points"]] == [0, 1]
+    for options, message in [
+        ([], "by one of them alone"),
+        (["--texts", reviews], "has no column 'text'"),
+        (["--texts", reviews, "-o", "curve.txt"], "neither a .csv nor a .json"),
+    ]:
+        code, told = run(*common, *options)
+        assert code == 1 and message in told
