@@ -84,4 +84,7 @@ def _read_keys(words: list[str] | None) -> dict[str, str | list[str]]:
             raise LMSteerError(f"'{word}' belongs to no key: write --KEY {word}")
         else:
             keys[name].append(word)
+    for name, values in keys.items():
+        if not values or "" in values:
+            raise LMSteerError(f"--{name}: a value is missing")
     return {name.replace("-", "_"): each[0] if len(each) == 1 else each for name, each in keys.items()}

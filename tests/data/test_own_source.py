@@ -73,6 +73,7 @@ def test_a_source_that_is_none_is_named(block, message):
         (["--source", "weather:Reports"], "needs the key 'path'"),
         (["--source", "weather:Reports", "--path", "reports.csv", "--seed", "3"], "has no key 'seed': it has path"),
         (["--source", "weather:Reports", "reports.csv"], "'reports.csv' belongs to no key"),
+        (["--source", "weather:Reports", "--path", ""], "--path: a value is missing"),
         (["--source", "weather:Reports", "--path", "a", "b"], "path: expected one value"),
     ],
 )
