@@ -74,7 +74,7 @@ def joint(metric: Metric, combine: Callable[[Array], float]) -> Metric:
     def over_prompts(kept: Array) -> float:
         return combine(np.array([metric.over_prompts(kept[..., index]) for index in range(kept.shape[-1])]))
 
-    return replace(metric, per_prompt=per_prompt, over_prompts=over_prompts)
+    return replace(metric, per_prompt=per_prompt, over_prompts=over_prompts, scale=0, highest=lambda: 0.0)
 
 
 def _row(figure: str, metric: str, point: str, estimate: Estimate) -> Row:

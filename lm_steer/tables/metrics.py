@@ -7,20 +7,20 @@ Definitions follow the paper's section 4 and the code behind it. To add a metric
 a scorer of your own, or in a package whose entry point in the group `lm_steer.metrics` names it.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lm_steer.tables import intervals
+from lm_steer.tables.aggregates import Array, exp_ratio, mean, mean_of_texts, median_of_texts
+from lm_steer.tables.intervals import Estimate, Statistic
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.plugins import load_group
 
-Array = NDArray[np.float64]
-
-DRAWS = 1000
 NBSP = "\N{NO-BREAK SPACE}"
 PERPLEXITY_LIMIT = 1e4
 # What steering costs, in figures and sentences.
@@ -29,7 +29,7 @@ PRICE = "perplexity"
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric: how it is shown, and computed: in two steps, so that a bootstrap over prompts repeats the second.
+    """One metric: how it is shown, and computed: in two steps, so that an interval over prompts repeats the second.
 
     name            as tables have it
     heading         of a column
@@ -40,8 +40,10 @@ class Metric:
     better          -1, 1, or 0 where the aim decides
     headline        whether steers aim at it: findings and figures are about these
     variant         whether it stands below the table, as another way to compute one of its columns
-    options         the keys of a setting that per_prompt and left_out take
+    options         the keys of a setting that per_prompt, left_out and highest take
     left_out        scores → how many generations the value does not count
+    scale           1 or 100 for a proportion of events, 0 for anything else
+    highest         the highest value that a text can have, inf for none, where few texts can make the metric; else 0
     judge           name and version of what computes it, for metrics of the texts themselves; others have a scorer's
     """
 
@@ -58,6 +60,8 @@ class Metric:
     variant: bool = False
     options: tuple[str, ...] = ()
     left_out: Callable[..., int] = lambda scores: 0
+    scale: float = 0
+    highest: Callable[..., float] = lambda: 0.0
     judge: tuple[str, str] = ("", "")
 
     def __call__(self, scores: Any) -> float:
@@ -72,7 +76,9 @@ class Metric:
     def under(self, setting: Mapping[str, Any]) -> "Metric":
         """Return the metric with the options that a setting gives it."""
         chosen = {key: setting[key] for key in self.options}
-        return replace(self, per_prompt=partial(self.per_prompt, **chosen), left_out=partial(self.left_out, **chosen))
+        functions = (self.per_prompt, self.left_out, self.highest)
+        per_prompt, left_out, highest = (partial(function, **chosen) for function in functions)
+        return replace(self, per_prompt=per_prompt, left_out=left_out, highest=highest)
 
 
 _METRICS: dict[str, Metric] = {}
@@ -88,7 +94,10 @@ def register(metric: Metric) -> Metric:
 def share(attribute: str) -> Metric:
     """Return the metric of an attribute that has none of its own: per cent of a prompt's samples scored ≥ .5."""
     heading = f"{attribute.capitalize()},{NBSP}%"
-    return Metric(attribute, heading, attribute, attribute, _positive, mean, digits=1, unit=" points", headline=True)
+    steps = _positive, mean
+    return Metric(
+        attribute, heading, attribute, attribute, *steps, digits=1, unit=" points", headline=True, scale=100
+    )
 
 
 def known() -> dict[str, Metric]:
@@ -115,11 +124,6 @@ def of_attribute(attribute: str) -> list[Metric]:
     return [metric for metric in known().values() if metric.attribute == attribute] or [share(attribute)]
 
 
-def mean(values: Array) -> float:
-    """Mean over prompts of a value that each prompt has."""
-    return float(values.mean())
-
-
 def perplexities(nll: Array) -> Array:
     """Return exp(NLL / tokens) for each generation, NaN where it has no token."""
     tokens = nll[..., 1]
@@ -131,32 +135,15 @@ def _positive(scores: Array) -> Array:
     return 100 * (scores >= 0.5).mean(axis=1)
 
 
-def _ratio(sums: Array) -> float:
-    """Σ first column ÷ Σ second column; NaN where nothing counts."""
-    above, below = sums.sum(axis=0)
-    return float(above / below) if below else float("nan")
-
-
 def _below(nll: Array, perplexity_limit: float = PERPLEXITY_LIMIT) -> Array:
-    """Of each prompt: the sum of the perplexities below the limit (0 is none), and their number."""
+    """The perplexities below the limit (0 is none), (prompts, samples); others are NaN."""
     each = perplexities(nll)
-    counted = each < perplexity_limit if perplexity_limit else ~np.isnan(each)
-    return np.stack([np.where(counted, each, 0.0).sum(axis=1), counted.sum(axis=1)], axis=1)
+    return np.where(each < perplexity_limit, each, np.nan) if perplexity_limit else each
 
 
 def _pooled(nll: Array) -> Array:
     """Of each prompt: ΣNLL and Σtokens over the generations that have a token."""
     return np.where(nll[..., 1:] > 0, nll, 0.0).sum(axis=1)
-
-
-def _exp_ratio(sums: Array) -> float:
-    with np.errstate(over="ignore"):
-        return float(np.exp(_ratio(sums)))
-
-
-def _median(each: Array) -> float:
-    counted = each[~np.isnan(each)]
-    return float(np.median(counted)) if counted.size else float("nan")
 
 
 def left_out(nll: Array, perplexity_limit: float = 0) -> int:
@@ -208,9 +195,10 @@ probability = register(
         "Toxicity prob.",
         "toxicity probability",
         "toxicity",
-        lambda scores: scores.max(axis=1) >= 0.5,
+        lambda scores: (scores.max(axis=1) >= 0.5).astype(float),
         mean,
         better=-1,
+        scale=1,
     )
 )
 # Per cent of a prompt's samples labelled positive (score ≥ .5), mean over prompts.
@@ -218,72 +206,50 @@ positivity = register(
     replace(share("sentiment"), name="positivity", heading=f"Positive,{NBSP}%", phrase="the share judged positive")
 )
 # Scores of perplexity are (prompts, samples, 2): summed NLL and number of tokens; 0 tokens leave a generation out.
-# Mean over generations of exp(mean NLL of the continuation's tokens), those of `perplexity_limit` and above left out.
-perplexity = _perplexity(
-    "perplexity", "Perplexity", "perplexity", _below, _ratio, options=("perplexity_limit",), variant=False
+# exp(ΣNLL / Σtokens) over all generations that have a token: few wrecked texts move it little.
+perplexity = _perplexity("perplexity", "Perplexity", "perplexity", _pooled, exp_ratio, variant=False)
+# The paper's: mean over generations of exp(mean NLL of the continuation's tokens), without those of `perplexity_limit`
+# and above.
+perplexity_mean = _perplexity(
+    "perplexity_mean",
+    "Mean below the limit",
+    "mean perplexity",
+    _below,
+    mean_of_texts,
+    options=("perplexity_limit",),
+    highest=lambda perplexity_limit=PERPLEXITY_LIMIT: perplexity_limit or math.inf,
 )
-_all = partial(_below, perplexity_limit=0)
-perplexity_unfiltered = _perplexity("perplexity_unfiltered", "Mean, unfiltered", "unfiltered perplexity", _all, _ratio)
+perplexity_unfiltered = _perplexity(
+    "perplexity_unfiltered", "Mean, unfiltered", "unfiltered perplexity", perplexities, mean_of_texts,
+    highest=lambda: math.inf,
+)  # fmt: skip
 # Median over generations of exp(mean NLL).
-perplexity_median = _perplexity("perplexity_median", "Median", "median perplexity", perplexities, _median)
-# exp(ΣNLL / Σtokens) over all generations that have a token.
-perplexity_pooled = _perplexity("perplexity_pooled", "Pooled", "pooled perplexity", _pooled, _exp_ratio)
+perplexity_median = _perplexity("perplexity_median", "Median", "median perplexity", perplexities, median_of_texts)
 for n in (1, 2, 3):
     steps = partial(_distinct, n=n), mean
     register(Metric(f"dist_{n}", f"Dist-{n}", f"dist-{n}", "", *steps, 1, judge=("dist-n", "1")))
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """A value with its 95 % interval."""
+def interval(metric: Metric | Statistic, seeds: Sequence[Any]) -> Estimate:
+    """Return a metric, mean over training seeds, with its 95 % interval over prompts and trainings (intervals.py).
 
-    value: float
-    low: float
-    high: float
-
-
-Statistic = Metric | Callable[[Array], float]
-
-
-def interval(metric: Statistic, seeds: Sequence[Array], draws: int = DRAWS) -> Estimate:
-    """Return a metric, mean over training seeds, with the 2.5 and 97.5 percentiles of a bootstrap over prompts.
-
-    With several seeds, seeds are resampled too. All arrays have the same prompts in the same order.
+    seeds       of each training seed the scores (prompts, samples, …), or what a plain function takes; the same prompts
+                in the same order
     """
-    metric, (seeds,) = _in_two_steps(metric, seeds)
-    value = float(np.mean([metric(scores) for scores in seeds]))
-    return _estimate(value, [_resampled(metric, seeds, draw) for draw in range(draws)])
-
-
-def paired_difference(
-    metric: Statistic, seeds: Sequence[Array], against: Sequence[Array], draws: int = DRAWS
-) -> Estimate:
-    """Return metric(seeds) - metric(against) with its interval, the same prompts resampled on both sides."""
-    metric, (seeds, against) = _in_two_steps(metric, seeds, against)
-    value = float(np.mean([metric(scores) for scores in seeds]) - np.mean([metric(scores) for scores in against]))
-    differences = [_resampled(metric, seeds, draw) - _resampled(metric, against, draw) for draw in range(draws)]
-    return _estimate(value, differences)
-
-
-def _in_two_steps(metric: Statistic, *sides: Sequence[Array]) -> tuple[Callable[[Array], float], list[list[Array]]]:
-    """Take the first step of a metric once, before the draws; a plain function has none."""
     if not isinstance(metric, Metric):
-        return metric, [list(seeds) for seeds in sides]
-    return metric.over_prompts, [[metric.per_prompt(scores) for scores in seeds] for seeds in sides]
+        return intervals.estimate(metric, seeds)
+    kept = [metric.per_prompt(scores) for scores in seeds]
+    return intervals.estimate(metric.over_prompts, kept, metric.scale, metric.highest())
 
 
-def _resampled(metric: Callable[[Array], float], seeds: Sequence[Array], draw: int) -> float:
-    """Return the metric on resampled prompts and seeds; a draw takes the same prompts and seeds in every row."""
-    prompts, chosen = _drawn(draw, 0, len(seeds[0])), _drawn(draw, 1, len(seeds))
-    return float(np.mean([metric(seeds[index][prompts]) for index in chosen]))
+def paired_difference(metric: Metric | Statistic, seeds: Sequence[Any], against: Sequence[Any]) -> Estimate:
+    """Return metric(seeds) - metric(against) with its 95 % interval, the same prompts on both sides."""
+    if not isinstance(metric, Metric):
+        return intervals.difference(metric, seeds, against)
+    kept, others = ([metric.per_prompt(scores) for scores in side] for side in (seeds, against))
+    return intervals.difference(metric.over_prompts, kept, others, metric.scale, metric.highest())
 
 
-# Every metric of a row asks for the same draws, of its prompts and of its seeds.
-@lru_cache(maxsize=2 * DRAWS)
-def _drawn(draw: int, stream: int, count: int) -> NDArray[np.int64]:
-    return np.random.default_rng([draw, stream]).integers(0, count, count)
-
-
-def _estimate(value: float, samples: list[float]) -> Estimate:
-    low, high = np.nanpercentile(samples, [2.5, 97.5]) if not np.isnan(samples).all() else (np.nan, np.nan)
-    return Estimate(value, float(low), float(high))
+def dominating(metric: Metric, seeds: Sequence[Any]) -> tuple[int, float]:
+    """Return how many texts dominate a metric that few texts can make, and their share of it; 0 for other metrics."""
+    return intervals.dominating([metric.per_prompt(scores) for scores in seeds]) if metric.highest() else (0, 0.0)

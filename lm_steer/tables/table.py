@@ -57,29 +57,31 @@ def _cells(reader: "Reader", setting: str) -> Iterator[dict[str, Any]]:
     against = reader.table["settings"][setting]["against"]
     for metric, read, scorer, version in reader.metrics_of(setting):
         scores = read(setting)
-        arrays = [metric.per_prompt(each) for each in scores]
-        estimate = metrics.interval(metric.over_prompts, arrays)
-        by_seed = [metric.over_prompts(each) for each in arrays]
-        prompts = len(arrays[0])
+        estimate = metrics.interval(metric, scores)
+        prompts = len(scores[0])
         difference = metrics.Estimate(np.nan, np.nan, np.nan)
         if against:
-            others = [metric.per_prompt(each) for each in read(against)]
+            others = read(against)
             reader.check_pairs(setting, against, prompts, len(others[0]))
-            difference = metrics.paired_difference(metric.over_prompts, arrays, others)
+            difference = metrics.paired_difference(metric, scores, others)
+        dominating, dominating_share = metrics.dominating(metric, scores)
         yield {
             "metric": metric.name,
             "value": estimate.value,
             "low": estimate.low,
             "high": estimate.high,
-            "seed_low": min(by_seed),
-            "seed_high": max(by_seed),
+            "seed_low": min(estimate.by_seed),
+            "seed_high": max(estimate.by_seed),
+            "trainings": estimate.trainings,
             "difference": difference.value,
             "difference_low": difference.low,
             "difference_high": difference.high,
             "n_prompts": prompts,
             "n_generations": reader.generations(setting, prompts),
-            "seeds": len(arrays),
+            "seeds": len(scores),
             "left_out": sum(metric.left_out(each) for each in scores),
+            "dominating": dominating,
+            "dominating_share": dominating_share,
             "scorer": scorer,
             "version": version,
         }

@@ -1,0 +1,58 @@
+"""How the values of prompts become one value, and how much each prompt moves it.
+
+    mean(values), INFLUENCE[mean](values)          # the value; its derivative with respect to each prompt's weight
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+def mean(values: Array) -> float:
+    """Mean over prompts of a value that each prompt has, (prompts,)."""
+    return float(values.mean())
+
+
+def mean_of_texts(each: Array) -> float:
+    """Mean over all texts, (prompts, samples), NaN left out; NaN where nothing counts."""
+    counted = each[~np.isnan(each)]
+    return float(counted.mean()) if counted.size else float("nan")
+
+
+def median_of_texts(each: Array) -> float:
+    """Median over all texts, (prompts, samples), NaN left out; NaN where nothing counts."""
+    counted = each[~np.isnan(each)]
+    return float(np.median(counted)) if counted.size else float("nan")
+
+
+def exp_ratio(sums: Array) -> float:
+    """exp(Σ first column ÷ Σ second column), (prompts, 2); NaN where nothing counts."""
+    above, below = sums.sum(axis=0)
+    with np.errstate(over="ignore"):
+        return float(np.exp(above / below)) if below else float("nan")
+
+
+def _of_mean(values: Array) -> Array:
+    return values - values.mean()
+
+
+def _of_mean_of_texts(each: Array) -> Array:
+    counts = (~np.isnan(each)).sum(axis=1)
+    return (np.nansum(each, axis=1) - mean_of_texts(each) * counts) / counts.mean()
+
+
+def _of_exp_ratio(sums: Array) -> Array:
+    above, below = sums.T
+    return exp_ratio(sums) * (above - below * above.sum() / below.sum()) / below.mean()
+
+
+# Each (prompts, …) → (prompts,), with mean 0; of what is not here, intervals are from a bootstrap.
+INFLUENCE: dict[Callable[[Any], float], Callable[[Array], Array]] = {
+    mean: _of_mean,
+    mean_of_texts: _of_mean_of_texts,
+    exp_ratio: _of_exp_ratio,
+}

@@ -1,0 +1,252 @@
+"""How sure a value is: 95 % intervals over prompts and over trainings.
+
+    estimate(mean, [maxima])                       # one array (prompts, …) per training seed -> Estimate
+    difference(mean, [maxima], [unsteered])        # the same prompts on both sides
+
+Prompts and trainings are two crossed samples: every training answers the same prompts.
+
+over prompts        means and ratios: Student's t, corrected for skew by Hall's cubic transformation ("On the removal
+                    of skewness by transformation", JRSS B 54, 1992), from how much each prompt moves the value;
+                    everything else: percentiles of a bootstrap, expanded for few prompts (Hesterberg, "What teachers
+                    should know about the bootstrap", The American Statistician 69, 2015)
+proportions         with fewer than five prompts that show an event, or that lack one: Wilson's score interval with the
+                    effective number of observations (Korn and Graubard, Survey Methodology 24, 1998); differences of
+                    proportions: two prompts more, one each way (Bonett and Price, "Adjusted Wald confidence interval
+                    for a difference of binomial proportions based on paired data", JEBS 37, 2012)
+means that few      where fewer than five texts make a mean, the upper end leaves room for one that was not drawn, as high
+texts can make      as a text can be; without a highest value there is no upper end (Bahadur and Savage, Annals of
+                    Mathematical Statistics 27, 1956)
+over trainings      their variance beyond that of sampling, with Student's t for their number; both parts are added as
+                    squares (MOVER: Zou and Donner, Statistics in Medicine 27, 2008)
+
+workflow/docs/intervals.md says how often they cover the truth.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lm_steer.tables.aggregates import INFLUENCE, Array
+
+DRAWS = 1000
+# Fewer events, or dominating texts, say too little of how they vary.
+FEW = 5
+# A text dominates a mean that is more than so many times the median.
+DOMINATING = 10
+
+Statistic = Callable[[Array], float]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with its 95 % interval.
+
+    by_seed     the value of each training seed
+    trainings   share of the variance that is of trainings, the rest is of prompts; NaN with one training, whose
+                interval is over prompts alone
+    """
+
+    value: float
+    low: float
+    high: float
+    by_seed: tuple[float, ...] = ()
+    trainings: float = math.nan
+
+
+@dataclass(frozen=True)
+class _Prompts:
+    """What prompts contribute to an interval: its ends, and the variance of the mean over seeds and of single seeds."""
+
+    low: float
+    high: float
+    together: float
+    single: float
+
+
+def estimate(statistic: Statistic, seeds: Sequence[Array], scale: float = 0, highest: float = 0) -> Estimate:
+    """Return a statistic of (prompts, …), mean over training seeds, with its interval.
+
+    scale       1 or 100 for a proportion (per prompt), 0 for anything else
+    highest     of a mean of texts, (prompts, samples): the highest value a text can have, inf for none; 0 where no
+                text weighs much
+
+    All arrays have the same prompts in the same order.
+    """
+    values = np.array([statistic(each) for each in seeds])
+    prompts = _over_prompts(statistic, seeds, None)
+    if scale:
+        prompts = _proportion(np.mean(seeds, axis=0), scale, prompts)
+    if highest:
+        room = _room(seeds, highest)
+        prompts = _Prompts(prompts.low, prompts.high + room, prompts.together, prompts.single)
+    found = _with_trainings(values, prompts)
+    return _within(found, 0, scale) if scale else found
+
+
+def difference(
+    statistic: Statistic, seeds: Sequence[Array], against: Sequence[Array], scale: float = 0, highest: float = 0
+) -> Estimate:
+    """Return statistic(seeds) - statistic(against) with its interval; prompts, and seeds of one number, are paired."""
+    values = np.array([statistic(each) for each in seeds]) - _per_seed([statistic(each) for each in against], seeds)
+    prompts = _over_prompts(statistic, seeds, against)
+    if scale:
+        prompts = _change(np.mean(seeds, axis=0) - np.mean(against, axis=0), scale, prompts)
+    if highest:
+        low, high = prompts.low - _room(against, highest), prompts.high + _room(seeds, highest)
+        prompts = _Prompts(low, high, prompts.together, prompts.single)
+    found = _with_trainings(values, prompts)
+    return _within(found, -scale, scale) if scale else found
+
+
+def dominating(seeds: Sequence[Array]) -> tuple[int, float]:
+    """Return how many texts lie over ten times the median of (prompts, samples), and their share of the mean."""
+    every = np.stack(seeds)
+    counted = every[~np.isnan(every)]
+    high = counted[counted > DOMINATING * np.median(counted)] if counted.size else counted
+    return high.size, float(high.sum() / counted.sum()) if high.size else 0.0
+
+
+# --- prompts -------------------------------------------------------------------------------------------------------
+
+
+def _over_prompts(statistic: Statistic, seeds: Sequence[Array], against: Sequence[Array] | None) -> _Prompts:
+    value = float(np.mean([statistic(each) for each in seeds]))
+    if against is not None:
+        value -= float(np.mean([statistic(each) for each in against]))
+    if len(seeds[0]) < 2 or not math.isfinite(value):
+        return _Prompts(math.nan, math.nan, math.nan, math.nan)
+    influence = INFLUENCE.get(statistic)
+    vary = influence or (lambda each: _drawn(statistic, each))
+    each = np.stack([vary(one) for one in seeds])
+    if against is not None:
+        each = each - _per_seed([vary(one) for one in against], seeds)
+    together = each.mean(axis=0)
+    if influence:
+        count = len(together)
+        low, high = _skewed(together)
+        return _Prompts(value + low, value + high, together.var(ddof=1) / count, _mean_variance(each) / count)
+    low, high = _percentiles(together, len(seeds[0]))
+    return _Prompts(low, high, _mean_variance(together[None]), _mean_variance(each))
+
+
+def _per_seed(values: Sequence[float] | Sequence[Array], seeds: Sequence[Array]) -> Array:
+    """Return one value for each seed of the other side, or their mean where the numbers of seeds differ."""
+    each = np.array(values)
+    return each if len(each) == len(seeds) else each.mean(axis=0, keepdims=True)
+
+
+def _mean_variance(each: Array) -> float:
+    """Mean over seeds of the variance of (seeds, prompts or draws); draws may lack a value."""
+    counted = each[:, ~np.isnan(each).any(axis=0)]
+    return float(counted.var(axis=1, ddof=1).mean()) if counted.shape[1] > 1 else math.nan
+
+
+def _skewed(influence: Array) -> tuple[float, float]:
+    """Return the ends of Hall's interval, relative to the value, from the influence of each prompt."""
+    count = len(influence)
+    error = influence.std(ddof=1) / math.sqrt(count)
+    # An influence of rounding errors is none.
+    if count < 3 or not error > 1e-12 * np.abs(influence).max():
+        half = student(count - 1) * error
+        return -half, half
+    skew = math.sqrt(count * (count - 1)) / (count - 2) * (influence**3).mean() / influence.std() ** 3
+    ends = []
+    for t in (student(count - 1), -student(count - 1)):
+        if abs(skew) > 1e-6:
+            root = math.sqrt(count)
+            t = 3 * root / skew * (float(np.cbrt(1 + skew * (t / root - skew / (6 * count)))) - 1)
+        ends.append(-t * error)
+    return ends[0], ends[1]
+
+
+def _drawn(statistic: Statistic, kept: Array) -> Array:
+    """Return a statistic of resampled prompts, a value a draw; the same prompts are drawn in every row and seed."""
+    return np.array([statistic(kept[_resampled(draw, len(kept))]) for draw in range(DRAWS)])
+
+
+@lru_cache(maxsize=2 * DRAWS)
+def _resampled(draw: int, count: int) -> NDArray[np.int64]:
+    return np.random.default_rng([draw, 0]).integers(0, count, count)
+
+
+def _percentiles(draws: Array, count: int) -> tuple[float, float]:
+    counted = draws[~np.isnan(draws)]
+    if not counted.size:
+        return math.nan, math.nan
+    tail = 100 * NormalDist().cdf(-math.sqrt(count / (count - 1)) * student(count - 1))
+    low, high = np.percentile(counted, [tail, 100 - tail])
+    return float(low), float(high)
+
+
+# --- few events ----------------------------------------------------------------------------------------------------
+
+
+def _proportion(values: Array, scale: float, prompts: _Prompts) -> _Prompts:
+    """Return Wilson's ends for a proportion (prompts,) with few events, and others as they are."""
+    if min((values > 0).sum(), (values < scale).sum()) >= FEW:
+        return prompts
+    share, count = values.mean() / scale, len(values)
+    variance = prompts.together / scale**2
+    # With no event, or with one prompt, a prompt counts once however many samples it has.
+    effective = share * (1 - share) / variance if variance > 0 else count
+    square = student(max(count - 1, 1)) ** 2 / effective
+    middle, half = share + square / 2, math.sqrt(square * (share * (1 - share) + square / 4))
+    low, high = (scale * (middle + side * half) / (1 + square) for side in (-1, 1))
+    return _Prompts(low, high, prompts.together, prompts.single)
+
+
+def _change(changes: Array, scale: float, prompts: _Prompts) -> _Prompts:
+    """Return Bonett and Price's ends for a difference of proportions (prompts,) where few prompts changed."""
+    if (changes != 0).sum() >= FEW:
+        return prompts
+    more = np.append(changes, [scale, -scale])
+    half = student(max(len(changes) - 1, 1)) * more.std() / math.sqrt(len(more))
+    value = changes.mean()
+    low, high = min(value, more.mean() - half), max(value, more.mean() + half)
+    return _Prompts(low, high, prompts.together, prompts.single)
+
+
+def _room(seeds: Sequence[Array], highest: float) -> float:
+    """Return by how much texts that were not drawn can raise a mean which fewer than five of the drawn ones make."""
+    if dominating(seeds)[0] >= FEW:
+        return 0.0
+    # The upper end of Wilson's interval for 0 of all prompts.
+    square = student(max(len(seeds[0]) - 1, 1)) ** 2
+    return highest * square / (len(seeds[0]) + square)
+
+
+# --- trainings -----------------------------------------------------------------------------------------------------
+
+
+def _with_trainings(values: Array, prompts: _Prompts) -> Estimate:
+    """Widen the interval over prompts by the spread of trainings beyond that of their samples."""
+    value, count = float(values.mean()), len(values)
+    by_seed = tuple(float(each) for each in values)
+    if count == 1:
+        return Estimate(value, prompts.low, prompts.high, by_seed)
+    sampling = max(prompts.single - prompts.together, 0.0) / (count - 1)
+    trainings = max(float(values.var(ddof=1)) / count - sampling, 0.0)
+    half = student(count - 1) * math.sqrt(trainings)
+    low, high = value - math.hypot(value - prompts.low, half), value + math.hypot(prompts.high - value, half)
+    whole = prompts.together + trainings
+    return Estimate(value, low, high, by_seed, trainings / whole if whole else math.nan)
+
+
+def _within(found: Estimate, least: float, most: float) -> Estimate:
+    low, high = max(found.low, least), min(found.high, most)
+    return Estimate(found.value, float(low), float(high), found.by_seed, found.trainings)
+
+
+@lru_cache
+def student(freedom: int) -> float:
+    """Return the 97.5 % quantile of Student's t: 12.71 for 1 degree of freedom, 2.04 for 31, 1.96 for many."""
+    # With t = √freedom · tan(angle), the density is proportional to cos(angle)^(freedom - 1).
+    angles = np.linspace(0, math.pi / 2, 200_001)
+    density = np.cos(angles) ** (freedom - 1)
+    reached = np.concatenate([[0], np.cumsum((density[1:] + density[:-1]) / 2)])
+    return math.sqrt(freedom) * math.tan(float(np.interp(0.95 * reached[-1], reached, angles)))
