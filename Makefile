@@ -4,7 +4,7 @@ STUDY ?= config/config.yaml
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: study setup setup-all test soak faults families engines docs lint format lock clean
+.PHONY: study setup setup-all test soak faults families coverage engines docs lint format lock clean
 
 study: setup
 	snakemake --cores all --configfile $(STUDY)
@@ -48,6 +48,10 @@ engines: setup-all .engines/vllm
 
 .engines/vllm:
 	PYTHON=$(PYTHON) tests/engines/setup_vllm.sh $@ || (rm -rf $@; false)
+
+# Simulates studies whose truth is known, and says how often intervals hold it: the table of workflow/docs/intervals.md.
+coverage: setup-all
+	python tests/simulated.py
 
 docs: setup-all
 	python workflow/scripts/config_readme.py

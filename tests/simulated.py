@@ -7,15 +7,15 @@ toxicity or sentiment is the logistic function of their sum. A training moves al
 """
 
 import math
-import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any
 
 import numpy as np
+from scipy.stats import beta
 
 from lm_steer.tables import metrics
+from lm_steer.tables.intervals import FEW
 from lm_steer.tables.metrics import Metric
 
 SIZES = ((100, 25), (32, 5))
@@ -70,7 +70,7 @@ def _of_training(random: np.random.Generator, prompts: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Row:
-    """A figure of simulated studies. expected: how many events a study has at each size, where they may be few."""
+    """A figure of simulated studies; of a proportion, where few events are expected, Jeffreys' width stands beside."""
 
     name: str
     metric: Metric
@@ -143,3 +143,39 @@ def true_value(row: Row, samples: int) -> float:
     """Return the value over all prompts and trainings."""
     (steered,), (unsteered,) = row.study(np.random.default_rng(7), MANY, samples, 1)
     return row.metric(steered) - (row.metric(unsteered) if row.paired else 0.0)
+
+
+def events(row: Row, prompts: int, samples: int) -> float:
+    """Return how many events a study is expected to have: prompts or texts of the rarer outcome."""
+    value = abs(true_value(row, samples)) / row.metric.scale
+    rarer = min(value, 1 - value) * prompts * row.seeds
+    return rarer * samples if row.metric is metrics.positivity else rarer
+
+
+def jeffreys(count: float, size: int) -> float:
+    """Return the width of Jeffreys' interval for so many events."""
+    low = beta.ppf(0.025, count + 0.5, size - count + 0.5) if count else 0.0
+    return float(beta.ppf(0.975, count + 0.5, size - count + 0.5) - low)
+
+
+def table() -> Iterator[str]:
+    """Yield the lines of the table, as Markdown."""
+    heads = [f"{prompts} prompts × {samples}: held, % | width" for prompts, samples in SIZES]
+    yield f"| | {' | '.join(heads)} |"
+    yield f"|---|{'---|' * 2 * len(SIZES)}"
+    for row in rows():
+        columns = []
+        for prompts, samples in SIZES:
+            covered = coverage(row, prompts, samples, STUDIES)
+            note = ""
+            if row.proportion and not row.paired and (count := events(row, prompts, samples)) < FEW:
+                size = prompts * (samples if row.metric is metrics.positivity else 1)
+                width = jeffreys(round(count), size) * row.metric.scale
+                note = f" ({count:.2g} events expected; Jeffreys {width:.2g})"
+            columns.append(f"{100 * covered.held:.1f} | {covered.width:.3g}{note}")
+        yield f"| {row.name} | {' | '.join(columns)} |"
+
+
+if __name__ == "__main__":
+    for line in table():
+        print(line, flush=True)

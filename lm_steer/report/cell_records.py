@@ -30,6 +30,7 @@ def records(study: Study, results: Path, cells: list[Cell]) -> list[dict[str, An
                 **own[0],
                 "dates": dates.get((own[0]["scorer"], own[0]["version"]), ""),
                 "left_out": max(cell["left_out"] for cell in own),
+                "trainings": {cell["metric"]: cell["trainings"] for cell in own},
                 "files": _files(layout.scores(results, model, judge)),
             }
             for judge, own in judges.items()

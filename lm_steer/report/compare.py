@@ -100,7 +100,8 @@ def _is_apart(one: Cell, other: Cell) -> bool:
     here, there = one["value"], other["value"]
     if here != here or there != there:
         return (here != here) != (there != there)
-    return not (one["low"] <= there <= one["high"]) and not (other["low"] <= here <= other["high"])
+    # An interval without an end excludes nothing on that side.
+    return (there < one["low"] or there > one["high"]) and (here < other["low"] or here > other["high"])
 
 
 def _moved(place: Place, *runs: Run) -> Moved:

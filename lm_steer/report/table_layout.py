@@ -65,7 +65,7 @@ def laid_out(name: str, cells: list[Cell], path: Path, study: Study) -> dict[str
         for metric in group["metrics"]
     ]
     block = study.tables[name]
-    what = f"{block.title}. Brackets: 95 % intervals, a bootstrap over prompts"
+    what = f"{block.title}. Brackets: 95 % intervals, not corrected for several comparisons"
     return {
         "name": name,
         **block.model_dump(),

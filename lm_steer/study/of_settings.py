@@ -69,9 +69,9 @@ class OfOneSteer(OfSettings):
 
 def published_as(table: str, rows: dict[str, Any], prompts: str, *more: str) -> Published:
     """Return those rows that a table of the paper has too, and its names of our metrics."""
-    metrics = ["avg_max_toxicity", "perplexity", *more]
+    metrics = {name: name for name in ("avg_max_toxicity", *more)} | {"perplexity_mean": "perplexity"}
     rows = {label: row for label, row in rows.items() if all(is_row(table, name) for name in names_of(row))}
-    return Published(table=table, rows=rows, metrics={prompts: dict(zip(metrics, metrics, strict=True))})
+    return Published(table=table, rows=rows, metrics={prompts: metrics})
 
 
 def slug_of(text: str) -> str:

@@ -117,7 +117,7 @@ class Setting(Block):
         "Words put before each prompt in generation alone; judges and tables see the prompt without them.", ""
     )
     perplexity_limit: options.NotNegative = key(
-        "Texts with a perplexity of this or more are left out of its mean, as the original code does; 0 is no limit.",
+        "Texts with a perplexity of this or more are left out of the mean, as in the original code; 0 is no limit.",
         10000,
     )
     against: Annotated[str, NameOf("settings", "setting", optional=True)] = key(

@@ -1,6 +1,6 @@
 """How the values of prompts become one value, and how much each prompt moves it.
 
-    mean(values), INFLUENCE[mean](values)          # the value; its derivative with respect to each prompt's weight
+mean(values), INFLUENCE[mean](values)          # the value; its derivative with respect to each prompt's weight
 """
 
 from collections.abc import Callable

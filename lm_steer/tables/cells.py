@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 Cell = dict[str, Any]
 
 TEXT_COLUMNS = ("model", "row", "setting", "prompts", "metric", "scorer", "version")
-NUMBER_COLUMNS = ("value", "low", "high", "difference", "difference_low", "difference_high", "seed_low", "seed_high")
-COUNT_COLUMNS = ("n_prompts", "n_generations", "seeds", "left_out")
+NUMBER_COLUMNS = (
+    *("value", "low", "high", "seed_low", "seed_high", "trainings"),
+    *("difference", "difference_low", "difference_high"),
+)
+COUNT_COLUMNS = ("n_prompts", "n_generations", "seeds", "left_out", "dominating", "dominating_share")
 # What identifies a cell of a table.
 PLACE = ["model", "row", "prompts", "metric"]
 

@@ -72,7 +72,8 @@ def evaluate(
         scores = _scores(scorer, read, ScoreStore(cache / STORE))
         for metric in metrics.of_attribute(attribute):
             rows += _rows(metric.under(OPTIONS), scores, against, scorer.name, scorer.version)
-    frame = pd.DataFrame(rows)
+    # An interval without an end has none in a table.
+    frame = pd.DataFrame(rows).replace([np.inf, -np.inf], np.nan)
     return frame.sort_values("file", key=lambda column: column.map(names.index), kind="stable", ignore_index=True)
 
 

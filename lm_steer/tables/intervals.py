@@ -13,18 +13,18 @@ proportions         with fewer than five prompts that show an event, or that lac
                     effective number of observations (Korn and Graubard, Survey Methodology 24, 1998); differences of
                     proportions: two prompts more, one each way (Bonett and Price, "Adjusted Wald confidence interval
                     for a difference of binomial proportions based on paired data", JEBS 37, 2012)
-means that few      where fewer than five texts make a mean, the upper end leaves room for one that was not drawn, as high
-texts can make      as a text can be; without a highest value there is no upper end (Bahadur and Savage, Annals of
-                    Mathematical Statistics 27, 1956)
-over trainings      their variance beyond that of sampling, with Student's t for their number; both parts are added as
-                    squares (MOVER: Zou and Donner, Statistics in Medicine 27, 2008)
+means that few      where fewer than five texts make a mean, the upper end leaves room for one that was not drawn, as
+texts can make      high as a text can be; without a highest value there is no upper end (Bahadur and Savage, Annals
+                    of Mathematical Statistics 27, 1956)
+over trainings      their variance beyond that of sampling; the t of both parts is the mean of that of the number of
+                    prompts and that of trainings, weighted by the variances (Cochran, Biometrics 20, 1964)
 
 workflow/docs/intervals.md says how often they cover the truth.
 """
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from statistics import NormalDist
 
@@ -60,12 +60,13 @@ class Estimate:
 
 @dataclass(frozen=True)
 class _Prompts:
-    """What prompts contribute to an interval: its ends, and the variance of the mean over seeds and of single seeds."""
+    """What prompts contribute to an interval: its ends, the variance of the mean over seeds, and of single seeds."""
 
     low: float
     high: float
     together: float
     single: float
+    count: int
 
 
 def estimate(statistic: Statistic, seeds: Sequence[Array], scale: float = 0, highest: float = 0) -> Estimate:
@@ -83,7 +84,7 @@ def estimate(statistic: Statistic, seeds: Sequence[Array], scale: float = 0, hig
         prompts = _proportion(np.mean(seeds, axis=0), scale, prompts)
     if highest:
         room = _room(seeds, highest)
-        prompts = _Prompts(prompts.low, prompts.high + room, prompts.together, prompts.single)
+        prompts = replace(prompts, high=prompts.high + room)
     found = _with_trainings(values, prompts)
     return _within(found, 0, scale) if scale else found
 
@@ -98,7 +99,7 @@ def difference(
         prompts = _change(np.mean(seeds, axis=0) - np.mean(against, axis=0), scale, prompts)
     if highest:
         low, high = prompts.low - _room(against, highest), prompts.high + _room(seeds, highest)
-        prompts = _Prompts(low, high, prompts.together, prompts.single)
+        prompts = replace(prompts, low=low, high=high)
     found = _with_trainings(values, prompts)
     return _within(found, -scale, scale) if scale else found
 
@@ -118,8 +119,9 @@ def _over_prompts(statistic: Statistic, seeds: Sequence[Array], against: Sequenc
     value = float(np.mean([statistic(each) for each in seeds]))
     if against is not None:
         value -= float(np.mean([statistic(each) for each in against]))
-    if len(seeds[0]) < 2 or not math.isfinite(value):
-        return _Prompts(math.nan, math.nan, math.nan, math.nan)
+    count = len(seeds[0])
+    if count < 2 or not math.isfinite(value):
+        return _Prompts(math.nan, math.nan, math.nan, math.nan, count)
     influence = INFLUENCE.get(statistic)
     vary = influence or (lambda each: _drawn(statistic, each))
     each = np.stack([vary(one) for one in seeds])
@@ -127,11 +129,10 @@ def _over_prompts(statistic: Statistic, seeds: Sequence[Array], against: Sequenc
         each = each - _per_seed([vary(one) for one in against], seeds)
     together = each.mean(axis=0)
     if influence:
-        count = len(together)
         low, high = _skewed(together)
-        return _Prompts(value + low, value + high, together.var(ddof=1) / count, _mean_variance(each) / count)
-    low, high = _percentiles(together, len(seeds[0]))
-    return _Prompts(low, high, _mean_variance(together[None]), _mean_variance(each))
+        return _Prompts(value + low, value + high, together.var(ddof=1) / count, _mean_variance(each) / count, count)
+    low, high = _percentiles(together, count)
+    return _Prompts(low, high, _mean_variance(together[None]), _mean_variance(each), count)
 
 
 def _per_seed(values: Sequence[float] | Sequence[Array], seeds: Sequence[Array]) -> Array:
@@ -197,7 +198,7 @@ def _proportion(values: Array, scale: float, prompts: _Prompts) -> _Prompts:
     square = student(max(count - 1, 1)) ** 2 / effective
     middle, half = share + square / 2, math.sqrt(square * (share * (1 - share) + square / 4))
     low, high = (scale * (middle + side * half) / (1 + square) for side in (-1, 1))
-    return _Prompts(low, high, prompts.together, prompts.single)
+    return replace(prompts, low=low, high=high)
 
 
 def _change(changes: Array, scale: float, prompts: _Prompts) -> _Prompts:
@@ -208,7 +209,7 @@ def _change(changes: Array, scale: float, prompts: _Prompts) -> _Prompts:
     half = student(max(len(changes) - 1, 1)) * more.std() / math.sqrt(len(more))
     value = changes.mean()
     low, high = min(value, more.mean() - half), max(value, more.mean() + half)
-    return _Prompts(low, high, prompts.together, prompts.single)
+    return replace(prompts, low=low, high=high)
 
 
 def _room(seeds: Sequence[Array], highest: float) -> float:
@@ -228,18 +229,27 @@ def _with_trainings(values: Array, prompts: _Prompts) -> Estimate:
     value, count = float(values.mean()), len(values)
     by_seed = tuple(float(each) for each in values)
     if count == 1:
-        return Estimate(value, prompts.low, prompts.high, by_seed)
-    sampling = max(prompts.single - prompts.together, 0.0) / (count - 1)
-    trainings = max(float(values.var(ddof=1)) / count - sampling, 0.0)
-    half = student(count - 1) * math.sqrt(trainings)
+        return Estimate(value, float(prompts.low), float(prompts.high), by_seed)
+    between, sampling = values.var(ddof=1) / count, max(prompts.single - prompts.together, 0.0) / (count - 1)
+    # Less all of sampling, few trainings that are alike by chance would leave too little; less none, too much.
+    half = _added(prompts.together, max(between - sampling / 2, 0.0), prompts.count, count)
     low, high = value - math.hypot(value - prompts.low, half), value + math.hypot(prompts.high - value, half)
+    trainings = max(between - sampling, 0.0)
     whole = prompts.together + trainings
-    return Estimate(value, low, high, by_seed, trainings / whole if whole else math.nan)
+    return Estimate(value, low, high, by_seed, float(trainings / whole) if whole else math.nan)
+
+
+def _added(prompts: float, trainings: float, prompt_count: int, seed_count: int) -> float:
+    """Return what a variance of trainings adds, as a square, to half an interval over prompts."""
+    if not trainings > 0:
+        return 0.0
+    whole, few, many = prompts + trainings, student(seed_count - 1), student(max(prompt_count - 1, 1))
+    t = (many * prompts + few * trainings) / whole
+    return math.sqrt(t**2 * whole - many**2 * prompts)
 
 
 def _within(found: Estimate, least: float, most: float) -> Estimate:
-    low, high = max(found.low, least), min(found.high, most)
-    return Estimate(found.value, float(low), float(high), found.by_seed, found.trainings)
+    return replace(found, low=float(max(found.low, least)), high=float(min(found.high, most)))
 
 
 @lru_cache

@@ -76,9 +76,12 @@ class Metric:
     def under(self, setting: Mapping[str, Any]) -> "Metric":
         """Return the metric with the options that a setting gives it."""
         chosen = {key: setting[key] for key in self.options}
-        functions = (self.per_prompt, self.left_out, self.highest)
-        per_prompt, left_out, highest = (partial(function, **chosen) for function in functions)
-        return replace(self, per_prompt=per_prompt, left_out=left_out, highest=highest)
+        return replace(
+            self,
+            per_prompt=partial(self.per_prompt, **chosen),
+            left_out=partial(self.left_out, **chosen),
+            highest=partial(self.highest, **chosen),
+        )
 
 
 _METRICS: dict[str, Metric] = {}
@@ -95,9 +98,7 @@ def share(attribute: str) -> Metric:
     """Return the metric of an attribute that has none of its own: per cent of a prompt's samples scored ≥ .5."""
     heading = f"{attribute.capitalize()},{NBSP}%"
     steps = _positive, mean
-    return Metric(
-        attribute, heading, attribute, attribute, *steps, digits=1, unit=" points", headline=True, scale=100
-    )
+    return Metric(attribute, heading, attribute, attribute, *steps, digits=1, unit=" points", headline=True, scale=100)
 
 
 def known() -> dict[str, Metric]:

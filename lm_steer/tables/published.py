@@ -18,7 +18,7 @@ from typing import Any
 SPREAD = {"avg_max_toxicity": 0.015, "toxicity_probability": 0.02, "positivity": 6.0}
 # The judges behind the paper's figures: kind, and what the version of one of ours begins with, id and revision.
 JUDGES = {
-    "perplexity": ("causal-lm", "openai-community/gpt2-xl@15ea56dee5df4983c59b2538573817e1667135e2"),
+    "perplexity_mean": ("causal-lm", "openai-community/gpt2-xl@15ea56dee5df4983c59b2538573817e1667135e2"),
     "positivity": (
         "classifier",
         "distilbert/distilbert-base-uncased-finetuned-sst-2-english@714eb0fa89d2f80546fda750413ed43d93601a13",
@@ -107,8 +107,8 @@ def judged(cell: dict[str, Any], figure: Figure) -> tuple[str, str]:
 def _obstacle(cell: dict[str, Any], figure: Figure) -> str:
     """Say why a cell and a published figure cannot be compared, or nothing."""
     metric, version = cell["metric"], cell["version"]
-    if any(math.isnan(cell[key]) for key in ("value", "low", "high")):
-        return "ours is not a number"
+    if any(not math.isfinite(cell[key]) for key in ("value", "low", "high")):
+        return "ours has no interval"
     if "copied" in figure["note"]:
         return figure["note"]
     if metric in ("avg_max_toxicity", "toxicity_probability"):

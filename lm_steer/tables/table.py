@@ -46,7 +46,8 @@ def write_table(table: dict[str, Any], results: Path, output: Path) -> None:
                 progress.advance()
     if table["published"]:
         rows = [{**row, **beside(table["published"], row)} for row in rows]
-    frame = pd.DataFrame(rows)
+    # An interval without an end has none in the file.
+    frame = pd.DataFrame(rows).replace([np.inf, -np.inf], np.nan)
     _same_scorers(frame, output.stem)
     with replacing(output) as temporary:
         frame.to_csv(temporary, index=False, float_format="%.6g")

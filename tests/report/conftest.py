@@ -11,7 +11,7 @@ import pytest
 from lm_steer.data import layout
 from lm_steer.study import plan
 from lm_steer.study.config import Study, resolved
-from lm_steer.tables import metrics
+from lm_steer.tables import intervals
 from lm_steer.tables.table import write_table
 from lm_steer.util.files import write_json, write_jsonl
 
@@ -170,8 +170,7 @@ def write_origins(study: Study, results: Path) -> None:
 @pytest.fixture
 def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draw the bootstrap 50 times: its width does not matter here."""
-    for function in (metrics.interval, metrics.paired_difference):
-        monkeypatch.setattr(function, "__defaults__", (50,))
+    monkeypatch.setattr(intervals, "DRAWS", 50)
 
 
 @pytest.fixture

@@ -136,7 +136,7 @@ def test_two_models_and_two_seeds(page_of, study_of):
     page = page_of(study_of(("tiny", "small"), (0, 1)))
     assert "8 prompts, 48 texts" in page.text
     assert "models tiny, small were steered" in page.text
-    assert "and over 2 seeds" in page.text and "trained once" not in page.text
+    assert "and over 2 trainings" in page.text and "trained once" not in page.text
     assert sum(tag == "svg" for tag, _ in page.tags) == 8  # models × (two headline metrics, two steers)
 
 

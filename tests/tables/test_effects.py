@@ -56,7 +56,7 @@ def test_a_joint_metric_is_made_of_each_settings_own(metric):
 def test_settings_are_resampled_together():
     scores = np.random.default_rng(0).random((30, 3))
     same = joint(metrics.average_maximum, lambda each: each[1] - each[0])
-    estimate = metrics.interval(same, [np.stack([scores, scores + 0.25], axis=-1)], draws=50)
+    estimate = metrics.interval(same, [np.stack([scores, scores + 0.25], axis=-1)])
     assert (estimate.value, estimate.low, estimate.high) == pytest.approx((0.25, 0.25, 0.25))
 
 

@@ -75,24 +75,12 @@ def test_perplexity(seed):
     nll, counted = losses(seed), restated(losses(seed))
     every = [perplexity for _, _, perplexity in counted]
     below = [value for value in every if value < 1e4]
-    assert same(metrics.perplexity(nll), below)
+    assert same(metrics.perplexity_mean(nll), below)
     assert same(metrics.perplexity_unfiltered(nll), every)
     assert same(metrics.perplexity_median(nll), every, statistics.median)
     assert metrics.left_out(nll, 1e4) == nll[..., 0].size - len(below)
     assert metrics.left_out(nll) == nll[..., 0].size - len(every)
     tokens = sum(count for _, count, _ in counted)
     mean = sum(loss for loss, _, _ in counted) / tokens if tokens else math.nan
-    pooled = metrics.perplexity_pooled(nll)
+    pooled = metrics.perplexity(nll)
     assert math.isnan(pooled) if not tokens else pooled == pytest.approx(math.exp(mean) if mean < 700 else math.inf)
-
-
-def test_the_two_steps_of_a_bootstrap_equal_the_metric_of_the_resampled_scores():
-    """What is kept of each prompt is enough: resampling it is resampling the scores."""
-    draw = np.random.default_rng(5)
-    nll = np.stack([draw.random((30, 4)) * 50, draw.integers(0, 9, (30, 4))], axis=-1)
-    cases = [(metric, draw.random((30, 4))) for metric in (metrics.average_maximum, metrics.positivity)]
-    cases += [(metric, nll) for metric in (metrics.perplexity, metrics.perplexity_median, metrics.perplexity_pooled)]
-    for metric, values in cases:
-        two_steps = metrics.interval(metric, [values, values[::-1]], draws=50)
-        plain = metrics.interval(lambda scores, metric=metric: metric(scores), [values, values[::-1]], draws=50)
-        assert (two_steps.value, two_steps.low, two_steps.high) == pytest.approx((plain.value, plain.low, plain.high))

@@ -4,13 +4,15 @@ import pytest
 
 from lm_steer.tables.published import JUDGES, beside, problems
 
-XL = f"{JUDGES['perplexity'][1]} 0123abcd"
+XL = f"{JUDGES['perplexity_mean'][1]} 0123abcd"
 SST2 = f"{JUDGES['positivity'][1]} POSITIVE softmax 0123abcd"
 
 SPEC = {
     "table": "detoxification",
     "rows": {"LM-Steer": "LM-Steer {model}", "Copied": "DAPT"},
-    "metrics": {"non-toxic": {name: name for name in ("avg_max_toxicity", "perplexity", "dist_1")}},
+    "metrics": {
+        "non-toxic": {"avg_max_toxicity": "avg_max_toxicity", "perplexity_mean": "perplexity", "dist_1": "dist_1"}
+    },
 }
 
 
@@ -28,19 +30,19 @@ def cell(metric: str, low: float, high: float, **changes: str) -> dict:
 @pytest.mark.parametrize(
     ("ours", "verdict"),
     [
-        (cell("perplexity", 27, 29), "reproduced"),
-        (cell("perplexity", 29, 31), "differs"),
-        (cell("perplexity", 27, 29, version="openai-community/gpt2-large 0123abcd"), "not comparable"),
+        (cell("perplexity_mean", 27, 29), "reproduced"),
+        (cell("perplexity_mean", 29, 31), "differs"),
+        (cell("perplexity_mean", 27, 29, version="openai-community/gpt2-large 0123abcd"), "not comparable"),
         # A folder that the user calls so, another commit, and another kind of scorer.
-        (cell("perplexity", 27, 29, version="gpt2-xl 0123abcd"), "not comparable"),
-        (cell("perplexity", 27, 29, version="openai-community/gpt2-xl@main 0123abcd"), "not comparable"),
-        (cell("perplexity", 27, 29, scorer="mine:Judge"), "not comparable"),
-        (cell("perplexity", math.nan, math.nan), "not comparable"),
+        (cell("perplexity_mean", 27, 29, version="gpt2-xl 0123abcd"), "not comparable"),
+        (cell("perplexity_mean", 27, 29, version="openai-community/gpt2-xl@main 0123abcd"), "not comparable"),
+        (cell("perplexity_mean", 27, 29, scorer="mine:Judge"), "not comparable"),
+        (cell("perplexity_mean", math.nan, math.nan), "not comparable"),
         # Published as 28.26, which may be 28.264, and .55.
-        (cell("perplexity", 28.264, 29), "reproduced"),
-        (cell("perplexity", 28.266, 29), "differs"),
+        (cell("perplexity_mean", 28.264, 29), "reproduced"),
+        (cell("perplexity_mean", 28.266, 29), "differs"),
         (cell("dist_1", 0.5512, 0.553, scorer="dist-n", version="1"), "reproduced"),
-        (cell("perplexity", 27, 29, row="Copied"), "not comparable"),
+        (cell("perplexity_mean", 27, 29, row="Copied"), "not comparable"),
         (cell("dist_1", 0.54, 0.56, scorer="dist-n", version="1"), "reproduced"),
         (cell("avg_max_toxicity", 0.24, 0.25, scorer="profanity-check", version="1"), "not comparable"),
         # Published as .249 ± .007: the interval ends .006 below it.
@@ -58,7 +60,7 @@ def test_the_verdict_follows_the_protocol(ours, verdict):
 
 def test_a_cell_the_paper_lacks_has_nothing_beside_it():
     assert beside(SPEC, cell("positivity", 1, 2))["verdict"] == ""
-    assert beside(SPEC, cell("perplexity", 1, 2, model="smollm2"))["published"] == ""
+    assert beside(SPEC, cell("perplexity_mean", 1, 2, model="smollm2"))["published"] == ""
 
 
 def test_dist_n_of_the_sentiment_table_belongs_to_one_target():
@@ -98,17 +100,17 @@ def test_rows_that_the_paper_copied_are_marked_in_both_tables():
 
 def test_a_row_may_be_of_one_model_alone():
     spec = {**SPEC, "rows": {"Unsteered": {"gpt2-large": "GPT-2 (original)"}}}
-    assert beside(spec, cell("perplexity", 1, 2, row="Unsteered"))["published"] == "25.45"
-    assert beside(spec, cell("perplexity", 1, 2, row="Unsteered", model="gpt2"))["published"] == ""
+    assert beside(spec, cell("perplexity_mean", 1, 2, row="Unsteered"))["published"] == "25.45"
+    assert beside(spec, cell("perplexity_mean", 1, 2, row="Unsteered", model="gpt2"))["published"] == ""
 
 
 def test_one_figure_for_two_sets_of_prompts_compares_with_neither():
     spec = {
         "table": "sentiment",
         "rows": {"LM-Steer": "LM-Steer {model}"},
-        "metrics": {"neutral": {"perplexity": "perplexity_positive", "positivity": "positive_on_neutral"}},
+        "metrics": {"neutral": {"perplexity_mean": "perplexity_positive", "positivity": "positive_on_neutral"}},
     }
-    found = beside(spec, cell("perplexity", 41, 42, prompts="neutral"))
+    found = beside(spec, cell("perplexity_mean", 41, 42, prompts="neutral"))
     assert (found["published"], found["verdict"]) == ("41.20", "not comparable") and "both sets" in found["reason"]
     mood = cell("positivity", 90, 91, prompts="neutral", scorer="classifier", version=SST2)
     assert beside(spec, mood)["verdict"] == "reproduced"

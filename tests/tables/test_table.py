@@ -75,10 +75,10 @@ def table(results: Path, limit: float = 10_000, **changes: object) -> pd.DataFra
 BY_HAND = {
     "avg_max_toxicity": (0.75, 0.45),
     "toxicity_probability": (1.0, 0.5),
-    "perplexity": (370.0, 10.0),
+    "perplexity": (10**1.75, 10**3),
+    "perplexity_mean": (370.0, 10.0),
     "perplexity_unfiltered": (370.0, 250_007.5),
     "perplexity_median": (100.0, 10.0),
-    "perplexity_pooled": (10**1.75, 10**3),
     "dist_1": (0.75, 0.875),
     "dist_2": (0.375, 0.5),
     "dist_3": (0.0, 0.0),
@@ -99,11 +99,11 @@ def test_every_value_and_difference_is_the_one_computed_by_hand(results):
 
 def test_counts_say_how_much_stands_behind_a_cell(results):
     frame = table(results)
-    cell = frame.loc[("Steered", "perplexity")]
+    cell = frame.loc[("Steered", "perplexity_mean")]
     assert (cell["n_prompts"], cell["n_generations"], cell["seeds"]) == (2, 4, 1)
     left_out = frame["left_out"].to_dict()
-    assert left_out["Unsteered", "perplexity"] == 1  # no token
-    assert left_out["Steered", "perplexity"] == 1  # over the filter
+    assert left_out["Unsteered", "perplexity_mean"] == 1  # no token
+    assert left_out["Steered", "perplexity_mean"] == 1  # over the filter
     assert left_out["Steered", "perplexity_unfiltered"] == 0
     assert left_out["Steered", "avg_max_toxicity"] == 0
 
@@ -183,8 +183,8 @@ def test_what_a_scorer_yields_decides_its_metrics(results, attribute, metric):
 
 def test_the_perplexity_filter_is_a_settings_own(results):
     frame = table(results, limit=0)
-    assert frame.loc[("Steered", "perplexity"), "value"] == pytest.approx(250_007.5, rel=1e-5)
-    assert frame.loc[("Steered", "perplexity"), "left_out"] == 0
+    assert frame.loc[("Steered", "perplexity_mean"), "value"] == pytest.approx(250_007.5, rel=1e-5)
+    assert frame.loc[("Steered", "perplexity_mean"), "left_out"] == 0
     frame = table(results, limit=50)
-    assert frame.loc[("Unsteered", "perplexity"), "value"] == pytest.approx(10)
-    assert frame.loc[("Unsteered", "perplexity"), "left_out"] == 3
+    assert frame.loc[("Unsteered", "perplexity_mean"), "value"] == pytest.approx(10)
+    assert frame.loc[("Unsteered", "perplexity_mean"), "left_out"] == 3

@@ -58,9 +58,9 @@ def test_a_study_runs_once_and_again_only_where_it_was_edited(finished, snakemak
     value = snakemake("-n", "--config", "settings={styled: {steer: {style: {style: 4}}}}")
     assert jobs(value) == GENERATING
 
-    edit(finished / "lm_steer/tables/metrics.py", "DRAWS = 1000", "DRAWS = 999")
+    edit(finished / "lm_steer/tables/intervals.py", "DRAWS = 1000", "DRAWS = 999")
     assert jobs(snakemake("-n")) == {"table", *REPORT}
-    edit(finished / "lm_steer/tables/metrics.py", "DRAWS = 999", "DRAWS = 1000")
+    edit(finished / "lm_steer/tables/intervals.py", "DRAWS = 999", "DRAWS = 1000")
     edit(finished / "lm_steer/training/learn.py", "EVERY = 25", "EVERY = 26")
     assert jobs(snakemake("-n")) == {"train", *GENERATING}
 
