@@ -199,3 +199,12 @@ def test_a_preset_is_pinned_and_another_model_is_not():
     assert Classifier(**{**block, "revision": "main"}).origin()["revision"] == "main"
     assert Classifier(**{**block, "id": "other/judge"}).origin()["revision"] == ""
     assert Classifier(**{**block, "source": "folder", "id": "here"}).origin()["revision"] == ""
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_that_is_pinned_to_no_commit_asks_for_one(name):
+    (*problem,) = Classifier(preset=name).problems()
+    assert bool(problem) != bool(PRESETS[name].revision)
+    assert all(f"'{name}' is pinned to no commit: name the one of {PRESETS[name].id}" in text for text in problem)
+    assert not list(Classifier(preset=name, revision="0123abcd").problems())
+    assert not list(Classifier(preset=name, source="folder", id="judge").problems())

@@ -1,6 +1,8 @@
 import math
 
 import pytest
+import yaml
+from running import ROOT
 
 from lm_steer.tables.published import JUDGES, beside, problems
 
@@ -114,3 +116,15 @@ def test_one_figure_for_two_sets_of_prompts_compares_with_neither():
     assert (found["published"], found["verdict"]) == ("41.20", "not comparable") and "both sets" in found["reason"]
     mood = cell("positivity", 90, 91, prompts="neutral", scorer="classifier", version=SST2)
     assert beside(spec, mood)["verdict"] == "reproduced"
+
+
+def test_the_study_of_pythia_has_all_figures_of_the_papers_table():
+    study = yaml.safe_load((ROOT / "config/pythia.yaml").read_text(encoding="utf-8"))
+    spec = study["tables"]["sizes"]["published"]
+    cells = [
+        beside(spec, cell(metric, 0, 1, model=model))
+        for model in study["steered"]
+        for metric in spec["metrics"]["non-toxic"]
+    ]
+    assert len({figure["published"] for figure in cells} - {""}) > 14
+    assert [figure["published_by"][:8] for figure in cells] == ["Table 9,"] * 21

@@ -45,7 +45,8 @@ PRESETS = {
         "toxic",
         "softmax",
         "toxicity",
-        "Trained on the Jigsaw data of 2018 to 2020, those of the paper's toxicity steer among them.",
+        "A detector of garak's; trained on the Jigsaw data of 2018 to 2020, those of the paper's toxicity steer among "
+        "them.",
         "048c25bb1e199b98802784f96325f4840f22145d",
     ),
     "deberta-perspective": Preset(
@@ -54,6 +55,35 @@ PRESETS = {
         "softmax",
         "toxicity",
         "Fitted to the Perspective scores of 90,000 RealToxicityPrompts texts.",
+    ),
+    "toxic-bert": Preset(
+        "unitary/toxic-bert",
+        "toxic",
+        "sigmoid",
+        "toxicity",
+        "Detoxify's original; trained on the Jigsaw comments of 2018.",
+    ),
+    "granite-hap-38m": Preset(
+        "ibm-granite/granite-guardian-hap-38m",
+        "LABEL_1",
+        "softmax",
+        "toxicity",
+        "Hate, abuse and profanity; trained on several public benchmarks, which its card does not name.",
+        "faf9291163c7363d4a7ba7fc1dc72243214af931",
+    ),
+    "granite-hap-125m": Preset(
+        "ibm-granite/granite-guardian-hap-125m",
+        "LABEL_1",
+        "softmax",
+        "toxicity",
+        "Hate, abuse and profanity; the larger one of granite-hap-38m.",
+    ),
+    "dynabench-hate": Preset(
+        "facebook/roberta-hate-speech-dynabench-r4-target",
+        "hate",
+        "softmax",
+        "toxicity",
+        "Hate speech against groups alone, from Dynabench; the default of toxicity in Hugging Face's evaluate.",
     ),
     "sst2-distilbert": Preset(
         "distilbert/distilbert-base-uncased-finetuned-sst-2-english",
@@ -74,12 +104,13 @@ class Classifier(Kind):
     folder = "models"
 
     preset: str = key(
-        "One whose id and labels are known: `unbiased-toxic-roberta`, `roberta-toxicity`, `deberta-perspective` "
-        "(toxicity) or `sst2-distilbert` (sentiment)."
+        "One whose id and labels are known: `roberta-toxicity`, `granite-hap-38m`, `granite-hap-125m`, "
+        "`dynabench-hate`, `toxic-bert`, `unbiased-toxic-roberta`, `deberta-perspective` (toxicity) or "
+        "`sst2-distilbert` (sentiment)."
     )
     source: Literal["hub", "folder"] = key("`hub` (Hugging Face) or `folder`.", "hub", obtains=True)
     id: str = key("The hub's `owner/name`, or the path of a folder; empty is the preset's.", obtains=True)
-    revision: str = key("The commit of a model of the hub.", obtains=True)
+    revision: str = key("The commit of a model of the hub; a preset without one needs it.", obtains=True)
     label: str = key("The class whose probability is the score; empty is the preset's.")
     activation: Literal["", "softmax", "sigmoid", "none"] = key(
         "`softmax`, `sigmoid` (classes by themselves) or `none` (the number is the score); empty is the preset's, or "
@@ -117,6 +148,11 @@ class Classifier(Kind):
             yield ": name the classifier by the key 'preset' or 'id'; the source 'folder' needs 'id', its path"
         elif self.source == "hub" and identifier.count("/") != 1:
             yield f".id: a classifier of the hub is 'owner/name', found '{identifier}'"
+        elif self.preset in PRESETS and self.source == "hub" and not self.id and not self.origin()["revision"]:
+            yield (
+                f".revision: the preset '{self.preset}' is pinned to no commit: name the one of {identifier} that "
+                "you take, as its page on the hub lists it"
+            )
         if not self.preset and not (self.label and self.attribute):
             yield ": without a preset a classifier needs the keys 'label' and 'attribute'"
         if self.attribute == "perplexity":
