@@ -121,10 +121,5 @@ def test_one_figure_for_two_sets_of_prompts_compares_with_neither():
 def test_the_study_of_pythia_has_all_figures_of_the_papers_table():
     study = yaml.safe_load((ROOT / "config/pythia.yaml").read_text(encoding="utf-8"))
     spec = study["tables"]["sizes"]["published"]
-    cells = [
-        beside(spec, cell(metric, 0, 1, model=model))
-        for model in study["steered"]
-        for metric in spec["metrics"]["non-toxic"]
-    ]
-    assert len({figure["published"] for figure in cells} - {""}) > 14
-    assert [figure["published_by"][:8] for figure in cells] == ["Table 9,"] * 21
+    cells = [cell(metric, 0, 1, model=model) for model in study["steered"] for metric in spec["metrics"]["non-toxic"]]
+    assert [beside(spec, each)["published_by"][:8] for each in cells] == ["Table 9,"] * 21
