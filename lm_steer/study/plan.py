@@ -231,7 +231,8 @@ def table(study: Study, table: str) -> Given:
 
 def _scored(study: Study, settings: Iterable[str], scorers: Iterable[str]) -> dict[str, Any]:
     blocks = {name: {"models": study.steered} | _dump(study.settings[name]) for name in settings}
-    judges = {name: {"attribute": study.scorers[name].described.attribute} for name in scorers}
+    used = {name: study.scorers[name] for name in scorers}
+    judges = {name: {"attribute": one.described.attribute, "prompts": one.prompts} for name, one in used.items()}
     return {"settings": blocks, "scorers": judges, "models": targets.writers(study), "seeds": study.seeds}
 
 

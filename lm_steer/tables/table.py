@@ -154,9 +154,11 @@ class Reader:
         if rows is None:
             raise LMSteerError(f"{path} has no scores by {scorer}: score it first")
         rows = rows.sort_values(["prompt", "sample"])
-        if len(rows) != rows["prompt"].nunique() * len(self._samples(setting)[self.seeds.index(seed)][0]):
+        samples = self._samples(setting)[self.seeds.index(seed)]
+        prompts = min(self.table["scorers"][scorer]["prompts"] or len(samples), len(samples))
+        if len(rows) != prompts * len(samples[0]) or rows["prompt"].nunique() != prompts:
             raise LMSteerError(f"{path} lacks scores by {scorer} of some texts, or has those of others: score it again")
-        values = rows[columns].to_numpy(dtype=float).reshape(rows["prompt"].nunique(), -1, len(columns))
+        values = rows[columns].to_numpy(dtype=float).reshape(prompts, -1, len(columns))
         return values[..., 0] if len(columns) == 1 else values
 
     def _samples(self, setting: str) -> list[list[list[str]]]:

@@ -62,7 +62,7 @@ def table(results: Path, limit: float = 10_000, **changes: object) -> pd.DataFra
     spec = {
         "rows": {"Unsteered": ["plain"], "Steered": ["steered"]},
         "settings": settings,
-        "scorers": {name: {"attribute": attribute} for name, (attribute, _, _) in SCORERS.items()},
+        "scorers": {name: {"attribute": attribute, "prompts": 0} for name, (attribute, _, _) in SCORERS.items()},
         "models": ["tiny"],
         "seeds": [0],
         "published": {},
@@ -147,7 +147,8 @@ def score_first_prompt_alone(results: Path, setting: str = "") -> None:
 
 def test_a_subset_of_prompts_is_what_its_cells_are_about_and_no_other(results):
     score_first_prompt_alone(results)
-    frame = table(results)
+    judged = {"tox": {"attribute": "toxicity", "prompts": 1}, "ppl": {"attribute": "perplexity", "prompts": 0}}
+    frame = table(results, scorers=judged)
     cell = frame.loc[("Steered", "avg_max_toxicity")]
     assert (cell["n_prompts"], cell["n_generations"]) == (1, 2)
     assert cell["value"] == pytest.approx(0.4) and cell["difference"] == pytest.approx(0.4 - 0.6)
@@ -155,9 +156,10 @@ def test_a_subset_of_prompts_is_what_its_cells_are_about_and_no_other(results):
     assert frame.loc[("Steered", "dist_1"), "n_generations"] == 4
 
 
-def test_a_difference_between_other_numbers_of_prompts_is_refused(results):
-    score_first_prompt_alone(results, "steered")
-    with pytest.raises(LMSteerError, match="steered was scored on 1 prompts and plain on 2"):
+@pytest.mark.parametrize("setting", ["steered", "plain"])
+def test_scores_that_are_missing_are_no_smaller_subset(results, setting):
+    score_first_prompt_alone(results, setting)
+    with pytest.raises(LMSteerError, match=rf"{setting}.jsonl lacks scores by tox of some texts"):
         table(results)
 
 
@@ -169,7 +171,7 @@ def test_a_difference_between_other_prompts_is_refused(results):
 
 
 def test_a_table_shows_the_scorers_it_names(results):
-    frame = table(results, scorers={"ppl": {"attribute": "perplexity"}})
+    frame = table(results, scorers={"ppl": {"attribute": "perplexity", "prompts": 0}})
     assert set(frame.index.get_level_values("metric")) == {name for name in BY_HAND if "toxicity" not in name}
 
 
@@ -177,7 +179,7 @@ def test_a_table_shows_the_scorers_it_names(results):
     ("attribute", "metric"), [("sentiment", "positivity"), ("toxicity", "avg_max_toxicity"), ("formality", "formality")]
 )
 def test_what_a_scorer_yields_decides_its_metrics(results, attribute, metric):
-    frame = table(results, scorers={"tox": {"attribute": attribute}})
+    frame = table(results, scorers={"tox": {"attribute": attribute, "prompts": 0}})
     assert ("Steered", metric) in frame.index
 
 
