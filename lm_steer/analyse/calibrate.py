@@ -35,7 +35,7 @@ from lm_steer.util.words import number
 # The grid is these multiples of the power of two at which the KL on a few tokens reaches the price.
 MULTIPLES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
 POWERS = [2.0**power for power in range(-14, 15)]
-FEW = 64
+FEW = 32
 # Texts that a command measures: more would not change the first digit.
 TEXTS = 64
 # Quality breaks at this multiple of the unsteered perplexity, as in a study's sweeps.

@@ -27,11 +27,13 @@ from lm_steer.training.loss import head_cross_entropy
 from lm_steer.util import options
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import fingerprint, write_jsonl
-from lm_steer.util.progress import Progress
+from lm_steer.util.progress import Progress, say
 
 CORPUS = "corpus"
 DEV_TEXTS = 64
 EVERY = 25
+# Nats by which the last dev loss may exceed the lowest before it is remarked.
+NOTICEABLE = 0.01
 
 
 @dataclass(frozen=True)
@@ -91,9 +93,12 @@ def learn(
     dev_texts: LabelledTexts,
     recipe: Recipe,
     cache: str | Path,
+    patience: int = 0,
 ) -> tuple[Steer, list[dict[str, float]]]:
     """Return the steer and its log: step, loss, tokens, and now and then the loss on dev texts.
 
+    With `patience` the training stops once so many dev losses in a row, one every 25 steps, are no lower than the
+    lowest before them.
     A training that was killed goes on from its last checkpoint, kept in `cache` under everything it depends on.
     Raises LMSteerError where dimensions or texts do not serve.
     """
@@ -126,7 +131,8 @@ def learn(
     def dev_loss() -> float:
         return nll_of(dev_values, dev_states.packed(0)).mean().item()
 
-    identity = [loaded.fingerprint, asdict(recipe), texts.texts, texts.labels]
+    # The log holds losses on the dev texts, which decide where patience ends.
+    identity = [loaded.fingerprint, asdict(recipe), texts.texts, texts.labels, dev.texts, dev.labels, patience]
     checkpoint = Checkpoint(Path(cache) / "checkpoints", identity)
     step, log = checkpoint.load(weights, optimizer)
     # Losses stay on the device until they are written: a GPU does not wait for the host at each step.
@@ -136,7 +142,7 @@ def learn(
         if not log:
             log.append({"step": 0, "dev_loss": dev_loss()})
             _check_finite(log, recipe, "check the model's weights, dtype and epsilon")
-        while step < recipe.steps:
+        while step < recipe.steps and not _stalled(log, patience):
             if recipe.loss_on_padding:
                 packed = _padded(loaded, [texts.texts[index] for index in draw[step].tolist()], recipe)
             else:
@@ -158,13 +164,35 @@ def learn(
                 recent.clear()
                 log[-1]["dev_loss"] = dev_loss()
                 _check_finite(log, recipe, "lower learning_rate")
-                if step == recipe.steps or checkpoint.due:
+                if step == recipe.steps or _stalled(log, patience) or checkpoint.due:
                     checkpoint.save(step, weights, optimizer, log)
             progress.advance(1, f"loss {log[-1]['loss']:.3f}" if "loss" in log[-1] else "")
     learned = {name: weight.detach().cpu() for name, weight in weights.items()}
     if not all(torch.isfinite(weight).all() for weight in learned.values()):
         raise LMSteerError(f"the training of {recipe.name} diverged (weights are not finite): lower learning_rate")
+    _remark(log)
     return replace(steer, weights=learned), log
+
+
+def _dev_losses(log: list[dict[str, float]]) -> dict[int, float]:
+    return {int(row["step"]): row["dev_loss"] for row in log if "dev_loss" in row}
+
+
+def _stalled(log: list[dict[str, float]], patience: int) -> bool:
+    """Whether the last `patience` dev losses are no lower than the lowest before them."""
+    losses = list(_dev_losses(log).values())
+    return 0 < patience < len(losses) and min(losses[-patience:]) >= min(losses[:-patience])
+
+
+def _remark(log: list[dict[str, float]]) -> None:
+    """Say so where the dev loss has risen: the steer has begun to learn its texts by heart."""
+    losses = _dev_losses(log)
+    lowest, last = min(losses, key=losses.__getitem__), max(losses)
+    if losses[last] > losses[lowest] + NOTICEABLE:
+        say(
+            f"the dev loss was lowest at step {lowest} ({losses[lowest]:.3f}) and is {losses[last]:.3f} at step "
+            f"{last}: train for fewer steps, or on more texts"
+        )
 
 
 def _check_finite(log: list[dict[str, float]], recipe: Recipe, advice: str) -> None:

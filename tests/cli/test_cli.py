@@ -168,6 +168,16 @@ def test_a_steer_is_trained_on_ones_own_texts(run, model, reviews, suffix):
     assert "dev_loss" in log[0] and "dev_loss" in log[-1]
 
 
+def test_a_training_ends_with_the_value_that_it_recommends(run, model, reviews, capsys):
+    columns = ["--text-column", "review", "--label-column", "stars"]
+    strong = ["--rank", 4, "--steps", 200, "--batch-size", 2, "--learning-rate", 0.1, "--patience", 1]
+    assert run("train", "--model", model, "--texts", reviews, *columns, *strong, "-o", "steer") == (0, "")
+    told = capsys.readouterr().err
+    assert "the dev loss was lowest at step" in told
+    assert told.rstrip().splitlines()[-1].startswith("recommended style=-")
+    assert Steer.from_pretrained("steer").about["stopped_at"] < 200
+
+
 def test_a_model_of_the_hub_is_fetched_once(run, hub, model, reviews):
     shutil.copytree(model, hub.folder / "owner/tiny")
     columns = ["--text-column", "review", "--label-column", "stars"]

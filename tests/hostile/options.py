@@ -19,6 +19,7 @@ NUMBERS = {
         "--learning-rate": REAL,
         "--regularization": "-1 nan inf ''",
         "--count": f"1000 {COUNT}",
+        "--patience": COUNT,
         "--label-scale": "nan inf 1e400 ''",
         "--seed": SEED,
     },

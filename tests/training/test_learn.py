@@ -352,3 +352,17 @@ def test_the_body_is_not_run_again_for_a_second_training(loaded, tmp_path):
     with tiny.blinded(loaded.model):
         steer, _ = learn(loaded, TEXTS, TEXTS, other, tmp_path)
     assert all(torch.equal(steer.weights[name], weight) for name, weight in expected.weights.items())
+
+
+def test_a_dev_loss_that_rises_is_remarked_and_patience_stops(loaded, tmp_path, capsys):
+    """Dev texts with the opposite labels: what is learned of the training texts is wrong for them."""
+    opposite = LabelledTexts(TEXTS.texts, [-label for label in TEXTS.labels])
+    recipe = replace(RECIPE, steps=200, dimensions=("style",))
+    steer, log = learn(loaded, TEXTS, opposite, recipe, tmp_path, patience=2)
+    assert "the dev loss was lowest at step 0" in capsys.readouterr().err
+    assert log[-1]["step"] == 50
+    shorter, _ = learn(loaded, TEXTS, opposite, replace(recipe, steps=50), tmp_path)
+    assert steer == shorter
+    again, other = learn(loaded, TEXTS, opposite, recipe, tmp_path, patience=2)
+    assert again == steer and other == log
+    assert learn(loaded, TEXTS, TEXTS, recipe, tmp_path, patience=2)[1][-1]["step"] == 200
