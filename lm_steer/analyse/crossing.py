@@ -3,8 +3,10 @@
 import math
 from collections.abc import Sequence
 
+import numpy as np
 
-def break_point(values: Sequence[float], heights: Sequence[float], limit: float, side: int) -> float:
+
+def break_point(values: Sequence[float], heights: Sequence[float] | np.ndarray, limit: float, side: int) -> float:
     """Return the value where a curve first exceeds `limit`, going from 0 outwards; NaN where it never does.
 
     Between two values the curve is taken as a straight line. side: 1 up, -1 down.
