@@ -67,8 +67,8 @@ def check_tables(folder: Path) -> None:
     }
     as_run = detox.loc[("gpt2-large", "LM-Steer, as run", "non-toxic")]
     assert as_run.loc["avg_max_toxicity", "verdict"] == "not comparable"
-    assert as_run.loc["perplexity", "published"] == "28.26"
-    assert as_run.loc["perplexity", "verdict"] == verdict(as_run.loc["perplexity"], spread=0)
+    assert as_run.loc["perplexity_mean", "published"] == "28.26"
+    assert as_run.loc["perplexity_mean", "verdict"] == verdict(as_run.loc["perplexity_mean"], spread=0)
     # Verdicts are about what was run.
     as_written = detox.loc[("gpt2-large", "LM-Steer, as written", "non-toxic")]
     assert set(as_written["verdict"]) == {""}
