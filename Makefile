@@ -4,7 +4,7 @@ STUDY ?= config/config.yaml
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: study setup setup-all test soak faults families coverage engines docs lint format lock clean
+.PHONY: study setup setup-all test soak faults families coverage engines docs lint format lock clean gpu
 
 study: setup
 	snakemake --cores all --configfile $(STUDY)
@@ -52,6 +52,10 @@ engines: setup-all .engines/vllm
 # Simulates studies whose truth is known, and says how often intervals hold it: the table of workflow/docs/intervals.md.
 coverage: setup-all
 	python tests/simulated.py
+
+# Tests and measures a GPU with PYTHON as it is, which needs torch, transformers and pytest; installs nothing.
+gpu:
+	$(PYTHON) workflow/scripts/gpu.py
 
 docs: setup-all
 	python workflow/scripts/config_readme.py

@@ -215,7 +215,7 @@ class DrawnStates:
         if any(text not in self.held for text in batch):
             self._take_in(step)
         hidden, targets = zip(*(self.held[text] for text in batch), strict=True)
-        rows = torch.arange(len(batch)).repeat_interleave(torch.tensor([len(part) for part in targets]))
+        rows = torch.tensor([number for number, part in enumerate(targets) for _ in range(len(part))])
         device = self.memo.loaded.device
         return sent(torch.cat(hidden), device), sent(torch.cat(targets), device), sent(rows, device)
 
