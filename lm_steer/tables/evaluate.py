@@ -46,7 +46,7 @@ def evaluate(
 
     files       in the field's form: prompts with as many generations each
     wanted      attributes (toxicity, sentiment, perplexity, or what a judge of yours yields), and dist-n
-    judges      attribute → a kind of scorer, a preset of classifiers, or for perplexity a model
+    judges      attribute → a kind of scorer, a preset of classifiers (PRESET@COMMIT), or for perplexity a model
     against     the file that differences are taken to, prompt by prompt
 
     Raises LMSteerError where a file is no generation file, where its prompts are not those of `against`, and for an
@@ -81,12 +81,15 @@ def judge_of(attribute: str, judge: str, cache: Path) -> Scorer:
     """Return the scorer of an attribute; what it needs is obtained into the cache when it is first asked for."""
     if attribute == "perplexity":
         return make("causal-lm", {"model": judge}).scorer(str(folder_of(judge, cache)))
-    if judge in PRESETS:
-        kind: Kind = Classifier(preset=judge)
+    preset, _, revision = judge.partition("@")
+    if preset in PRESETS:
+        kind: Kind = Classifier(preset=preset, revision=revision)
     elif judge in SCORERS.known or ":" in judge:
         kind = make(judge, {"held_out": SNIPPETS} if judge == "bag-of-words" else {})
     else:
         raise LMSteerError(f"--judge: {unknown(judge, [*SCORERS.known, *PRESETS], f'judge of {attribute}')}")
+    for problem in kind.problems():
+        raise LMSteerError(f"--judge: {judge}{problem}; a commit is written PRESET@COMMIT")
     if kind.attribute != attribute:
         raise LMSteerError(f"--judge: {judge} yields {kind.attribute or 'nothing by itself'}, not {attribute}")
     folder = cache / kind.folder / judge
