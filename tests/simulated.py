@@ -83,7 +83,7 @@ class Row:
 def rows() -> list[Row]:
     """Return the rows of the table."""
     toxic, rare, common = (partial(judged, level=level) for level in (-2.8, -4.25, 2.75))
-    alike = partial(judged, level=-1.0, spread=0.3)
+    alike = partial(judged, level=-0.45, spread=0.15)
     moved, worse = partial(alike, seed_sd=0.015), partial(losses, seed_sd=0.1)
     maximum, any_toxic = metrics.average_maximum, metrics.probability
     return [
