@@ -39,5 +39,5 @@ def test_a_service_scores_its_subset_and_a_classifier_all(finished, snakemake, m
     assert set(agreement["scorer"]) == {"local"} and set(agreement["n"]) == {len(tiny.SENTENCES)}
     page = (finished / "reports/index.html").read_text(encoding="utf-8")
     assert "It scored the first 1 prompt of each setting." in page
-    assert "Trained on the Jigsaw data of 2018 to 2020" in page
+    assert "trained on the Jigsaw data of 2018 to 2020" in page
     assert "Nothing to be done" in snakemake(*STUDY).stdout
