@@ -108,6 +108,7 @@ Dtype = Annotated[
 # One way to name a steer at values, in every command.
 STEER = typer.Option("--steer", help="The folder of a steer, or its id on the hub.")
 SteerFolder = Annotated[Input, STEER]
+Dimension = Annotated[str, typer.Option(help="One of the steer's dimensions.")]
 At = Annotated[str, typer.Option("--at", help="Its values, `detox=5 corpus=1`; what is not named is at 0.")]
 TextCount = Annotated[Count, typer.Option(help="How many of the training texts, a fixed choice; 0 for all.")]
 Names = Annotated[DimensionNames, typer.Option(help="Names of dimensions, by comma; `corpus` is the constant one.")]
