@@ -8,12 +8,14 @@ import typer
 from lm_steer.cli.app import CACHE, SCORES, AsJson, Cache, app
 from lm_steer.cli.paths import Input, Inputs, Writes
 from lm_steer.util.errors import LMSteerError
+from lm_steer.util.gpu_lease import leased_device
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 @app.command(rich_help_panel=SCORES)
+@leased_device()
 def evaluate(
     file: Annotated[Inputs, typer.Argument(help="Generation files, in the field's form.")],
     metrics: Annotated[
@@ -89,13 +91,19 @@ def _print(frame: "pd.DataFrame") -> None:
             table.add_column(heading, justify="left" if heading in ("", "judge") else "right")
         for row in rows.to_dict("records"):
             metric = named(row["metric"])
-            digits = metric.digits
-            cells = [f"{row['value']:.{digits}f}", f"{row['low']:.{digits}f} to {row['high']:.{digits}f}"]
+            plain, signed = f".{metric.digits}f", f"+.{metric.digits}f"
+            cells = [format(row["value"], plain), _interval(row["low"], row["high"], plain)]
             if compared:
-                low, high = row["difference_low"], row["difference_high"]
-                cells += [f"{row['difference']:+.{digits}f}", f"{low:+.{digits}f} to {high:+.{digits}f}"]
+                gap = _interval(row["difference_low"], row["difference_high"], signed)
+                cells += [format(row["difference"], signed), gap]
             left_out = f" ({row['left_out']} left out)" if row["left_out"] else ""
             heading = f"{metric.phrase.capitalize() if metric.variant else metric.heading} {metric.arrow}"
             table.add_row(heading.strip() + left_out, *cells, row["scorer"])
         console.print(table)
     print("Intervals are over prompts; several comparisons are not corrected for their number.")
+
+
+def _interval(low: float, high: float, form: str) -> str:
+    """Write an interval; one end may be open, where few texts make a mean."""
+    ends = [format(end, form) if end == end else "" for end in (low, high)]
+    return " to ".join(ends) if all(ends) else (f"{ends[0]} or more" if ends[0] else ends[1] and f"{ends[1]} or less")

@@ -1,4 +1,4 @@
-"""Where every result lies, below a folder of results: text below a text, a path below a path.
+"""Where every result lies within a folder of results. A folder given as a string gives strings, a Path gives Paths.
 
 layout.scores("results", "smollm2", "toxicity")              # "results/scores/smollm2/toxicity.parquet"
 layout.table(Path("elsewhere"), "detoxification")            # Path("elsewhere/tables/detoxification.csv")

@@ -3,6 +3,7 @@
 head = stored_head("results/models/smollm2", steer)
 """
 
+import re
 from pathlib import Path
 
 import torch
@@ -18,9 +19,9 @@ from lm_steer.model.load import pretrained
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import reading
 
-# The keys of configs that say what happens to logits after the head.
-CAPS = ("final_logit_softcapping", "logits_soft_cap", "softcap")
-SCALES = ("logit_scale", "logits_scaling", "lm_head_multiplier", "logits_multiplier")
+# What configs call that which happens to logits after the head; a model that is not loaded cannot be probed.
+CAP = re.compile(r"(?!attn|attention|mlp|router).*soft_?cap.*")
+SCALE = re.compile(r"(logit|lm_head).*(scal|multipl).*")
 
 
 def stored_head(folder: str | Path, steer: Steer) -> Head:
@@ -43,11 +44,13 @@ def stored_head(folder: str | Path, steer: Steer) -> Head:
     elif weight.shape != head.weight.shape or not weight.is_floating_point():
         raise LMSteerError(f"{folder}: the weights of its output head are quantised: fold or attach the steer instead")
     settings = config.get_text_config().to_dict()
-    cap = next((settings[key] for key in CAPS if settings.get(key)), None)
+    cap = next((value for key, value in settings.items() if CAP.fullmatch(key) and value), None)
     bias = getattr(head, "bias", None)
     if bias is not None and bias.is_meta:
         bias = _stored(Path(folder), {name.removesuffix("weight") + "bias" for name in names})
-    if bias is not None and any(settings.get(key) not in (None, 1) for key in SCALES):
+        if bias is None:
+            raise LMSteerError(f"{folder}: the bias of its output head is in none of its safetensors files")
+    if bias is not None and any(value not in (None, 1) for key, value in settings.items() if SCALE.fullmatch(key)):
         raise LMSteerError(f"{folder}: the head's bias is scaled by its config: fold or attach the steer instead")
     return Head(weight, bias if bias is None else bias.detach(), 1.0, cap)
 

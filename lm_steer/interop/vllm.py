@@ -26,6 +26,7 @@ from lm_steer.core.values import parse_values
 from lm_steer.interop.logits import SHARE, LogitsMap, logits_map
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import read_json
+from lm_steer.util.options import A_STEER_VALUE, check
 from lm_steer.util.progress import say
 from lm_steer.util.words import unknown
 
@@ -161,6 +162,7 @@ def request_values(params: "SamplingParams") -> tuple[float, ...] | None:
             raise LMSteerError(f"steer: {unknown(str(name), places, 'dimension')}")
         if not is_finite(value):
             raise LMSteerError(f"steer: the value of '{name}' must be a finite number, not {value!r:.80}")
+        check(f"steer: {name}", value, [A_STEER_VALUE])
         if places[name] in vector:
             raise LMSteerError(f"steer: the value of '{name}' is given twice, by two names of one dimension")
         vector[places[name]] = float(value)

@@ -36,15 +36,15 @@ OPTIONS = {"perplexity_limit": metrics.PERPLEXITY_LIMIT}
 
 
 def evaluate(
-    files: Sequence[str],
-    wanted: Sequence[str],
+    files: str | Path | Sequence[str | Path],
+    wanted: str | Sequence[str],
     judges: Mapping[str, str] | None = None,
-    against: str = "",
-    cache: Path = Path("results/.cache"),
+    against: str | Path = "",
+    cache: str | Path = "results/.cache",
 ) -> pd.DataFrame:
     """Return one row for each file and metric: value, low, high, the difference to `against`, and who judged.
 
-    files       in the field's form: prompts with as many generations each
+    files       one or more, in the field's form: prompts with as many generations each
     wanted      attributes (toxicity, sentiment, perplexity, or what a judge of yours yields), and dist-n
     judges      attribute → a kind of scorer, a preset of classifiers (PRESET@COMMIT), or for perplexity a model
     against     the file that differences are taken to, prompt by prompt
@@ -52,26 +52,30 @@ def evaluate(
     Raises LMSteerError where a file is no generation file, where its prompts are not those of `against`, and for an
     attribute without a judge.
     """
-    judges = {**JUDGES, **(judges or {})}
+    steered = [str(file) for file in ([files] if isinstance(files, str | Path) else files)]
+    wanted = [wanted] if isinstance(wanted, str) else wanted
+    judges, base, cache = {**JUDGES, **(judges or {})}, str(against or ""), Path(cache)
+    if not steered or not wanted:
+        raise LMSteerError("nothing to evaluate: give at least one file and one attribute")
     for attribute in wanted:
         if attribute not in (*judges, DISTINCT):
             raise LMSteerError(f"--metrics: {unknown(attribute, [*judges, DISTINCT], 'attribute')}")
-    names = list(dict.fromkeys([*files, against] if against else files))
+    names = list(dict.fromkeys([*steered, base] if base else steered))
     read = {name: read_generations(name) for name in names}
-    if against:
-        for name in files:
-            _check_pairs(name, read[name][0], against, read[against][0])
+    if base:
+        for name in steered:
+            _check_pairs(name, read[name][0], base, read[base][0])
     rows: list[dict[str, Any]] = []
     for attribute in wanted:
         if attribute == DISTINCT:
             texts = {name: samples for name, (_, samples) in read.items()}
             for metric in metrics.of_attribute(""):
-                rows += _rows(metric, texts, against, *metric.judge)
+                rows += _rows(metric, texts, base, *metric.judge)
             continue
         scorer = judge_of(attribute, judges[attribute], cache)
         scores = _scores(scorer, read, ScoreStore(cache / STORE))
         for metric in metrics.of_attribute(attribute):
-            rows += _rows(metric.under(OPTIONS), scores, against, scorer.name, scorer.version)
+            rows += _rows(metric.under(OPTIONS), scores, base, scorer.name, scorer.version)
     # An interval without an end has none in a table.
     frame = pd.DataFrame(rows).replace([np.inf, -np.inf], np.nan)
     return frame.sort_values("file", key=lambda column: column.map(names.index), kind="stable", ignore_index=True)

@@ -2,9 +2,11 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from safetensors.torch import load_file, save_file
 
 from lm_steer import LMSteerError, Steer
 from lm_steer.interop.logits import logits_map
+from lm_steer.interop.stored_head import CAP
 from lm_steer.model.obtain import obtain
 
 VALUES = {"style": [3.0, 0.0, -2.0], "corpus": [1.0, 0.0, 0.5]}
@@ -126,3 +128,29 @@ def test_what_cannot_be_a_map_of_the_logits_is_refused(tmp_path):
     llama.config.save_pretrained(tmp_path)
     with pytest.raises(LMSteerError, match="can be loaded"):
         logits_map(steer, tmp_path)
+
+
+def test_a_head_in_a_folder_is_not_taken_without_its_bias_or_its_cap(tmp_path):
+    for name in ("gpt-j", "gemma2"):
+        tiny.make_model(name).save_pretrained(tmp_path / name)
+    steer = tiny.make_steer(tiny.make_model("gpt-j"))
+    weights = load_file(tmp_path / "gpt-j/model.safetensors")
+    del weights["lm_head.bias"]
+    save_file(weights, tmp_path / "gpt-j/model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(LMSteerError, match="the bias of its output head"):
+        logits_map(steer, tmp_path / "gpt-j")
+    with pytest.raises(LMSteerError, match="caps its logits"):
+        logits_map(tiny.make_steer(tiny.make_model("gemma2")), tmp_path / "gemma2")
+
+
+@pytest.mark.parametrize(
+    ("key", "caps"),
+    [
+        ("final_logit_softcapping", True),
+        ("output_softcap", True),
+        ("attn_logit_softcapping", False),
+        ("mlp_softcap", False),
+    ],
+)
+def test_a_cap_of_the_logits_is_told_from_those_within_the_body(key, caps):
+    assert bool(CAP.fullmatch(key)) == caps

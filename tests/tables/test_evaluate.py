@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -88,3 +89,20 @@ def test_the_command_prints_a_table_and_writes_what_programs_read(files, tmp_pat
     assert "6 prompts, 18 generations" in printed and "Dist-1" in printed
     frame = pd.read_csv(tmp_path / "table.csv")
     assert [row["metric"] for row in json.loads(run("--json"))] == list(frame["metric"])
+
+
+def test_one_file_and_one_attribute_need_no_list(files, tmp_path):
+    one = lm_steer.evaluate(Path(files[0]), "dist-n", against=Path(files[1]), cache=str(tmp_path))
+    pd.testing.assert_frame_equal(one, lm_steer.evaluate(files[:1], ["dist-n"], against=files[1], cache=tmp_path))
+    with pytest.raises(LMSteerError, match="nothing to evaluate"):
+        lm_steer.evaluate([], ["dist-n"], cache=tmp_path)
+
+
+def test_an_interval_without_an_upper_end_is_written_in_words(files, make_loaded, tmp_path, monkeypatch, capsys):
+    folder = make_loaded("gpt2").model.config._name_or_path
+    options = ["--metrics", "perplexity", "--judge", f"perplexity={folder}", "--cache", str(tmp_path)]
+    monkeypatch.setattr("sys.argv", ["lm-steer", "evaluate", files[0], *options])
+    with pytest.raises(SystemExit):
+        main()
+    printed = capsys.readouterr().out
+    assert " or more" in printed and "nan" not in printed
