@@ -1,17 +1,17 @@
 """How fast this machine does the paper's work: ours, plain batched transformers, one at a time, and the limit.
 
     lm-steer bench --shape gpt2-large --dtype bfloat16 --prompts 2000 --samples 25
-    lm-steer bench --model results/models/smollm2
+    lm-steer bench --model results/models/smollm2 --against transformers --against single --against vllm=PYTHON
 
 Each row compares the same work in one run. `plain` is what a user of transformers would write: `generate` on a batch,
 training through the whole model with full logits, perplexity of padded batches. `single` is the same one text at a
-time, as the original code does it. The limit is the time of the operations at the speed of a measured matrix product,
-or of the bytes at that of a measured copy, whichever is longer.
+time, as the original code does it; `vllm` is vLLM in an environment of its own. The limit is the time of the operations
+at the speed of a measured matrix product, or of the bytes at that of a measured copy, whichever is longer.
 """
 
 import math
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from lm_steer.bench.measure import Cost, Limit, hardware, machine_limit, measure
+from lm_steer.bench.vllm import vllm_generation
 from lm_steer.core.attach import attach
 from lm_steer.core.steer import Steer
 from lm_steer.generation.continuations import continuations
@@ -61,22 +62,33 @@ class Row:
     first: float
     steered: float | None
     known: float | None
-    plain: float
+    plain: float | None
     single: float | None
     limit: float
     peak: int
-    plain_peak: int
+    plain_peak: int | None
+    vllm: float | None = None
 
 
-def bench(loaded: LoadedModel, load: Load) -> dict[str, Any]:
-    """Measure generation, training and perplexity, and return all as one document."""
+def bench(loaded: LoadedModel, load: Load, against: Sequence[str] = ("transformers", "single")) -> dict[str, Any]:
+    """Measure generation, training and perplexity, and return all as one document.
+
+    against     other ways to measure: transformers (batched), single (one text at a time), vllm=PYTHON
+    """
+    python = next((way.removeprefix("vllm=") for way in against if way.startswith("vllm=")), "")
+    plain, single = "transformers" in against, "single" in against
     dtype = loaded.model.get_output_embeddings().weight.dtype
     limit = machine_limit(loaded.device, dtype)
-    rows = [generation(loaded, load, limit), training(loaded, load, limit), perplexity(loaded, load, limit)]
+    rows = [work(loaded, load, limit, plain, single) for work in (generation, training, perplexity)]
+    if python:
+        prompts = texts(loaded, load.prompts, load.prompt_tokens, seed=0)
+        elsewhere = vllm_generation(python, loaded, prompts, load)
+        rows[0] = replace(rows[0], vllm=elsewhere["seconds"] / (load.prompts * load.samples))
     need = requirements(loaded.model.config, str(dtype).removeprefix("torch."), load.rank)
     return {
         "hardware": hardware(loaded.device),
         "torch": torch.__version__,
+        "vllm": elsewhere["version"] if python else None,
         "model": loaded.name,
         "dtype": str(dtype).removeprefix("torch."),
         "load": asdict(load),
@@ -86,7 +98,7 @@ def bench(loaded: LoadedModel, load: Load) -> dict[str, Any]:
     }
 
 
-def generation(loaded: LoadedModel, load: Load, limit: Limit) -> Row:
+def generation(loaded: LoadedModel, load: Load, limit: Limit, plain: bool = True, single: bool = True) -> Row:
     """Measure continuations, with a steer and without."""
     prompts = texts(loaded, load.prompts, load.prompt_tokens, seed=0)
     sampling = Sampling(load.samples, load.new_tokens, load.top_p)
@@ -106,8 +118,10 @@ def generation(loaded: LoadedModel, load: Load, limit: Limit) -> Row:
         handle = attach(loaded.model, steer_for(loaded, load.rank))
     handle.remove()
     batch = max(1, 160 // load.samples) if device.type == "cpu" else max(1, 1000 // load.samples)
-    plain = measure(lambda: _plain_generation(loaded, prompts[:batch], load, load.samples), device)
-    single = measure(lambda: [_plain_generation(loaded, [prompt], load, 1) for prompt in prompts[:SINGLES]], device)
+    batched = measured(plain, lambda: _plain_generation(loaded, prompts[:batch], load, load.samples), device)
+    alone = measured(
+        single, lambda: [_plain_generation(loaded, [prompt], load, 1) for prompt in prompts[:SINGLES]], device
+    )
     body, head = operations(loaded)
     need = requirements(loaded.model.config, str(loaded.model.dtype).removeprefix("torch."))
     operated = count * load.new_tokens * (body + head) + load.prompts * load.prompt_tokens * body
@@ -121,15 +135,15 @@ def generation(loaded: LoadedModel, load: Load, limit: Limit) -> Row:
         first.seconds / count,
         steered.seconds / count,
         None,
-        plain.seconds / (min(batch, load.prompts) * load.samples),
-        single.seconds / min(SINGLES, load.prompts),
+        per_unit(batched, min(batch, load.prompts) * load.samples),
+        per_unit(alone, min(SINGLES, load.prompts)),
         max(operated / limit.flops, read / limit.bandwidth) / count,
         best.peak,
-        plain.peak,
+        batched and batched.peak,
     )
 
 
-def training(loaded: LoadedModel, load: Load, limit: Limit) -> Row:
+def training(loaded: LoadedModel, load: Load, limit: Limit, plain: bool = True, single: bool = True) -> Row:
     """Measure training steps on texts that are new, and on texts whose hidden states are known."""
     count = load.steps * load.batch
     labelled = LabelledTexts(texts(loaded, count, load.text_tokens, seed=1), [1.0] * count)
@@ -140,7 +154,7 @@ def training(loaded: LoadedModel, load: Load, limit: Limit) -> Row:
         best = fastest(first, measure(lambda: learn(loaded, labelled, few, recipe, two), loaded.device))
         again = replace(recipe, seed=1)
         known = measure(lambda: learn(loaded, labelled, few, again, two), loaded.device)
-    plain = measure(lambda: _plain_training(loaded, labelled.texts, load), loaded.device)
+    batched = measured(plain, lambda: _plain_training(loaded, labelled.texts, load), loaded.device)
     body, head = operations(loaded)
     tokens = load.batch * load.text_tokens
     return Row(
@@ -150,15 +164,15 @@ def training(loaded: LoadedModel, load: Load, limit: Limit) -> Row:
         first.seconds / load.steps,
         None,
         known.seconds / load.steps,
-        plain.seconds / load.steps,
+        per_unit(batched, load.steps),
         None,
         tokens * (body + 2 * head) / limit.flops,
         best.peak,
-        plain.peak,
+        batched and batched.peak,
     )
 
 
-def perplexity(loaded: LoadedModel, load: Load, limit: Limit) -> Row:
+def perplexity(loaded: LoadedModel, load: Load, limit: Limit, plain: bool = True, single: bool = True) -> Row:
     """Measure the scoring of continuations whose prompts they share."""
     prompts = texts(loaded, load.prompts, load.prompt_tokens, seed=0)
     endings = texts(loaded, load.prompts * load.samples, load.new_tokens, seed=2)
@@ -166,11 +180,12 @@ def perplexity(loaded: LoadedModel, load: Load, limit: Limit) -> Row:
     first = measure(lambda: list(causal_lm(loaded, "bench").judge(items)), loaded.device)
     best = fastest(first, measure(lambda: list(causal_lm(loaded, "bench").judge(items)), loaded.device))
     batch = 64
-    plain = measure(
+    batched = measured(
+        plain,
         lambda: [_plain_nll(loaded, items[start : start + batch]) for start in range(0, len(items), batch)],
         loaded.device,
     )
-    single = measure(lambda: [_plain_nll(loaded, [item]) for item in items[:SINGLES]], loaded.device)
+    alone = measured(single, lambda: [_plain_nll(loaded, [item]) for item in items[:SINGLES]], loaded.device)
     body, head = operations(loaded)
     operated = len(items) * load.new_tokens * (body + head) + load.prompts * load.prompt_tokens * body
     return Row(
@@ -180,11 +195,11 @@ def perplexity(loaded: LoadedModel, load: Load, limit: Limit) -> Row:
         first.seconds / len(items),
         None,
         None,
-        plain.seconds / len(items),
-        single.seconds / min(SINGLES, len(items)),
+        per_unit(batched, len(items)),
+        per_unit(alone, min(SINGLES, len(items))),
         operated / limit.flops / len(items),
         best.peak,
-        plain.peak,
+        batched and batched.peak,
     )
 
 
@@ -212,6 +227,16 @@ def steer_for(loaded: LoadedModel, rank: int) -> Steer:
 def fastest(one: Cost, other: Cost) -> Cost:
     """Return the faster of two runs, with the higher peak."""
     return Cost(min(one.seconds, other.seconds), max(one.peak, other.peak))
+
+
+def measured(wanted: bool, work: Callable[[], object], device: torch.device) -> Cost | None:
+    """Measure another way of the same work where it is wanted."""
+    return measure(work, device) if wanted else None
+
+
+def per_unit(cost: Cost | None, units: int) -> float | None:
+    """Return the seconds of one unit of a cost that was measured."""
+    return cost.seconds / units if cost else None
 
 
 def _encoded(loaded: LoadedModel, rows: Sequence[str], side: str) -> Any:

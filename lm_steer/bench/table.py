@@ -26,12 +26,32 @@ def table(found: dict[str, Any]) -> str:
         grid.add_row(
             f"{row['work']}, ms per {row['unit']}",
             *(f"{1000 * cost:.3g}" if cost is not None else "–" for cost in costs),
-            f"{row['plain'] / row['ours']:.2f}",
+            f"{row['plain'] / row['ours']:.2f}" if row["plain"] else "–",
             f"{row['ours'] / row['limit']:.2f}",
             f"{row['peak'] / 1e9:.2f} GB",
-            f"{row['plain_peak'] / 1e9:.2f} GB",
+            f"{row['plain_peak'] / 1e9:.2f} GB" if row["plain_peak"] else "–",
         )
-    return _printed(grid) + "\n" + _printed(memory_table({found["model"]: found["memory"]}))
+    tables = grid, throughput(found), memory_table({found["model"]: found["memory"]})
+    return "\n".join(map(_printed, tables))
+
+
+def throughput(found: dict[str, Any]) -> Table:
+    """Return the tokens sampled per second, each way, and its time relative to ours."""
+    row, tokens = found["rows"][0], found["load"]["new_tokens"]
+    ways = {
+        "lm-steer": row["ours"],
+        "lm-steer, steered": row["steered"],
+        f"vLLM {found['vllm']}": row["vllm"],
+        "transformers, batched": row["plain"],
+        "transformers, one text at a time": row["single"],
+    }
+    grid = Table(title="sampling")
+    for name in ("", "tokens per second", "time relative to lm-steer"):
+        grid.add_column(name, justify="right" if name else "left")
+    for way, cost in ways.items():
+        if cost is not None:
+            grid.add_row(way, f"{tokens / cost:,.0f}", f"{cost / row['ours']:.2f}")
+    return grid
 
 
 def memory_table(needs: dict[str, dict[str, int]]) -> Table:

@@ -21,6 +21,10 @@ except KeyboardInterrupt:
 
 __all__ = ["app", "main"]
 
+# Threads of torch that wait for each other would spin, and starve whatever else runs: on a busy machine generation took
+# more than twice as long (workflow/docs/speed.md). OpenMP reads it once, when torch is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 FAULT = "a fault of lm-steer itself"
 
 

@@ -10,7 +10,7 @@ import typer
 from lm_steer.cli.app import BEYOND, CACHE, OUTPUT, AsJson, At, Cache, Dtype, Model, Revision, SteerFolder, app
 from lm_steer.cli.paths import Input, Writes
 from lm_steer.util import options
-from lm_steer.util.errors import needs
+from lm_steer.util.errors import LMSteerError, needs
 from lm_steer.util.outputs import EXPORT
 
 
@@ -94,6 +94,10 @@ def bench(
     batch: Annotated[options.BatchSize, typer.Option(help="Texts a step.")] = 16,
     text_tokens: Annotated[options.AtLeastTwo, typer.Option(help="Tokens of a training text.")] = 32,
     rank: options.Rank = 1000,
+    against: Annotated[
+        list[str],
+        typer.Option(help="Another way: transformers (batched), single (one text at a time), vllm=PYTHON."),
+    ] = ["transformers", "single"],  # noqa: B006
     cache: Cache = CACHE,
 ) -> None:
     """Measure generation, training and perplexity beside plain transformers and the machine's limit.
@@ -109,11 +113,15 @@ def bench(
     from lm_steer.model.load import load_model
     from lm_steer.model.obtain import folder_of
 
+    if unknown := [way for way in against if way not in ("transformers", "single") and not way.startswith("vllm=")]:
+        raise LMSteerError(
+            f"--against: expected transformers, single or vllm=PYTHON (that of vLLM's environment), not {unknown[0]!r}"
+        )
     load = Load(prompts, samples, 12, new_tokens, top_p, steps, batch, text_tokens, rank)
     if model:
         loaded = load_model(folder_of(model, cache), dtype, device or None)
     else:
         loaded = random_model(shape, dtype, device or None)
-    found = run(loaded, load)
+    found = run(loaded, load, against)
     print(table(found))
     print(json.dumps(found))

@@ -8,6 +8,7 @@ from lm_steer.bench.measure import machine_limit, measure
 from lm_steer.bench.run import Load, bench, operations
 from lm_steer.bench.shapes import random_model
 from lm_steer.bench.table import table
+from lm_steer.util.errors import LMSteerError
 
 LOAD = Load(prompts=4, samples=2, prompt_tokens=6, new_tokens=4, steps=2, batch=2, text_tokens=8, rank=4)
 
@@ -29,6 +30,19 @@ def test_each_work_is_measured_in_every_way(shape):
     assert found["memory"]["parameters"] == shape.model.num_parameters()
     printed = table(found)
     assert all(word in printed for word in ("generation", "training", "perplexity", "limit", "GB"))
+
+
+def test_only_the_ways_that_are_asked_for_are_measured(shape):
+    found = bench(shape, LOAD, ["single"])
+    assert all(row["plain"] is None for row in found["rows"]) and found["rows"][0]["single"] > 0
+    printed = table(found)
+    assert "transformers, one text at a time" in printed and "transformers, batched" not in printed
+
+
+@pytest.mark.parametrize(("python", "message"), [("/no/python", "No such file"), (sys.executable, "vLLM did not run")])
+def test_an_environment_without_vllm_is_refused_in_a_sentence(shape, python, message):
+    with pytest.raises(LMSteerError, match=f"--against vllm={python}: {message}"):
+        bench(shape, LOAD, [f"vllm={python}"])
 
 
 def test_nothing_is_left_on_the_model(shape):
