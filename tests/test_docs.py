@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 import tiny
+from services.forked import forked_commands
+from services.hub import Hub
 
 from lm_steer.interop.engines import markdown
 
@@ -30,31 +32,50 @@ def blocks(name: str) -> Iterator[re.Match[str]]:
     return BLOCK.finditer(page(name))
 
 
+@pytest.fixture(scope="module")
+def gpt2(tmp_path_factory) -> Iterator[Hub]:
+    """A hub that has a gpt2."""
+    folder = tmp_path_factory.mktemp("hub")
+    save("gpt2", folder / "openai-community/gpt2")
+    with Hub(folder) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def commands(tmp_path_factory, gpt2) -> Iterator[Path]:
+    """`lm-steer`, which starts at once, and what the client of the hub reads when it is imported."""
+    variables = {
+        "HF_ENDPOINT": gpt2.address,
+        "HF_HOME": str(tmp_path_factory.mktemp("hf")),
+        "HF_TOKEN": "hf_someone",
+        "HF_HUB_DISABLE_XET": "1",
+        "NO_PROXY": "127.0.0.1",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in variables.items():
+            patch.setenv(name, value)
+        with forked_commands(tmp_path_factory.mktemp("commands")) as folder:
+            yield folder
+
+
+def save(architecture: str, folder: Path) -> None:
+    tiny.make_model(architecture).save_pretrained(folder)
+    tiny.make_tokenizer().save_pretrained(folder)
+
+
 @pytest.fixture
-def work(tmp_path, hub) -> Path:
-    """A folder with one's own model and texts; the hub has a gpt2."""
-    places = [("gpt2", hub.folder / "openai-community/gpt2"), ("llama-padded-vocabulary", tmp_path / "work/my-model")]
-    for architecture, folder in places:
-        tiny.make_model(architecture).save_pretrained(folder)
-        tiny.make_tokenizer().save_pretrained(folder)
+def work(tmp_path) -> Path:
+    """A folder with one's own model and texts."""
+    save("llama-padded-vocabulary", tmp_path / "work/my-model")
     csv = next(block for block in blocks("own-data") if block["file"] == "reviews.csv")
     (tmp_path / "work/reviews.csv").write_text(csv["code"])
     return tmp_path / "work"
 
 
 @pytest.fixture
-def run(work, hub):
+def run(work, commands):
     """Return a function that runs a command in that folder, as a user would in a shell."""
-    commands = work.parent / "bin"
-    commands.mkdir()
-    lm_steer = commands / "lm-steer"
-    lm_steer.write_text(f"#!{sys.executable}\nfrom lm_steer.cli import main\nmain()\n")
-    lm_steer.chmod(0o755)
     variables = {
-        "HF_ENDPOINT": hub.address,
-        "HF_HOME": str(work.parent / "hf"),
-        "HF_TOKEN": "hf_someone",
-        "HF_HUB_DISABLE_XET": "1",
         "PATH": os.pathsep.join([str(commands), str(Path(sys.executable).parent), os.environ["PATH"]]),
         "PYTHONPATH": os.pathsep.join([str(DOCS.parents[1]), os.environ.get("PYTHONPATH", "")]),
     }
