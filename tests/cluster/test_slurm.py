@@ -48,29 +48,25 @@ def hang(study, slurm, rule: str) -> str:
     return until(stopped)
 
 
-def test_an_array_and_a_group_use_both_gpus_one_job_each(study, slurm, undisturbed):
-    study.finish("--slurm-array-jobs", "generate", *STUDY)
+def test_an_array_and_a_group_use_both_gpus_one_job_each_after_a_controller_was_killed(study, slurm, undisturbed):
+    array = ["--slurm-array-jobs", "generate", *STUDY]
+    controller = study.start(*array)
+    killed = hang(study, slurm, "train")
+    controller.send_signal(signal.SIGKILL)
+    controller.wait()
+    assert killed in slurm.jobs(), "its jobs go on without it"
+    study.finish(*array)
+    assert "An earlier run was killed here" in study.printed and "are cancelled" in study.printed
     assert study.tables() == undisturbed()
     times = times_on_devices(study, slurm)
     assert set(times) == {"0", "1"} and sum(map(len, times.values())) == 5
     for spans in times.values():
         spans.sort()
         assert all(end <= start for (_, end), (start, _) in pairwise(spans))
-    jobs = [job for job in slurm.history() if job["WorkDir"] == str(study.folder)]
+    jobs = [job for job in slurm.history() if job["WorkDir"] == str(study.folder) and job["JobState"] == "COMPLETED"]
     # Only work that wants a GPU is on the partition that has them: training, generation, perplexity.
     assert sorted(job["Partition"] for job in jobs) == ["cpu", *["gpu"] * 5]
     assert "array job" in study.printed and "group job judging" in study.printed.lower()
-
-
-def test_a_controller_killed_at_once_and_the_same_command_again(study, slurm, undisturbed):
-    controller = study.start()
-    hang(study, slurm, "train")
-    controller.send_signal(signal.SIGKILL)
-    controller.wait()
-    assert slurm.jobs(), "its jobs go on without it"
-    study.finish()
-    assert "An earlier run was killed here" in study.printed and "are cancelled" in study.printed
-    assert study.tables() == undisturbed()
 
 
 WRONG = {
