@@ -42,12 +42,12 @@ faults: setup-all
 families: setup-all
 	LM_STEER_FAMILY_TABLE=workflow/docs/families.md pytest -m soak tests/test_families.py
 
-# Steers requests in a real vLLM, which is set up in an environment of its own (some minutes).
-engines: setup-all .engines/vllm
-	pytest -m soak -s tests/engines
+# Steers in a real vLLM and llama.cpp, each set up in an environment of its own (some minutes), and writes the table.
+engines: setup-all .engines/vllm .engines/llamacpp
+	LM_STEER_ENGINE_TABLE=workflow/docs/engines.md pytest -m soak -s tests/engines
 
-.engines/vllm:
-	PYTHON=$(PYTHON) tests/engines/setup_vllm.sh $@ || (rm -rf $@; false)
+.engines/%:
+	PYTHON=$(PYTHON) tests/engines/setup_$*.sh $@ || (rm -rf $@; false)
 
 # Simulates studies whose truth is known, and says how often intervals hold it: the table of workflow/docs/intervals.md.
 coverage: setup-all

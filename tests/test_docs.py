@@ -18,7 +18,7 @@ from services.hub import Hub
 from lm_steer.interop.engines import markdown
 
 DOCS = Path(__file__).parents[1] / "workflow/docs"
-PAGES = ("own-data", "own-model", "library", "leaving-home", "serve", "evaluate")
+PAGES = ("own-data", "own-model", "library", "leaving-home", "serve", "coming-from", "evaluate")
 BLOCK = re.compile(r"(?:<!-- (?P<note>[^>]*) -->\n)?```(?P<language>\w+)(?: (?P<file>\S+))?\n(?P<code>.*?)```", re.S)
 # A user has both before the page begins.
 NEEDED = "lm-steer train --model openai-community/gpt2 --texts reviews.csv --text-column review --label-column stars"
@@ -89,7 +89,7 @@ def run(work, commands):
 
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_does_what_it_says(run, work, name):
-    if name in ("library", "serve"):
+    if name in ("library", "serve", "coming-from"):
         run("bash", "-ec", f"{NEEDED} --rank 4 --steps 2 --batch-size 4 -o my-steer")
     script = ""
     for block in blocks(name):

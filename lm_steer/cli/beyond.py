@@ -24,6 +24,10 @@ def export(
         Literal["checkpoint", "adapter"], typer.Option(help="The whole model, or a LoRA of its head (PEFT).")
     ] = "checkpoint",
     engine: Annotated[str | None, typer.Option(help="What will run it, see `lm-steer engines`.")] = None,
+    python: Annotated[str, typer.Option(help="Of llama.cpp's environment: makes and checks a GGUF.")] = "",
+    outtype: Annotated[
+        Literal["", "f32", "f16", "bf16", "q8_0"], typer.Option(help="Of the GGUF; without, that of --dtype.")
+    ] = "",
     revision: Revision = "",
     dtype: Dtype = "float32",
     cache: Cache = CACHE,
@@ -39,7 +43,8 @@ def export(
 
     values = parse_values(at)
     found = Steer.from_pretrained(steer)
-    error = write(found, values, folder_of(model, cache, revision or None), output, form, engine, dtype)
+    folder = folder_of(model, cache, revision or None)
+    error = write(found, values, folder, output, form, engine, dtype, python, outtype)
     print(f"{output}: logits as with the attached steer, to {error:.1g} of its effect")
 
 

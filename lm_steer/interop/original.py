@@ -1,10 +1,11 @@
-"""Steers of the authors' own code, read without executing anything that their files might hold.
+"""LM-Steer files of other code: the authors', EasyEdit's and EasySteer's, read without executing what they might hold.
 
     lm-steer import-original gpt2-large.pt --dimensions detox,corpus -o steers/detox
+    lm-steer export-easysteer --steer steers/detox -o detox.pt
 
-Such a file is a pickle of [arguments, state, step]; a transferred steer has None for its arguments. Only tensors and a
-plain namespace of arguments are let out of it; any other object in it is refused by name.
-In the original B is called projector1 and A projector2.
+The authors and EasyEdit pickle [arguments, state, step]; a transferred steer has None for its arguments. EasySteer
+reads the state alone as well, h + α (h P1) P2ᵀ, where α is a request's and stands for ε v. Only tensors and plain
+arguments are let out of a file; any other object in it is refused by name. B is called projector1 and A projector2.
 """
 
 import argparse
@@ -15,27 +16,34 @@ import torch
 
 from lm_steer.core.steer import Steer, is_finite
 from lm_steer.util.errors import LMSteerError
-from lm_steer.util.files import reading
+from lm_steer.util.files import reading, replacing
 
 NAMES = {
     "multiply": {"A": "projector2", "B": "projector1"},
     "add": {"a": "add_vec"},
     "offset": {"o": "offset_vec"},
 }
+# EasyEdit's class of arguments, which is read as a plain namespace.
+EASYEDIT = "steer.vector_generators.lm_steer.generate_lm_steer_hparam.LmSteerHyperParams"
 
 
 def import_original(path: str | Path, dimensions: tuple[str, ...]) -> Steer:
-    """Return the steer of an original checkpoint, its dimensions named in their order.
+    """Return the steer of such a file, its dimensions named in their order; of EasySteer's, a value is its scale α.
 
     Raises LMSteerError where the file is something else, holds code, or has another number of dimensions.
     """
     arguments, state, step = _read(Path(path))
     kind = next((kind for kind, names in NAMES.items() if set(names.values()) <= set(state)), None)
     if kind is None:
-        raise LMSteerError(f"{path}: the state {', '.join(map(str, state))} is not a steer of the original code")
+        raise LMSteerError(
+            f"{path}: its entries {', '.join(map(str, state))[:200]} are not those of a steer "
+            f"({', '.join(NAMES['multiply'].values())}, add_vec or offset_vec)"
+        )
     weights = {ours: state[theirs] for ours, theirs in NAMES[kind].items()}
     if not all(isinstance(weight, torch.Tensor) and weight.dim() for weight in weights.values()):
         raise LMSteerError(f"{path}: {', '.join(NAMES[kind].values())} should be tensors with a row for each dimension")
+    if kind == "multiply" and all(weight.dim() == 2 for weight in weights.values()):
+        weights = {name: weight[None] for name, weight in weights.items()}
     count = len(next(iter(weights.values())))
     if count != len(dimensions):
         raise LMSteerError(
@@ -43,22 +51,39 @@ def import_original(path: str | Path, dimensions: tuple[str, ...]) -> Steer:
             "trains the style first and the dummy (corpus) dimension second"
         )
     given = vars(arguments) if isinstance(arguments, argparse.Namespace) else {}
-    epsilon = given.get("epsilon", 1e-3)
+    epsilon = given.get("epsilon", 1e-3 if step is not None else 1.0)
     if epsilon == 0:
         raise LMSteerError(f"{path}: its epsilon is 0, so that the steer does nothing")
-    told = {key: value for key, value in given.items() if isinstance(value, str | int) or is_finite(value)}
-    about = {"model": told.get("model_name", ""), "imported_from": Path(path).name, "step": step, "arguments": told}
+    stated = {key: value for key, value in given.items() if isinstance(value, str | int) or is_finite(value)}
+    model = stated.get("model_name") or stated.get("model_name_or_path", "")
+    about = {"model": model, "imported_from": Path(path).name, "step": step, "arguments": stated}
     try:
         return Steer(dimensions, weights, kind, epsilon, about)
     except LMSteerError as error:
         raise LMSteerError(f"{path} cannot be imported: {error}") from None
 
 
+def export_easysteer(steer: Steer, path: str | Path) -> None:
+    """Write a steer of kind multiply in the layout that EasySteer reads; its scale α is then the steer value v.
+
+    Raises LMSteerError for the other kinds, which EasySteer does not have.
+    """
+    if steer.kind != "multiply":
+        raise LMSteerError(f"a steer of kind {steer.kind} has no projectors, which EasySteer's lm_steer needs")
+    state = {"projector1": steer.weights["B"].contiguous(), "projector2": steer.epsilon * steer.weights["A"]}
+    with replacing(path) as temporary:
+        torch.save(state, temporary)
+
+
 def _read(path: Path) -> tuple[Any, dict[str, Any], int | None]:
+    """Return arguments, state and step; a state alone has neither of the others."""
+    known: list[Any] = [argparse.Namespace, (argparse.Namespace, EASYEDIT)]
     what = "a checkpoint of tensors and arguments, and was not opened"
-    with reading(path, what), torch.serialization.safe_globals([argparse.Namespace]):
+    with reading(path, what), torch.serialization.safe_globals(known):
         content = torch.load(path, map_location="cpu", weights_only=True)
+    if isinstance(content, dict):
+        return None, content, None
     if not (isinstance(content, list) and len(content) == 3 and isinstance(content[1], dict)):
         found = f"a list of {len(content)}" if isinstance(content, list) else type(content).__name__
-        raise LMSteerError(f"{path}: expected [arguments, state (a dictionary), step], found {found}")
-    return content[0], content[1], content[2] if isinstance(content[2], int) else None
+        raise LMSteerError(f"{path}: expected [arguments, state (a dictionary), step] or a state, found {found}")
+    return content[0], content[1], content[2] if isinstance(content[2], int) else 0

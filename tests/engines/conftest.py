@@ -1,5 +1,8 @@
 """What tests of engines share: the embedded model, a steer that changes its texts, and their greedy continuations."""
 
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -8,6 +11,31 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lm_steer import Steer
 from lm_steer.model.obtain import folder_of
+
+HEADING = "| engine | model | way | version | date | error of the effect | teacher-forced | free-running | tokens |\n"
+WAYS = {"checkpoint": "folded", "adapter": "LoRA", "logits": "logits processor"}
+
+
+@pytest.fixture(scope="session")
+def note() -> Callable[..., None]:
+    """Return a function that notes what was run, for the table that LM_STEER_ENGINE_TABLE names a file for."""
+    rows: list[str] = []
+
+    def add(engine: str, model: str, way: str, error: float, forced: float, running: float, tokens: int) -> None:
+        shares = f"{forced:.1%} | {running:.1%} | {tokens:,}"
+        today = datetime.now(UTC).date()
+        rows.append(f"| {engine} | {model} | {WAYS[way]} | {VERSIONS[engine]} | {today} | {error:.1g} | {shares} |\n")
+        print(rows[-1], end="")
+        if path := os.environ.get("LM_STEER_ENGINE_TABLE"):
+            page = Path(path).read_text(encoding="utf-8")
+            start = page.index("<!-- run by make engines -->")
+            table = "".join([HEADING, "| --- " * HEADING.count(" | "), "| --- |\n", *sorted(rows)])
+            Path(path).write_text(f"{page[:start]}<!-- run by make engines -->\n{table}", encoding="utf-8")
+
+    return add
+
+
+VERSIONS = {"vllm": "0.32.0", "llama.cpp": "2026.10.11549 (xllamacpp)"}
 
 
 @pytest.fixture(scope="module")

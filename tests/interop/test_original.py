@@ -1,5 +1,7 @@
 import argparse
 import os
+import sys
+import types
 from contextlib import suppress
 
 import pytest
@@ -9,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lm_steer import LMSteerError, Steer
-from lm_steer.interop.original import import_original
+from lm_steer.interop.original import EASYEDIT, export_easysteer, import_original
 
 
 def original_logits(head: torch.Tensor, state: dict, hidden: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
@@ -129,3 +131,56 @@ def test_a_file_that_is_no_pickle_is_refused(tmp_path):
     (tmp_path / "text.pt").write_text("hello")
     with pytest.raises(LMSteerError, match="was not opened"):
         import_original(tmp_path / "text.pt", ("detox",))
+
+
+@pytest.fixture
+def easyedit(monkeypatch):
+    """EasyEdit's class of arguments under the name that its own files have; the real package cannot be installed."""
+    module, name = EASYEDIT.rsplit(".", 1)
+    made = type(name, (), {"__module__": module, "__qualname__": name})
+    for dots in range(module.count(".") + 1):
+        package = module.rsplit(".", dots)[0]
+        monkeypatch.setitem(sys.modules, package, types.ModuleType(package))
+    setattr(sys.modules[module], name, made)
+    return made
+
+
+def test_a_file_of_easyedit_is_read_without_its_class(checkpoint, easyedit, tmp_path, monkeypatch):
+    arguments = easyedit()
+    arguments.__dict__.update(epsilon=1e-2, rank=3, model_name_or_path="gpt2", steer_values=None)
+    torch.save([arguments, {**checkpoint[1], "lm_head.weight": torch.ones(4, 32)}, 10], tmp_path / "vector.pt")
+    monkeypatch.delitem(sys.modules, EASYEDIT.rsplit(".", 1)[0])
+    steer = import_original(tmp_path / "vector.pt", ("detox", "corpus"))
+    assert steer.epsilon == 1e-2 and steer.about["model"] == "gpt2" and steer.about["arguments"]["rank"] == 3
+
+
+def easysteer_hidden(path, hidden, index, scale):
+    """What EasySteer's lm_steer does to hidden states (..., width), said again: h + α (h P1) P2ᵀ."""
+    state = torch.load(path, weights_only=True)
+    first, second = state["projector1"][index], state["projector2"][index]
+    return hidden + scale * hidden @ first @ second.T
+
+
+def test_a_steer_goes_to_easysteer_and_comes_back(checkpoint, tmp_path):
+    steer = import_original(checkpoint[0], ("detox", "corpus"))
+    export_easysteer(steer, tmp_path / "easysteer.pt")
+    model = tiny.make_model("gpt2")
+    hidden = torch.randn(2, 5, 32)
+    expected = model.lm_head(easysteer_hidden(tmp_path / "easysteer.pt", hidden, 0, 5.0))
+    again = import_original(tmp_path / "easysteer.pt", ("detox", "corpus"))
+    for one in (steer, again):
+        with one.attach(model).at(detox=5) as handle:
+            torch.testing.assert_close(model.lm_head(hidden), expected)
+        handle.remove()
+
+
+def test_a_single_pair_of_projectors_is_one_dimension(tmp_path):
+    torch.save({name: torch.ones(8, 2) for name in ("projector1", "projector2")}, tmp_path / "one.pt")
+    assert import_original(tmp_path / "one.pt", ("detox",)).weights["A"].shape == (1, 8, 2)
+
+
+def test_a_steer_without_projectors_does_not_go_to_easysteer(tmp_path):
+    steer = Steer(("style",), {"a": torch.ones(1, 4)}, "add")
+    with pytest.raises(LMSteerError, match="has no projectors"):
+        export_easysteer(steer, tmp_path / "out.pt")
+    assert not (tmp_path / "out.pt").exists()

