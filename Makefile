@@ -27,11 +27,16 @@ setup-all: .venv/all
 	$(BIN)/pip install --quiet --no-deps --require-hashes --requirement envs/requirements.lock
 	touch $@
 
+# What the site and its notebooks need besides, 50 packages that no test of `make test` asks for.
+.venv/docs: .venv/study envs/docs.lock
+	$(BIN)/pip install --quiet --no-deps --require-hashes --requirement envs/docs.lock
+	touch $@
+
 # A file of tests goes to one worker, for the tests of a file share what takes long to make.
 test: setup-all lint
 	pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
-soak: setup-all
+soak: setup-all .venv/docs
 	pytest -m soak
 
 # Causes every fault of the table for real, and writes the table.
@@ -57,8 +62,10 @@ coverage: setup-all
 gpu:
 	$(PYTHON) workflow/scripts/gpu.py
 
-docs: setup-all
+# The pages that are written from the code, and the site, build/site/index.html: a broken link is an error.
+docs: .venv/docs
 	python workflow/scripts/config_readme.py
+	NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
 
 lint: setup-all
 	ruff check lm_steer tests workflow
@@ -76,13 +83,15 @@ format: setup-all
 COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --quiet \
   --constraint envs/torch.txt
 
-# Every extra but vllm, which has an environment of its own.
+# Every extra but vllm, which has an environment of its own, and docs, whose lock holds what study.lock does not.
 LOCKED := study workflow peft demo harness dev
 
 # Needs uv (https://docs.astral.sh/uv) on the PATH.
 lock:
 	$(COMPILE) $(addprefix --extra ,$(LOCKED)) --output-file envs/requirements.lock
 	$(COMPILE) --extra study --extra workflow --constraint envs/requirements.lock --output-file envs/study.lock
+	$(COMPILE) --extra docs --constraint envs/requirements.lock --output-file envs/docs.lock \
+	  $$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' envs/study.lock)
 	$(PYTHON) workflow/scripts/conda_file.py
 
 clean:

@@ -51,13 +51,14 @@ def test_the_wheel_holds_all_modules_and_all_files_they_read(wheel):
     }
 
 
-# What `pip install lm-steer` does without; jinja2 comes with torch, PyYAML with transformers, rich with typer.
+# What `pip install lm-steer` does without, and fcntl, which Windows lacks; jinja2 comes with torch,
+# PyYAML with transformers, rich with typer.
 OPTIONAL = """
-    accelerate gguf googleapiclient gradio httplib2 jsonschema kaggle lm_eval matplotlib peft profanity_check psutil
-    requests scipy six sklearn snakemake socks tenacity
+    accelerate fcntl gguf googleapiclient gradio httplib2 jsonschema kaggle lm_eval matplotlib peft profanity_check
+    psutil requests scipy six sklearn snakemake socks tenacity
 """
-# They are made of what an optional library has.
-OF_EXTRAS = re.compile(r"lm_steer\.(interop\.(lm_eval|vllm)|score\.commentanalyzer|report\..+)")
+# They are made of what an optional library has, or serve the workflow alone.
+OF_EXTRAS = re.compile(r"lm_steer\.(interop\.(lm_eval|vllm)|score\.commentanalyzer|util\.run_lock|report\..+)")
 
 
 def test_the_wheel_installs_and_runs_without_any_extra(wheel, tmp_path):

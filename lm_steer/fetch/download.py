@@ -5,13 +5,14 @@
 Where the network does not reach, put the file into `downloads()` by hand: it is checked and found there.
 """
 
-import fcntl
 import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from lm_steer.util.errors import LMSteerError, needs, reason_of
 from lm_steer.util.files import replacing, require_space, sha256_of
@@ -81,13 +82,16 @@ def fetched(name: str, digest: str, address: Callable[[], str]) -> Path:
 def alone(folder: Path) -> Iterator[None]:
     """Hold `folder` against other processes of this machine, waiting for one that has it."""
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say(f"waiting for another process that downloads to {folder}")
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        say(f"waiting for another process that downloads to {folder}")
+        lock.acquire()
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def _check(path: Path, digest: str) -> None:

@@ -1,0 +1,77 @@
+"""What the site has besides workflow/docs: pages of the repository, references written from code. A mkdocs hook.
+
+mkdocs build --strict          # `make docs`
+"""
+
+import posixpath
+import re
+import tomllib
+from pathlib import Path
+
+import typer
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+from typer.cli import get_docs_for_click
+
+import lm_steer
+from lm_steer.cli import app
+
+ROOT = Path(__file__).parents[2]
+URLS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]
+DOCS = "workflow/docs"
+# Pages of the site that are files elsewhere in the repository.
+ELSEWHERE = {
+    "index.md": "README.md",
+    "config.md": "config/README.md",
+    "changelog.md": "CHANGELOG.md",
+    "contributing.md": "CONTRIBUTING.md",
+}
+LINK = re.compile(r"(?<=\]\()(?!https?:|mailto:|#)([^)#\s]+)")
+# A block that has the name of a file, as tests/test_docs.py reads it.
+FILE = re.compile(r"^```(\w+) (\S+)$", re.MULTILINE)
+# The example of a command, which its help ends with.
+EXAMPLE = re.compile(r"^lm-steer .*(?:\n(?!$).*)*", re.MULTILINE)
+
+
+def on_config(config: MkDocsConfig) -> None:
+    """Give the site its addresses."""
+    config.repo_url, config.site_url = URLS["Repository"], URLS["Documentation"]
+
+
+def on_files(files: Files, config: MkDocsConfig) -> None:
+    """Add the pages that do not lie in the folder of docs."""
+    pages = {name: (ROOT / place).read_text(encoding="utf-8") for name, place in ELSEWHERE.items()}
+    for name, content in (pages | {"api.md": api(), "cli.md": command_line()}).items():
+        files.append(File.generated(config, name, content=content))
+
+
+def on_page_markdown(markdown: str, page: Page, files: Files, **_: object) -> str:
+    """Turn links between files of the repository into links between pages, or to the repository."""
+    source = page.file.src_uri
+    folder = posixpath.dirname(ELSEWHERE.get(source, f"{DOCS}/{source}"))
+    pages = {place: name for name, place in ELSEWHERE.items()} | {
+        f"{DOCS}/{file.src_uri}": file.src_uri for file in files if file.src_uri not in ELSEWHERE
+    }
+
+    def target(link: re.Match[str]) -> str:
+        place = posixpath.normpath(posixpath.join(folder, link[1]))
+        if place not in pages and not (ROOT / place).exists():
+            return link[1]  # mkdocs says that there is nothing
+        return pages.get(place) or f"{URLS['Repository']}/blob/main/{place}"
+
+    return FILE.sub(r'```\1 title="\2"', LINK.sub(target, markdown))
+
+
+def api() -> str:
+    """Return the page of every public name, with its docstring."""
+    places = {"LMSteerError": "util.errors"} | lm_steer._PLACES
+    parts = [f"::: lm_steer.{places[name]}.{name}\n" for name in lm_steer.__all__]
+    return "# Python reference\n\nEverything here is imported from `lm_steer` itself.\n\n" + "\n".join(parts)
+
+
+def command_line() -> str:
+    """Return the page of every command, written from its own help."""
+    command = typer.main.get_command(app)
+    text = get_docs_for_click(obj=command, ctx=typer.Context(command), name="lm-steer", title="Command line reference")
+    return EXAMPLE.sub(lambda example: f"```sh\n{example[0]}\n```", text)
