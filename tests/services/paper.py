@@ -24,7 +24,11 @@ from lm_steer.score.kinds.classifier import PRESETS
 
 STUDY = [ROOT / name for name in ("config/paper.yaml", "config/perspective.yaml", ".test/config/paper.yaml")]
 PROMPTS = ("non-toxic", "neutral", "positive", "negative")
-LABELS = {"roberta-toxicity": ("neutral", "toxic"), "sst2-distilbert": ("NEGATIVE", "POSITIVE")}
+LABELS = {
+    "roberta-toxicity": ("neutral", "toxic"),
+    "granite-hap-38m": ("LABEL_0", "LABEL_1"),
+    "sst2-distilbert": ("NEGATIVE", "POSITIVE"),
+}
 
 
 @dataclass(frozen=True)
@@ -92,8 +96,8 @@ def write_hub(folder: Path, study: dict) -> None:
         place = folder / model["id"]
         tiny.make_model("gpt2").save_pretrained(place)
         tiny.make_tokenizer().save_pretrained(place)
-    for name, labels in LABELS.items():
-        torch.manual_seed(0)
+    for seed, (name, labels) in enumerate(LABELS.items()):
+        torch.manual_seed(seed)
         config = GPT2Config(
             **tiny._GPT, id2label=dict(enumerate(labels)), label2id={label: i for i, label in enumerate(labels)}
         )

@@ -81,7 +81,11 @@ def check_tables(folder: Path) -> None:
         versions = set(cells(folder, table).xs("avg_max_toxicity", level="metric")["version"])
         assert len(versions) == 1 and versions.pop().endswith(scorer)
     assert len({row for _, row, _, _ in cells(folder, "sentiment-ablation").index}) == 6
+    second = cells(folder, "second-detoxification").xs("avg_max_toxicity", level="metric")
+    assert len(second) == 4 and set(second["scorer"]) == set(detox.xs("avg_max_toxicity", level="metric")["scorer"])
+    assert not set(second["version"]) & set(detox["version"])
     agreement = pd.read_csv(folder / "results/tables/agreement-real-toxicity-prompts.csv")
+    assert set(agreement["scorer"]) == {"toxicity", "second-toxicity"}
     assert set(agreement["n"]) == {19} and set(agreement["left_out"]) == {1}
 
 
