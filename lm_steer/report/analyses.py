@@ -15,12 +15,10 @@ import numpy as np
 from markupsafe import Markup
 
 from lm_steer.data import layout
-from lm_steer.report.figures.curves import value_curves
-from lm_steer.report.figures.planes import heat_map, trade_off
+from lm_steer.report.figures.planes import heat_map
 from lm_steer.report.figures.rows import values as values_with_intervals
-from lm_steer.report.figures.style import Point
 from lm_steer.report.steer_contents import Part, cost_of, download, evidence_of, words_of
-from lm_steer.report.wording import compared, direction, estimate, number, signed, title_of
+from lm_steer.report.wording import compared, direction, estimate, interval, number, signed, title_of, typeset, verdict
 from lm_steer.study.analyses import Ablation, Baselines, Composition, Sweep, TransferOf
 from lm_steer.study.config import Study
 from lm_steer.study.of_settings import OfSettings
@@ -47,7 +45,7 @@ def analysis_figures(study: Study, results: Path) -> Iterator[Part]:
     """Yield the figures of all analyses, each with a name for a file."""
     for part in analyses(study, results):
         for place, (_, svg) in enumerate(part["figures"], start=1):
-            yield {"name": f"analysis-{part['number']}-{part['name']}-{place}", "svg": svg}
+            yield {"name": f"analysis-{part['number']}-{part['name']}-{place}", "panels": [svg]}
 
 
 def _of_settings(
@@ -77,28 +75,17 @@ def _of_settings(
 
 
 def _sweep(block: Sweep, cells: Cells, rows: list[Part], name: str) -> Part:
-    unsteered, *points = block.points
-    metrics = [metric for metric in _plotted(cells) if (unsteered["setting"], metric) in cells]
-    curves = {metric: [cells[point["setting"], metric] for point in points] for metric in metrics}
-    svg = value_curves(f"{name} values", [point["x"] for point in points], curves, block.dimension)
-    figures = [("Against the steer value", svg)]
-    for metric in metrics[:-1] if metrics[-1:] == [PRICE] else []:
-        path = []
-        for point in block.points:
-            cell, price = (cells[point["setting"], one] for one in (metric, PRICE))
-            path.append(Point(point["label"], cell, price, "sweep" if "x" in point else ""))
-        figures.append(("Against its price", trade_off(f"{name} price {metric}", path, metric)))
+    # Its figure stands with the trade-offs of the page.
     if rows and all(row["low"] == row["high"] == 0 for row in rows):
         held = ", ".join(f"{dimension} {value}" for dimension, value in block.held.items())
-        said = f"Perplexity exceeds {rows[0]['point']} at 0 already, by what is held: {held}."
-        return {"figures": figures, "text": [said]}
+        return {"text": [f"Perplexity exceeds {rows[0]['point']} at 0 already, by what is held: {held}."]}
     text = []
     for row in rows:
         side = "upwards" if row["figure"] == "breaks_above" else "downwards"
         exceeds = f"exceeds {row['point']} at {estimate(row, 1)}"
         within = f"stays within {row['point']} over the whole sweep"
         text.append(f"Going {side}, perplexity {within if math.isnan(row['value']) else exceeds}.")
-    return {"figures": figures, "text": text}
+    return {"text": text}
 
 
 def _composition(block: Composition, cells: Cells, rows: list[Part], name: str) -> Part:
@@ -175,13 +162,13 @@ def _metrics_table(block: OfSettings, cells: list[Cell]) -> Part:
     placed = {(cell["row"], cell["metric"]): cell for cell in cells}
     head = ["Setting", *(title_of(metric.name) for metric in metrics)]
     labels = [point["label"] for point in block.points]
-    rows = [[label, *(_cell(placed.get((label, metric.name))) for metric in metrics)] for label in labels]
+    rows = [[typeset(label), *(_cell(placed.get((label, metric.name))) for metric in metrics)] for label in labels]
     if published := [cell for cell in cells if is_published(cell)]:
         head.append("As published")
-        for row in rows:
-            own = [cell for cell in published if cell["row"] == row[0]]
+        for row, label in zip(rows, labels, strict=True):
+            own = [cell for cell in published if cell["row"] == label]
             row.append("; ".join(f"{named(c['metric']).heading} {c['published']}: {c['verdict']}" for c in own))
-    caption = "Value, 95 % interval; in brackets the difference to unsteered where it can be told from 0"
+    caption = "Value, 95 % interval, and difference to unsteered where it can be told from 0"
     return {"caption": caption, "head": head, "rows": rows}
 
 
@@ -189,8 +176,11 @@ def _cell(cell: Cell | None) -> str:
     if cell is None:
         return "–"
     digits = named(cell["metric"]).digits
-    text = estimate(cell, digits)
-    return text + (f" [{signed(cell['difference'], digits)}]" if compared(cell) and direction(cell) else "")
+    value, span = number(cell["value"], digits), interval(cell["low"], cell["high"], digits)
+    told = signed(cell["difference"], digits) if compared(cell) and direction(cell) else ""
+    return Markup('{} <span class="interval">{}</span> <span class="delta {}">{}</span>').format(
+        value, span, verdict(cell), told
+    )
 
 
 def seed_spreads(study: Study, results: Path) -> list[list[str]]:
@@ -208,12 +198,12 @@ def seed_spreads(study: Study, results: Path) -> list[list[str]]:
 
 
 PARTS: dict[str, tuple[str, Callable[[str, Any, Study, Path], Iterator[Part]]]] = {
-    "sweeps": ("From value to value", partial(_of_settings, _sweep)),
-    "compositions": ("Two steers at once", partial(_of_settings, _composition)),
-    "transfers": ("Carried over to another model", partial(_of_settings, _transfer)),
-    "directions": ("What a steer holds, as words", words_of),
-    "evidence": ("Where a style shows", evidence_of),
-    "ablations": ("What matters in training", partial(_of_settings, _ablation)),
-    "baselines": ("Other ways to the same end", partial(_of_settings, _baselines)),
-    "costs": ("What it costs", cost_of),
+    "sweeps": ("Value sweep", partial(_of_settings, _sweep)),
+    "compositions": ("Two steers together", partial(_of_settings, _composition)),
+    "transfers": ("Transfer to another model", partial(_of_settings, _transfer)),
+    "directions": ("Words a steer raises and lowers", words_of),
+    "evidence": ("Which words show the style", evidence_of),
+    "ablations": ("Training choices", partial(_of_settings, _ablation)),
+    "baselines": ("Comparison with other methods", partial(_of_settings, _baselines)),
+    "costs": ("Cost", cost_of),
 }

@@ -9,7 +9,9 @@ unsteered setting.
 from dataclasses import dataclass
 from typing import Any
 
+from lm_steer.report.wording import value_text
 from lm_steer.study.config import Study
+from lm_steer.util.words import CORPUS
 
 Values = dict[tuple[str, str], float]
 FEWEST = 3
@@ -33,21 +35,13 @@ class Family:
         return "-".join([self.steer, self.dimension, self.prompts, *still]).replace(".", "_")
 
     @property
-    def steered(self) -> list[str]:
-        """The settings of it that are steered: all but the unsteered one in the place of 0."""
-        return [setting for setting in self.settings.values() if setting != self.unsteered]
-
-    @property
     def title(self) -> str:
-        """What it is called on the page: `sentiment from −5 to 5, corpus at 1`."""
+        """What it is called on the page: `sentiment from −5 to +5, corpus 0`; the corpus dimension is at 1 unsaid."""
         low, *_, high = self.settings
-        still = "".join(f", {dimension} at {value_text(value)}" for (_, dimension), value in self.others.items())
-        return f"{self.dimension} from {value_text(low)} to {value_text(high)}{still}"
-
-
-def value_text(value: float) -> str:
-    """Write a steer value as people read it."""
-    return f"{value:g}".replace("-", "−")
+        still = [
+            f"{name} {value_text(value)}" for (_, name), value in self.others.items() if (name, value) != (CORPUS, 1)
+        ]
+        return ", ".join([f"{self.dimension} from {value_text(low)} to {value_text(high)}", *still])
 
 
 def steer_values(steer: dict[str, dict[str, float]], study: Study) -> Values:
@@ -60,7 +54,7 @@ def steer_values(steer: dict[str, dict[str, float]], study: Study) -> Values:
 
 
 def families(study: Study) -> list[Family]:
-    """Return the families of at least three values, in the order of the study."""
+    """Return the families of at least three values, in the order of the study; those on toxic prompts come last."""
     members: dict[Any, dict[float, str]] = {}
     for name, setting in study.settings.items():
         # All that its texts depend on but its steer: members of a family share it.
@@ -77,4 +71,4 @@ def families(study: Study) -> list[Family]:
         if len(settings) >= FEWEST:
             ascending = dict(sorted(settings.items()))
             found.append(Family(steer, dimension, first.prompts, dict(others), ascending, first.against))
-    return found
+    return sorted(found, key=lambda family: study.prompts[family.prompts].toxic)

@@ -1,61 +1,58 @@
-"""What a study found, in words: one sentence for all of it, and one for each steered row.
+"""What a study found, in words: one sentence for each steered row and set of prompts.
 
-summary(cells)                          # "Over its steered settings average maximum toxicity moved by …"
+claims(tables, study)       # [{"title": "Sentiment", "claims": [{"row": "sentiment +5", "verb": "raised", …}]}, …]
+first_claims(groups)        # the few that the page begins with
 """
 
-from collections.abc import Iterator
 from itertools import product
 from typing import Any
 
-from lm_steer.report.families import steer_values, value_text
+from lm_steer.report.families import steer_values
 from lm_steer.report.provenance import weak_steers
-from lm_steer.report.wording import change, compared, direction, signed
+from lm_steer.report.wording import Sentence, claim, compared, value_text
 from lm_steer.study.config import Study
 from lm_steer.tables.cells import Cell, headlines, shown
-from lm_steer.tables.metrics import PRICE, named
+from lm_steer.tables.metrics import PRICE
+from lm_steer.util.words import CORPUS
+
+FIRST_CLAIMS = 4
 
 
-def summary(cells: list[Cell]) -> str:
-    """Say in one sentence how far the headline metrics moved, each steered setting counted once."""
-    parts = []
-    for metric in headlines(cells):
-        about = [cell for cell in cells if cell["metric"] == metric and compared(cell)]
-        moved = {(cell["model"], cell["setting"]): cell for cell in about}.values()
-        if moved:
-            differences = sorted(cell["difference"] for cell in moved)
-            ends = dict.fromkeys(signed(end, named(metric).digits) for end in (differences[0], differences[-1]))
-            told = sum(direction(cell) != 0 for cell in moved)
-            parts.append(
-                f"{named(metric).phrase} moved by {' to '.join(ends)}{named(metric).unit} ({told} of {len(moved)} "
-                f"difference{'s' if len(moved) > 1 else ''} to unsteered can be told from 0)"
-            )
-    return f"Over its steered settings {', and '.join(parts)}." if parts else ""
-
-
-def findings(tables: dict[str, list[Cell]], study: Study) -> Iterator[dict[str, Any]]:
-    """Yield, for each table and model, what its steered rows changed; a setting is told where it first stands."""
-    told: set[tuple[str, str]] = set()
+def claims(tables: dict[str, list[Cell]], study: Study) -> list[dict[str, Any]]:
+    """Return, for each table and model, a sentence on each of its steered cells, told where a setting is first."""
+    groups = []
+    seen: set[tuple[str, str]] = set()
     for (name, cells), model in product(tables.items(), study.steered):
         # What the table is about: the first metric that steers aim at, or else the first.
         headline = (headlines(cells) or [metric.name for metric in shown(cells)])[0]
-        about = [cell for cell in cells if (cell["model"], cell["metric"]) == (model, headline) and compared(cell)]
-        rows: dict[str, list[Cell]] = {}
-        for cell in about:
-            if (model, cell["setting"]) not in told:
-                rows.setdefault(cell["row"], []).append(cell)
-        told |= {(model, cell["setting"]) for row in rows.values() for cell in row}
-        if rows:
-            changes = {
-                label: [(cell["prompts"], _change_and_price(cell, cells)) for cell in row]
-                for label, row in rows.items()
-            }
-            weak = {label for label, row in rows.items() if any(is_weak(cell["setting"], study) for cell in row)}
-            yield {"table": name, "title": study.tables[name].title, "model": model, "rows": changes, "weak": weak}
+        about = [
+            cell
+            for cell in cells
+            if (cell["model"], cell["metric"]) == (model, headline)
+            and compared(cell)
+            and (model, cell["setting"]) not in seen
+        ]
+        seen |= {(model, cell["setting"]) for cell in about}
+        if about:
+            title = f"{study.tables[name].title}{on_model(model, study)}"
+            groups.append({"table": name, "title": title, "claims": [_claim(cell, cells, study) for cell in about]})
+    return groups
 
 
-def _change_and_price(cell: Cell, cells: list[Cell]) -> str:
-    price = price_of(cell, cells)
-    return change(cell) + (f", and {change(price)}" if price else "")
+def first_claims(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the first sentence of each group, those on prompts that nobody need be warned of before the others."""
+    firsts = [group["claims"][0] for group in groups]
+    return sorted(firsts, key=lambda first: first["toxic"])[:FIRST_CLAIMS]
+
+
+def _claim(cell: Cell, cells: list[Cell], study: Study) -> dict[str, Any]:
+    sentence: Sentence = claim(cell, price_of(cell, cells))
+    return {
+        **sentence._asdict(),
+        "row": f"{cell['row']}{on_model(cell['model'], study)}",
+        "weak": is_weak(cell["setting"], study),
+        "toxic": study.prompts[cell["prompts"]].toxic,
+    }
 
 
 def price_of(cell: Cell, cells: list[Cell]) -> Cell | None:
@@ -78,10 +75,23 @@ def on_model(model: str, study: Study) -> str:
 
 
 def steer_label(steer: dict[str, dict[str, float]], study: Study) -> str:
-    """Say what a setting is steered by: `detox 5, corpus 0`."""
-    several = len(steer) > 1
-    values = [
-        (f"{name}." if several else "") + f"{dimension} {value_text(value)}"
-        for (name, dimension), value in steer_values(steer, study).items()
+    """Name a setting by its steer for people: `detox +5`, `detox +5, corpus 0`, `corpus +1 alone`, `unsteered`.
+
+    The corpus dimension is at 1 unless the name says otherwise.
+    """
+    values = steer_values(steer, study)
+    names = [name for _, name in values]
+    styles = [
+        f"{name if names.count(name) == 1 else of} {value_text(value)}"
+        for (of, name), value in values.items()
+        if name != CORPUS and value
     ]
-    return ", ".join(values) or "unsteered"
+    corpora = {of: value for (of, dimension), value in values.items() if dimension == CORPUS}
+    if not styles:
+        alone = [f"{CORPUS} {value_text(value)} alone" for value in corpora.values() if value]
+        return ", ".join(alone) or "unsteered"
+    several = len(corpora) > 1
+    others = [
+        f"{CORPUS}{f' of {of}' if several else ''} {value_text(value)}" for of, value in corpora.items() if value != 1
+    ]
+    return ", ".join([*styles, *others])

@@ -21,9 +21,9 @@ from lm_steer.report import wording
 from lm_steer.report.agreement import agreements
 from lm_steer.report.analyses import analyses, seed_spreads
 from lm_steer.report.cell_records import missing, records
-from lm_steer.report.findings import findings, summary
+from lm_steer.report.findings import claims, first_claims
 from lm_steer.report.provenance import provenance, weak_steers
-from lm_steer.report.samples import DIAL_TEXTS, SAMPLE_PROMPTS, dials, side_by_side
+from lm_steer.report.samples import SAMPLE_PROMPTS, UNSTEERED, dials, side_by_side
 from lm_steer.report.study_figures import drawn
 from lm_steer.report.table_layout import laid_out
 from lm_steer.study.config import Study, expanded
@@ -41,8 +41,10 @@ def write_page(study: Study, results: Path, output: Path) -> None:
     plan, swept = study.written, expanded(study.written, ["sweeps"])[0]
     if not results.is_dir():
         raise LMSteerError(f"{results}: there is no such folder: give the results of a run by --results")
-    tables = read_tables(plan, results)
-    cells = list(chain(*tables.values()))
+    swept_tables = read_tables(swept, results)
+    tables = {name: cells for name, cells in swept_tables.items() if name in plan.tables}
+    cells, swept_cells = (list(chain(*some.values())) for some in (tables, swept_tables))
+    said = claims(tables, plan)
     script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
     html = (
         _environment()
@@ -55,12 +57,12 @@ def write_page(study: Study, results: Path, output: Path) -> None:
             weak_steers=weak_steers(plan),
             missing=missing(plan, results),
             edited=edited(results),
-            summary=summary(cells),
-            findings=list(findings(tables, plan)),
-            figures=list(drawn(plan, results, cells)),
+            first_claims=first_claims(said),
+            claims=said,
+            figures=list(drawn(swept, results, swept_cells)),
             tables=[laid_out(name, tables[name], layout.table(results, name), plan) for name in tables],
-            dials=dials(swept, results, list(chain(*read_tables(swept, results).values()))),
-            dial_texts=DIAL_TEXTS,
+            dials=dials(swept, results, swept_cells),
+            unsteered=UNSTEERED,
             samples=side_by_side(plan, results),
             sample_count=SAMPLE_PROMPTS,
             agreements=agreements(plan, results),
@@ -82,7 +84,8 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": wording.number, "signed": wording.signed}
+    filters = (wording.number, wording.signed, wording.interval, wording.typeset)
+    environment.filters |= {function.__name__: function for function in filters}
     environment.tests |= {"compared": wording.compared, "published": is_published}
     environment.globals |= {
         "direction": wording.direction,

@@ -13,16 +13,17 @@ from typing import Any
 
 from lm_steer.data import layout
 from lm_steer.data.prompt_files import GENERATED, read_prompts
-from lm_steer.report.families import families, value_text
+from lm_steer.report.families import families
 from lm_steer.report.findings import is_weak, on_model, steer_label
+from lm_steer.report.wording import value_text
 from lm_steer.study.config import Study
 from lm_steer.tables.cells import Cell, by_setting, headlines
 from lm_steer.tables.metrics import PRICE
 from lm_steer.util.files import fitting, parse_json, read_text
 
+UNSTEERED = "unsteered"
 SAMPLE_PROMPTS = 6
 DIAL_PROMPTS = 8
-DIAL_TEXTS = 3
 
 
 def side_by_side(study: Study, results: Path) -> list[dict[str, Any]]:
@@ -46,28 +47,31 @@ def side_by_side(study: Study, results: Path) -> list[dict[str, Any]]:
 
 
 def dials(study: Study, results: Path, cells: list[Cell]) -> list[dict[str, Any]]:
-    """Return, for each model and family of settings, what each value measured and wrote on the same prompts."""
+    """Return, for each model and family of settings, what each value measured and wrote on the same prompts.
+
+    The unsteered setting stands before the values.
+    """
     made = []
     for model, family in product(study.steered, families(study)):
-        texts = _texts(results, model, study, list(family.settings.values()), DIAL_PROMPTS)
-        values = {value_text(value): setting for value, setting in family.settings.items() if setting in texts}
-        if len(values) < 2:
+        named = {UNSTEERED: family.unsteered, **{value_text(value): name for value, name in family.settings.items()}}
+        texts = _texts(results, model, study, list(dict.fromkeys(filter(None, named.values()))), DIAL_PROMPTS)
+        rows = {label: setting for label, setting in named.items() if setting in texts}
+        if len(rows.keys() - {UNSTEERED}) < 2:
             continue
         columns = {metric: by_setting(cells, model, metric) for metric in (*headlines(cells), PRICE)}
-        metrics = [metric for metric, column in columns.items() if not column.keys().isdisjoint(values.values())]
+        metrics = [metric for metric, column in columns.items() if not column.keys().isdisjoint(rows.values())]
         made.append(
             {
                 "name": f"dial-{model}-{family.name}",
                 "title": f"{family.title}: {family.prompts} prompts{on_model(model, study)}",
+                "short": f"{family.dimension}{on_model(model, study)}",
                 "dimension": family.dimension,
                 "toxic": study.prompts[family.prompts].toxic,
-                "weak": any(is_weak(setting, study) for setting in values.values()),
+                "weak": any(is_weak(setting, study) for setting in rows.values()),
                 "metrics": metrics,
-                "values": {
-                    value: [columns[metric].get(setting) for metric in metrics] for value, setting in values.items()
-                },
+                "rows": {label: [columns[metric].get(name) for metric in metrics] for label, name in rows.items()},
                 "prompts": {
-                    prompt: {value: texts[setting][prompt][:DIAL_TEXTS] for value, setting in values.items()}
+                    prompt: {label: texts[name][prompt][0] for label, name in rows.items()}
                     for prompt in next(iter(texts.values()))
                 },
             }

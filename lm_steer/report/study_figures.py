@@ -1,25 +1,27 @@
-"""Which figures a study has: differences, curves over steer values, trade-offs, losses.
+"""Which figures a study has: differences, steers over their values and what that costs, losses.
 
-for figure in drawn(study, results, cells): …       # {"kind", "name", "title", "svg"}
+for figure in drawn(study, results, cells): …       # {"kind", "name", "title", "panels"}
 write_figures(study, results, Path("results/figures"))
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
+
 from lm_steer.data import layout
 from lm_steer.report.analyses import analysis_figures
-from lm_steer.report.families import families
+from lm_steer.report.families import Family, families
 from lm_steer.report.figures.curves import loss_curves, value_curves
 from lm_steer.report.figures.planes import trade_off
 from lm_steer.report.figures.rows import effects
 from lm_steer.report.figures.style import Point, standalone
 from lm_steer.report.findings import is_weak, on_model, price_of, steer_label
 from lm_steer.report.provenance import weak_steers
-from lm_steer.report.wording import compared
-from lm_steer.study.config import Study
+from lm_steer.report.wording import compared, typeset, value_text
+from lm_steer.study.config import Study, expanded
 from lm_steer.tables.cells import Cell, by_setting, headlines, read_tables
 from lm_steer.tables.metrics import PRICE, named
 from lm_steer.util.files import read_jsonl, replacing
@@ -29,20 +31,24 @@ Drawn = dict[str, Any]
 
 
 def write_figures(study: Study, results: Path, output: Path) -> None:
-    """Write every figure of a study that can be drawn as an SVG file into a folder."""
-    plan = study.written
-    cells = [cell for table in read_tables(plan, results).values() for cell in table]
+    """Write every figure of a study that can be drawn as an SVG file into a folder, one file for each panel."""
+    swept = expanded(study.written, ["sweeps"])[0]
+    cells = [cell for table in read_tables(swept, results).values() for cell in table]
     with replacing(output, FIGURES) as folder:
         folder.mkdir()
-        for figure in [*drawn(plan, results, cells), *analysis_figures(study, results)]:
-            (folder / f"{figure['name']}.svg").write_text(standalone(figure["svg"]), encoding="utf-8")
+        for figure in [*drawn(swept, results, cells), *analysis_figures(study, results)]:
+            for place, svg in enumerate(figure["panels"]):
+                (folder / f"{figure['name']}{f'-{place}' if place else ''}.svg").write_text(
+                    standalone(svg), encoding="utf-8"
+                )
 
 
 def drawn(study: Study, results: Path, cells: list[Cell]) -> Iterator[Drawn]:
-    """Yield the figures of a study in the order of the page."""
-    yield from _effects(cells, study)
-    yield from _value_curves(cells, study)
-    yield from _trade_offs(cells, study)
+    """Yield the figures of a study, the settings of its sweeps among them, in the order of the page."""
+    yield from _effects([cell for cell in cells if cell["setting"] in study.written.settings], study)
+    for model in study.steered:
+        yield from _dials(cells, study, model)
+        yield from _trade_offs(cells, study, model)
     yield from _losses(study, results)
 
 
@@ -59,18 +65,18 @@ def _effects(cells: list[Cell], study: Study) -> Iterator[Drawn]:
             title = f"{named(metric).phrase.capitalize()}{on_model(model, study)}"
             said = f"{title}: differences to unsteered with 95 % intervals. The numbers are in the tables below."
             svg = effects(said, rows, metric)
-            title = f"{title}: paired differences to unsteered"
-            yield {"kind": "effects", "name": f"effects-{model}-{metric}", "title": title, "svg": svg}
+            title = f"{title}: difference to unsteered"
+            yield {"kind": "effects", "name": f"effects-{model}-{metric}", "title": title, "panels": [svg]}
 
 
 def _effect_label(cell: Cell, study: Study) -> str:
     mark = " †" if is_weak(cell["setting"], study) else ""
-    return f"{cell['row']}, {cell['prompts']} prompts{mark}"
+    return f"{typeset(cell['row'])}, {cell['prompts']} prompts{mark}"
 
 
-def _value_curves(cells: list[Cell], study: Study) -> Iterator[Drawn]:
-    """Draw each family of settings over its values: the headline metric and what it costs in perplexity."""
-    for model, family in product(study.steered, families(study)):
+def _dials(cells: list[Cell], study: Study, model: str) -> Iterator[Drawn]:
+    """Draw each family over its values: headline metric and perplexity, and beside them one against the other."""
+    for family in families(study):
         rows = {}
         for metric in (*headlines(cells), PRICE):
             chosen = by_setting(cells, model, metric)
@@ -80,35 +86,55 @@ def _value_curves(cells: list[Cell], study: Study) -> Iterator[Drawn]:
         if rows:
             title = f"{family.title}: {family.prompts} prompts{on_model(model, study)}"
             said = f"{title}: {', '.join(named(metric).phrase for metric in rows)}, with 95 % intervals."
-            svg = value_curves(said, list(family.settings), rows, family.dimension)
-            yield {"kind": "values", "name": f"values-{model}-{family.name}", "title": title, "svg": svg}
+            panels = [value_curves(said, list(family.settings), rows, family.dimension)]
+            labels = _labels(family, study)
+            panels += _planes(title, labels, family.settings.values(), cells, model)
+            yield {"kind": "trade-offs", "name": f"values-{model}-{family.name}", "title": title, "panels": panels}
 
 
-def _trade_offs(cells: list[Cell], study: Study) -> Iterator[Drawn]:
-    """Draw every setting on the same prompts by its headline metric and its perplexity."""
-    line_of = {setting: family.name for family in families(study) for setting in family.steered}
-    for model, prompts, metric in product(study.steered, study.prompts, headlines(cells)):
-        prices = by_setting(cells, model, PRICE)
-        chosen = {
-            name: cell
-            for name, cell in by_setting(cells, model, metric).items()
-            if cell["prompts"] == prompts and name in prices
+def _labels(family: Family, study: Study) -> dict[str, str]:
+    """Return what stands at the points of a family's trade-off: its values, and like settings that are not of it."""
+    line = {setting: value_text(value) for value, setting in family.settings.items()}
+    labels = {family.unsteered: "unsteered"} | {name: line[name] for name in line if name != family.unsteered}
+    of_families = {setting for other in families(study) for setting in other.settings.values()}
+    for name, setting in study.written.settings.items():
+        like = setting.prompts == family.prompts and set(setting.steer) == {family.steer}
+        values = steer_label(setting.steer, study)
+        same = {steer_label(study.settings[member].steer, study) for member in line}
+        if like and name not in of_families and values not in same:
+            labels[name] = values
+    return labels
+
+
+def _trade_offs(cells: list[Cell], study: Study, model: str) -> Iterator[Drawn]:
+    """Draw the settings on each set of prompts that no family is on, by headline metric and perplexity."""
+    written = study.written.settings
+    with_dials = {family.prompts for family in families(study)}
+    for prompts in (name for name in study.prompts if name not in with_dials):
+        on = {
+            name: steer_label(setting.steer, study) for name, setting in written.items() if setting.prompts == prompts
         }
+        title = f"{prompts} prompts{on_model(model, study)}: what each setting reaches and costs"
+        if len(on) > 2 and (panels := list(_planes(title, on, (), cells, model))):
+            yield {"kind": "trade-offs", "name": f"trade-off-{model}-{prompts}", "title": title, "panels": panels}
+
+
+def _planes(
+    title: str, labels: Mapping[str, str], line: Collection[str], cells: list[Cell], model: str
+) -> Iterator[Markup]:
+    """Draw settings by each headline metric and their perplexity; those of `line` are joined."""
+    prices = by_setting(cells, model, PRICE)
+    for metric in headlines(cells):
+        chosen = by_setting(cells, model, metric)
         points = [
-            Point(steer_label(study.settings[name].steer, study), chosen[name], prices[name], line_of.get(name, ""))
-            for name in _ordered(chosen, study)
+            Point(label, chosen[name], prices[name], "line" if name in line else "")
+            for name, label in labels.items()
+            if name in chosen and name in prices
         ]
         if len(points) > 2:
-            title = f"{named(metric).phrase.capitalize()} and perplexity: {prompts} prompts{on_model(model, study)}"
-            svg = trade_off(f"{title}. The numbers are in the tables below.", points, metric)
-            name = f"trade-off-{model}-{prompts}-{metric}"
-            yield {"kind": "trade-offs", "name": name, "title": title, "svg": svg}
-
-
-def _ordered(chosen: dict[str, Cell], study: Study) -> list[str]:
-    """Return the settings of a study, those of a family by their values, so that its line goes from end to end."""
-    order = [setting for family in families(study) for setting in family.settings.values() if setting in chosen]
-    return list(dict.fromkeys([*(name for name in chosen if not study.settings[name].steer), *order, *chosen]))
+            yield trade_off(
+                f"{title}: {named(metric).phrase} and perplexity. The numbers are in the tables.", points, metric
+            )
 
 
 def _losses(study: Study, results: Path) -> Iterator[Drawn]:
@@ -120,4 +146,4 @@ def _losses(study: Study, results: Path) -> Iterator[Drawn]:
             if dev := [row["dev_loss"] for row in logs[0] if "dev_loss" in row]:
                 title += f": on dev texts from {dev[0]:.2f} to {dev[-1]:.2f}"
             svg, weak = loss_curves(title, logs), name in weak_steers(study)
-            yield {"kind": "losses", "name": f"loss-{model}-{name}", "title": title, "weak": weak, "svg": svg}
+            yield {"kind": "losses", "name": f"loss-{model}-{name}", "title": title, "weak": weak, "panels": [svg]}

@@ -17,7 +17,7 @@ from lm_steer.report.findings import is_weak
 from lm_steer.report.wording import number, printable, title_of
 from lm_steer.study.config import Study
 from lm_steer.tables.cells import Cell, is_published
-from lm_steer.tables.metrics import in_order, named
+from lm_steer.tables.metrics import PRICE, Metric, in_order, named
 from lm_steer.util.formats import harmless
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -48,7 +48,7 @@ def laid_out(name: str, cells: list[Cell], path: Path, study: Study) -> dict[str
     groups = [
         {
             "prompts": prompts,
-            "metrics": [metric.name for metric in present if not metric.variant],
+            **dict(zip(("first", "rest"), _split([metric for metric in present if not metric.variant]), strict=True)),
             "variants": [metric.name for metric in present if metric.variant],
             **{key: firsts[prompts][key] for key in ("n_prompts", "n_generations")},
         }
@@ -62,7 +62,7 @@ def laid_out(name: str, cells: list[Cell], path: Path, study: Study) -> dict[str
     columns = [
         Column(group["prompts"], metric, title_of(metric), named(metric).digits)
         for group in groups
-        for metric in group["metrics"]
+        for metric in [*group["first"], *group["rest"]]
     ]
     block = study.tables[name]
     what = f"{block.title}. Brackets: 95 % intervals, not corrected for several comparisons"
@@ -77,6 +77,15 @@ def laid_out(name: str, cells: list[Cell], path: Path, study: Study) -> dict[str
         "scorers": scorers,
         **downloads(path, latex(what, columns, models, placed, scorers)),
     }
+
+
+def _split(metrics: list[Metric]) -> tuple[list[str], list[str]]:
+    """Return the metrics shown at first (what steers aim at, its price, one of distinctness) and the rest."""
+    aims = [metric for metric in metrics if metric.headline] or metrics[:1]
+    prices = [metric for metric in metrics if metric.name == PRICE]
+    last = [metric for metric in metrics if not metric.attribute][-1:]
+    first = list(dict.fromkeys(metric.name for metric in [*aims, *prices, *last]))
+    return first, [metric.name for metric in metrics if metric.name not in first]
 
 
 def downloads(csv: Path, tex: str) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Metrics as a reader meets them: their names, how their numbers are written, what a difference says in words.
 
     number(0.4137, 3), signed(-0.0712, 3)          # "0.414", "−0.071"
-    change(cell)                                   # "average maximum toxicity fell by 0.071 (0.042 to 0.099)"
+    claim(cell, price)                             # raised the share judged positive from 66 % to 92 % …
 
 A cell is one line of a table's CSV (tables/table.py).
 """
@@ -9,10 +9,11 @@ A cell is one line of a table's CSV (tables/table.py).
 import math
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from lm_steer.tables.cells import Cell
 from lm_steer.tables.metrics import named
+from lm_steer.util import words
 
 
 def number(value: float, digits: int) -> str:
@@ -36,9 +37,22 @@ def estimate(row: Mapping[str, Any], digits: int) -> str:
     value = number(row["value"], digits)
     if math.isnan(row["low"]) or row["low"] == row["high"]:
         return value
-    # No line ends inside an interval.
-    joint = "\u00a0to\u00a0" if row["low"] < 0 else "–\u2060"
-    return f"{value} ({number(row['low'], digits)}{joint}{number(row['high'], digits)})"
+    return f"{value} ({interval(row['low'], row['high'], digits)})"
+
+
+def interval(low: float, high: float, digits: int) -> str:
+    """Write the ends of an interval, in which no line ends."""
+    return f"{number(low, digits)}\u00a0to\u00a0{number(high, digits)}"
+
+
+def value_text(value: float) -> str:
+    """Write a steer value as people read it: with its sign, `+5`, `−2.5`, `0`."""
+    return words.signed(value).replace("-", "−")
+
+
+def typeset(label: str) -> str:
+    """Write a label of the study with minus signs in the place of hyphens before numbers."""
+    return re.sub(r"(?<!\S)-(?=\d)", "−", label)
 
 
 def title_of(metric: str) -> str:
@@ -65,19 +79,28 @@ def compared(cell: Cell) -> bool:
     return all(math.isfinite(cell[key]) for key in ("difference", "difference_low", "difference_high"))
 
 
-def change(cell: Cell) -> str:
-    """Say what the difference to unsteered is, and whether it can be told from 0."""
+class Sentence(NamedTuple):
+    """A claim after its subject; `numbers` is what is set in bold."""
+
+    verb: str
+    numbers: str
+    rest: str
+
+
+def claim(cell: Cell, price: Cell | None) -> Sentence:
+    """Say what a steered row did to a metric: from what value to what, how sure that is, and at what perplexity."""
     metric = named(cell["metric"])
-    side = direction(cell)
-    low, high = cell["difference_low"], cell["difference_high"]
-    if not side:
-        span = f"{signed(low, metric.digits)} to {signed(high, metric.digits)}"
-        value = signed(cell["difference"], metric.digits)
-        return f"the difference in {metric.phrase} cannot be told from 0 ({value}; {span})"
-    near, far = sorted((abs(low), abs(high)))
-    verb = "rose" if side > 0 else "fell"
-    size = f"{number(abs(cell['difference']), metric.digits)}{metric.unit}"
-    return f"{metric.phrase} {verb} by {size} ({number(near, metric.digits)} to {number(far, metric.digits)})"
+    digits = max(0, metric.digits - 1)
+    what = f"{metric.phrase} on {cell['prompts']} prompts"
+    per_cent = "\u00a0%" if metric.scale == 100 else ""
+    start, end = (f"{number(value, digits)}{per_cent}" for value in (cell["value"] - cell["difference"], cell["value"]))
+    span = interval(cell["difference_low"], cell["difference_high"], digits)
+    sure = f"({signed(cell['difference'], digits)}{metric.unit}, {span})"
+    if price and compared(price):
+        sure += f", at perplexity {number(price['value'] - price['difference'], 0)} → {number(price['value'], 0)}"
+    if not direction(cell):
+        return Sentence(f"had no effect on {what} that can be told from chance:", f"{start} → {end}", sure)
+    return Sentence(f"{'raised' if direction(cell) > 0 else 'lowered'} {what}", f"from {start} to {end}", sure)
 
 
 def printable(text: str) -> str:

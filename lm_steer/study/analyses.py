@@ -24,7 +24,7 @@ from lm_steer.study.of_settings import OfOneSteer, OfSettings, Parts, Point, pub
 from lm_steer.study.settings import Adapter, Published, Transfer, dimensions_lacking
 from lm_steer.study.steer_analyses import Cost, Directions, Evidence, varies
 from lm_steer.util import options
-from lm_steer.util.words import number
+from lm_steer.util.words import number, signed
 
 if TYPE_CHECKING:
     from lm_steer.study.config import Study
@@ -67,7 +67,7 @@ class Sweep(OfSettings, Axis):
         """A setting for each value."""
         yield self.unsteered(name, parts)
         for value in sorted(self.values):
-            label = f"{self.dimension} {number(value)}"
+            label = f"{self.dimension} {signed(value)}"
             steer = {self.steer: self.at(value)}
             yield {"x": value, **self.steered(name, number(value), label, parts, steer=steer)}
 
@@ -102,7 +102,7 @@ class Composition(OfSettings):
         for x in sorted(one.values):
             for y in sorted(other.values):
                 steer = {first: one.at(x), second: other.at(y)}
-                label = f"{one.dimension} {number(x)}, {other.dimension} {number(y)}"
+                label = f"{one.dimension} {signed(x)}, {other.dimension} {signed(y)}"
                 slug = f"{number(x)}-{number(y)}"
                 yield {"x": x, "y": y, **self.steered(name, slug, label, parts, steer=steer)}
 

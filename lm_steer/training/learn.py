@@ -28,8 +28,8 @@ from lm_steer.util import options
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import fingerprint, write_jsonl
 from lm_steer.util.progress import Progress, say
+from lm_steer.util.words import CORPUS
 
-CORPUS = "corpus"
 DEV_TEXTS = 64
 EVERY = 25
 # Nats by which the last dev loss may exceed the lowest before it is remarked.

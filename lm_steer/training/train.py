@@ -16,8 +16,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from lm_steer.core.steer import Steer
 from lm_steer.data.labelled import checked_texts, hold_out, require_agreement
 from lm_steer.model.in_memory import in_memory
-from lm_steer.training.learn import CORPUS, LabelledTexts, Recipe, about, learn
+from lm_steer.training.learn import LabelledTexts, Recipe, about, learn
 from lm_steer.util.options import from_fields
+from lm_steer.util.words import CORPUS
 
 
 def train(

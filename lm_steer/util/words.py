@@ -4,11 +4,19 @@ import difflib
 from collections.abc import Iterable
 from typing import Any
 
+# The dimension that is held at 1 in training, and absorbs what merely distinguishes the texts from the model's own.
+CORPUS = "corpus"
+
 
 def number(value: float) -> str:
     """Return a number in short, but with all its digits: 1000001 is not 1e+06."""
     short = f"{value:g}"
     return short if float(short) == value else repr(value)
+
+
+def signed(value: float) -> str:
+    """Return a steer value as labels have it: `+5`, `-2.5`, `0`."""
+    return f"{'+' if value > 0 else ''}{number(value)}"
 
 
 def unknown(name: Any, known: Iterable[str], what: str) -> str:

@@ -1,6 +1,7 @@
 """The page's part on analyses, from results written by hand."""
 
 import re
+from itertools import permutations
 
 import numpy as np
 import pandas as pd
@@ -55,7 +56,7 @@ def test_texts_are_coloured_once_and_escaped(study, results, tmp_path):
     assert (highlight["reading"], highlight["found"]) == ("0.8", "precision 0.94, recall 1.00")
     write_page(study, results, tmp_path / "index.html")
     html = (tmp_path / "index.html").read_text(encoding="utf-8")
-    assert "<b>fine" not in html and "Where a style shows: shown, tiny" in html
+    assert "<b>fine" not in html and "Which words show the style: shown, tiny" in html
     # Folded behind a warning, as the block says that the texts are toxic.
     assert "Open to read them." in html
 
@@ -77,7 +78,7 @@ def test_an_analysis_that_is_not_there_makes_no_part(study, results):
             (1.2, 0.5, 2.0),
             (-3.0, -4.5, 0.5),
             [
-                "Going upwards, perplexity exceeds 2 × unsteered at 1.2 (0.5–\u20602.0).",
+                "Going upwards, perplexity exceeds 2 × unsteered at 1.2 (0.5\u00a0to\u00a02.0).",
                 "Going downwards, perplexity exceeds 2 × unsteered at −3.0 (−4.5\u00a0to\u00a00.5).",
             ],
         ),
@@ -111,7 +112,7 @@ def test_a_sweep_says_where_quality_breaks(study, results, above, below, said):
         (
             "avg_max_toxicity",
             "mild-rude",
-            "Inverse: 0.90 (0.50–\u20601.20) of the effect on average maximum toxicity is kept.",
+            "Inverse: 0.90 (0.50\u00a0to\u00a01.20) of the effect on average maximum toxicity is kept.",
         ),
         (
             "positivity",
@@ -161,19 +162,34 @@ def test_figures_say_what_they_show():
     assert "&lt;a&gt;" in bars and "joy" in bars
 
 
-def test_numbers_of_one_place_do_not_lie_over_each_other():
+def places_of(svg: str, labels: list[str]) -> dict[str, tuple[float, float]]:
+    """Where each label of a figure is written: x and y."""
+    found = re.findall(r'x="([\d.]+)" y="([\d.]+)" transform[^>]*>([^<]+)<', svg)
+    return {label: (float(x), float(y)) for x, y, label in found if label in labels}
+
+
+def test_points_of_one_place_are_named_apart_and_published_ones_drawn():
     point = {"value": 20.0, "low": 20.0, "high": 20.0}
     far = {"value": 300.0, "low": 200.0, "high": 400.0}
-    points = [Point("Unsteered", point, point), Point("detox 0", point, point), Point("detox 5", far, far)]
-    svg = trade_off("A price", points, "positivity")
-    heights = {mark: float(height) for height, mark in re.findall(r'y="([\d.]+)" transform[^>]*>([123])<', svg)}
-    assert abs(heights["1"] - heights["2"]) > 10
+    labels = ["unsteered", "0", "+5"]
+    drawn = [
+        trade_off(
+            "A price",
+            [Point(label, cell | more, cell) for label, cell in zip(labels, cells, strict=True)],
+            "positivity",
+        )
+        for cells in [(point, point, far)]
+        for more in ({}, {"published": "25"})
+    ]
+    places = places_of(drawn[0], labels)
+    (x, y), (other_x, other_y) = places["unsteered"], places["0"]
+    assert len(places) == 3 and (abs(y - other_y) > WORD_SIZE or abs(x - other_x) > 5)
+    assert drawn[1].count("<use") > drawn[0].count("<use")
 
 
-def test_words_at_one_place_stand_over_each_other():
+def test_words_at_one_place_do_not_lie_over_each_other():
     listed = [(word, 0.1, 0.2, True) for word in ("fine", "lovely", "splendid", "warm")] + [("grim", -0.3, 0.2, False)]
-    svg = words("Words", listed)
-    heights = {word: float(height) for height, word in re.findall(r'y="([\d.]+)" transform[^>]*>(\w+)<', svg)}
-    crowd = sorted(heights[word] for word, x, *_ in listed if x > 0)
-    assert min(np.diff(crowd)) > WORD_SIZE
-    assert heights["grim"] == pytest.approx(max(crowd), abs=0.1)
+    places = places_of(words("Words", listed), [word for word, *_ in listed])
+    assert len(places) == 5
+    for (one, (x, y)), (_, (other_x, other_y)) in permutations(places.items(), 2):
+        assert abs(y - other_y) > WORD_SIZE or other_x > x + 4 * len(one) or other_x < x

@@ -30,6 +30,7 @@ def page_file(make_results, study_of, tmp_path) -> Path:
     sad = {**settings["glad-neutral"], "steer": {"mood": {"mood": 5}}}
     mild = {**settings["mild-rude"], "steer": {"detox": {"detox": 2, "corpus": 1}}}
     rows = {"mood 10": ["sad-neutral"], "mood 9": ["plain-neutral"]}
+    rows |= {f"spare {number}": ["plain-neutral"] for number in range(4)}
     study = study_of(settings={"sad-neutral": sad, "mild-rude-2": mild}, tables={"mood": {"rows": rows}})
     write_page(study, make_results(study), tmp_path / "index.html")
     return tmp_path / "index.html"
@@ -60,29 +61,30 @@ def rows(page, table: str) -> list[str]:
 
 def test_the_dial_turns_by_keyboard_and_shows_the_texts_of_its_value(page):
     dial = page.locator("#dial-tiny-mood-mood-neutral")
-    assert dial.locator("output").inner_text() == "0"
+    assert dial.locator("output").inner_text() == "+5"
     assert dial.locator(".turn:visible").count() == 1
     dial.locator("input[type=range]").focus()
+    page.keyboard.press("ArrowLeft")
+    assert dial.locator("output").inner_text() == "0"
     page.keyboard.press("ArrowRight")
-    assert dial.locator("output").inner_text() == "5"
-    assert dial.locator("input[type=range]").get_attribute("aria-valuetext") == "mood 5"
-    shown = dial.locator(".turn:visible dd:visible").all_inner_texts()
-    assert len(shown) == 3 and all("sad-neutral" in text for text in shown)
-    assert dial.locator("tr[aria-current] th").inner_text() == "5"
+    assert dial.locator("input[type=range]").get_attribute("aria-valuetext") == "mood +5"
+    unsteered, steered = dial.locator(".turn:visible dd:visible").all_inner_texts()
+    assert "plain-neutral" in unsteered and "sad-neutral" in steered
+    assert dial.locator("tr:visible th").all_inner_texts()[3:] == ["unsteered", "+5"]
     page.keyboard.press("Home")
-    assert "glad-neutral" in dial.locator(".turn:visible dd:visible").first.inner_text()
+    assert "glad-neutral" in dial.locator(".turn:visible dd:visible").nth(1).inner_text()
     before = dial.locator(".turn:visible h4").inner_text()
     dial.locator("select").select_option(index=1)
     assert dial.locator(".turn:visible h4").inner_text() != before
 
 
 def test_a_turned_dial_has_an_address(page, page_file):
-    page.locator("#dial-tiny-mood-mood-neutral input[type=range]").fill("2")
+    page.locator("#dial-tiny-mood-mood-neutral input[type=range]").fill("1")
     address = page.url
-    assert address.endswith("#dial-tiny-mood-mood-neutral:0:2")
+    assert address.endswith("#dial-tiny-mood-mood-neutral:0:1")
     page.goto("about:blank")
     page.goto(address)
-    assert page.locator("#dial-tiny-mood-mood-neutral output").inner_text() == "5"
+    assert page.locator("#dial-tiny-mood-mood-neutral output").inner_text() == "0"
 
 
 @pytest.mark.parametrize("folder", ["a#b%20c", "100%", "a b?c"])
@@ -98,11 +100,11 @@ def test_any_folder_may_hold_the_page(page, page_file, tmp_path, folder):
 
 
 def test_a_table_is_sorted_by_a_heading_and_says_so(page):
-    assert rows(page, "mood") == ["Unsteered", "Glad", "mood 10", "mood 9"]
+    assert rows(page, "mood")[:4] == ["Unsteered", "Glad", "mood 10", "mood 9"]
     heading = page.locator("#table-mood table").first.locator("th", has_text="Setting")
     heading.locator("button").press("Enter")
     assert heading.get_attribute("aria-sort") == "ascending"
-    assert rows(page, "mood") == ["Glad", "mood 9", "mood 10", "Unsteered"]
+    assert [rows(page, "mood")[place] for place in (0, 1, 2, -1)] == ["Glad", "mood 9", "mood 10", "Unsteered"]
     heading.locator("button").click()
     assert heading.get_attribute("aria-sort") == "descending"
     assert rows(page, "mood")[0] == "Unsteered"
@@ -115,16 +117,16 @@ def test_a_table_is_filtered(page):
     table = page.locator("#table-mood")
     table.get_by_label("Filter rows").first.fill("mood 1")
     assert rows(page, "mood") == ["mood 10"]
-    assert table.locator("[role=status]").first.inner_text() == "1 of 4"
+    assert table.locator("[role=status]").first.inner_text() == "1 of 8"
 
 
 def test_a_cell_opens_its_record_and_gives_the_focus_back(page):
-    link = page.locator("#table-manners td a").nth(7)
+    link = page.locator("#table-manners td a").nth(3)
     link.focus()
     page.keyboard.press("Enter")
     dialog = page.locator("dialog[open]")
     said = dialog.inner_text()
-    assert "Mild" in said and "detox 5, corpus 1" in said and "mild-rude.jsonl" in said
+    assert "Mild" in said and "detox +5" in said and "mild-rude.jsonl" in said
     assert "version profanity-check 1" in said and "8 prompts, 24 texts" in said
     # Of the scorers of the setting the record tells that of the cell alone.
     assert "causal-lm" not in said and dialog.locator("code").count() == 2
@@ -140,8 +142,17 @@ def test_an_address_leads_to_a_cell(page):
 
 
 def test_toxic_texts_stay_folded_until_they_are_asked_for(page):
-    assert page.locator("#samples ~ details.warning dd:visible").count() == 0
+    page.locator("#samples > summary").click()
+    assert page.locator("#samples dd:visible").count() and not page.get_by_text("mild-rude 0").first.is_visible()
+
+
+def test_chapters_are_printed_and_what_is_behind_a_warning_is_not(page):
+    assert not page.locator("#training svg").first.is_visible()
+    page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    assert page.locator("#training svg").first.is_visible() and page.locator("#samples > div").is_visible()
     assert not page.get_by_text("mild-rude 0").first.is_visible()
+    page.evaluate("window.dispatchEvent(new Event('afterprint'))")
+    assert not page.locator("#training svg").first.is_visible()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -151,6 +162,13 @@ def test_it_fits_a_phone_and_a_desk_in_light_and_dark(browser, page_file, scheme
     page = context.new_page()
     page.goto(page_file.as_uri())
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    # The first screen has what was found, and the dial with its text.
+    for part in (".claims li >> nth=0", "[data-dial] input", ".turn:visible dd:visible >> nth=1"):
+        box = page.locator(part).first.bounding_box()
+        assert box["y"] + box["height"] <= 844
+    if width == 1280:
+        grids = page.locator(".table > .scroll")
+        assert grids.evaluate_all("all => all.every((one) => one.scrollWidth <= one.clientWidth)")
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert ground == ("rgb(252, 252, 250)" if scheme == "light" else "rgb(21, 23, 26)")
     context.close()
@@ -161,7 +179,8 @@ def test_without_scripts_every_text_and_record_is_there(browser, page_file):
     page = context.new_page()
     page.goto(page_file.as_uri())
     dial = page.locator("#dial-tiny-mood-mood-neutral")
-    assert dial.locator("dd:visible").count() == 8 * 3 * 3
+    dial.locator("summary").click()
+    assert dial.locator("dd:visible").count() == 8 * (1 + 3)
     assert dial.locator("input").count() == 0 and page.locator(".filter").count() == 0
     page.locator("#table-manners td a").first.click()
     assert page.locator(".record:target").is_visible()

@@ -13,14 +13,13 @@ def test_settings_that_differ_in_one_value_are_a_family(study_of):
     values = {"two": {"detox": 2, "corpus": 1}, "nine": {"detox": 9, "corpus": 1}, "alone": {"detox": 3}}
     (family,) = families(with_values(study_of, values))
     assert family.settings == {2: "two", 5: "mild-rude", 9: "nine"}
-    assert family.title == "detox from 2 to 9, corpus at 1" and family.name == "detox-detox-rude-corpus1"
-    assert family.steered == ["two", "mild-rude", "nine"]
+    assert family.title == "detox from +2 to +9" and family.name == "detox-detox-rude-corpus1"
 
 
 def test_the_unsteered_setting_stands_at_0_where_all_else_is_at_0(study_of):
     (family,) = families(with_values(study_of, {"low": {"detox": -0.5}, "high": {"detox": 4}}))
     assert family.settings == {-0.5: "low", 0: "plain-rude", 4: "high"}
-    assert family.steered == ["low", "high"] and "−0.5" in family.title
+    assert family.unsteered == "plain-rude" and family.title == "detox from −0.5 to +4, corpus 0"
 
 
 def test_two_values_or_other_sampling_are_no_family(study_of):

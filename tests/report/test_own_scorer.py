@@ -64,13 +64,13 @@ def folder(tmp_path: Path, monkeypatch) -> Path:
 @pytest.mark.parametrize(
     ("module", "source", "metric", "heading", "words"),
     [
-        ("formality", SCORER, "formality", "Formality, %", "formality moved by"),
+        ("formality", SCORER, "formality", "Formality, %", "formality on "),
         (
             "formality_apart",
             SCORER + METRIC,
             "formal_prompts",
             "Formal prompts",
-            "share of formal prompts moved by",
+            "share of formal prompts on ",
         ),
     ],
 )

@@ -79,29 +79,34 @@ def test_control_characters_are_shown_as_such(page_of, study_of):
     assert not re.search("[\x00-\x08\x0b\x0c\x0e-\x1f]", html)
 
 
-def test_toxic_samples_are_folded_and_the_others_open(page):
+def test_toxic_samples_are_behind_a_warning_in_their_chapter_and_the_others_are_not(page):
     for data, around in page.texts:
         if "<script>mild-rude" in data or "<script>plain-rude" in data:
-            assert "details" in around
+            assert around.count("details") == 2
         if "<script>glad-neutral" in data:
-            assert "details" not in around
+            assert around.count("details") == 1
     assert any("glad-neutral" in data for data, _ in page.texts)
     assert "Content warning." in page.text
     assert not any("open" in attributes for tag, attributes in page.tags if tag == "details")
 
 
 def test_what_changed_is_said_and_what_cannot_be_told(page):
-    assert "On rude prompts average maximum toxicity fell by 0.400 (0.400 to 0.400)" in page.text
-    assert "average maximum toxicity moved by −0.400 (1 of 1 difference" in page.text
+    mild = "Mild weak labels lowered average maximum toxicity on rude prompts from"
+    # On the first screen, and among all differences.
+    assert page.text.count(mild) == 2
+    assert (
+        "Glad had no effect on the share judged positive on neutral prompts that can be told from chance" in page.text
+    )
+    # First comes what nobody need be warned of.
+    assert page.text.index("Glad had") < page.text.index(mild)
     assert "each steer was trained once" in page.text
-    assert "On neutral prompts the difference in the share judged positive cannot be told from 0" in page.text
 
 
 def test_weak_labels_are_marked_where_their_steer_is_named(page):
     def marked(name: str) -> bool:
         return bool(re.search(rf"{re.escape(name)}\s*weak labels", page.text))
 
-    assert all(marked(name) for name in ("Mild", "learned from listed", "detox 5, corpus 1", "4.20", "detox"))
+    assert all(marked(name) for name in ("Mild", "learned from listed", "detox +5", "4.20", "detox"))
     assert not any(marked(name) for name in ("Glad", "learned from mine", "Unsteered", "mood"))
     assert "Mild, rude prompts †" in page.text
 
@@ -135,7 +140,7 @@ def test_a_screen_reader_finds_its_way(page):
 def test_two_models_and_two_seeds(page_of, study_of):
     page = page_of(study_of(("tiny", "small"), (0, 1)))
     assert "8 prompts, 48 texts" in page.text
-    assert "models tiny, small were steered" in page.text
+    assert "models tiny, small stayed frozen" in page.text
     assert "and over 2 trainings" in page.text and "trained once" not in page.text
     assert sum(tag == "svg" for tag, _ in page.tags) == 8  # models × (two headline metrics, two steers)
 
@@ -220,30 +225,32 @@ def test_numbers_are_written_as_people_read_them(value, digits, text):
 
 
 @pytest.mark.parametrize(
-    ("metric", "low", "value", "high", "text", "verdict"),
+    ("metric", "start", "difference", "low", "high", "text", "verdict"),
     [
-        ("positivity", 27, 31, 36, "the share judged positive rose by 31.0 points (27.0 to 36.0)", "other"),
-        ("perplexity", -9, -5, -1, "perplexity fell by 5.0 (1.0 to 9.0)", "better"),
-        ("dist_1", -0.3, -0.2, -0.1, "dist-1 fell by 0.200 (0.100 to 0.300)", "worse"),
-        (
-            "dist_1",
-            -0.1,
-            0,
-            0.1,
-            "the difference in dist-1 cannot be told from 0 (0.000; −0.100 to +0.100)",
-            "none",
-        ),
+        ("positivity", 62, 31, 27, 36, "raised the share judged positive on mild prompts from 62 % to 93 % "
+         "(+31 points, 27 to 36), at perplexity 31 → 38", "other"),
+        ("dist_1", 0.8, -0.2, -0.3, -0.1, "lowered dist-1 on mild prompts from 0.80 to 0.60 "
+         "(−0.20, −0.30 to −0.10), at perplexity 31 → 38", "worse"),
+        ("dist_1", 0.8, 0, -0.1, 0.1, "had no effect on dist-1 on mild prompts that can be told from chance: "
+         "0.80 → 0.80 (0.00, −0.10 to 0.10), at perplexity 31 → 38", "none"),
     ],
-)
-def test_a_difference_is_said_both_ways(metric, low, value, high, text, verdict):
-    cell = {"metric": metric, "difference": value, "difference_low": low, "difference_high": high}
-    assert wording.change(cell) == text
+)  # fmt: skip
+def test_a_difference_is_said_from_value_to_value(metric, start, difference, low, high, text, verdict):
+    cell = {"metric": metric, "prompts": "mild", "value": start + difference}
+    cell |= {"difference": difference, "difference_low": low, "difference_high": high}
+    price = {"value": 38.0, "difference": 7.0, "difference_low": 1.0, "difference_high": 9.0}
+    assert " ".join(wording.claim(cell, price)).replace("\xa0", " ") == text
     assert wording.verdict(cell) == verdict
 
 
 def test_a_setting_is_called_by_its_values(study_of):
     study = study_of()
     assert steer_label({}, study) == "unsteered"
+    assert steer_label({"detox": {"detox": 5, "corpus": 1}}, study) == "detox +5"
     assert steer_label({"detox": {"detox": -5}}, study) == "detox −5, corpus 0"
-    both = {"detox": {"detox": 0.5, "corpus": 1}, "mood": {"mood": 2}}
-    assert steer_label(both, study) == "detox.detox 0.5, detox.corpus 1, mood.mood 2"
+    assert steer_label({"detox": {"corpus": 1}}, study) == "corpus +1 alone"
+    assert steer_label({"detox": {"detox": 0.5, "corpus": 1}, "mood": {"mood": 2}}, study) == "detox +0.5, mood +2"
+
+
+def test_a_label_has_minus_signs_before_numbers():
+    assert wording.typeset("non-toxic -5 -x") == "non-toxic −5 -x"

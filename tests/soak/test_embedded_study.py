@@ -19,12 +19,12 @@ def study(tmp_path_factory) -> Path:
 @pytest.mark.parametrize(
     ("table", "row", "prompts", "metric", "sign"),
     [
-        ("detoxification", "LM-Steer, detox 5, corpus 0", "toxic", "avg_max_toxicity", -1),
+        ("detoxification", "detox +5, corpus 0", "toxic", "avg_max_toxicity", -1),
         ("detox-dial", "detox -5", "non-toxic", "avg_max_toxicity", 1),
-        ("sentiment-positive", "LM-Steer, sentiment 5, corpus 1", "neutral", "positivity", 1),
-        ("sentiment-positive", "LM-Steer, sentiment 5, corpus 1", "negative", "positivity", 1),
-        ("sentiment-negative", "LM-Steer, sentiment -5, corpus 1", "neutral", "positivity", -1),
-        ("sentiment-negative", "LM-Steer, sentiment -5, corpus 1", "positive", "positivity", -1),
+        ("sentiment-positive", "sentiment +5", "neutral", "positivity", 1),
+        ("sentiment-positive", "sentiment +5", "negative", "positivity", 1),
+        ("sentiment-negative", "sentiment -5", "neutral", "positivity", -1),
+        ("sentiment-negative", "sentiment -5", "positive", "positivity", -1),
     ],
 )
 def test_the_effect_separates_from_nothing(study, table, row, prompts, metric, sign):

@@ -29,13 +29,13 @@ def test_a_sweep_is_ordinary_settings_and_a_table():
     assert [point["setting"] for point in study.analyses.sweeps["dial"].points] == names
     assert study.settings["dial-minus2p5"].steer == {"sentiment": {"sentiment": -2.5, "corpus": 1}}
     assert study.settings["dial-minus2p5"].against == "dial-unsteered"
-    assert list(study.tables["dial"].rows) == ["Unsteered", "sentiment -2.5", "sentiment 0", "sentiment 5"]
+    assert list(study.tables["dial"].rows) == ["Unsteered", "sentiment -2.5", "sentiment 0", "sentiment +5"]
 
 
 def test_a_sweep_of_detox_stands_beside_the_published_one():
     sweep = {"steer": "detox", "dimension": "detox", "values": [1, 8], **COMMON, "scorers": ["toxicity"]}
     table = study_with(sweeps={"dial": sweep}).tables["dial"]
-    assert table.published.rows["detox 8"] == "{model} value 8"
+    assert table.published.rows["detox +8"] == "{model} value 8"
 
 
 def test_a_transfer_is_for_its_target_alone():
@@ -107,7 +107,7 @@ EXTERNAL = {"steer": "sentiment", "values": {"sentiment": 5}, **COMMON}
 def test_large_numbers_keep_their_digits_in_names():
     study = study_with(sweeps={"dial": {**SWEEP, "values": [1000000, 1000001]}})
     assert {"dial-1e06", "dial-1000001"} <= study.settings.keys()
-    assert list(study.tables["dial"].rows)[1:] == ["sentiment 1e+06", "sentiment 1000001"]
+    assert list(study.tables["dial"].rows)[1:] == ["sentiment +1e+06", "sentiment +1000001"]
 
 
 def test_two_analyses_that_make_one_name_are_refused():

@@ -12,9 +12,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from lm_steer.report.figures import style
-from lm_steer.report.wording import title_of
+from lm_steer.report.wording import title_of, value_text
 from lm_steer.tables.cells import Cell, is_published
 from lm_steer.tables.metrics import PRICE
+
+# So many steer values are marked each on the axis.
+MARKED = 6
 
 
 @style.as_svg
@@ -34,7 +37,10 @@ def value_curves(values: Sequence[float], cells: Mapping[str, Sequence[Cell | No
             places = list(published), list(published.values())
             axes.plot(*places, "D", color=style.INK, markerfacecolor="none", label="as published")
             axes.legend(loc="best")
-        axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+        if len(values) <= MARKED:
+            axes.set_xticks(values, [value_text(value) for value in values])
+        else:
+            axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
         style.log_if_wide(axes, "y", metric, list(measured.values()))
         axes.set_xlabel(axis)
         axes.set_title(title_of(metric))

@@ -3,7 +3,6 @@
 trade_off("Toxicity and …", points, "avg_max_toxicity")       # Markup
 """
 
-import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from matplotlib.figure import Figure
 
 from lm_steer.report.figures import style
 from lm_steer.report.wording import number, title_of
+from lm_steer.tables.cells import is_published
 from lm_steer.tables.metrics import PRICE, named
 
 WORD_SIZE = 8.5
@@ -21,12 +21,9 @@ RULE: dict[str, Any] = {"color": style.LINE, "linewidth": 0.9, "zorder": 0}
 
 @style.as_svg
 def trade_off(points: Sequence[style.Point], metric: str) -> Figure:
-    """Draw a metric against perplexity, each setting with both intervals and a number that the key below explains."""
-    key = [textwrap.wrap(f"{mark}  {point.label}", style.LABEL_WIDTH) for mark, point in enumerate(points, start=1)]
-    below = style.LINE_HEIGHT * sum(map(len, key)) + 12
-    height = 260 + below
-    figure = style.blank(height)
-    axes = figure.add_axes((0.12, (below + 36) / height, 0.85, 195 / height))
+    """Draw a metric against perplexity, each setting with both intervals and its name; hollow is as published."""
+    figure = style.blank(215)
+    axes = figure.add_axes((0.115, 0.2, 0.86, 0.66))
     prices = [point.price for point in points if point.price]
     places = [(price["value"], point.cell["value"]) for price, point in zip(prices, points, strict=True)]
     for line in dict.fromkeys(point.line for point in points if point.line):
@@ -36,13 +33,14 @@ def trade_off(points: Sequence[style.Point], metric: str) -> Figure:
         axes.plot([price["low"], price["high"]], [y, y], color=style.LINE, linewidth=1.4, zorder=0)
         axes.plot([x, x], [point.cell["low"], point.cell["high"]], color=style.LINE, linewidth=1.4, zorder=0)
         axes.plot(x, y, "o", zorder=2)
+        if is_published(point.cell):
+            axes.plot(x, float(point.cell["published"]), "D", color=style.INK, markerfacecolor="none", zorder=2)
+    axes.margins(0.2, 0.12)
     style.log_if_wide(axes, "x", PRICE, prices)
     axes.set_xlabel(title_of(PRICE))
     axes.set_title(title_of(metric))
     axes.grid(axis="y")
-    _annotate(axes, places, [str(mark) for mark in range(1, len(points) + 1)], (4, 4), zorder=3)
-    for row, line in enumerate((line for lines in key for line in lines), start=1):
-        figure.text(0.02, (below - style.LINE_HEIGHT * row) / height, line, va="baseline")
+    _annotate(axes, places, [point.label for point in points], WORD_SIZE + 1)
     return figure
 
 
@@ -70,9 +68,7 @@ def words(listed: Sequence[tuple[str, float, float, bool]]) -> Figure:
         axes.plot(x, y, "o", color=style.BETTER if raised else style.WORSE, markersize=3)
     axes.set(xlabel="first direction", ylabel="second direction")
     axes.margins(0.15)
-    lead = {"arrowstyle": "-", "color": style.LINE, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 2}
-    names, places = [word for word, *_ in listed], [(x, y) for _, x, y, _ in listed]
-    _annotate(axes, places, names, (5, 0), fontsize=WORD_SIZE, va="center", arrowprops=lead)
+    _annotate(axes, [(x, y) for _, x, y, _ in listed], [word for word, *_ in listed], WORD_SIZE)
     return figure
 
 
@@ -97,22 +93,48 @@ def heat_map(
     return figure
 
 
-def _annotate(
-    axes: Axes, places: Sequence[tuple[float, float]], labels: Sequence[str], offset: tuple[float, float], **text: Any
-) -> None:
-    """Write labels beside their places, as far up as it takes so that none lies over another; the axes are final."""
+def _annotate(axes: Axes, places: Sequence[tuple[float, float]], labels: Sequence[str], size: float) -> None:
+    """Write labels as near to their places as they lie over no point and no other label; the axes are final."""
     axes.autoscale_view()  # limits are set lazily, and places are measured by them
     figure = axes.get_figure(root=True)
     assert figure is not None
-    points = axes.transData.transform(places) * 72 / figure.get_dpi()
-    size = text.get("fontsize", style.STYLE["font.size"])
-    taken: list[tuple[float, float, float]] = []  # start, end and level of the labels so far
+    scale = 72 / figure.get_dpi()
+    points = axes.transData.transform(places) * scale
+    frame = axes.bbox.x0 * scale, axes.bbox.y0 * scale, axes.bbox.x1 * scale, axes.bbox.y1 * scale
+    taken = [(x - 3, y - 3, x + 3, y + 3) for x, y in points]
+    lead = {"arrowstyle": "-", "color": style.MUTED, "linewidth": 0.5, "shrinkA": 0, "shrinkB": 3}
     for index in np.argsort(points[:, 1], kind="stable"):
-        start, level = points[index]
-        end = start + 0.55 * size * len(labels[index])
-        for left, right, other in sorted(taken, key=lambda label: label[2]):
-            if left < end and start < right and abs(level - other) < 1.1 * size:
-                level = other + 1.1 * size
-        taken.append((start, end, level))
-        up = offset[1] + level - points[index, 1]
-        axes.annotate(labels[index], places[index], (offset[0], up), textcoords="offset points", **text)
+        (x, y), width = points[index], 0.58 * size * len(labels[index])
+        boxes = [
+            (left, bottom, left + width, bottom + size)
+            for distance in range(5, 60, 5)
+            for left, bottom in _around(x, y, width, size, distance)
+        ]
+        free = [box for box in boxes if not any(_overlap(box, other) for other in taken)]
+        inside = [box for box in free if _within(box, frame)]
+        left, bottom, *_ = box = (inside or free or boxes)[0]
+        taken.append(box)
+        axes.annotate(
+            labels[index], places[index], (left - x, bottom - y), textcoords="offset points", fontsize=size,
+            zorder=3, arrowprops=lead if boxes.index(box) > SIDES else None,
+        )  # fmt: skip
+
+
+Box = tuple[float, float, float, float]  # left, bottom, right, top
+SIDES = 8
+
+
+def _around(x: float, y: float, width: float, height: float, distance: float) -> list[tuple[float, float]]:
+    """Return where a label can start at a distance from a point: right, left, above, below, and between these."""
+    right, left, middle, level = x + distance, x - distance - width, x - width / 2, y - 0.35 * height
+    up, down = y + 0.6 * distance, y - 0.6 * distance - 0.7 * height
+    beside = [(right, level), (left, level), (middle, up), (middle, down)]
+    return [*beside, (right, up), (right, down), (left, up), (left, down)]
+
+
+def _overlap(one: Box, other: Box) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
+def _within(box: Box, frame: Box) -> bool:
+    return box[0] >= frame[0] and box[1] >= frame[1] and box[2] <= frame[2] and box[3] <= frame[3]

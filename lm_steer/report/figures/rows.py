@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 
 from lm_steer.report.figures import style
 from lm_steer.report.wording import compared, direction, number, signed, title_of, verdict
-from lm_steer.tables.cells import Cell
+from lm_steer.tables.cells import Cell, is_published
 from lm_steer.tables.metrics import PRICE, named
 
 INTERVAL = 24
@@ -79,13 +79,15 @@ def _axis_of_differences(axes: Axes, digits: int, ticks: int) -> None:
 
 @style.as_svg
 def values(labels: Sequence[str], cells: Sequence[Cell], metric: str) -> Figure:
-    """Draw one metric of several settings with their intervals, a line each."""
+    """Draw one metric of several settings with their intervals, a line each; hollow is as published."""
     height = 46 + 22 * len(cells)
     figure = style.blank(height)
     axes = figure.add_axes((0.47, 24 / height, 0.5, 1 - 46 / height))
     for row, cell in enumerate(cells):
         axes.plot([cell["low"], cell["high"]], [row, row], linewidth=1.8)
         axes.plot(cell["value"], row, "o")
+        if is_published(cell):
+            axes.plot(float(cell["published"]), row, "D", color=style.INK, markerfacecolor="none")
     _named_rows(axes, [label if len(label) < 29 else f"{label[:27]}…" for label in labels])
     axes.xaxis.set_major_locator(MaxNLocator(4))
     style.log_if_wide(axes, "x", metric, cells)

@@ -47,6 +47,8 @@ LINE_HEIGHT = 15
 LABEL_WIDTH = 54
 # From this ratio of its ends on, an axis of perplexity is logarithmic.
 WIDE = 8
+# From this one on, only powers of ten are marked on it.
+MANY = 200
 
 P = ParamSpec("P")
 
@@ -85,8 +87,9 @@ def log_if_wide(axes: Axes, side: Literal["x", "y"], metric: str, cells: Sequenc
     if metric == PRICE and max(cell["high"] for cell in cells) > WIDE * min(cell["low"] for cell in cells):
         axes.set(**{f"{side}scale": "log"})
         axis = axes.xaxis if side == "x" else axes.yaxis
-        axis.set_major_locator(LogLocator(10, subs=(1, 2, 5)))
-        axis.set_major_formatter(lambda value, _: number(value, 0))
+        many = max(cell["high"] for cell in cells) > MANY * min(cell["low"] for cell in cells)
+        axis.set_major_locator(LogLocator(10, subs=(1,) if many else (1, 2, 5)))
+        axis.set_major_formatter(lambda value, _: number(value, 0) if value < 10_000 else f"{value / 1000:,g}k")
         axis.set_minor_formatter(NullFormatter())
 
 

@@ -14,37 +14,38 @@ function fragment() {
   try { return decodeURIComponent(location.hash.slice(1)); } catch { return ""; }
 }
 
-// --- Dials: one prompt at one value at a time ---------------------------------------------------------------------
+// --- Dials: one prompt at one value, beside the unsteered model -----------------------------------------------------
 
 function turnable(dial, number) {
   const turns = [...dial.querySelectorAll(".turn")];
   if (!turns.length) return;
-  const values = [...turns[0].querySelectorAll("[data-value]")].map((part) => part.dataset.value);
+  const values = [...turns[0].querySelectorAll("[data-value]:not(.baseline)")].map((part) => part.dataset.value);
   const dimension = dial.dataset.dial;
-  const zero = values.indexOf("0");
   const range = made("input", {
-    type: "range", min: 0, max: values.length - 1, step: 1, id: `range-${number}`, value: zero < 0 ? 0 : zero,
+    type: "range", min: 0, max: values.length - 1, step: 1, id: `range-${number}`, value: values.length - 1,
   });
   const output = made("output", { for: `range-${number}` });
+  const ticks = made("div", { class: "ticks", "aria-hidden": "true" }, ...values.map((value) => made("span", {}, value)));
   const choice = made("select", { id: `prompt-${number}` });
   turns.forEach((turn, index) => choice.append(made("option", { value: index }, turn.querySelector("h4").textContent)));
-  const controls = made("div", { class: "controls" },
-    made("label", { for: `prompt-${number}` }, "Prompt"), choice,
-    made("label", { for: `range-${number}` }, dimension), range, output);
-  const turned = dial.querySelector(".turned");
-  turned.before(controls);
-  turned.setAttribute("aria-live", "polite");
+  const folded = dial.querySelector("details");
+  dial.querySelector("h3").after(made("div", { class: "controls" },
+    made("label", { for: `range-${number}` }, dimension, " ", output), made("div", {}, range, ticks)));
+  folded.querySelector(".turned").before(made("div", { class: "controls" },
+    made("label", { for: `prompt-${number}` }, "Prompt"), choice));
+  folded.querySelector(".turned").setAttribute("aria-live", "polite");
   dial.classList.add("live");
+  if (folded.matches(".plain-texts")) folded.open = true;
 
   function show() {
     const value = values[range.value];
     output.textContent = value;
     range.setAttribute("aria-valuetext", `${dimension} ${value}`);
     turns.forEach((turn, index) => { turn.hidden = index !== Number(choice.value); });
-    for (const part of turned.querySelectorAll("[data-value]")) part.hidden = part.dataset.value !== value;
-    for (const row of dial.querySelectorAll("tr[data-value]")) {
-      if (row.dataset.value === value) row.setAttribute("aria-current", "true");
-      else row.removeAttribute("aria-current");
+    for (const part of dial.querySelectorAll("[data-value]")) {
+      const current = part.dataset.value === value;
+      part.hidden = !current && part.dataset.value !== "unsteered";
+      if (part.matches("tr")) part.toggleAttribute("aria-current", current);
     }
   }
   function turn() {
@@ -53,19 +54,37 @@ function turnable(dial, number) {
   }
   function restore() {
     const [id, prompt, value] = fragment().split(":");
-    if (id !== dial.id || value === undefined || !turns[prompt] || !values[value]) return;
-    choice.value = prompt;
-    range.value = value;
-    const folded = turned.closest("details");
-    if (folded) folded.open = true;
-    dial.scrollIntoView();
+    if (id !== dial.id) return;
+    if (turns[prompt] && values[value]) {
+      choice.value = prompt;
+      range.value = value;
+      folded.open = true;
+    }
+    document.getElementById(`choose-${dial.id}`)?.click();
     show();
+    dial.scrollIntoView();
   }
   range.addEventListener("input", turn);
   choice.addEventListener("change", turn);
   window.addEventListener("hashchange", restore);
   show();
-  restore();
+  return restore;
+}
+
+function oneDialAtATime(dials) {
+  // Of several dials one is shown, chosen by a button.
+  if (dials.length < 2) return;
+  const buttons = dials.map((dial) => made("button", { type: "button", id: `choose-${dial.id}` }, dial.dataset.short));
+  const group = made("div", { class: "choose", role: "group", "aria-label": "Which dial" }, ...buttons);
+  dials[0].before(group);
+  function choose(chosen) {
+    dials.forEach((dial, index) => {
+      dial.hidden = index !== chosen;
+      buttons[index].setAttribute("aria-pressed", index === chosen);
+    });
+  }
+  buttons.forEach((button, index) => button.addEventListener("click", () => choose(index)));
+  choose(0);
 }
 
 // --- Tables: sorted by a column, filtered by a word ----------------------------------------------------------------
@@ -129,7 +148,7 @@ function sortable(table) {
 
 function filterable(table, number) {
   const rows = [...table.tBodies].flatMap(dataRows);
-  if (rows.length < 4) return;
+  if (rows.length < 8) return;
   const input = made("input", { type: "search", id: `filter-${number}`, autocomplete: "off" });
   const count = made("span", { role: "status" });
   const place = table.closest(".scroll") ?? table;
@@ -190,6 +209,21 @@ function recordsInWindow() {
   });
 }
 
-document.querySelectorAll("[data-dial]").forEach(turnable);
+// --- Paper: every chapter is printed, what stands behind a warning is not ------------------------------------------
+
+function openOnPaper() {
+  let opened = [];
+  window.addEventListener("beforeprint", () => {
+    opened = [...document.querySelectorAll("details.chapter:not([open])")];
+    opened.forEach((chapter) => { chapter.open = true; });
+  });
+  window.addEventListener("afterprint", () => opened.forEach((chapter) => { chapter.open = false; }));
+}
+
+const dials = [...document.querySelectorAll("[data-dial]")];
+const restores = dials.map(turnable);
+oneDialAtATime(dials);
+restores.forEach((restore) => restore?.());
 document.querySelectorAll("table[data-sortable]").forEach((table, number) => { filterable(table, number); sortable(table); });
 recordsInWindow();
+openOnPaper();
