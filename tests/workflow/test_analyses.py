@@ -49,7 +49,7 @@ def test_every_analysis_is_made_and_stands_on_the_page(finished, snakemake):
     for kinds in ANALYSES.values():
         for name in kinds:
             assert f": {name}" in page, name
-    assert list((finished / "results/figures").glob("analysis-*-dial-*.svg"))
+    assert list((finished / "results/figures").glob("values-*.svg"))
     assert "Nothing to be done" in snakemake(*STUDY).stdout
     # A value more costs the sweep, and no training.
     again = snakemake("-n", *STUDY, "--config", "analyses={sweeps: {dial: {values: [-2.5, 0, 5, 7]}}}").stdout
