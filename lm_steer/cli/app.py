@@ -105,6 +105,8 @@ Dtype = Annotated[
     Literal["float32", "bfloat16", "float16", "auto"],
     typer.Option(help="What the model's weights are held in; half precision halves its memory."),
 ]
+Vllm = Annotated[str, typer.Option("--vllm", help="Run the model in vLLM: the Python of its environment.")]
+VllmOptions = Annotated[str, typer.Option(help='What vllm.LLM takes beside, JSON: `{"tensor_parallel_size": 4}`.')]
 # One way to name a steer at values, in every command.
 STEER = typer.Option("--steer", help="The folder of a steer, or its id on the hub.")
 SteerFolder = Annotated[Input, STEER]

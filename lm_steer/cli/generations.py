@@ -5,14 +5,27 @@ from typing import Annotated
 
 import typer
 
-from lm_steer.cli.app import CACHE, OUTPUT, STEER, TEXTS, Cache, Dtype, Model, Output, ShardOf, app, given_by
+from lm_steer.cli.app import (
+    CACHE,
+    OUTPUT,
+    STEER,
+    TEXTS,
+    Cache,
+    Dtype,
+    Model,
+    Output,
+    ShardOf,
+    Vllm,
+    VllmOptions,
+    app,
+    given_by,
+)
 from lm_steer.cli.paths import Reads, Writes
 from lm_steer.util import options
 from lm_steer.util.gpu_lease import leased_device
 
 
 @app.command(rich_help_panel=TEXTS)
-@leased_device()
 def generate(
     model: Model,
     output: Annotated[Path | None, OUTPUT, Writes()] = None,
@@ -29,6 +42,8 @@ def generate(
     setting: Annotated[str, typer.Option(help="One setting of the study, instead of all that every model has.")] = "",
     shard: ShardOf | None = None,
     dtype: Dtype = "float32",
+    vllm: Vllm = "",
+    vllm_options: VllmOptions = "",
     cache: Cache = CACHE,
 ) -> None:
     """Sample continuations of prompts, steered or not, or those of a study.
@@ -55,7 +70,15 @@ def generate(
         jobs = [Job(output, prompts, steers_at(steer or [], at or []), prefix=prefix)]
     else:
         raise LMSteerError("give --prompts and --output, or --study, which knows them itself")
-    run_jobs(jobs, lambda: load_model(folder_of(model, cache), dtype), sampling, cache, part)
+    if vllm:
+        from lm_steer.interop.vllm_jobs import run_jobs as run_in_vllm
+        from lm_steer.interop.vllm_jobs import vllm_of
+
+        # All GPUs are vLLM's.
+        run_in_vllm(vllm_of(folder_of(model, cache), dtype, vllm, vllm_options), jobs, sampling, part)
+        return
+    with leased_device():
+        run_jobs(jobs, lambda: load_model(folder_of(model, cache), dtype), sampling, cache, part)
 
 
 @app.command(rich_help_panel=TEXTS)

@@ -18,6 +18,8 @@ from lm_steer.cli.app import (
     Output,
     ShardOf,
     StudyFile,
+    Vllm,
+    VllmOptions,
     app,
     given_by,
 )
@@ -62,6 +64,8 @@ def score(
     ] = None,
     shard: ShardOf = "1-of-1",
     dtype: Dtype = "float32",
+    vllm: Vllm = "",
+    vllm_options: VllmOptions = "",
     cache: Cache = CACHE,
 ) -> None:
     """Score generation files: one row per generation.
@@ -76,8 +80,15 @@ def score(
     keys = dict(one.partition("=")[::2] for one in option or ())
     if wrong := [one for one in option or () if "=" not in one]:
         raise LMSteerError(f"--option: expected a key and its value, as `mode=replay`, found {wrong[0]!r}")
-    with leased_device(kind_of(kind).by_model):
-        score_files(kind, resource, file, output, cache, prompts, scores, part, dtype=dtype, **keys)
+    judge = None
+    if vllm:
+        from lm_steer.interop.vllm_jobs import causal_lm, vllm_of
+
+        if kind != "causal-lm":
+            raise LMSteerError(f"--vllm is for --kind causal-lm, not for {kind}")
+        judge = causal_lm(vllm_of(Path(resource), dtype, vllm, vllm_options))
+    with leased_device(kind_of(kind).by_model and not vllm):
+        score_files(kind, resource, file, output, cache, prompts, scores, part, judge, dtype=dtype, **keys)
 
 
 @app.command(rich_help_panel=SCORES)

@@ -16,10 +16,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from transformers import PreTrainedTokenizerBase
 
 from lm_steer.core.attach import acts_by_rows
 from lm_steer.generation.decoder import UNUSABLE, Decoder
@@ -99,7 +101,7 @@ def continuations(
                     f"{what}: the model's logits are not finite, or too large to sample from, after the prompt "
                     f"{prompts[indices[unusable[0]]][:60]!r}: use smaller steer values, or check steer and model"
                 )
-            made = _decode(loaded, [ids[index] for index in indices], tokens)
+            made = decoded(loaded.tokenizer, [ids[index] for index in indices], tokens.tolist())
             if part:
                 write_json(part, {"texts": made, "fingerprint": fingerprint(made)})
             for index, samples in zip(indices, made, strict=True):
@@ -180,13 +182,13 @@ class _Sampler:
         return self.decoder
 
 
-def _decode(loaded: LoadedModel, ids: list[list[int]], tokens: Tensor) -> list[list[str]]:
-    """Return the text that the new tokens add to each prompt, its leading space kept."""
-    rows = [row + sample for row, samples in zip(ids, tokens.tolist(), strict=True) for sample in samples]
-    options = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}
-    starts = loaded.tokenizer.batch_decode(ids, **options)
-    wholes = iter(loaded.tokenizer.batch_decode(rows, **options))
-    return [[next(wholes)[len(start) :] for _ in range(tokens.shape[1])] for start in starts]
+def decoded(tokenizer: PreTrainedTokenizerBase, ids: list[list[int]], tokens: list[list[list[int]]]) -> list[list[str]]:
+    """Return the text that new tokens, (prompts, samples), add to each prompt, its leading space kept."""
+    rows = [row + sample for row, samples in zip(ids, tokens, strict=True) for sample in samples]
+    options: dict[str, Any] = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}
+    starts = tokenizer.batch_decode(ids, **options)
+    wholes = iter(tokenizer.batch_decode(rows, **options))
+    return [[next(wholes)[len(start) :] for _ in samples] for start, samples in zip(starts, tokens, strict=True)]
 
 
 def _keys(prompts: Sequence[str]) -> list[str]:

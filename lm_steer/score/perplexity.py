@@ -7,7 +7,7 @@ and prompt are run from their first token, which itself has an NLL of 0.
 """
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -28,6 +28,7 @@ TOKENS = {"cpu": 1024, "cuda": 32768}
 STEP = 4
 
 Ids = list[int]
+Pair = tuple[Ids, Ids]
 
 
 def causal_lm(loaded: LoadedModel, name: str) -> Scorer:
@@ -38,31 +39,40 @@ def causal_lm(loaded: LoadedModel, name: str) -> Scorer:
         version=f"{name} {loaded.fingerprint}",
         attributes=("nll", "tokens"),
         text=lambda item: f"{item.prompt}\0{item.continuation}",
-        judge=lambda items: _judge(loaded, head, items),
+        judge=lambda items: judged(
+            items, lambda texts: _ids_within_context(loaded, texts), lambda pairs: _nll(loaded, head, pairs)
+        ),
     )
 
 
-def _judge(loaded: LoadedModel, head: Head, items: Sequence[Item]) -> Iterator[tuple[int, tuple[float, ...]]]:
+def judged(
+    items: Sequence[Item],
+    tokenise: Callable[[list[str]], list[Ids]],
+    nll_of: Callable[[list[Pair]], Iterable[tuple[int, float]]],
+) -> Iterator[tuple[int, tuple[float, ...]]]:
+    """Yield (index of an item, its summed NLL and number of tokens), by a model's tokens and its NLL of pairs of ids.
+
+    `nll_of` yields (index of a pair, summed NLL of its second ids given its first).
+    """
     if not items:
         return
-    wholes = loaded.whole_ids([item.prompt + item.continuation for item in items])
+    wholes = tokenise([item.prompt + item.continuation for item in items])
     # Many continuations have the same prompt.
     distinct = list(dict.fromkeys(item.prompt for item in items))
-    ids_of = dict(zip(distinct, loaded.whole_ids(distinct), strict=True))
+    ids_of = dict(zip(distinct, tokenise(distinct), strict=True))
     prompts = [ids_of[item.prompt] for item in items]
-    _check_context(loaded, items, wholes)
     merged = [i for i, prompt in enumerate(prompts) if prompt != wholes[i][: len(prompt)]]
-    alone = dict(_nll(loaded, head, [(prompts[i][:1], prompts[i][1:]) for i in merged]))
+    alone = dict(nll_of([(prompts[i][:1], prompts[i][1:]) for i in merged]))
     minus = {index: alone[position] for position, index in enumerate(merged)}
     # An empty prompt leaves the first token without an NLL: it is what the rest is given.
     given = [1 if index in minus else max(1, len(prompt)) for index, prompt in enumerate(prompts)]
     pairs = [(whole[:count], whole[count:]) for whole, count in zip(wholes, given, strict=True)]
-    for index, nll in _nll(loaded, head, pairs):
+    for index, nll in nll_of(pairs):
         yield index, (nll - minus.get(index, 0.0), float(len(wholes[index]) - len(prompts[index])))
 
 
 @torch.no_grad()
-def _nll(loaded: LoadedModel, head: Head, pairs: list[tuple[Ids, Ids]]) -> Iterator[tuple[int, float]]:
+def _nll(loaded: LoadedModel, head: Head, pairs: list[Pair]) -> Iterator[tuple[int, float]]:
     """Yield (index, summed NLL of a pair's second ids given its first ones), the longest first.
 
     Pairs of like lengths make a block, filled up on a CPU; each of its prompts is run once.
@@ -113,7 +123,7 @@ def _nll(loaded: LoadedModel, head: Head, pairs: list[tuple[Ids, Ids]]) -> Itera
         yield from zip(places, losses.tolist(), strict=False)
 
 
-def _block_nll(loaded: LoadedModel, head: Head, pairs: list[tuple[Ids, Ids]], given: int, length: int) -> Tensor:
+def _block_nll(loaded: LoadedModel, head: Head, pairs: list[Pair], given: int, length: int) -> Tensor:
     """Return the summed NLL (pairs,) of the second ids given the first.
 
     The first are padded to `given` and the second to `length`, or with `given` 0 both together to `length`.
@@ -130,11 +140,13 @@ def _block_nll(loaded: LoadedModel, head: Head, pairs: list[tuple[Ids, Ids]], gi
     return losses.masked_fill(present == 0, 0).sum(1)
 
 
-def _check_context(loaded: LoadedModel, items: Sequence[Item], wholes: list[Ids]) -> None:
+def _ids_within_context(loaded: LoadedModel, texts: Sequence[str]) -> list[Ids]:
+    wholes = loaded.whole_ids(texts)
     context = loaded.context
-    for item, ids in zip(items, wholes, strict=True):
+    for text, ids in zip(texts, wholes, strict=True):
         if context and len(ids) > context:
             raise LMSteerError(
                 f"a text of {len(ids)} tokens does not fit the context of {context} of the model that scores its "
-                f"perplexity: {item.prompt[:60]!r}"
+                f"perplexity: {text[:60]!r}"
             )
+    return wholes

@@ -31,6 +31,7 @@ def score_files(
     prompts: int = 0,
     scores: str = "",
     shard: Shard = WHOLE,
+    scorer: Scorer | None = None,
     **options: Any,
 ) -> None:
     """Write a parquet of (file, prompt, sample, one column an attribute, scorer, version), rows in order.
@@ -38,11 +39,12 @@ def score_files(
     prompts     how many prompts of each file are scored, the first ones; 0 for all
     shard       which part of these prompts
     scores      earlier scores as JSON lines, taken into the store first
+    scorer      judges in the place of the kind's own
     options     dtype, and the keys of the kind
     """
     # Every file is read once before the judge is loaded: a bad one is found before any work.
     sizes = [sum(len(samples) for _, _, samples in _prompts_of(file, prompts, shard)) for file in files]
-    scorer = make_scorer(kind, resource, **options)
+    scorer = scorer or make_scorer(kind, resource, **options)
     store = ScoreStore(cache / STORE)
     if scores:
         import_scores(store, scores)

@@ -1,10 +1,18 @@
 """The frozen language models of a study: each source is a block with the keys that it alone has."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from lm_steer.study.fields import Block, Dtype, NameOf, Text, key
+
+
+class Vllm(Block):
+    """vLLM, in an environment of its own."""
+
+    kind: Literal["vllm"]
+    python: Text = key("The Python of an environment with vLLM and this package.")
+    options: dict[str, Any] = key("What vllm.LLM takes beside model and dtype.", {})
 
 
 class _Model(Block):
@@ -13,6 +21,12 @@ class _Model(Block):
         "faster on a GPU; steers are trained in float32 all the same. A run is exactly repeatable in `float32` on a "
         "CPU. `auto` is bfloat16 where the hardware multiplies it, else float32.",
         "float32",
+    )
+    engine: Vllm | None = key(
+        "`{kind: vllm, python: .vllm/bin/python, options: {tensor_parallel_size: 4}}` generates, and scores "
+        "perplexity, in vLLM, for models that one GPU does not hold: `python` is that of an environment with vLLM and "
+        "this package, `options` what vllm.LLM takes. Training reads the model here all the same.",
+        None,
     )
 
 

@@ -6,6 +6,7 @@ Names are those of the rules' wildcards. What may be too long for a command line
 reads from the study by name; that part of the study is a parameter of the rule all the same: an edit re-runs it.
 """
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields, replace
 from itertools import product
@@ -57,6 +58,14 @@ def _options(block: Any, *keys: str) -> list[str]:
     values = block if isinstance(block, dict) else block.model_dump(include=set(keys))
     chosen = [(f"--{key.replace('_', '-')}", values.get(key)) for key in keys]
     return [part for name, value in chosen if value not in ("", None) for part in (name, str(value))]
+
+
+def _engine(study: Study, model: str) -> list[str]:
+    """Return the options by which a command runs a model in vLLM, if the study says so."""
+    engine = study.models[model].engine
+    if engine is None:
+        return []
+    return ["--vllm", engine.python, *(["--vllm-options", json.dumps(engine.options)] if engine.options else [])]
 
 
 def _each(option: str, values: Iterable[Any]) -> list[str]:
@@ -170,7 +179,8 @@ def generate(study: Study, model: str, seed: str, setting: str = "", scatteritem
         output = layout.generations(folder, model, seed, name)
         job = {"output": output, "prompts": layout.prompts(R, block.prompts), "steers": steers}
         jobs.append({**job, "sampling": study.sampling_of(block).model_dump(), "prefix": block.prefix})
-    return Given(list(dict.fromkeys(inputs)), _options(study.models[model], "dtype"), jobs)
+    options = [*_options(study.models[model], "dtype"), *_engine(study, model)]
+    return Given(list(dict.fromkeys(inputs)), options, jobs)
 
 
 def external(study: Study, setting: str) -> Given:
@@ -198,7 +208,8 @@ def score(study: Study, model: str, scorer: str, scatteritem: str = "") -> Given
     options += _each(
         "--option", (f"{key}={_text(value)}" for key, value in _keys(study, scorer).items() if value != "")
     )
-    options += _options(study.models[block.model], "dtype") if hasattr(block, "model") else []
+    if hasattr(block, "model"):
+        options += [*_options(study.models[block.model], "dtype"), *_engine(study, block.model)]
     options += ["--prompts", str(block.prompts)] if block.prompts else []
     options += [*_each("--resource", resource), *_each("--file", files)]
     options += ["--shard", scatteritem] if scatteritem else []

@@ -1,6 +1,6 @@
 """What every engine is compared with: the greedy texts of transformers with the attached steer."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import torch
 
@@ -9,6 +9,8 @@ from lm_steer import Steer
 STARTS = ("The film", "My day at work", "The new phone", "In the evening we", "Her speech")
 PROMPTS = [f"{start}{rest}" for start in STARTS for rest in (" is", " was", ", which", " and then", " of")]
 TOKENS = 40
+# For small models of other families.
+FEW = PROMPTS[::5]
 Ids = list[int]
 
 
@@ -38,18 +40,16 @@ def effect_error(loaded, steer: Steer, cases: list[tuple[Ids, Mapping[str, float
     return float(torch.cat(off).norm() / torch.cat(effect).norm())
 
 
-def agreement(texts: list[tuple[Ids, Ids]], ask: Callable[[list[tuple[Ids, int]]], list[Ids]]):
-    """Return which share of an engine's tokens is the reference's, teacher-forced and free-running, and of how many.
+def asked(texts: list[tuple[Ids, Ids]]) -> list[tuple[Ids, int]]:
+    """Return prompts with numbers of new tokens: every text's prefixes, which ask for one token, then the prompts."""
+    prefixes = [(ids + text[:place], 1) for ids, text in texts for place in range(len(text))]
+    return [*prefixes, *((ids, len(text)) for ids, text in texts)]
 
-    `ask` turns prompts, each with a number of new tokens, into answers: first those of every text's prefixes, which
-    ask for one token, then those of the prompts.
-    """
-    prefixes = [(ids + text[:place], 1) for ids, text in texts for place in range(TOKENS)]
-    answers = ask([*prefixes, *((ids, TOKENS) for ids, _ in texts)])
+
+def agreement(texts: list[tuple[Ids, Ids]], answers: list[Ids]) -> tuple[float, float, int]:
+    """Return which shares of the answers to `asked` are the reference's, forced and free-running, and of how many."""
     expected = [token for _, text in texts for token in text]
-    parts = answers[: len(prefixes)], answers[len(prefixes) :]
-    shares = [
-        sum(a == b for a, b in zip([token for one in part for token in one], expected, strict=True)) / len(expected)
-        for part in parts
-    ]
-    return shares[0], shares[1], len(expected)
+    found = [token for answer in answers for token in answer]
+    parts = found[: len(expected)], found[len(expected) :]
+    forced, running = (sum(a == b for a, b in zip(part, expected, strict=True)) / len(expected) for part in parts)
+    return forced, running, len(expected)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from engines.reference import PROMPTS, agreement, greedy
+from engines.reference import FEW, PROMPTS, agreement, asked, greedy
 from engines.small import save_small, strong_steer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -33,7 +33,9 @@ def test_an_export_steers_in_llama_cpp(folder, family, form, tmp_path, note):
     output = tmp_path / "out"
     error = export(steer, VALUES, model_folder, output, form, "llama.cpp", python=str(PYTHON))
     files = (output / "steered.gguf", "") if form == "checkpoint" else (output / "base.gguf", output / "adapter.gguf")
-    note("llama.cpp", family, form, error, *_agreement((model, AutoTokenizer.from_pretrained(folder)), steer, files))
+    note(
+        "llama.cpp", family, form, error, *_agreement((model, AutoTokenizer.from_pretrained(folder)), steer, files, FEW)
+    )
     assert error <= 1e-2
 
 
@@ -42,7 +44,7 @@ def test_the_embedded_model_steers_in_llama_cpp(folder, loaded, steer, tmp_path,
 
     read = Steer.from_pretrained(steer)
     error = export(read, VALUES, folder, tmp_path / "out", "checkpoint", "llama.cpp", python=str(PYTHON))
-    forced, running, tokens = _agreement(loaded, read, (tmp_path / "out/steered.gguf", ""))
+    forced, running, tokens = _agreement(loaded, read, (tmp_path / "out/steered.gguf", ""), PROMPTS)
     note("llama.cpp", "SmolLM2", "checkpoint", error, forced, running, tokens)
     assert tokens >= 1000 and forced >= 0.99 and error <= 1e-2
 
@@ -58,11 +60,9 @@ def test_a_family_that_drops_its_steer_is_refused_by_the_check_too(folder, famil
     assert not (tmp_path / "out").exists()
 
 
-def _agreement(loaded, steer, files) -> tuple[float, float, int]:
+def _agreement(loaded, steer, files, prompts) -> tuple[float, float, int]:
     base, lora = files
-
-    def ask(requests: list[tuple[list[int], int]]) -> list[list[int]]:
-        prompts, counts = map(list, zip(*requests, strict=True))
-        return [answer["ids"] for answer in probe(str(PYTHON), base, str(lora), prompts, counts, 0)]
-
-    return agreement([greedy(loaded, steer, prompt, VALUES) for prompt in PROMPTS], ask)
+    texts = [greedy(loaded, steer, prompt, VALUES) for prompt in prompts]
+    asking, counts = map(list, zip(*asked(texts), strict=True))
+    answers = probe(str(PYTHON), base, str(lora), asking, counts, 0)
+    return agreement(texts, [answer["ids"] for answer in answers])

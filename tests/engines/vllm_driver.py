@@ -1,19 +1,22 @@
-"""Runs in vLLM's own environment: answers a JSON file of requests, and writes what each one gave.
+"""Runs in vLLM's own environment: answers a JSON file of runs, each an engine and its requests, one after another.
 
-python vllm_driver.py requests.json answers.json
+python vllm_driver.py runs.json answers.json
 """
 
+import gc
 import json
 import sys
 from pathlib import Path
 
 from vllm import LLM, SamplingParams
+from vllm.distributed import cleanup_dist_env_and_memory
 from vllm.inputs import TokensPrompt
 from vllm.lora.request import LoRARequest
 
-if __name__ == "__main__":
-    given = json.loads(Path(sys.argv[1]).read_text())
-    lora = LoRARequest("steer", 1, given["lora"]) if "lora" in given else None
+
+def answered(given: dict) -> list[dict]:
+    """Return the tokens of each request of a run, and the log-probabilities of its first."""
+    lora = LoRARequest("steer", 1, given["lora"]) if given["lora"] else None
     options = {"enable_lora": True, "max_lora_rank": 64} if lora else {}
     engine = LLM(enforce_eager=True, logprobs_mode="processed_logprobs", max_logprobs=-1, **options, **given["engine"])
     prompts, parameters = [], []
@@ -27,4 +30,13 @@ if __name__ == "__main__":
         first = (answer.outputs[0].logprobs or [{}])[0]
         ids = list(answer.outputs[0].token_ids)
         answers.append({"ids": ids, "logprobs": {str(token): value.logprob for token, value in first.items()}})
-    Path(sys.argv[2]).write_text(json.dumps(answers))
+    return answers
+
+
+if __name__ == "__main__":
+    done = []
+    for run in json.loads(Path(sys.argv[1]).read_text()):
+        done.append(answered(run))
+        gc.collect()
+        cleanup_dist_env_and_memory()
+    Path(sys.argv[2]).write_text(json.dumps(done))

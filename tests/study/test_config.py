@@ -69,6 +69,8 @@ def test_a_study_may_have_no_steers_and_no_datasets():
             "steers: expected a name of at most 100 letters, digits and hyphens, found 'a b'",
         ),
         ("datasets/mine", {"source": "file"}, "datasets.mine: the source 'file' needs the key 'path'"),
+        ("models/smollm2/engine", {"kind": "sglang"}, "models.smollm2.engine"),
+        ("models/smollm2/engine", {"kind": "vllm", "pyhton": "x"}, "unknown key 'pyhton' (did you mean 'python'?)"),
         ("datasets/mine", {"source": "jigsaw"}, "datasets.mine: the source 'jigsaw' needs the key 'origin'"),
         ("datasets/mine", {"source": "sst5", "origin": "hub"}, "datasets.mine.origin: the source 'sst5' has no"),
         (

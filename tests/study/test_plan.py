@@ -48,6 +48,17 @@ def test_generations_know_prompts_steers_and_values():
     assert [job["output"].split("/")[:3] for job in shard] == [["results", "shards", "2-of-4"]] * len(STUDY.settings)
 
 
+def test_a_model_of_vllm_generates_and_judges_there_and_is_trained_here():
+    engine = {"kind": "vllm", "python": ".vllm/bin/python", "options": {"tensor_parallel_size": 4}}
+    study = changed(models={"smollm2": {"engine": engine}})
+    options = ["--vllm", ".vllm/bin/python", "--vllm-options", '{"tensor_parallel_size": 4}']
+    assert plan.generate(study, "smollm2", "0").options[-4:] == options
+    judged = plan.score(study, "smollm2", "perplexity").options
+    assert judged[judged.index("--vllm") :][:4] == options
+    assert "--vllm" not in plan.train(study, "smollm2", "sentiment").options
+    assert "--vllm" not in plan.score(study, "smollm2", "toxicity").options
+
+
 def test_an_edited_key_changes_what_depends_on_it_alone():
     edited = changed(settings={"positive-on-neutral": {"steer": {"sentiment": {"sentiment": 4}}}})
 
