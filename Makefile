@@ -65,6 +65,7 @@ gpu:
 # The pages that are written from the code, and the site, build/site/index.html: a broken link is an error.
 docs: .venv/docs
 	python workflow/scripts/config_readme.py
+	python workflow/scripts/address.py
 	NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
 
 lint: setup-all

@@ -2,6 +2,8 @@ import fcntl
 import hashlib
 import os
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +15,7 @@ import pytest
 import tiny
 import torch
 from miniature import make_project
-from running import places, run_snakemake
+from running import ROOT, places, run_snakemake
 from services.forked import forked_commands
 from services.hub import Hub
 from services.registry import Registry
@@ -49,6 +51,18 @@ def shared(tmp_path_factory) -> Callable[[str, Callable[[Path], object]], Path]:
         return filled
 
     return folder
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory) -> Path:
+    """The wheel, built from a copy, so that the source tree stays clean."""
+    source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    shutil.copytree(ROOT / "lm_steer", source / "lm_steer", ignore=shutil.ignore_patterns("__pycache__"))
+    command = ["pip", "wheel", "--no-deps", "--no-build-isolation", "--no-index", "-w", str(out), str(source)]
+    subprocess.run([sys.executable, "-m", *command], check=True, capture_output=True)
+    return next(out.glob("*.whl"))
 
 
 @pytest.fixture(scope="session")

@@ -40,3 +40,9 @@ def test_the_image_is_built_by_the_steps_of_the_readme(tmp_path):
     project = tomllib.loads((tmp_path / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     for name in (project["readme"], *project["license-files"], "lm_steer/__init__.py"):
         assert (tmp_path / name).exists()
+
+
+def test_a_run_without_a_clone_installs_the_version_of_the_workflow():
+    script = (ROOT / "envs/environment.post-deploy.sh").read_text(encoding="utf-8")
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    assert f"lm-steer=={version}\n" in script

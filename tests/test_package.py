@@ -1,14 +1,12 @@
 import os
 import pkgutil
 import re
-import shutil
 import subprocess
 import sys
 import tomllib
 import zipfile
 from pathlib import Path
 
-import pytest
 import tiny
 import torch
 
@@ -29,18 +27,6 @@ ROOT = Path(__file__).parents[1]
 # Everything that is not Python, and the packages' own names, as they lie in the source tree.
 DATA = [path for path in (ROOT / "lm_steer").rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")]
 MODULES = [module.name for module in pkgutil.walk_packages([str(ROOT / "lm_steer")], "lm_steer.")]
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory) -> Path:
-    """The wheel, built from a copy, so that the source tree stays clean."""
-    source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
-    shutil.copytree(ROOT / "lm_steer", source / "lm_steer", ignore=shutil.ignore_patterns("__pycache__"))
-    command = ["pip", "wheel", "--no-deps", "--no-build-isolation", "--no-index", "-w", str(out), str(source)]
-    subprocess.run([sys.executable, "-m", *command], check=True, capture_output=True)
-    return next(out.glob("*.whl"))
 
 
 def test_the_wheel_holds_all_modules_and_all_files_they_read(wheel):

@@ -19,6 +19,15 @@ def test_the_config_readme_and_the_schema_are_written_from_the_types_of_a_study(
     assert schema == script["schema"](), "run `make docs`"
 
 
+def test_the_repositorys_address_stands_in_one_place():
+    script = runpy.run_path(str(ROOT / "workflow/scripts/address.py"))
+    for path in (path for pattern in script["FILES"] for path in ROOT.glob(pattern)):
+        text = path.read_text(encoding="utf-8")
+        assert script["written"](text, script["address"]()) == text, f"{path.name}: run `make docs`"
+    readme = script["written"]((ROOT / "README.md").read_text(encoding="utf-8"), "https://github.com/someone/lm-steer")
+    assert "](https://github.com/someone/lm-steer/actions/workflows/tests.yml)" in readme
+
+
 def test_every_study_of_the_project_is_a_study():
     for path in (ROOT / "config").glob("*.yaml"):
         config = yaml.safe_load(path.read_text(encoding="utf-8"))

@@ -1,8 +1,4 @@
 # Analyses: what several settings say together, what steers hold, what texts show, and what it all costs.
-localrules:
-    effects,
-
-
 rule effects:
     input:
         given(plan.effects, "inputs"),
@@ -19,6 +15,7 @@ rule effects:
         "results/benchmarks/effects/{analysis}.tsv"
     wildcard_constraints:
         analysis=any_of(targets.analyses(STUDY, *EFFECT_KINDS)),
+    localrule: True
     conda:
         ENVIRONMENT
     resources:

@@ -1,10 +1,4 @@
 # What a study starts from: models, labelled texts, prompts. Downloads are local rules; the rest needs no network.
-localrules:
-    model,
-    dataset,
-    prompts,
-
-
 # Models and classifiers, each by its name.
 rule model:
     input:
@@ -17,6 +11,7 @@ rule model:
         "results/benchmarks/model/{model}.tsv"
     wildcard_constraints:
         model=any_of([*STUDY.models_used, *targets.scorers(STUDY, "classifier")]),
+    localrule: True
     conda:
         ENVIRONMENT
     resources:
@@ -40,6 +35,7 @@ rule dataset:
         "results/logs/data/{dataset}.log",
     benchmark:
         "results/benchmarks/data/{dataset}.tsv"
+    localrule: True
     conda:
         ENVIRONMENT
     resources:
@@ -61,6 +57,7 @@ rule prompts:
         "results/logs/prompts/{prompts}.log",
     benchmark:
         "results/benchmarks/prompts/{prompts}.tsv"
+    localrule: True
     conda:
         ENVIRONMENT
     resources:

@@ -1,11 +1,6 @@
 # Continuations: one process makes every setting of a model and seed, for loading a model is dear. What an earlier run
 # has made under the same steer, values, prompts and sampling is found again, so that one edited setting costs itself.
 # The prompts are scattered over `shards` such processes.
-localrules:
-    external,
-    gather,
-
-
 scattergather:
     shards=STUDY.shards,
 
@@ -19,6 +14,7 @@ rule external:
         "results/logs/external/{setting}.log",
     benchmark:
         "results/benchmarks/external/{setting}.tsv"
+    localrule: True
     conda:
         ENVIRONMENT
     resources:
@@ -68,6 +64,7 @@ rule gather:
         expand("results/generations/{{model}}/seed{{seed}}/{setting}.jsonl", setting=targets.together(STUDY)),
     log:
         "results/logs/gather/{model}.seed{seed}.log",
+    localrule: True
     conda:
         ENVIRONMENT
     resources:

@@ -96,3 +96,5 @@ if workflow.is_main_process:
         RUN_LOCK, MESSAGE = hold(Path(".snakemake"), partial(cancel_jobs_of, ".") if ON_CLUSTER else list)
         if MESSAGE:
             logger.warning(MESSAGE)
+        if workflow.modifier.is_module:
+            STUDY.write(targets.STUDY_FILE)

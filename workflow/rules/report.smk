@@ -1,11 +1,4 @@
 # Tables and the page. They need neither model nor network, and take seconds.
-localrules:
-    table,
-    record,
-    page,
-    figures,
-
-
 rule table:
     input:
         given(plan.table, "inputs"),
@@ -20,6 +13,7 @@ rule table:
         "results/logs/table/{table}.log",
     benchmark:
         "results/benchmarks/table/{table}.tsv"
+    localrule: True
     conda:
         ENVIRONMENT
     resources:
@@ -45,6 +39,7 @@ rule record:
         benchmarks="results/benchmarks.csv",
     log:
         "results/logs/record.log",
+    localrule: True
     conda:
         ENVIRONMENT
     resources:
@@ -66,6 +61,7 @@ rule page:
         report(PAGE, category="Page", caption="../report/page.rst"),
     log:
         "results/logs/page.log",
+    localrule: True
     conda:
         ENVIRONMENT
     resources:
@@ -93,6 +89,7 @@ rule figures:
         ),
     log:
         "results/logs/figures.log",
+    localrule: True
     conda:
         ENVIRONMENT
     resources:

@@ -1,8 +1,5 @@
 # Scores: the judge that is trained here, and one process for each model and scorer; of a scorer that is a model, one for
 # each shard.
-localrules:
-    ask,
-    gather_scores,
 
 
 rule judge:
@@ -80,6 +77,7 @@ rule gather_scores:
         "results/logs/gather/{model}.{scorer}.log",
     wildcard_constraints:
         scorer=any_of(MODEL_SCORERS),
+    localrule: True
     conda:
         ENVIRONMENT
     resources:
@@ -95,6 +93,7 @@ rule gather_scores:
 use rule score as ask with:
     wildcard_constraints:
         scorer=any_of(targets.online(STUDY)),
+    localrule: True
     threads: CORES
     resources:
         mem_mb=memory(2000),
