@@ -24,11 +24,11 @@ class Engine:
 
 
 ANY = ("any",)
-VLLM_READ = ("bloom", "falcon", "gemma", "gemma3_text", "gpt2", "gptj", "granite", "llama", "opt", "qwen2")
+VLLM_READ = ("falcon", "gemma", "gemma3_text", "gpt2", "gptj", "granite", "llama", "opt", "qwen2")
 ENGINES = (
     Engine("transformers", "checkpoint", "checked", ANY, (), "a linear head; a shift needs one with a bias"),
     Engine("transformers", "adapter", "checked", ANY, (), "by PEFT; do not merge it into a model whose head is tied"),
-    Engine("vllm", "checkpoint", "read, 0.33", VLLM_READ, ("cohere", "cohere2", "gemma2"), ""),
+    Engine("vllm", "checkpoint", "read, 0.33", VLLM_READ, ("cohere", "cohere2", "gemma2"), "bloom: refused at loading"),
     Engine(
         "vllm",
         "adapter",
@@ -41,7 +41,7 @@ ENGINES = (
         "llama.cpp",
         "checkpoint",
         "run, 2026.10",
-        ("llama",),
+        ("granite", "llama", "mistral"),
         ("gemma", "gemma2"),
         "its converter; --python makes and checks the GGUF",
     ),

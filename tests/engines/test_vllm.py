@@ -101,6 +101,8 @@ def test_small_models_steer_by_the_plug_in_folded_and_by_lora(folder, tmp_path, 
             output, lora = place, str(output)
         asked_of[family, way] = Run(loaded, steer, place if way == "logits" else output, FEW, values, way, lora)
     given = answers(tmp_path / "steer", list(asked_of.values()), tmp_path)
+    refused = {case: answer for case, answer in zip(asked_of, given, strict=True) if isinstance(answer, str)}
+    assert refused == {}
     results = {case: run.result(answer) for (case, run), answer in zip(asked_of.items(), given, strict=True)}
     for (family, way), result in results.items():
         note("vllm", family, way, *result)

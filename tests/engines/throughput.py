@@ -31,7 +31,9 @@ def in_vllm(model: str, dtype: str, counts: list[int]) -> None:
     """Print the rate at each number of different values, 0 for unsteered; runs in vLLM's environment."""
     from vllm import LLM, SamplingParams
 
-    engine = LLM(model, dtype=dtype, max_model_len=128, max_num_seqs=160, enable_prefix_caching=False)
+    engine = LLM(
+        model, dtype=dtype, max_model_len=128, max_num_seqs=160, enable_prefix_caching=False, enforce_eager=True
+    )
     rates = []
     for count in counts:
         prompts = [prompt for prompt in PROMPTS for _ in range(SAMPLES)]

@@ -1,5 +1,7 @@
 """Runs in vLLM's own environment: answers a JSON file of runs, each an engine and its requests, one after another.
 
+A run that vLLM refuses is answered by the reason.
+
 python vllm_driver.py runs.json answers.json
 """
 
@@ -36,7 +38,11 @@ def answered(given: dict) -> list[dict]:
 if __name__ == "__main__":
     done = []
     for run in json.loads(Path(sys.argv[1]).read_text()):
-        done.append(answered(run))
+        try:
+            done.append(answered(run))
+        except Exception as error:
+            # An engine that refuses a model must not take the others' answers away.
+            done.append(str(error).splitlines()[0])
         gc.collect()
         cleanup_dist_env_and_memory()
     Path(sys.argv[2]).write_text(json.dumps(done))
