@@ -8,7 +8,7 @@ import typer
 from lm_steer.cli.app import FOLDER, OUTPUT, RESULTS, AsJson, Commands, Output, Results, StudyFile, app, given_by
 from lm_steer.cli.paths import SHOWN, STUDIED, Reads, Writes
 from lm_steer.util.errors import needs, presentable
-from lm_steer.util.outputs import FIGURES
+from lm_steer.util.outputs import ARCHIVE, FIGURES
 
 report = Commands(no_args_is_help=True, help="The page of a run and its figures; what differs between two runs.")
 app.add_typer(report, name="report", rich_help_panel=RESULTS)
@@ -76,6 +76,33 @@ def figures(
     from lm_steer.study.config import read_study
 
     write_figures(read_study(study or results / "study.json"), results, output)
+
+
+@report.command()
+def publish(output: Output = Path("run.zip"), results: Shown = Path("results")) -> None:
+    """Pack generations, scores, steers with their cards, tables and the study of a run into one .zip.
+
+    lm-steer report publish --results results -o run.zip
+    """
+    with needs("report"):
+        from lm_steer.report.archive import publish as publish_run
+
+    print(f"{publish_run(results, output)} files in {output}")
+
+
+@report.command()
+def fetch(
+    archive: Annotated[Path, typer.Argument(help="A .zip of `lm-steer report publish`.")],
+    output: Annotated[Path, OUTPUT, Writes(ARCHIVE)],
+) -> None:
+    """Unpack a published run, every file checked against its sha256, as a folder of results.
+
+    lm-steer report fetch run.zip -o published && lm-steer report page --results published -o published.html
+    """
+    with needs("report"):
+        from lm_steer.report.archive import fetch as fetch_run
+
+    print(f"{fetch_run(archive, output)} files in {output}")
 
 
 @report.command()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jinja2
+import pandas as pd
 from huggingface_hub import ModelCardData
 
 from lm_steer.data.results import edited
@@ -38,7 +39,7 @@ def card(
 ) -> str:
     """Return the card as markdown with the hub's metadata; `rows` keeps these labels of the tables alone.
 
-    Raises LMSteerError where a table is not one of `lm-steer table`, or has no such row.
+    Raises LMSteerError where a table is not one of `lm-steer table`, or none has such a row.
     """
     about = steer.about
     # The hub's own ids alone: it links them.
@@ -61,21 +62,29 @@ def card(
         recipe=about.get("recipe", {}),
         # What Python cannot write as a name goes by mapping.
         values=f"{name}=5" if name.isidentifier() else f'{{"{name}": 5}}',
-        cells=[cell for table in tables for cell in _cells(Path(table), rows)],
+        cells=_cells([Path(table) for table in tables], rows),
         intended_use=intended_use or INTENDED_USE,
     )
     return text
 
 
-def _cells(table: Path, rows: Sequence[str]) -> list[dict[str, Any]]:
-    """Return a table's cells that have a difference to an unsteered row."""
+def _cells(tables: Sequence[Path], rows: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the cells of tables that have a difference to an unsteered row."""
+    frames = {table: _read(table) for table in tables}
+    labels = dict.fromkeys(label for frame in frames.values() for label in frame["row"])
+    unknown = [row for row in rows if row not in labels]
+    if unknown:
+        raise LMSteerError(f"{', '.join(map(str, tables))} has no row '{unknown[0]}': it has {', '.join(labels)}")
+    cells: list[dict[str, Any]] = []
+    for frame in frames.values():
+        chosen = frame[frame["difference"].notna() & (frame["row"].isin(rows) if rows else True)]
+        cells += chosen[[*TEXTS, *NUMBERS, *COUNTS]].to_dict("records")
+    return cells
+
+
+def _read(table: Path) -> pd.DataFrame:
     frame = read_csv(table, TEXTS, COUNTS, NUMBERS)
     require_rows(frame, table)
     if table.stem in edited(table.parent.parent):
         raise LMSteerError(f"{table} is not the table that run.json records: make the table again")
-    unknown = [row for row in rows if row not in set(frame["row"])]
-    if unknown:
-        raise LMSteerError(f"{table} has no row '{unknown[0]}': it has {', '.join(frame['row'].unique())}")
-    kept = frame[frame["difference"].notna() & (frame["row"].isin(rows) if rows else True)]
-    cells: list[dict[str, Any]] = kept[[*TEXTS, *NUMBERS, *COUNTS]].to_dict("records")
-    return cells
+    return frame

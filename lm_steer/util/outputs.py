@@ -23,6 +23,7 @@ STEER = ("steer[._]*", "training.jsonl")
 ADAPTER = ("adapter_config.json", "adapter_model.safetensors", "README.md")
 DATA = ("counts.json", "train.parquet", "dev.parquet", "test.parquet")
 JUDGE = ("judge.json", "judge.safetensors", "vocabulary.txt")
+ARCHIVE = ("archive.json",)
 FIGURES = ("*.svg",)
 # What a figure is put on (report/figures/style.py) tells it from other drawings.
 GROUND = b'<rect width="100%" height="100%" fill="'

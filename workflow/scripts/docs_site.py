@@ -36,7 +36,7 @@ EXAMPLE = re.compile(r"^lm-steer .*(?:\n(?!$).*)*", re.MULTILINE)
 
 def on_config(config: MkDocsConfig) -> None:
     """Give the site its addresses."""
-    config.repo_url, config.site_url = URLS["Repository"], URLS["Documentation"]
+    config.repo_url, config.repo_name, config.site_url = URLS["Repository"], "lm-steer", URLS["Documentation"]
 
 
 def on_files(files: Files, config: MkDocsConfig) -> None:

@@ -1,0 +1,108 @@
+"""A run as one file to publish, for Zenodo or a data set of the hub, and taken in again.
+
+publish("results", "my-run.zip")        # generations, scores, steers with their cards, tables, the study and its record
+fetch("my-run.zip", "published")        # checked, then: lm-steer report page --results published
+
+Models and training texts stay out: others own them, and the study names them by version.
+"""
+
+import hashlib
+import json
+import re
+import shutil
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from lm_steer import __version__
+from lm_steer.core.card import card
+from lm_steer.core.steer import Steer
+from lm_steer.study.config import Study, read_study
+from lm_steer.util.errors import LMSteerError
+from lm_steer.util.files import fitting, parse_json, reading, replacing, require_space, sha256_of
+from lm_steer.util.formats import read_csv
+from lm_steer.util.outputs import ARCHIVE
+
+RECORD = ARCHIVE[0]
+FOLDERS = ("adapters", "agreement", "analyses", "generations", "prompts", "scores", "steers", "tables")
+# Names without a way out of the folder, of formats that hold data and nothing to be run.
+PUBLISHED = re.compile(
+    rf"(?:study|run|(?:{'|'.join(FOLDERS)})(?:/\w[\w.+-]*)+)\.(?:csv|json|jsonl|md|parquet|safetensors)"
+)
+# Every archive of the same files has the same bytes.
+DAY = (1980, 1, 1, 0, 0, 0)
+LARGEST_RECORD = 2**24
+
+
+def publish(results: str | Path, output: str | Path) -> int:
+    """Pack a run into a .zip, and return how many files of it.
+
+    Raises LMSteerError where `results` is no run, or has nothing to publish yet.
+    """
+    root = Path(results)
+    cards = dict(_cards(root, read_study(root / "study.json")))
+    paths = {path.relative_to(root).as_posix(): path for path in sorted(root.rglob("*")) if path.is_file()}
+    paths = {name: path for name, path in paths.items() if PUBLISHED.fullmatch(name) and name not in cards}
+    if not any(name.startswith("generations/") for name in paths):
+        raise LMSteerError(f"{root} has no generations: run the study first")
+    with replacing(output) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+        files = {}
+        for name, path in paths.items():
+            with open(path, "rb") as source, archive.open(zipfile.ZipInfo(name, DAY), "w") as target:
+                shutil.copyfileobj(source, target)
+            files[name] = sha256_of(path)
+        for name, text in cards.items():
+            archive.writestr(zipfile.ZipInfo(name, DAY), text)
+            files[name] = hashlib.sha256(text.encode()).hexdigest()
+        archive.writestr(zipfile.ZipInfo(RECORD, DAY), json.dumps({"lm_steer": __version__, "files": files}, indent=1))
+        return len(files)
+
+
+def fetch(archive: str | Path, output: str | Path) -> int:
+    """Unpack a run that `publish` packed into a new folder, and return how many files of it.
+
+    Raises LMSteerError, before anything is in its place, where the archive holds anything but what its record lists, a
+    name that leads out of the folder, a format that is not data, or a file of another sha256.
+    """
+    with reading(archive, "an archive of a run"), zipfile.ZipFile(archive) as packed:
+        files = _record(archive, packed)
+        require_space(Path(output).absolute().parent, sum(part.file_size for part in packed.infolist()), str(archive))
+        with replacing(output, ARCHIVE) as temporary:
+            for name in (RECORD, *files):
+                path = temporary / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with packed.open(name) as source, open(path, "wb") as target:
+                    shutil.copyfileobj(source, target)
+                if name != RECORD and sha256_of(path) != files[name]:
+                    raise LMSteerError(f"{archive}: {name} is not the file that was published: fetch it again")
+    return len(files)
+
+
+def _record(archive: str | Path, packed: zipfile.ZipFile) -> dict[str, str]:
+    """Return the sha256 of each file by its name, all of which may be unpacked."""
+    names = packed.namelist()
+    if RECORD not in names or packed.getinfo(RECORD).file_size > LARGEST_RECORD:
+        raise LMSteerError(f"{archive} is not an archive of `lm-steer report publish`: it has no {RECORD}")
+    text = packed.read(RECORD).decode()
+    files: dict[str, str] = fitting(parse_json(text, RECORD), {"files": {str: str}}, f"{archive}, {RECORD}")["files"]
+    for name in (*files, *names):
+        if name != RECORD and not PUBLISHED.fullmatch(name):
+            raise LMSteerError(f"{archive} holds {name!r:.200}, which is no file of a run: do not trust it")
+    if sorted(names) != sorted([RECORD, *files]):
+        raise LMSteerError(f"{archive} does not hold the files that its {RECORD} lists: fetch it again")
+    return files
+
+
+def _cards(root: Path, study: Study) -> Iterator[tuple[str, str]]:
+    """Yield the path and the text of each steer's card, with the rows of tables in which it acts."""
+    for config in sorted(root.glob("steers/*/*/seed*/steer_config.json")):
+        folder, name = config.parent, config.parent.parent.name
+        acting = {setting for setting, block in study.settings.items() if name in (block.steer or {})}
+        labels = {}
+        for table, block in study.tables.items():
+            path = root / f"tables/{table}.csv"
+            there = set(read_csv(path, ("row",))["row"]) if path.exists() else set()
+            labels[path] = [label for label, names in block.rows.items() if acting & {*names} and label in there]
+        tables = [path for path in labels if labels[path]]
+        text = card(Steer.from_pretrained(folder), name, tables, [label for path in tables for label in labels[path]])
+        yield (folder / "README.md").relative_to(root).as_posix(), text
