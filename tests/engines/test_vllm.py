@@ -17,6 +17,7 @@ from lm_steer.interop.export import export
 
 ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / ".engines/vllm/bin/python"
+FAMILIES = ("gpt2", "granite", "llama", "opt", "qwen2")
 DRIVER = Path(__file__).with_name("vllm_driver.py")
 VALUES = [{"mood": 5.0, "corpus": 1.0}, {"mood": -5.0, "corpus": 1.0}, {"mood": 2.0}, None, {"corpus": -1.0}]
 
@@ -85,8 +86,8 @@ def test_each_request_is_steered_at_its_own_values(loaded, folder, steer, tmp_pa
 def test_small_models_steer_by_the_plug_in_folded_and_by_lora(folder, tmp_path, note):
     steer = strong_steer(64)
     steer.save_pretrained(tmp_path / "steer")
-    cases = [(family, "logits") for family in runs("vllm", "checkpoint")]
-    cases += [(family, form) for form in ("checkpoint", "adapter") for family in runs("vllm", form)]
+    cases = [(family, way) for way in ("logits", "checkpoint") for family in FAMILIES]
+    cases += [(family, "adapter") for family in runs("vllm", "adapter")]
     asked_of = {}
     for family, way in cases:
         place = tmp_path / family
