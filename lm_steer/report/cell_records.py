@@ -36,7 +36,6 @@ def records(study: Study, results: Path, cells: list[Cell]) -> list[dict[str, An
             for judge, own in judges.items()
         ]
         made = f"made elsewhere: {setting.generations}" if setting.generations else steer_label(setting.steer, study)
-        seeds = [0] if model == layout.EXTERNAL else study.seeds
         shown.append(
             {
                 "model": model,
@@ -45,7 +44,7 @@ def records(study: Study, results: Path, cells: list[Cell]) -> list[dict[str, An
                 "prompts": f"{setting.prompts}, from {study.prompts[setting.prompts].source}",
                 "sampling": None if setting.generations else study.sampling_of(setting),
                 "against": setting.against,
-                "files": _files(*(layout.generations(results, model, seed, name) for seed in seeds)),
+                "files": _files(*(layout.generations(results, model, seed, name) for seed in study.seeds_of(name))),
                 "scorers": scorers,
             }
         )
@@ -81,9 +80,9 @@ def missing(study: Study, results: Path) -> list[dict[str, Any]]:
         (name, model, seed)
         for name, setting in study.settings.items()
         for model in ([layout.EXTERNAL] if setting.generations else study.steered)
-        for seed in ([0] if setting.generations else study.seeds)
+        for seed in study.seeds_of(name)
     ]
-    steers = [(name, model, seed) for model in study.steered for name in study.steers for seed in study.seeds]
+    steers = [(name, model, seed) for model in study.steered for name in study.steers for seed in study.seeds_of(name)]
     tables = [*study.tables, *(f"agreement-{name}" for name in study.agreement)]
     wanted = {
         "steers": {

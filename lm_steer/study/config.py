@@ -32,7 +32,8 @@ class Study(Block):
 
     title: str = key("The heading of the page.", "An LM-Steer study")
     seeds: Annotated[list[Seed], AtLeastOne, Unique] = key(
-        "Training and sampling seeds; a table cell is the mean over them.", [0]
+        "Training and sampling seeds; a cell is the mean over them. What is not steered, and analyses, have the first.",
+        [0],
     )
     shards: Shards = key(
         "How many jobs share the prompts of a model and seed. Choose as many as there are GPUs; the texts are the same "
@@ -65,6 +66,7 @@ class Study(Block):
     )
     tables: Annotated[dict[Name, Table], AtLeastOne] = key("The tables of the page.")
     adapters: Annotated[dict[str, Adapter], *FILLED_IN] = Field({}, exclude=True)
+    of_analyses: Annotated[list[str], *FILLED_IN] = Field([], exclude=True)
     _written: "Study | None" = PrivateAttr(None)
 
     @property
@@ -92,6 +94,14 @@ class Study(Block):
         used = [*self.steered, *judges, *(end for block in transfers for end in (block.source, block.target))]
         origins = [self.models[name].id for name in used if self.models[name].source == "rotated"]
         return list(dict.fromkeys([*used, *origins]))
+
+    def seeds_of(self, name: str) -> list[int]:
+        """Return the seeds of a setting or a steer: all where trainings differ, the first for an analysis."""
+        setting = self.settings.get(name)
+        if setting and setting.generations:
+            return [0]
+        trained = not setting or setting.steer or setting.adapter
+        return self.seeds if trained and name not in self.of_analyses else self.seeds[:1]
 
     def blocks(self) -> Iterator[tuple[str, Block]]:
         """Yield every named block with its place."""
@@ -173,6 +183,7 @@ def expanded(written: Study, kinds: Iterable[str] = EXPANDED) -> tuple[Study, li
                     maker[part, item] = place
                 added[part] |= items
     sections = {part: {**getattr(written, part), **items} for part, items in added.items()}
+    sections["of_analyses"] = [*added["settings"], *added["steers"]]
     study = written.model_copy(update={**sections, "analyses": written.analyses.model_copy(update=blocks)})
     study._written = written
     return study, clashes

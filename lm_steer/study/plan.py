@@ -169,7 +169,7 @@ def generate(study: Study, model: str, seed: str, setting: str = "", scatteritem
     """
     folder = layout.shard(R, scatteritem) if scatteritem else R
     inputs, jobs = [layout.model(R, model)], []
-    for name in [setting] if setting else targets.together(study):
+    for name in [setting] if setting else targets.together(study, further=seed != str(study.seeds[0])):
         block = study.settings[name]
         steers = {layout.steer(R, model, steer, seed): values for steer, values in block.steer.items()}
         inputs += [layout.prompts(R, block.prompts), *(file for one in steers for file in layout.steer_files(one))]
@@ -241,7 +241,10 @@ def table(study: Study, table: str) -> Given:
 
 
 def _scored(study: Study, settings: Iterable[str], scorers: Iterable[str]) -> dict[str, Any]:
-    blocks = {name: {"models": study.steered} | _dump(study.settings[name]) for name in settings}
+    blocks = {
+        name: {"models": study.steered, "seeds": study.seeds_of(name)} | _dump(study.settings[name])
+        for name in settings
+    }
     used = {name: study.scorers[name] for name in scorers}
     judges = {name: {"attribute": one.described.attribute, "prompts": one.prompts} for name, one in used.items()}
     return {"settings": blocks, "scorers": judges, "models": targets.writers(study), "seeds": study.seeds}

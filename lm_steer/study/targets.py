@@ -29,9 +29,10 @@ def apart(study: Study) -> list[str]:
     return [name for name, setting in study.settings.items() if setting.models is not None]
 
 
-def together(study: Study) -> list[str]:
-    """Return the settings that one job makes for a model and seed."""
-    return [name for name in study.settings if name not in {*elsewhere(study), *apart(study)}]
+def together(study: Study, further: bool = False) -> list[str]:
+    """Return the settings that one job makes for a model and the first seed, or a further one."""
+    names = [name for name in study.settings if name not in {*elsewhere(study), *apart(study)}]
+    return [name for name in names if not further or len(study.seeds_of(name)) > 1]
 
 
 def writers(study: Study) -> list[str]:
@@ -78,12 +79,13 @@ def _settings_of(study: Study, model: str) -> list[str]:
 
 
 def generations_of(study: Study, models: Iterable[str], settings: Iterable[str]) -> list[str]:
-    """Return the generations of models in those of `settings` that they have, for all seeds."""
+    """Return the generations of models in those of `settings` that they have, for all their seeds."""
     wanted, files = set(settings), []
     for model in models:
-        seeds = [0] if model == EXTERNAL else study.seeds
         names = [name for name in _settings_of(study, model) if name in wanted]
-        files += [layout.generations(RESULTS, model, seed, name) for seed, name in product(seeds, names)]
+        for seed in [0] if model == EXTERNAL else study.seeds:
+            its = [name for name in names if seed in study.seeds_of(name)]
+            files += [layout.generations(RESULTS, model, seed, name) for name in its]
     return files
 
 
@@ -108,8 +110,9 @@ def data_files(study: Study) -> list[str]:
 
 def trained_files(study: Study) -> list[str]:
     """Return the files of all steers that are trained."""
-    folders = product(study.steered, steers(study), study.seeds)
-    return [file for names in folders for file in layout.steer_files(layout.steer(RESULTS, *names), STEER_FILES)]
+    trained = [(name, seed) for name in steers(study) for seed in study.seeds_of(name)]
+    folders = [layout.steer(RESULTS, model, *each) for model, each in product(study.steered, trained)]
+    return [file for folder in folders for file in layout.steer_files(folder, STEER_FILES)]
 
 
 def text_files(study: Study) -> list[str]:

@@ -43,7 +43,7 @@ def write_effects(plan: dict[str, Any], results: Path, output: Path) -> None:
     for model in plan["models"]:
         settings = [point["setting"] for point in plan["block"]["points"]]
         if model in plan["settings"][settings[0]]["models"]:
-            reader = Reader(results, model, plan["seeds"], plan)
+            reader = Reader(results, model, plan)
             rows += [{"model": model, **row} for row in FIGURES[plan["kind"]](reader, plan["block"])]
             if plan["kind"] == "compositions":
                 rows.append({"model": model, **_exactness(results, model, plan)})

@@ -34,8 +34,8 @@ def write_table(table: dict[str, Any], results: Path, output: Path) -> None:
     readers = []
     for model in table["models"]:
         its = [cell for cell in here if model in table["settings"][cell[1]]["models"]]
-        readers.append((Reader(results, model, table["seeds"], table), its))
-    readers.append((Reader(results, layout.EXTERNAL, [0], table), elsewhere))
+        readers.append((Reader(results, model, table), its))
+    readers.append((Reader(results, layout.EXTERNAL, table), elsewhere))
     rows: list[dict[str, Any]] = []
     with Progress(f"table {output.stem}", sum(len(part) for _, part in readers), "setting") as progress:
         for reader, part in readers:
@@ -64,6 +64,8 @@ def _cells(reader: "Reader", setting: str) -> Iterator[dict[str, Any]]:
         if against:
             others = read(against)
             reader.check_pairs(setting, against, prompts, len(others[0]))
+            # What has no training was sampled once, for all of them.
+            others = others * len(scores) if len(others) == 1 else others
             difference = metrics.paired_difference(metric, scores, others)
         dominating, dominating_share = metrics.dominating(metric, scores)
         yield {
@@ -91,8 +93,8 @@ def _cells(reader: "Reader", setting: str) -> Iterator[dict[str, Any]]:
 class Reader:
     """The generations and scores of one model, read once."""
 
-    def __init__(self, results: Path, model: str, seeds: list[int], table: dict[str, Any]) -> None:
-        self.results, self.model, self.seeds, self.table = results, model, seeds, table
+    def __init__(self, results: Path, model: str, table: dict[str, Any]) -> None:
+        self.results, self.model, self.table = results, model, table
         self._scores: dict[str, dict[str, pd.DataFrame]] = {}
         self._texts: dict[str, list[list[list[str]]]] = {}
         self._given: dict[str, list[str]] = {}
@@ -124,9 +126,13 @@ class Reader:
             "needs the same prompts"
         )
 
+    def _seeds(self, setting: str) -> list[int]:
+        seeds: list[int] = self.table["settings"][setting]["seeds"]
+        return seeds
+
     def _prompts(self, setting: str) -> list[str]:
         if setting not in self._given:
-            path = layout.generations(self.results, self.model, self.seeds[0], setting)
+            path = layout.generations(self.results, self.model, self._seeds(setting)[0], setting)
             self._given[setting] = read_generations(path)[0]
         return self._given[setting]
 
@@ -146,7 +152,7 @@ class Reader:
         return self._scores[scorer]
 
     def _scores_of(self, scorer: str, columns: list[str], setting: str) -> list[metrics.Array]:
-        return [self._array(scorer, columns, setting, seed) for seed in self.seeds]
+        return [self._array(scorer, columns, setting, seed) for seed in self._seeds(setting)]
 
     def _array(self, scorer: str, columns: list[str], setting: str, seed: int) -> metrics.Array:
         path = layout.generations(self.results, self.model, seed, setting)
@@ -154,7 +160,7 @@ class Reader:
         if rows is None:
             raise LMSteerError(f"{path} has no scores by {scorer}: score it first")
         rows = rows.sort_values(["prompt", "sample"])
-        samples = self._samples(setting)[self.seeds.index(seed)]
+        samples = self._samples(setting)[self._seeds(setting).index(seed)]
         prompts = min(self.table["scorers"][scorer]["prompts"] or len(samples), len(samples))
         if len(rows) != prompts * len(samples[0]) or rows["prompt"].nunique() != prompts:
             raise LMSteerError(f"{path} lacks scores by {scorer} of some texts, or has those of others: score it again")
@@ -164,7 +170,8 @@ class Reader:
     def _samples(self, setting: str) -> list[list[list[str]]]:
         if setting not in self._texts:
             self._texts[setting] = [
-                read_generations(layout.generations(self.results, self.model, seed, setting))[1] for seed in self.seeds
+                read_generations(layout.generations(self.results, self.model, seed, setting))[1]
+                for seed in self._seeds(setting)
             ]
         return self._texts[setting]
 

@@ -57,6 +57,7 @@ def table(results: Path, limit: float = 10_000, **changes: object) -> pd.DataFra
         "generations": "",
         "perplexity_limit": limit,
         "models": changes.get("models", ["tiny"]),
+        "seeds": [0],
     }
     settings = {"plain": {**common, "against": ""}, "steered": {**common, "against": "plain"}}
     spec = {
@@ -64,7 +65,6 @@ def table(results: Path, limit: float = 10_000, **changes: object) -> pd.DataFra
         "settings": settings,
         "scorers": {name: {"attribute": attribute, "prompts": 0} for name, (attribute, _, _) in SCORERS.items()},
         "models": ["tiny"],
-        "seeds": [0],
         "published": {},
         **changes,
     }

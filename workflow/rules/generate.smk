@@ -1,6 +1,6 @@
 # Continuations: one process makes every setting of a model and seed, for loading a model is dear. What an earlier run
 # has made under the same steer, values, prompts and sampling is found again, so that one edited setting costs itself.
-# The prompts are scattered over `shards` such processes.
+# The prompts are scattered over `shards` such processes. What is not steered is sampled under the first seed alone.
 scattergather:
     shards=STUDY.shards,
 
@@ -37,6 +37,8 @@ rule generate:
         "results/logs/generate/{model}.seed{seed}.{scatteritem}.log",
     benchmark:
         "results/benchmarks/generate/{model}.seed{seed}.{scatteritem}.tsv"
+    wildcard_constraints:
+        seed=any_of(STUDY.seeds[:1]),
     conda:
         ENVIRONMENT
     threads: TORCH_THREADS
@@ -64,6 +66,8 @@ rule gather:
         expand("results/generations/{{model}}/seed{{seed}}/{setting}.jsonl", setting=targets.together(STUDY)),
     log:
         "results/logs/gather/{model}.seed{seed}.log",
+    wildcard_constraints:
+        seed=any_of(STUDY.seeds[:1]),
     localrule: True
     conda:
         ENVIRONMENT
@@ -74,6 +78,32 @@ rule gather:
         code=code_digest("gather"),
     shell:
         "lm-steer gather {output:q} --shards {params.shards} --folder results 2>&1 | tee {log:q}"
+
+
+# Further seeds are further trainings: the settings of tables that have one.
+use rule generate as generate_further with:
+    output:
+        expand(
+            "results/shards/{{scatteritem}}/generations/{{model}}/seed{{seed}}/{setting}.jsonl",
+            setting=targets.together(STUDY, further=True),
+        ),
+    wildcard_constraints:
+        seed=any_of(STUDY.seeds[1:]),
+
+
+use rule gather as gather_further with:
+    input:
+        gather.shards(
+            "results/shards/{scatteritem}/generations/{{model}}/seed{{seed}}/{setting}.jsonl",
+            setting=targets.together(STUDY, further=True),
+        ),
+    output:
+        expand(
+            "results/generations/{{model}}/seed{{seed}}/{setting}.jsonl",
+            setting=targets.together(STUDY, further=True),
+        ),
+    wildcard_constraints:
+        seed=any_of(STUDY.seeds[1:]),
 
 
 # Continuations of settings that not every model has, or that an adapter makes: a job for each.
