@@ -20,7 +20,12 @@ def test_every_public_name_is_what_it_was_after_all_submodules_are_imported():
     modules = [module.name for module in pkgutil.walk_packages(lm_steer.__path__, "lm_steer.")]
     for module in modules:
         # Of extras: classes of the harness and of vLLM, and a page of gradio.
-        if module not in ("lm_steer.interop.lm_eval", "lm_steer.interop.vllm", "lm_steer.demo"):
+        if module not in (
+            "lm_steer.interop.lm_eval",
+            "lm_steer.interop.vllm",
+            "lm_steer.interop.vllm_batch",
+            "lm_steer.demo",
+        ):
             __import__(module)
     assert {name: getattr(lm_steer, name) for name in dir(lm_steer)} == before
     assert all(callable(value) for value in before.values())

@@ -87,7 +87,12 @@ def import_libraries() -> None:
     import lm_steer
 
     for module in pkgutil.walk_packages(lm_steer.__path__, "lm_steer."):
-        if module.name not in ("lm_steer.interop.lm_eval", "lm_steer.interop.vllm", "lm_steer.demo"):
+        if module.name not in (
+            "lm_steer.interop.lm_eval",
+            "lm_steer.interop.vllm",
+            "lm_steer.interop.vllm_batch",
+            "lm_steer.demo",
+        ):
             importlib.import_module(module.name)
     for name in [name for name in sys.modules if name.split(".")[0] == "lm_steer"]:
         del sys.modules[name]

@@ -76,6 +76,16 @@ def test_an_edited_key_changes_what_depends_on_it_alone():
     assert {name for name in before if before[name] != after[name]} == {"positive", "its table"}
 
 
+def test_further_seeds_are_further_trainings_of_what_tables_show():
+    study = resolved(copy.deepcopy(EMBEDDED) | {"seeds": [0, 1, 2]})
+    assert study.seeds_of("positive-on-neutral") == [0, 1, 2] == study.seeds_of("sentiment")
+    assert study.seeds_of("unsteered-on-neutral") == study.seeds_of("sentiment-dial-5") == [0]
+    made = {seed: len(plan.generate(study, "smollm2", seed).part) for seed in ("0", "1", "2")}
+    assert made["0"] > made["1"] == made["2"] == sum("steer" in setting for setting in EMBEDDED["settings"].values())
+    files = targets.text_files(study)
+    assert len(files) == len(set(files)) == sum(made.values())
+
+
 def test_a_scorer_reads_its_own_settings_and_its_resource():
     given = plan.score(STUDY, "smollm2", "sentiment")
     assert all("neutral" in path or "tive" in path or "dial" in path for path in given.inputs[:-1])

@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +60,8 @@ def table(results: Path, limit: float = 10_000, **changes: object) -> pd.DataFra
         "models": changes.get("models", ["tiny"]),
         "seeds": [0],
     }
-    settings = {"plain": {**common, "against": ""}, "steered": {**common, "against": "plain"}}
+    steered = {**common, "seeds": changes.pop("seeds", [0]), "against": "plain"}
+    settings = {"plain": {**common, "against": ""}, "steered": steered}
     spec = {
         "rows": {"Unsteered": ["plain"], "Steered": ["steered"]},
         "settings": settings,
@@ -95,6 +97,22 @@ def test_every_value_and_difference_is_the_one_computed_by_hand(results):
         assert cell["value"] == pytest.approx(steered, rel=1e-5), metric
         assert cell["difference"] == pytest.approx(steered - plain, rel=1e-5), metric
         assert cell["low"] <= cell["value"] <= cell["high"] or metric.startswith("perplexity")
+
+
+def test_what_was_sampled_once_is_compared_with_every_training(results, tmp_path):
+    once = table(results)
+    for seed in (1, 2):
+        shutil.copytree(results / "generations/tiny/seed0", results / f"generations/tiny/seed{seed}")
+    for path in (results / "scores/tiny").glob("*.parquet"):
+        frame = pd.read_parquet(path)
+        further = [frame.assign(file=frame["file"].str.replace("seed0", f"seed{seed}")) for seed in (0, 1, 2)]
+        pd.concat(further).to_parquet(path)
+    thrice = table(results, seeds=[0, 1, 2])
+    for metric in BY_HAND:
+        assert thrice.loc[("Steered", metric), "difference"] == pytest.approx(
+            once.loc[("Steered", metric), "difference"]
+        )
+        assert (thrice.loc[("Unsteered", metric), "seeds"], thrice.loc[("Steered", metric), "seeds"]) == (1, 3)
 
 
 def test_counts_say_how_much_stands_behind_a_cell(results):
