@@ -23,6 +23,7 @@ from lm_steer.core.attach import Handle
 from lm_steer.core.steer import Steer, compose
 from lm_steer.generation.decoder import LARGEST_LOGIT
 from lm_steer.generation.nucleus import sample_tokens, tries
+from lm_steer.model.chat import chat_prompt
 from lm_steer.model.load import LoadedModel
 from lm_steer.util.errors import LMSteerError, reason_of
 from lm_steer.util.progress import say
@@ -46,13 +47,20 @@ class Playground:
 
     @torch.no_grad()
     def stream(
-        self, prompt: str, values: Mapping[str, float], new_tokens: int = 40, seed: int = 0, top_p: float = 0.9
+        self,
+        prompt: str,
+        values: Mapping[str, float],
+        new_tokens: int = 40,
+        seed: int = 0,
+        top_p: float = 0.9,
+        chat: bool = False,
     ) -> Iterator[tuple[str, str]]:
-        """Yield the unsteered and the steered continuation, a token longer each time.
+        """Yield the unsteered and the steered continuation, or with `chat` answer, a token longer each time.
 
         Both draw by the same random numbers, so that what differs between them is the steer's doing.
         """
-        (ids,) = self.loaded.whole_ids([prompt])
+        given = chat_prompt(self.loaded.tokenizer, prompt) if chat and prompt.strip() else prompt
+        (ids,) = self.loaded.whole_ids([given])
         if not ids:
             raise LMSteerError("the prompt is empty: write some words")
         context = self.loaded.context
@@ -177,8 +185,9 @@ def build(playground: Playground) -> Any:
         return inner
 
     @told
-    def write(prompt: str, new_tokens: int, seed: int, *values: float) -> Iterator[tuple[str, str]]:
-        yield from playground.stream(prompt, dict(zip(names, values, strict=True)), int(new_tokens), int(seed))
+    def write(prompt: str, chat: bool, new_tokens: int, seed: int, *values: float) -> Iterator[tuple[str, str]]:
+        at = dict(zip(names, values, strict=True))
+        yield from playground.stream(prompt, at, int(new_tokens), int(seed), chat=chat)
 
     @told
     def mark(text: str, *values: float) -> Iterator[str]:
@@ -201,6 +210,8 @@ def build(playground: Playground) -> Any:
             ]
         with gr.Tab("Continue"):
             prompt = gr.Textbox("The film was", label="Prompt", elem_id="prompt")
+            template = bool(playground.loaded.tokenizer.chat_template)
+            chat = gr.Checkbox(template, label="A message to be answered", visible=template, elem_id="chat")
             with gr.Row():
                 new_tokens = gr.Slider(5, 100, value=40, step=5, label="New tokens")
                 seed = gr.Number(0, precision=0, label="Seed")
@@ -208,7 +219,7 @@ def build(playground: Playground) -> Any:
             with gr.Row():
                 plain = gr.Textbox(label="Unsteered", lines=8, elem_id="plain")
                 steered = gr.Textbox(label="Steered", lines=8, elem_id="steered")
-            given = [prompt, new_tokens, seed, *sliders]
+            given = [prompt, chat, new_tokens, seed, *sliders]
             gr.on([start.click, prompt.submit], write, given, [plain, steered], **once)
         with gr.Tab("Evidence"):
             text = gr.Textbox("A warm and funny film that nobody should miss.", label="Text", lines=3, elem_id="text")

@@ -15,6 +15,7 @@ import tiny
 
 from lm_steer import LMSteerError
 from lm_steer.demo import Playground, _check_address, _names, highlighted, last_run
+from lm_steer.model.chat import chat_prompt
 from lm_steer.model.obtain import obtain
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -74,6 +75,13 @@ def test_both_sides_are_alike_at_zero_and_differ_at_a_value(playground):
     assert steps[-1][0] == plain and steps[-1][1] != plain
     assert all(later[0].startswith(earlier[0]) for earlier, later in pairwise(steps))
     assert list(playground.stream(PROMPT, {"style": 0.0}, 12, seed=1))[-1][0] != plain
+
+
+def test_a_message_is_answered_by_the_chat_template(playground):
+    playground.loaded.tokenizer.chat_template = tiny.CHAT_TEMPLATE
+    asked = chat_prompt(playground.loaded.tokenizer, PROMPT)
+    answers = list(playground.stream(PROMPT, {"style": 8.0}, 6, chat=True))
+    assert answers == list(playground.stream(asked, {"style": 8.0}, 6)) != list(playground.stream(PROMPT, {}, 6))
 
 
 def test_a_text_is_marked_whole_and_escaped(playground):

@@ -14,11 +14,12 @@ import pytest
 import tiny
 from services.forked import forked_commands
 from services.hub import Hub
+from transformers import PreTrainedTokenizerBase
 
 from lm_steer.interop.engines import markdown
 
 DOCS = Path(__file__).parents[1] / "workflow/docs"
-PAGES = ("own-data", "own-model", "library", "leaving-home", "serve", "coming-from", "evaluate")
+PAGES = ("own-data", "own-model", "library", "leaving-home", "serve", "coming-from", "evaluate", "chat")
 BLOCK = re.compile(r"(?:<!-- (?P<note>[^>]*) -->\n)?```(?P<language>\w+)(?: (?P<file>\S+))?\n(?P<code>.*?)```", re.S)
 # A user has both before the page begins.
 NEEDED = "lm-steer train --model openai-community/gpt2 --texts reviews.csv --text-column review --label-column stars"
@@ -34,9 +35,10 @@ def blocks(name: str) -> Iterator[re.Match[str]]:
 
 @pytest.fixture(scope="module")
 def gpt2(tmp_path_factory) -> Iterator[Hub]:
-    """A hub that has a gpt2."""
+    """A hub that has a gpt2 and a chat model."""
     folder = tmp_path_factory.mktemp("hub")
     save("gpt2", folder / "openai-community/gpt2")
+    save("llama", folder / "HuggingFaceTB/SmolLM2-135M-Instruct", tiny.make_chat_tokenizer())
     with Hub(folder) as server:
         yield server
 
@@ -58,9 +60,9 @@ def commands(tmp_path_factory, gpt2) -> Iterator[Path]:
             yield folder
 
 
-def save(architecture: str, folder: Path) -> None:
+def save(architecture: str, folder: Path, tokenizer: PreTrainedTokenizerBase | None = None) -> None:
     tiny.make_model(architecture).save_pretrained(folder)
-    tiny.make_tokenizer().save_pretrained(folder)
+    (tokenizer or tiny.make_tokenizer()).save_pretrained(folder)
 
 
 @pytest.fixture

@@ -75,9 +75,9 @@ def test_a_training_step_waits_for_nothing(name, kind):
         steer = fake_steer(loaded, kind)
         weights = {name: tensor.to(weight.device) for name, tensor in steer.weights.items()}
         memo = SimpleNamespace(loaded=loaded)
-        states = DrawnStates(memo, ["a", "b"], torch.zeros(1, 2, dtype=torch.long), "test")
+        states = DrawnStates(memo, ["", ""], ["a", "b"], torch.zeros(1, 2, dtype=torch.long), "test")
         text = (torch.zeros(5, weight.shape[1], dtype=weight.dtype), torch.zeros(5, dtype=torch.long))
-        states.held = {"a": text, "b": text}
+        states.held = {0: text}
         values = torch.ones(2, 2, device=weight.device)
         optimizer = torch.optim.Adam(weights.values())
         head = fake_head(loaded)

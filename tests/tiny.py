@@ -153,3 +153,17 @@ def blinded(model: PreTrainedModel) -> Iterator[None]:
 def logits_of(model: PreTrainedModel, ids: torch.Tensor) -> torch.Tensor:
     """Return the model's own logits."""
     return model(ids, use_cache=False).logits
+
+
+# Its answers end with the end of the text, as those of many a chat model.
+CHAT_TEMPLATE = (
+    "{% for message in messages %}{{ message.role }}:\n{{ message.content }}{{ eos_token }}{% endfor %}"
+    "{% if add_generation_prompt %}assistant:\n{% endif %}"
+)
+
+
+def make_chat_tokenizer(template: str = CHAT_TEMPLATE) -> PreTrainedTokenizerFast:
+    """Return the same tokenizer with a chat template."""
+    tokenizer = make_tokenizer()
+    tokenizer.chat_template = template
+    return tokenizer

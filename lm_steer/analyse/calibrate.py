@@ -25,8 +25,9 @@ from lm_steer.analyse.grid import grid_costs
 from lm_steer.core.attach import check_fit
 from lm_steer.core.steer import Steer
 from lm_steer.model.head import head_of
-from lm_steer.model.hidden_cache import HiddenMemo
-from lm_steer.model.load import LoadedModel, texts_of
+from lm_steer.model.hidden_cache import HiddenMemo, completions
+from lm_steer.model.in_memory import AnyModel, loaded_of
+from lm_steer.model.load import texts_of
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import replacing
 from lm_steer.util.options import A_POSITIVE_NUMBER, A_STEER_VALUE, check, check_kind
@@ -100,7 +101,7 @@ class Calibration:
 @torch.no_grad()
 def calibrate(
     steer: Steer,
-    loaded: LoadedModel,
+    loaded: AnyModel,
     texts: Sequence[str],
     dimension: str,
     *,
@@ -113,6 +114,7 @@ def calibrate(
 ) -> Calibration:
     """Measure what the values of one dimension cost on texts, the others held at values of their own, or at 0.
 
+    loaded      what `load_model` returns, or (model, tokenizer)
     prompts     what each text continues: only the tokens of the text are then measured
     values      the grid, to which 0 is added; without it, one around the value that costs `at_kl`
     at_kl       the price of the recommended value, KL(steered ‖ unsteered) in nats per token
@@ -123,7 +125,7 @@ def calibrate(
     costs `at_kl` or the held ones alone do.
     """
     check_kind(Steer, steer=steer)
-    check_kind(LoadedModel, loaded=loaded)
+    loaded = loaded_of(loaded, cache)
     check("at_kl", at_kl, [A_POSITIVE_NUMBER])
     check("values", values or [], [A_STEER_VALUE])
     held = dict(held or {})
@@ -166,21 +168,17 @@ def _predicted(memo: HiddenMemo, texts: list[str], prompts: Sequence[str] | None
     starts = [""] * len(texts) if prompts is None else texts_of(prompts)
     if len(starts) != len(texts):
         raise LMSteerError(f"{len(texts)} texts need a prompt each, found {len(starts)}")
-    wholes = [start + text for start, text in zip(starts, texts, strict=True)]
-    ids = memo.token_ids(wholes)
-    given = [_common(row, start) for row, start in zip(ids, memo.loaded.whole_ids(starts), strict=True)]
-    usable = [(whole, row, count) for whole, row, count in zip(wholes, ids, given, strict=True) if len(row) > count]
+    pairs = list(zip(starts, texts, strict=True))
+    usable = [
+        (pair, row, given)
+        for pair, (row, given) in zip(pairs, completions(memo, pairs), strict=True)
+        if len(row) > given
+    ]
     if not usable:
         raise LMSteerError(f"none of the {len(texts)} texts has a token to predict: the first one is given")
-    states = memo.states([whole for whole, _, _ in usable], "calibrate")
-    hidden = torch.cat([states[whole][count - 1 : -1] for whole, _, count in usable])
-    return hidden, torch.tensor([token for _, row, count in usable for token in row[count:]])
-
-
-def _common(whole: Sequence[int], prompt: Sequence[int]) -> int:
-    """Return how many tokens of a text are given: those of its prompt that did not merge, but at least the first."""
-    differing = (index for index, pair in enumerate(zip(whole, prompt, strict=False)) if pair[0] != pair[1])
-    return max(1, next(differing, min(len(whole), len(prompt))))
+    states = memo.states(["".join(pair) for pair, _, _ in usable], "calibrate")
+    hidden = torch.cat([states["".join(pair)][given - 1 : -1] for pair, _, given in usable])
+    return hidden, torch.tensor([token for _, row, given in usable for token in row[given:]])
 
 
 def _power(costs: list[list[float]], at_kl: float) -> float:

@@ -22,7 +22,7 @@ from lm_steer.analyse.vocabulary import whole_words
 from lm_steer.core.attach import check_fit
 from lm_steer.core.steer import Steer
 from lm_steer.model.head import head_weight, output_head
-from lm_steer.model.load import LoadedModel
+from lm_steer.model.in_memory import AnyModel, loaded_of
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import replacing
 from lm_steer.util.options import check_kind
@@ -53,7 +53,7 @@ class Direction:
 
 def directions(
     steer: Steer,
-    loaded: LoadedModel,
+    loaded: AnyModel,
     dimension: str,
     *,
     count: int = 8,
@@ -64,12 +64,13 @@ def directions(
 ) -> list[Direction]:
     """Return the first `count` directions of a dimension, by singular value.
 
+    loaded      what `load_model` returns, or (model, tokenizer)
     texts       their hidden states orient the directions; without any, those of the vocabulary's first words
     judge       scores words, say their toxicity
 
     Raises LMSteerError where the steer has no such dimension or no map, or does not fit the model.
     """
-    check_kind(LoadedModel, loaded=loaded)
+    loaded = loaded_of(loaded, cache)
     left, values, right = singular(steer, dimension)
     check_fit(steer, loaded.model)
     vocabulary = whole_words(loaded.tokenizer)

@@ -18,7 +18,7 @@ import pandas as pd
 
 from lm_steer.analyse.grid import grid_nll
 from lm_steer.core.steer import Steer
-from lm_steer.model.load import LoadedModel
+from lm_steer.model.in_memory import AnyModel, loaded_of
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import numbered_jsonl, replacing
 
@@ -65,7 +65,7 @@ class Reading:
 
 def evidence(
     steer: Steer,
-    loaded: LoadedModel,
+    loaded: AnyModel,
     text: str,
     values: Mapping[str, float],
     *,
@@ -76,11 +76,13 @@ def evidence(
 ) -> Evidence:
     """Score the tokens of a text by log P under `values` less log P `against` others, and find the best spans.
 
+    loaded      what `load_model` returns, or (model, tokenizer)
     against     the values of the other side; without it the unsteered model, or the opposite values for +v against -v
     count       at most so many spans, each of at most `length` tokens (the original code's limits)
 
     Raises LMSteerError for a text of one token or values that the steer does not have.
     """
+    loaded = loaded_of(loaded, cache)
     (nll,) = grid_nll(loaded, steer, [text], [values, against or {}], cache)
     encoded = loaded.tokenizer(text, return_offsets_mapping=True)
     scores = [0.0, *(nll[1] - nll[0]).tolist()]
@@ -131,7 +133,7 @@ def best_spans(scores: Sequence[float], count: int = 4, length: int = 10) -> lis
 
 def reading(
     steer: Steer,
-    loaded: LoadedModel,
+    loaded: AnyModel,
     text: str,
     dimension: str,
     values: Sequence[float],

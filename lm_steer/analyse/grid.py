@@ -18,14 +18,14 @@ from lm_steer.core.attach import check_fit
 from lm_steer.core.steer import Steer
 from lm_steer.model.head import CHUNK_BYTES, Head, head_of
 from lm_steer.model.hidden_cache import HiddenMemo
+from lm_steer.model.in_memory import AnyModel, loaded_of
 from lm_steer.model.load import LoadedModel, texts_of
 from lm_steer.util.errors import LMSteerError
-from lm_steer.util.options import check_kind
 
 
 @torch.no_grad()
 def grid_nll(
-    loaded: LoadedModel,
+    loaded: AnyModel,
     steer: Steer,
     texts: Sequence[str],
     grid: Sequence[Mapping[str, float]],
@@ -36,7 +36,7 @@ def grid_nll(
     The first token is given, not predicted. `cache` is a file for hidden states (model/hidden_cache.py).
     Raises LMSteerError for a text of one token, one that exceeds the model's context, an empty grid.
     """
-    check_kind(LoadedModel, loaded=loaded)
+    loaded = loaded_of(loaded, cache)
     if not grid:
         raise LMSteerError("the grid has no steer values: give at least one")
     texts = texts_of(texts)

@@ -22,6 +22,7 @@ from lm_steer.analyse.vocabulary import token_bytes
 from lm_steer.core.attach import check_fit
 from lm_steer.core.steer import Steer
 from lm_steer.model.head import head_weight, output_head
+from lm_steer.model.in_memory import AnyModel, loaded_of
 from lm_steer.model.load import LoadedModel
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.options import check_kind
@@ -35,8 +36,8 @@ ADAM_LEARNING_RATE = 1e-2
 @torch.no_grad()
 def transfer(
     steer: Steer,
-    source: LoadedModel,
-    target: LoadedModel,
+    source: AnyModel,
+    target: AnyModel,
     method: str = "least-squares",
     *,
     anchors: int = ANCHORS,
@@ -44,6 +45,7 @@ def transfer(
 ) -> Steer:
     """Return the steer for `target`; what was fitted and how well is in its `about`.
 
+    source, target   what `load_model` returns, or (model, tokenizer)
     anchors     at most so many shared tokens, the first by the source's ids
     seed        where Adam starts, for `as-published`
 
@@ -53,7 +55,7 @@ def transfer(
     if method not in METHODS:
         raise LMSteerError(f"unknown method of transfer '{method}': choose {', '.join(METHODS)}")
     check_kind(Steer, steer=steer)
-    check_kind(LoadedModel, source=source, target=target)
+    source, target = loaded_of(source), loaded_of(target)
     if steer.kind == "offset":
         raise LMSteerError("a steer of kind offset is a bias on one vocabulary: it cannot be transferred")
     check_fit(steer, source.model)

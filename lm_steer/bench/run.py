@@ -28,7 +28,8 @@ from lm_steer.generation.nucleus import Sampling
 from lm_steer.model.load import LoadedModel
 from lm_steer.score.perplexity import causal_lm
 from lm_steer.score.store import Item
-from lm_steer.training.learn import LabelledTexts, Recipe, learn
+from lm_steer.training.learn import Recipe, learn
+from lm_steer.training.texts import LabelledTexts
 
 SINGLES = 3
 DIMENSIONS = ("style", "corpus")

@@ -81,11 +81,11 @@ def analyse_directions(
     """
     from lm_steer.analyse.directions import CONTEXTS, directions, singular, write_directions
     from lm_steer.core.steer import Steer
-    from lm_steer.data.labelled import read_texts
     from lm_steer.model.load import load_model
     from lm_steer.model.obtain import folder_of
     from lm_steer.score.run import STORE, make_scorer
     from lm_steer.score.store import Item, ScoreStore
+    from lm_steer.util.formats import read_parquet
 
     learned = Steer.from_pretrained(steer)
     values = singular(learned, dimension)[1]
@@ -101,7 +101,7 @@ def analyse_directions(
         dimension,
         count=count,
         words=words,
-        texts=list(read_texts(texts)["text"])[:CONTEXTS] if texts else None,
+        texts=list(read_parquet(texts, ["text"])["text"])[:CONTEXTS] if texts else None,
         judge=judged if scorer else None,
         cache=cache / "texts.sqlite",
     )

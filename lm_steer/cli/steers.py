@@ -37,7 +37,10 @@ def train(
     texts: Annotated[Path, typer.Option(help="Training texts with labels in [-1, 1]: .csv, .jsonl or .parquet.")],
     dev: Annotated[Path | None, typer.Option(help="Texts for the dev loss; without, a tenth of the others.")] = None,
     text_column: Annotated[str, typer.Option(help="The column of the texts.")] = "text",
-    label_column: Annotated[str, typer.Option(help="The column of the labels.")] = "label",
+    label_column: Annotated[
+        str, typer.Option(help="The column of the labels, `label`; of several dimensions one each, by comma.")
+    ] = "",
+    chat: Annotated[bool, typer.Option(help="Put prompts through the model's chat template.")] = False,
     revision: Revision = "",
     dimensions: Names = "style,corpus",
     kind: Annotated[Literal["multiply", "add", "offset"], typer.Option(help="What its map acts on.")] = "multiply",
@@ -65,7 +68,9 @@ def train(
     from lm_steer.data.labelled import counts, first_texts, hold_out, read_table
     from lm_steer.model.load import load_model
     from lm_steer.model.obtain import folder_of
-    from lm_steer.training.learn import LabelledTexts, Recipe, about, learn, name_of, save
+    from lm_steer.training.learn import Recipe, about, learn, name_of, save
+    from lm_steer.training.texts import label_names, of_frame
+    from lm_steer.training.train import report_unseen
     from lm_steer.util.progress import say
 
     recipe = Recipe(
@@ -81,16 +86,18 @@ def train(
         loss_on_padding=loss_on_padding,
         seed=seed,
     )
-    frame = read_table(texts, text_column, label_column)
-    found = counts(frame)
+    labels = label_names(recipe.dimensions, list(filter(None, label_column.split(","))))
+    frame = read_table(texts, text_column, labels)
+    found = counts(frame[["text", *labels]])
     say(", ".join(f"{found[kind]} {kind}" for kind in ("texts", "negative", "neutral", "positive")))
-    frames = (frame, read_table(dev, text_column, label_column)) if dev else hold_out(frame)
-    train_frame, dev_frame = frames
+    report_unseen(frame, labels)
+    train_frame, dev_frame = (frame, read_table(dev, text_column, labels)) if dev else hold_out(frame)
     train_frame = first_texts(train_frame, count) if count else train_frame
-    train_texts, dev_texts = (
-        LabelledTexts(list(part["text"]), list(part["label"] * label_scale)) for part in (train_frame, dev_frame)
-    )
     loaded = load_model(folder_of(model, cache, revision or None), dtype)
+    train_texts, dev_texts = (
+        of_frame(part.assign(**part[labels] * label_scale), labels, loaded.tokenizer, chat)
+        for part in (train_frame, dev_frame)
+    )
     steer, log = learn(loaded, train_texts, dev_texts, recipe, cache, patience)
     stopped = {"stopped_at": log[-1]["step"]} if log[-1]["step"] < steps else {}
     save(steer, about(loaded, recipe, train_texts) | {"data": name_of(texts)} | stopped, log, output)
@@ -100,6 +107,7 @@ def train(
             loaded,
             dev_texts.texts[:ADVISED],
             recipe.name,
+            prompts=dev_texts.prompts[:ADVISED],
             max_length=max_length,
             cache=cache / "hidden.sqlite",
         )

@@ -1,15 +1,21 @@
-"""Labelled texts, (id, text, label in [-1, 1]) in parquet: read, checked, split and drawn."""
+"""Labelled texts in parquet: read, checked, split and drawn.
+
+Columns are id, text, prompt where the texts answer or continue one, and labels in [-1, 1]: `label`, or several columns
+named after dimensions, of which a text may lack some (NaN).
+"""
 
 import hashlib
 import unicodedata
 from bisect import bisect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from itertools import combinations, product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from lm_steer.data.examples import examples
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import read_jsonl, replacing
 from lm_steer.util.formats import read_csv, read_parquet, require_columns
@@ -21,18 +27,37 @@ if TYPE_CHECKING:
 
 
 SPLITS = ("train", "dev", "test")
+LABEL = ("label",)
+
+
+def label_columns(frame: pd.DataFrame) -> list[str]:
+    """Return the columns of a dataset that hold labels."""
+    return [name for name in frame.columns if name not in ("id", "prompt", "text", "split")]
 
 
 def counts(frame: pd.DataFrame) -> dict[str, int]:
-    """Count texts, signs of labels and splits, for the report."""
-    labels, split = frame["label"], split_of(frame)
+    """Count texts, signs of all labels together and splits, for the report."""
+    labels, split = frame[label_columns(frame)], split_of(frame)
     return {
         "texts": len(frame),
-        "negative": int((labels < 0).sum()),
-        "neutral": int((labels == 0).sum()),
-        "positive": int((labels > 0).sum()),
+        "negative": int((labels < 0).to_numpy().sum()),
+        "neutral": int((labels == 0).to_numpy().sum()),
+        "positive": int((labels > 0).to_numpy().sum()),
         **{name: int((split == name).sum()) for name in SPLITS},
     }
+
+
+def unseen_pairs(frame: pd.DataFrame, labels: Sequence[str]) -> list[str]:
+    """Return the pairs of attributes that no text has, as `formality above 0 with sentiment below 0`.
+
+    What such a pair of values does is never learned together, only as the sum of both.
+    """
+    sides = {"above": 1, "below": -1}
+    return [
+        f"{one} {side} 0 with {other} {its} 0"
+        for (one, other), (side, its) in product(combinations(labels, 2), product(sides, repeat=2))
+        if not ((frame[one] * sides[side] > 0) & (frame[other] * sides[its] > 0)).any()
+    ]
 
 
 def read_texts(path: str | Path) -> pd.DataFrame:
@@ -46,7 +71,7 @@ def first_texts(frame: pd.DataFrame, count: int) -> pd.DataFrame:
         raise LMSteerError(
             f"requested {count} training texts, only {len(frame)} available: lower --count, or the key texts"
         )
-    return frame.loc[frame["text"].map(text_key).sort_values(kind="stable").index[:count]]
+    return frame.loc[keys_of(frame).sort_values(kind="stable").index[:count]]
 
 
 def drawn(count: int, steps: int, batch_size: int, seed: int) -> "Tensor":
@@ -60,17 +85,35 @@ def drawn(count: int, steps: int, batch_size: int, seed: int) -> "Tensor":
     return torch.cat(shuffles)[:needed].view(steps, batch_size)
 
 
-def read_table(path: str | Path, text: str = "text", label: str = "label") -> pd.DataFrame:
-    """Read a user's .csv, .jsonl or .parquet and return it with the columns text and label, taken from those named.
+def read_table(
+    path: str | Path, text: str = "text", labels: Sequence[str] = LABEL, classes: Mapping[str, float] | None = None
+) -> pd.DataFrame:
+    """Read a user's .csv, .jsonl or .parquet of any shape (examples.py), its texts from the column named.
+
+    classes     what values of the labels count as; rows that have none of them are left out
 
     Raises LMSteerError where the file is missing or unreadable, lacks a column, a label is out of range, or a text has
     two labels.
     """
-    frame = checked_texts(read_frame(path), str(path), text, label)
+    frame = examples(read_frame(path), str(path), text)
+    if classes:
+        frame = _classified(frame, str(path), labels, classes)
+    frame = checked_texts(frame, str(path), labels)
     # Datasets of the field are used as they were released.
     if not (Path(path).parent / DATA[0]).exists():
-        require_agreement(frame, str(path))
+        require_agreement(frame, str(path), labels)
     return frame
+
+
+def _classified(frame: pd.DataFrame, origin: str, labels: Sequence[str], classes: Mapping[str, float]) -> pd.DataFrame:
+    """Return the rows with a label among the classes, as the numbers these count as."""
+    require_columns(frame, labels, origin)
+    read = frame[list(labels)].apply(lambda column: column.map(str).map(classes))
+    if read.isna().all(axis=None):
+        found = sorted({str(value) for name in labels for value in frame[name]})
+        raise LMSteerError(f"{origin}: no label is one of {', '.join(classes)}: there are {', '.join(found)[:200]}")
+    kept = read.notna().any(axis=1)
+    return frame.assign(**read)[kept].reset_index(drop=True)
 
 
 def read_frame(path: str | Path) -> pd.DataFrame:
@@ -92,9 +135,10 @@ def read_frame(path: str | Path) -> pd.DataFrame:
 def hold_out(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Split texts in nine tenths and one (at least one text), by their letters alone: the same texts, the same split.
 
-    Copies of a text fall on the same side. Raises LMSteerError where there are not two different texts.
+    Copies of a text fall on the same side, and so do all answers to a prompt. Raises LMSteerError where there are not
+    two different texts, or prompts.
     """
-    keys = frame["text"].map(text_key)
+    keys = _split_keys(frame)
     ordered = sorted(set(keys))
     if len(ordered) < 2:
         raise LMSteerError("training needs at least two different texts, one of them for the dev loss: add texts")
@@ -102,36 +146,47 @@ def hold_out(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     return frame[~held], frame[held]
 
 
-def checked_texts(frame: pd.DataFrame, origin: str, text: str = "text", label: str = "label") -> pd.DataFrame:
-    """Return `frame` if it has texts with labels in [-1, 1], in the columns named, as the columns text and label.
+def checked_texts(frame: pd.DataFrame, origin: str, labels: Sequence[str] = LABEL) -> pd.DataFrame:
+    """Return `frame` if it has texts with labels in [-1, 1] in these columns, numbers afterwards.
 
-    Raises LMSteerError naming the column or the row otherwise.
+    Of several labels a text may lack some, but not all. Raises LMSteerError naming the column or the row otherwise.
     """
-    require_columns(frame, (text, label), origin)
-    frame = frame.assign(text=frame[text], label=frame[label])
-    # A truth value says nothing of which label false is: 0, or -1.
-    is_bool = frame["label"].map(lambda value: isinstance(value, bool | np.bool_))
-    labels = pd.to_numeric(frame["label"].mask(is_bool), errors="coerce").astype(float)
-    for number, (words, value) in enumerate(zip(frame["text"], labels, strict=True), start=1):
+    require_columns(frame, ("text", *labels), origin)
+    for number, words in enumerate(frame["text"], start=1):
         if not isinstance(words, str) or not words.strip():
             raise LMSteerError(f"{origin}, row {number}: the text is empty or not text")
-        if not -1 <= value <= 1:
-            found = frame["label"].tolist()[number - 1]
-            raise LMSteerError(f"{origin}, row {number}: label {found!r} is not a number in [-1, 1]")
-    return frame.assign(label=labels)
+    read = {name: _numbers(frame[name], f"{origin}, row", name, len(labels) > 1) for name in labels}
+    frame = frame.assign(**read)
+    unlabelled = frame[list(labels)].isna().all(axis=1).to_numpy()
+    if unlabelled.any():
+        raise LMSteerError(f"{origin}, row {int(unlabelled.argmax()) + 1}: the text has no label")
+    return frame
 
 
-def require_agreement(frame: pd.DataFrame, origin: str) -> None:
-    """Raise LMSteerError where the same text, but for case and punctuation, has several labels."""
-    labels = frame.groupby(frame["text"].map(text_key), sort=False)["label"]
-    wrong = np.flatnonzero((labels.transform("min") != labels.transform("max")).to_numpy())
-    if len(wrong):
-        text = frame["text"].iloc[wrong[0]]
-        rows = [int(at) for at in wrong if text_key(frame["text"].iloc[at]) == text_key(text)][:2]
-        first, second = (f"{frame['label'].iloc[at]:g} in row {at + 1}" for at in rows)
+def _numbers(found: pd.Series, place: str, name: str, gaps: bool) -> pd.Series:
+    # A truth value says nothing of which label false is: 0, or -1.
+    is_bool = found.map(lambda value: isinstance(value, bool | np.bool_))
+    labels = pd.to_numeric(found.mask(is_bool), errors="coerce").astype(float)
+    empty = (found.isna() | found.isin(["", "NaN", "nan"])) if gaps else pd.Series(False, found.index)
+    for number, (value, lacking) in enumerate(zip(labels, empty, strict=True), start=1):
+        if not (lacking or -1 <= value <= 1):
+            raise LMSteerError(f"{place} {number}: {name} {found.tolist()[number - 1]!r} is not a number in [-1, 1]")
+    return labels
+
+
+def require_agreement(frame: pd.DataFrame, origin: str, labels: Sequence[str] = LABEL) -> None:
+    """Raise LMSteerError where the same text, but for case and punctuation, has several labels after one prompt."""
+    keys = keys_of(frame)
+    for name in labels:
+        groups = frame[name].groupby(keys, sort=False)
+        wrong = np.flatnonzero((groups.transform("min") != groups.transform("max")).to_numpy() & frame[name].notna())
+        if not len(wrong):
+            continue
+        rows = [int(at) for at in wrong if keys.iloc[at] == keys.iloc[wrong[0]]][:2]
+        first, second = (f"{frame[name].iloc[at]:g} in row {at + 1}" for at in rows)
         raise LMSteerError(
-            f"{origin}: the same text has the label {first} and {second} ({text[:40]!r}; {len(wrong)} rows contradict "
-            "each other, letter case and punctuation aside): keep one label of each text"
+            f"{origin}: the same text has the {name} {first} and {second} ({frame['text'].iloc[wrong[0]][:40]!r}; "
+            f"{len(wrong)} rows contradict each other, letter case and punctuation aside): keep one label of each text"
         )
 
 
@@ -140,14 +195,28 @@ def write_splits(frame: pd.DataFrame, folder: str | Path) -> None:
     split = split_of(frame)
     for name in SPLITS:
         with replacing(Path(folder) / f"{name}.parquet") as temporary:
-            frame.loc[split == name, ["id", "text", "label"]].reset_index(drop=True).to_parquet(temporary)
+            frame.loc[split == name].drop(columns="split", errors="ignore").reset_index(drop=True).to_parquet(temporary)
 
 
 def split_of(frame: pd.DataFrame) -> pd.Series:
-    """Return each text's split: its column `split`, or by a hash of the text (60, 10 and 30 per cent)."""
+    """Return each text's split: its column `split`, or by a hash of the text, or its prompt (60, 10, 30 per cent)."""
     if "split" in frame:
         return frame["split"]
-    return frame["text"].map(lambda text: SPLITS[bisect((6, 7), int(text_key(text)[:8], 16) % 10)])
+    return _split_keys(frame).map(lambda key: SPLITS[bisect((6, 7), int(key[:8], 16) % 10)])
+
+
+def keys_of(frame: pd.DataFrame) -> pd.Series:
+    """Name each text, with its prompt where it has one, by its letters and digits."""
+    return (frame["prompt"] + "\n" + frame["text"] if "prompt" in frame else frame["text"]).map(text_key)
+
+
+def _split_keys(frame: pd.DataFrame) -> pd.Series:
+    """Name what must not fall apart: a text, or all answers to a prompt."""
+    return (
+        frame["prompt"].where(frame["prompt"] != "", frame["text"]).map(text_key)
+        if "prompt" in frame
+        else keys_of(frame)
+    )
 
 
 def plain(text: str) -> str:

@@ -2,7 +2,8 @@
 
     {"prompt": {"text": "The film"}, "generations": [{"text": " was a joy to watch"}]}
 
-A prompt file has the same lines without generations; other keys are kept.
+A prompt file has the same lines without generations; other keys are kept. A prompt with `"chat": true` is a user's
+message, to be answered rather than continued.
 """
 
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from typing import Any
 
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import numbered_jsonl
+from lm_steer.util.messages import prompt_of
 
 PROMPT = {"prompt": {"text": str}}
 GENERATED = {**PROMPT, "generations": [{"text": str}]}
@@ -18,7 +20,7 @@ GENERATED = {**PROMPT, "generations": [{"text": str}]}
 
 def read_prompts(path: str | Path) -> list[str]:
     """Read the prompts of a file in the field's form; LMSteerError where it has none, or an empty one."""
-    return [row["prompt"]["text"] for row in read_lines(path)]
+    return [prompt_of_row(row) for row in read_lines(path)]
 
 
 def read_lines(path: str | Path) -> list[dict[str, Any]]:
@@ -37,7 +39,7 @@ def read_generations(path: str | Path) -> tuple[list[str], list[list[str]]]:
     """Read prompts and their continuations, (prompts,) and (prompts, samples); as many samples for each prompt."""
     prompts, samples = [], []
     for number, row in _rows(path, GENERATED):
-        prompts.append(row["prompt"]["text"])
+        prompts.append(prompt_of_row(row))
         samples.append([generation["text"] for generation in row["generations"]])
         if not samples[-1] or len(samples[-1]) != len(samples[0]):
             raise LMSteerError(
@@ -54,6 +56,16 @@ def _rows(path: str | Path, shape: Any) -> list[tuple[int, dict[str, Any]]]:
         if not row["prompt"]["text"].strip():
             raise LMSteerError(f"{path}, line {number}: the prompt is empty")
     return rows
+
+
+def prompt_of_row(row: dict[str, Any]) -> str:
+    """Return the prompt of a line, a `ChatPrompt` where it is to be answered."""
+    return prompt_of(row["prompt"]["text"], bool(row["prompt"].get("chat")))
+
+
+def as_chat(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the lines with their prompts marked as a user's messages."""
+    return [{**row, "prompt": {**row["prompt"], "chat": True}} for row in rows]
 
 
 def prompt_rows(prompts: Sequence[str]) -> list[dict[str, Any]]:

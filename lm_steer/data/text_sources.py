@@ -7,12 +7,13 @@ as an entry point in the group `lm_steer.datasets`.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import pandas as pd
 
 from lm_steer.data import datasets
-from lm_steer.data.labelled import checked_texts, text_key
+from lm_steer.data.labelled import LABEL, checked_texts, keys_of
 from lm_steer.data.sources import Source, checked
 from lm_steer.util.kinds import Kinds, key
 
@@ -27,9 +28,15 @@ class Texts(Source, ABC):
 
     weak: ClassVar[bool] = False
 
+    @property
+    def label_names(self) -> Sequence[str]:
+        """The columns that hold labels: `label`, or several that are named after dimensions."""
+        return LABEL
+
     @abstractmethod
     def texts(self) -> pd.DataFrame:
-        """Return the columns id, text and label in [-1, 1]; split (train, dev or test) where it has splits of its own.
+        """Return the columns id, text and its labels in [-1, 1], prompt where texts have one, and split (train, dev or
+        test) where it has splits of its own.
 
         The frame's `attrs` may count what it was made from, for the page.
         """
@@ -43,8 +50,9 @@ def labelled_texts(source: str, **keys: Any) -> tuple[pd.DataFrame, dict[str, in
 
     Each text comes once, unless the source has splits of its own, which are left as they are.
     """
-    frame = checked_texts(checked(DATASETS, source, keys).texts(), f"the source '{source}'")
+    described = checked(DATASETS, source, keys)
+    frame = checked_texts(described.texts(), f"the source '{source}'", described.label_names)
     counted, frame.attrs = dict(frame.attrs), {}
-    if "split" in frame:
-        return frame, counted
-    return frame.loc[~frame["text"].map(text_key).duplicated(), ["id", "text", "label"]], counted
+    columns = [name for name in ("id", "prompt", "text", *described.label_names, "split") if name in frame]
+    alike = keys_of(frame).duplicated() & ("split" not in frame)
+    return frame.loc[~alike, columns], counted

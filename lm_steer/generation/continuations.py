@@ -15,6 +15,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +31,14 @@ from lm_steer.generation.nucleus import Sampling, tries
 from lm_steer.generation.prefill import SHORT, padded_length
 from lm_steer.generation.way import pads_left, way_of
 from lm_steer.model.blocks import blocks_of, one_ahead, run_in_parts
+from lm_steer.model.chat import as_given, end_tokens
 from lm_steer.model.head import float32_logits
 from lm_steer.model.load import LoadedModel, texts_of
 from lm_steer.model.probe import filled_up_to
 from lm_steer.util.code_digest import code_digest
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import fingerprint, read_json, write_json
+from lm_steer.util.messages import ChatPrompt
 from lm_steer.util.progress import Progress, say
 
 # On a CPU, rows of a block whose prompts are of SHORT tokens or fewer.
@@ -54,12 +57,16 @@ def continuations(
 
     With `parts`, a folder, each finished block is kept there and found again after a kill. `coming` is how many tokens
     the process will sample in all, if more than these: it decides whether compiling the model pays.
+    A `ChatPrompt` (util/messages.py) goes through the model's chat template, and its answer ends with its turn.
     Raises LMSteerError where a prompt and its continuation exceed the model's context, or the memory, and where logits
     are not finite.
     """
     if acts_by_rows(loaded.model):
         raise LMSteerError("steer values per row do not follow prompts, which are sorted: use a `with` for each")
     prompts = texts_of(prompts)
+    chats = [isinstance(prompt, ChatPrompt) for prompt in prompts]
+    prompts = as_given(loaded.tokenizer, prompts)
+    ends = end_tokens(loaded.tokenizer, loaded.model.generation_config)
     ids = loaded.whole_ids(prompts)
     context = loaded.context
     for prompt, row in zip(prompts, ids, strict=True):
@@ -85,7 +92,7 @@ def continuations(
             for length, full, places in blocks_of(lengths, sampler.prompts_per_block):
                 indices = [order[place] for place in places]
                 block = [prompts[index] for index in indices]
-                part = parts and parts / f"{fingerprint(block)}.json"
+                part = parts and parts / f"{fingerprint([block, [chats[index] for index in indices]])}.json"
                 kept = part and _kept(part, len(block), sampling.samples)
                 if kept:
                     for index, samples in zip(indices, kept, strict=True):
@@ -101,7 +108,8 @@ def continuations(
                     f"{what}: the model's logits are not finite, or too large to sample from, after the prompt "
                     f"{prompts[indices[unusable[0]]][:60]!r}: use smaller steer values, or check steer and model"
                 )
-            made = decoded(loaded.tokenizer, [ids[index] for index in indices], tokens.tolist())
+            answered = [chats[index] for index in indices]
+            made = decoded(loaded.tokenizer, [ids[index] for index in indices], tokens.tolist(), answered, ends)
             if part:
                 write_json(part, {"texts": made, "fingerprint": fingerprint(made)})
             for index, samples in zip(indices, made, strict=True):
@@ -182,9 +190,22 @@ class _Sampler:
         return self.decoder
 
 
-def decoded(tokenizer: PreTrainedTokenizerBase, ids: list[list[int]], tokens: list[list[list[int]]]) -> list[list[str]]:
-    """Return the text that new tokens, (prompts, samples), add to each prompt, its leading space kept."""
-    rows = [row + sample for row, samples in zip(ids, tokens, strict=True) for sample in samples]
+def decoded(
+    tokenizer: PreTrainedTokenizerBase,
+    ids: list[list[int]],
+    tokens: list[list[list[int]]],
+    answered: Sequence[bool],
+    ends: set[int],
+) -> list[list[str]]:
+    """Return the text that new tokens, (prompts, samples), add to each prompt, its leading space kept.
+
+    What is added to a prompt that is `answered` ends before the first of the tokens `ends`.
+    """
+    rows = [
+        row + (list(takewhile(lambda token: token not in ends, sample)) if cut else sample)
+        for row, samples, cut in zip(ids, tokens, answered, strict=True)
+        for sample in samples
+    ]
     options: dict[str, Any] = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}
     starts = tokenizer.batch_decode(ids, **options)
     wholes = iter(tokenizer.batch_decode(rows, **options))

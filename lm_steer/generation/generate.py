@@ -13,20 +13,27 @@ from lm_steer.core.steer import Steer
 from lm_steer.generation.continuations import continuations
 from lm_steer.generation.nucleus import Sampling
 from lm_steer.model.in_memory import in_memory
+from lm_steer.model.load import texts_of
 from lm_steer.util.errors import LMSteerError
+from lm_steer.util.messages import ChatPrompt, text_of, with_system
 from lm_steer.util.options import from_fields
 
 
 def generate(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    prompts: Sequence[str],
+    prompts: Sequence[str] | Sequence[Sequence[Mapping[str, str]]],
     steer: Steer | None = None,
     values: Mapping[str, float] | None = None,
+    *,
+    chat: bool = False,
+    system: str = "",
     **sampling: Any,
 ) -> list[list[str]]:
     """Return continuations, (prompts, samples), under a steer at these values; without a steer, of the model as it is.
 
+    With `chat` prompts are a user's messages (or lists of messages), after the message `system` if there is one; they
+    go through the tokenizer's chat template, and an answer ends with its turn, or after so many new tokens.
     `sampling` are fields of `Sampling` (samples, new_tokens, top_p, top_k, seed). A continuation depends on its prompt,
     its number and the seed alone, not on the prompts beside it.
     Raises LMSteerError where steer, values or fields do not fit, and where a prompt is too long for the model.
@@ -34,8 +41,14 @@ def generate(
     chosen = from_fields(Sampling, sampling)
     if steer is None and values:
         raise LMSteerError("values are those of a steer: give the steer as well")
+    asked: Sequence[Any] = prompts
+    if chat:
+        listed = asked if isinstance(asked, list | tuple) else texts_of(asked)
+        asked = [ChatPrompt(with_system(text_of(prompt), system)) for prompt in listed]
+    elif system:
+        raise LMSteerError("a system message is for chat prompts: give chat=True as well")
     with in_memory(model, tokenizer) as (loaded, _):
         if steer is None:
-            return continuations(loaded, prompts, chosen, "texts")
+            return continuations(loaded, asked, chosen, "texts")
         with attach(model, steer).at(values):
-            return continuations(loaded, prompts, chosen, "texts")
+            return continuations(loaded, asked, chosen, "texts")

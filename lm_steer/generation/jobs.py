@@ -16,14 +16,15 @@ from lm_steer.core.attach import attach
 from lm_steer.core.steer import Steer, compose
 from lm_steer.core.stored import FILES, located
 from lm_steer.core.values import parse_values
-from lm_steer.data.prompt_files import read_prompts
+from lm_steer.data.prompt_files import as_chat, prompt_of_row, read_lines
 from lm_steer.data.shards import WHOLE, Shard
 from lm_steer.generation.continuations import continuations, parts_folder
 from lm_steer.generation.nucleus import Sampling
 from lm_steer.model.load import LoadedModel
 from lm_steer.training.lora import adapted, is_adapter
 from lm_steer.util.errors import LMSteerError
-from lm_steer.util.files import read_jsonl, sha256_of, write_jsonl
+from lm_steer.util.files import sha256_of, write_jsonl
+from lm_steer.util.messages import ChatPrompt, holds_messages, prompt_of, with_system
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class Job:
     """One generation file to be made.
 
     `steers` maps a folder to the values of its dimensions; `sampling` has what differs from the command's options.
-    `prefix` is put before each prompt, and does not appear in the file. An adapter of PEFT's may stand for a steer.
+    `prefix` is put before each prompt, or `system`, a system message, before each chat prompt; neither appears in the
+    file. With `chat` every prompt is a user's message. An adapter of PEFT's may stand for a steer.
     """
 
     output: Path
@@ -39,6 +41,26 @@ class Job:
     steers: dict[str, dict[str, float]]
     sampling: dict[str, Any] = field(default_factory=dict)
     prefix: str = ""
+    system: str = ""
+    chat: bool = False
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the lines of its prompts."""
+        rows = read_lines(self.prompts)
+        return as_chat(rows) if self.chat else rows
+
+    def given(self, rows: Sequence[dict[str, Any]]) -> list[str]:
+        """Return the prompts of some lines as they are put; LMSteerError for a system message without a chat."""
+        prompts = [prompt_of_row(row) for row in rows]
+        chats = [isinstance(prompt, ChatPrompt) for prompt in prompts]
+        if self.system and not all(chats):
+            raise LMSteerError(f"{self.prompts}: a system message is for chat prompts: mark them by `chat`")
+        if self.prefix and any(map(holds_messages, prompts)):
+            raise LMSteerError(f"{self.prompts}: messages take no prefix: give a system message instead")
+        return [
+            prompt_of(with_system(self.prefix + prompt, self.system), chat)
+            for prompt, chat in zip(prompts, chats, strict=True)
+        ]
 
 
 def steers_at(folders: Sequence[str], values: Sequence[str]) -> dict[str, dict[str, float]]:
@@ -77,10 +99,9 @@ def run_jobs(
 
     Prompts and steers of all are read first: a bad one is found before any work.
     """
-    rows = [read_jsonl(job.prompts) for job in jobs]
-    prompts = [[job.prefix + prompt for prompt in read_prompts(job.prompts)] for job in jobs]
+    rows = [job.rows() for job in jobs]
     rows = [part[shard.of(len(part))] for part in rows]
-    prompts = [part[shard.of(len(part))] for part in prompts]
+    prompts = [job.given(part) for job, part in zip(jobs, rows, strict=True)]
     applied = [_applied(job) for job in jobs]
     samplings = [replace(sampling, **job.sampling) for job in jobs]
     coming = sum(len(part) * one.samples * one.new_tokens for part, one in zip(prompts, samplings, strict=True))

@@ -19,18 +19,19 @@ from typing import Any
 from transformers import AutoTokenizer
 
 from lm_steer.core.stored import located
-from lm_steer.data.prompt_files import read_prompts
 from lm_steer.data.shards import WHOLE, Shard
 from lm_steer.generation.continuations import decoded
 from lm_steer.generation.jobs import Job
 from lm_steer.generation.nucleus import Sampling
+from lm_steer.model.chat import as_given, end_tokens
 from lm_steer.model.load import pretrained
-from lm_steer.score.perplexity import Pair, judged
+from lm_steer.score.perplexity import Pair, as_put, exact_text, judged
 from lm_steer.score.store import Item, Scorer
 from lm_steer.training.lora import is_adapter
 from lm_steer.util.errors import LMSteerError
-from lm_steer.util.files import fingerprint, read_jsonl, write_json, write_jsonl
+from lm_steer.util.files import fingerprint, write_json, write_jsonl
 from lm_steer.util.formats import hub_name, read_record
+from lm_steer.util.messages import ChatPrompt
 from lm_steer.util.progress import say
 
 
@@ -94,15 +95,19 @@ def run_jobs(engine: Vllm, jobs: Sequence[Job], sampling: Sampling, shard: Shard
     requests: list[dict[str, Any]] = []
     samplings: list[dict[str, Any]] = []
     rows: list[tuple[list[dict[str, Any]], int]] = []
+    answered: list[bool] = []
     for job in jobs:
         chosen = replace(sampling, **job.sampling)
-        prompts = [job.prefix + prompt for prompt in read_prompts(job.prompts)]
-        part = shard.of(len(prompts))
-        rows.append((read_jsonl(job.prompts)[part], chosen.samples))
+        job_rows = job.rows()
+        job_rows = job_rows[shard.of(len(job_rows))]
+        asked = job.given(job_rows)
+        prompts = as_given(tokenizer, asked)
+        rows.append((job_rows, chosen.samples))
+        answered += [isinstance(prompt, ChatPrompt) for prompt in asked for _ in range(chosen.samples)]
         steer = {
             f"{numbers[folder]}.{name}": at for folder, values in job.steers.items() for name, at in values.items()
         }
-        for prompt, ids in zip(prompts[part], _ids(tokenizer, prompts[part]), strict=True):
+        for prompt, ids in zip(prompts, _ids(tokenizer, prompts), strict=True):
             if not ids:
                 raise LMSteerError(f"the prompt {prompt!r:.60} has no tokens: leave it out")
             for sample in range(chosen.samples):
@@ -110,7 +115,8 @@ def run_jobs(engine: Vllm, jobs: Sequence[Job], sampling: Sampling, shard: Shard
                 requests.append({"ids": ids, "seed": seed, "sampling": len(samplings), "steer": steer})
         samplings.append({"max_tokens": chosen.new_tokens, "top_p": chosen.top_p, "top_k": chosen.top_k})
     tokens = engine.answers(requests, samplings, steers) if requests else []
-    texts = iter(decoded(tokenizer, [one["ids"] for one in requests], [[new] for new in tokens]))
+    given, ends = [one["ids"] for one in requests], end_tokens(tokenizer, None)
+    texts = iter(decoded(tokenizer, given, [[new] for new in tokens], answered, ends))
     for job, (job_rows, samples) in zip(jobs, rows, strict=True):
         made = [{**row, "generations": [{"text": next(texts)[0]} for _ in range(samples)]} for row in job_rows]
         write_jsonl(job.output, made)
@@ -123,13 +129,13 @@ def causal_lm(engine: Vllm) -> Scorer:
 
     def judge(items: Sequence[Item]) -> Iterator[tuple[int, tuple[float, ...]]]:
         tokenizer = engine.tokenizer
-        return judged(items, lambda texts: _ids(tokenizer, texts), lambda pairs: _nll(engine, pairs))
+        return judged(as_put(tokenizer, items), lambda texts: _ids(tokenizer, texts), lambda pairs: _nll(engine, pairs))
 
     return Scorer(
         name="causal-lm",
         version=f"{name} {identity} vllm",
         attributes=("nll", "tokens"),
-        text=lambda item: f"{item.prompt}\0{item.continuation}",
+        text=exact_text,
         judge=judge,
     )
 

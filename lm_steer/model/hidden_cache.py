@@ -89,30 +89,34 @@ class HiddenMemo:
 
     def ensure(self, texts: Sequence[str], what: str) -> None:
         """Compute and store the states of texts that are not in the cache."""
-        texts = list(dict.fromkeys(texts))
-        missing = [text for text in texts if not self._has(self._key(text))]
-        for _ in self._computed(missing, what, len(texts) - len(missing)):
+        ids = self._ids(texts)
+        missing = {text: row for text, row in ids.items() if not self._has(self._key(row))}
+        for _ in self._computed(missing, what, len(ids) - len(missing)):
             pass
 
     def states(self, texts: Sequence[str], what: str) -> dict[str, Tensor]:
         """Return the head inputs (tokens, hidden) of texts, in the host's memory, computing those that are missing."""
-        texts = list(dict.fromkeys(texts))
-        found = {text: state for text in texts if (state := self._read(text)) is not None}
-        missing = [text for text in texts if text not in found]
+        ids = self._ids(texts)
+        found = {text: state for text, row in ids.items() if (state := self._read(row)) is not None}
+        missing = {text: row for text, row in ids.items() if text not in found}
         return found | dict(self._computed(missing, what, len(found)))
 
     def state(self, text: str) -> Tensor:
         """Return the head inputs (tokens, hidden) of one text, on the model's device."""
         return self.states([text], "again")[text].to(self.weight.device)
 
-    def _computed(self, missing: Sequence[str], what: str, found: int) -> Iterator[tuple[str, Tensor]]:
+    def _ids(self, texts: Sequence[str]) -> dict[str, list[int]]:
+        different = list(dict.fromkeys(texts))
+        return dict(zip(different, self.token_ids(different), strict=True))
+
+    def _computed(self, missing: dict[str, list[int]], what: str, found: int) -> Iterator[tuple[str, Tensor]]:
         """Compute the states of texts, keep them, and yield each with its text."""
         # What probes a model imports this module.
         from lm_steer.model.probe import filled_up_to, pads_right
 
         if not missing:
             return
-        ids = self.token_ids(missing)
+        texts, ids = list(missing), list(missing.values())
         device = self.weight.device.type
         with Progress(f"{what}: hidden states", len(missing) + found, "text") as progress:
             progress.skip(found)
@@ -125,11 +129,11 @@ class HiddenMemo:
                 filled = rows + [rows[-1]] * (size - len(rows))
                 states = padded_states(self.loaded, filled, length).to(self.weight.dtype).cpu()
                 block = [
-                    (missing[index], state[: len(ids[index])])
+                    (index, state[: len(ids[index])])
                     for index, state in zip(indices, states[: len(indices)], strict=True)
                 ]
-                self._keep(block)
-                yield from block
+                self._keep([(ids[index], state) for index, state in block])
+                yield from ((texts[index], state) for index, state in block)
                 progress.advance(len(indices))
             self._written()
 
@@ -138,8 +142,9 @@ class HiddenMemo:
         if self.writing:
             self.writing.result()
 
-    def _key(self, text: str) -> bytes:
-        return hashlib.sha256(f"{self.code}\0{self.loaded.fingerprint}\0{self.max_length}\0{text}".encode()).digest()
+    def _key(self, ids: list[int]) -> bytes:
+        # What was tokenised counts, not the text: a tokenizer may change, or a text be cut.
+        return hashlib.sha256(f"{self.code}\0{self.loaded.fingerprint}\0{ids}".encode()).digest()
 
     def _do(self, action: Callable[[sqlite3.Connection], Result]) -> Result:
         return self.thread.submit(self._run, action).result()
@@ -162,8 +167,8 @@ class HiddenMemo:
     def _has(self, key: bytes) -> bool:
         return self._do(lambda memo: memo.execute("SELECT 1 FROM states WHERE key = ?", (key,)).fetchone()) is not None
 
-    def _read(self, text: str) -> Tensor | None:
-        key = self._key(text)
+    def _read(self, ids: list[int]) -> Tensor | None:
+        key = self._key(ids)
         row = self._do(
             lambda memo: memo.execute("SELECT CAST(state AS BLOB) FROM states WHERE key = ?", (key,)).fetchone()
         )
@@ -175,7 +180,7 @@ class HiddenMemo:
             return None
         return torch.frombuffer(state, dtype=self.weight.dtype).view(-1, self.weight.shape[1])
 
-    def _keep(self, block: list[tuple[str, Tensor]]) -> None:
+    def _keep(self, block: list[tuple[list[int], Tensor]]) -> None:
         """Write states, while the caller goes on, after dropping the oldest where the memo would outgrow its bound."""
         self._written()
         size = sum(state.nbytes + CHECKSUM for _, state in block)
@@ -187,7 +192,7 @@ class HiddenMemo:
             self.size = self._size()
 
         def write(memo: sqlite3.Connection) -> None:
-            states = ((self._key(text), _bytes(state)) for text, state in block)
+            states = ((self._key(ids), _bytes(state)) for ids, state in block)
             with transaction(memo):
                 memo.executemany(
                     "INSERT OR REPLACE INTO states VALUES (?, ?)",
@@ -202,19 +207,22 @@ class HiddenMemo:
 
 
 class DrawnStates:
-    """Hidden states of the texts that the coming steps draw, as many as HELD_BYTES hold: a window of the memo."""
+    """Hidden states of the texts that the coming steps draw, as many as HELD_BYTES hold: a window of the memo.
 
-    def __init__(self, memo: HiddenMemo, texts: Sequence[str], draw: Tensor, what: str) -> None:
+    Only what a text adds to its prompt is predicted.
+    """
+
+    def __init__(self, memo: HiddenMemo, prompts: Sequence[str], texts: Sequence[str], draw: Tensor, what: str) -> None:
         """draw (steps, batch) are the indices of each step's texts."""
-        self.memo, self.texts, self.draw, self.what = memo, texts, draw, what
-        self.held: dict[str, tuple[Tensor, Tensor]] = {}
+        self.memo, self.prompts, self.texts, self.draw, self.what = memo, prompts, texts, draw, what
+        self.held: dict[int, tuple[Tensor, Tensor]] = {}
 
     def packed(self, step: int) -> Packed:
         """Return the states, targets and rows of a step, one text after another without padding."""
-        batch = [self.texts[index] for index in self.draw[step].tolist()]
-        if any(text not in self.held for text in batch):
+        batch = self.draw[step].tolist()
+        if any(index not in self.held for index in batch):
             self._take_in(step)
-        hidden, targets = zip(*(self.held[text] for text in batch), strict=True)
+        hidden, targets = zip(*(self.held[index] for index in batch), strict=True)
         rows = torch.tensor([number for number, part in enumerate(targets) for _ in range(len(part))])
         device = self.memo.loaded.device
         return sent(torch.cat(hidden), device), sent(torch.cat(targets), device), sent(rows, device)
@@ -222,13 +230,33 @@ class DrawnStates:
     def _take_in(self, step: int) -> None:
         """Hold the states from `step` on, and no longer those before."""
         self.held.clear()
-        ids: dict[str, list[int]] = {}
+        ids: dict[int, tuple[list[int], int]] = {}
         room = HELD_BYTES // (self.memo.weight.shape[1] * self.memo.weight.element_size())
         for number in range(step, len(self.draw)):
             if ids and room <= 0:
                 break
-            new = {self.texts[index] for index in self.draw[number].tolist()}.difference(ids)
-            ids |= dict(zip(sorted(new), self.memo.token_ids(sorted(new)), strict=True))
-            room -= sum(len(ids[text]) for text in new)
-        states = self.memo.states(list(ids), self.what)
-        self.held = {text: (states[text][:-1], torch.tensor(row[1:])) for text, row in ids.items()}
+            new = sorted({*self.draw[number].tolist()}.difference(ids))
+            pairs = [(self.prompts[index], self.texts[index]) for index in new]
+            ids |= dict(zip(new, completions(self.memo, pairs), strict=True))
+            room -= sum(len(ids[index][0]) for index in new)
+        wholes = {index: self.prompts[index] + self.texts[index] for index in ids}
+        states = self.memo.states(list(wholes.values()), self.what)
+        self.held = {
+            index: (states[wholes[index]][given - 1 : -1], torch.tensor(row[given:]))
+            for index, (row, given) in ids.items()
+        }
+
+
+def completions(memo: HiddenMemo, pairs: Sequence[tuple[str, str]]) -> list[tuple[list[int], int]]:
+    """Return the ids of each prompt and its text together, and how many of them are given, at least the first one.
+
+    Given are the prompt's own, as far as none of them merges with the text.
+    """
+    wholes = memo.token_ids([prompt + text for prompt, text in pairs])
+    starts = memo.token_ids([prompt for prompt, _ in pairs])
+    return [(whole, _common(whole, start)) for whole, start in zip(wholes, starts, strict=True)]
+
+
+def _common(whole: Sequence[int], prompt: Sequence[int]) -> int:
+    differing = (index for index, pair in enumerate(zip(whole, prompt, strict=False)) if pair[0] != pair[1])
+    return max(1, next(differing, min(len(whole), len(prompt))))

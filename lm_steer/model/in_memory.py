@@ -12,6 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from lm_steer.model.head import output_head
 from lm_steer.model.load import LoadedModel, padding_token
+from lm_steer.util.errors import LMSteerError
 from lm_steer.util.options import check_kind
 
 
@@ -38,6 +39,27 @@ def in_memory(
         finally:
             for module, mode in modes:
                 module.training = mode
+
+
+# A model as an analysis takes it: what `load_model` returns, or (model, tokenizer).
+AnyModel = LoadedModel | tuple[PreTrainedModel, PreTrainedTokenizerBase]
+
+
+def loaded_of(model: AnyModel, cache: str | Path = ":memory:") -> LoadedModel:
+    """Return a model as `load_model` would, of (model, tokenizer); what is kept in `cache` is named by its weights.
+
+    Raises LMSteerError for anything else, and for a model in training mode, whose dropout would act.
+    """
+    if isinstance(model, LoadedModel):
+        return model
+    if not (isinstance(model, tuple) and len(model) == 2):
+        found = " ".join(repr(model).split())[:80]
+        raise LMSteerError(f"loaded: expected what load_model returns, or (model, tokenizer), found {found}")
+    with in_memory(*model, cache=None if cache == ":memory:" else cache) as (loaded, _):
+        pass
+    if loaded.model.training:
+        raise LMSteerError("the model is in training mode: call model.eval() before it is analysed")
+    return loaded
 
 
 def content_of(model: torch.nn.Module) -> str:

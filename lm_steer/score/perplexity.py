@@ -11,17 +11,20 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedTokenizerBase
 
 from lm_steer.generation.memory import rows_that_fit
 from lm_steer.generation.prefill import SHORT, continued_states, padded_length
 from lm_steer.generation.way import pads_left
 from lm_steer.model.blocks import blocks_of, one_ahead, padded_right, padded_states, round_up, run_in_parts
+from lm_steer.model.chat import as_given
 from lm_steer.model.head import Head, head_of
 from lm_steer.model.load import LoadedModel
 from lm_steer.model.probe import filled_up_to, pads_right
 from lm_steer.score.store import Item, Scorer
 from lm_steer.training.loss import head_cross_entropy
 from lm_steer.util.errors import LMSteerError
+from lm_steer.util.messages import ChatPrompt
 
 # Tokens of a block (on a GPU with their prompts'), and the multiple that continuations are padded to.
 TOKENS = {"cpu": 1024, "cuda": 32768}
@@ -38,11 +41,28 @@ def causal_lm(loaded: LoadedModel, name: str) -> Scorer:
         name="causal-lm",
         version=f"{name} {loaded.fingerprint}",
         attributes=("nll", "tokens"),
-        text=lambda item: f"{item.prompt}\0{item.continuation}",
+        text=exact_text,
         judge=lambda items: judged(
-            items, lambda texts: _ids_within_context(loaded, texts), lambda pairs: _nll(loaded, head, pairs)
+            as_put(loaded.tokenizer, items),
+            lambda texts: _ids_within_context(loaded, texts),
+            lambda pairs: _nll(loaded, head, pairs),
         ),
     )
+
+
+def exact_text(item: Item) -> str:
+    """Return what is judged: where the prompt ends, and whether it goes through a chat template, is part of it."""
+    return f"{item.prompt}\0{item.continuation}" + "\0chat" * isinstance(item.prompt, ChatPrompt)
+
+
+def as_put(tokenizer: PreTrainedTokenizerBase, items: Sequence[Item]) -> list[Item]:
+    """Return the items with their prompts as the judge is given them: chat prompts by its own chat template."""
+    distinct: list[str] = list(dict.fromkeys(item.prompt for item in items if isinstance(item.prompt, ChatPrompt)))
+    given = dict(zip(distinct, as_given(tokenizer, distinct), strict=True))
+    chats = [isinstance(item.prompt, ChatPrompt) for item in items]
+    return [
+        Item(given[item.prompt], item.continuation) if chat else item for item, chat in zip(items, chats, strict=True)
+    ]
 
 
 def judged(

@@ -77,6 +77,7 @@ class PromptsBlock(OfKind):
 
     kinds = PROMPTS
 
+    chat: Choice = key("Whether they are a user's messages, which the model answers by its chat template.", False)
     toxic: Choice = key("Whether texts made from these prompts are folded behind a warning on the page.", False)
 
 

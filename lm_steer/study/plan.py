@@ -111,7 +111,9 @@ def dataset(study: Study, dataset: str) -> Given:
 
 def prompts(study: Study, prompts: str) -> Given:
     """A set of prompts."""
-    return _source(study.prompts[prompts])
+    block = study.prompts[prompts]
+    inputs, options, *_ = _source(block)
+    return Given(inputs, [*options, *(["--chat"] if block.chat else [])])
 
 
 def _source(block: Any) -> Given:
@@ -122,7 +124,7 @@ def _source(block: Any) -> Given:
     options = ["--source", block.source]
     for one in fields(source):
         value = getattr(source, one.name)
-        if value != "":
+        if value not in ("", []):
             options += [f"--{one.name.replace('_', '-')}", *map(_text, value if isinstance(value, list) else [value])]
     return Given(source.files(), options)
 
@@ -140,6 +142,10 @@ def train(study: Study, model: str, steer: str) -> Given:
     options += ["--loss-on-padding"] if block.loss_on_padding else []
     options += ["--count", str(block.texts)] if block.texts else []
     options += _options(block, "label_scale") if block.label_scale != 1 else []
+    options += ["--chat"] if block.chat else []
+    names = study.datasets[block.dataset].described.label_names
+    styles = [dimension for dimension in block.dimensions if dimension in names]
+    options += ["--label-column", ",".join(styles)] if styles and list(names) != ["label"] else []
     return Given([layout.model(R, model), texts, dev], options)
 
 
@@ -178,7 +184,9 @@ def generate(study: Study, model: str, seed: str, setting: str = "", scatteritem
             inputs += steers
         output = layout.generations(folder, model, seed, name)
         job = {"output": output, "prompts": layout.prompts(R, block.prompts), "steers": steers}
-        jobs.append({**job, "sampling": study.sampling_of(block).model_dump(), "prefix": block.prefix})
+        jobs.append(
+            {**job, "sampling": study.sampling_of(block).model_dump(), "prefix": block.prefix, "system": block.system}
+        )
     options = [*_options(study.models[model], "dtype"), *_engine(study, model)]
     return Given(list(dict.fromkeys(inputs)), options, jobs)
 

@@ -42,7 +42,12 @@ class Steer(Block):
 
     dataset: DatasetName = key("The name of a dataset.")
     dimensions: Annotated[list[options.Dimension], Unique] = key(
-        "One dimension for the label, and `corpus` if a constant one is to stand beside it.", min_length=1, max_length=2
+        "One dimension for the label, or several, named after the dataset's `labels`; and `corpus` if a constant one "
+        "is to stand beside them.",
+        min_length=1,
+    )
+    chat: options.Choice = key(
+        "Put the prompts of its dataset through the model's chat template, which messages always are.", False
     )
     kind: Literal["multiply", "add", "offset"] = key(
         "`multiply` (the paper's), `add` (a shift of the head's input) or `offset` (a bias on the logits).", "multiply"
@@ -62,10 +67,15 @@ class Steer(Block):
     transfer: Annotated[Transfer | None, *FILLED_IN] = None
 
     def problems(self, study: "Study") -> Iterator[str]:
-        """Yield dimensions of which none, or more than one, is of the label."""
-        if sum(dimension != "corpus" for dimension in self.dimensions) != 1:
-            listed = ", ".join(self.dimensions)
-            yield f".dimensions: expected one dimension for the label, and 'corpus' if you like, found {listed}"
+        """Yield dimensions of which none is of a label, or that the dataset has no labels for."""
+        styles = [dimension for dimension in self.dimensions if dimension != "corpus"]
+        if not styles:
+            yield ".dimensions: expected one dimension for the label, and 'corpus' if you like, found corpus"
+        names = study.datasets[self.dataset].described.label_names
+        if len(styles) > 1 or len(names) > 1:
+            for dimension in styles:
+                if dimension not in names:
+                    yield f".dimensions: {unknown(dimension, names, f'label of {self.dataset}')}"
 
 
 class Adapter(Block):
@@ -116,6 +126,7 @@ class Setting(Block):
     prefix: str = key(
         "Words put before each prompt in generation alone; judges and tables see the prompt without them.", ""
     )
+    system: str = key("A system message put before each chat prompt, in generation alone as well.", "")
     perplexity_limit: options.NotNegative = key(
         "Texts with a perplexity of this or more are left out of the mean, as in the original code; 0 is no limit.",
         10000,
@@ -131,14 +142,19 @@ class Setting(Block):
         for steer, values in self.steer.items():
             yield from dimensions_lacking(f".steer.{steer}", steer, values, study)
         sampling = self.sampling.model_dump(exclude_none=True)
-        if self.generations and (self.steer or self.against or sampling or self.prefix):
-            yield ": generations made elsewhere go without the keys steer, sampling, prefix and against"
+        if self.generations and (self.steer or self.against or sampling or self.prefix or self.system):
+            yield ": generations made elsewhere go without the keys steer, sampling, prefix, system and against"
+        if self.system and not study.prompts[self.prompts].chat:
+            yield f".system: a system message is for chat prompts: give '{self.prompts}' the key 'chat: true'"
         if self.against:
             yield from self._incomparable(study.settings[self.against], study)
 
+    def _asks_otherwise(self, other: "Setting") -> bool:
+        return other.prefix not in ("", self.prefix) or other.system not in ("", self.system)
+
     def _incomparable(self, other: "Setting", study: "Study") -> Iterator[str]:
         steered = any(value for values in other.steer.values() for value in values.values())
-        if steered or other.against or other.generations or other.prefix not in ("", self.prefix):
+        if steered or other.against or other.generations or self._asks_otherwise(other):
             yield (
                 f".against: '{self.against}' is itself steered, compared, prefixed or made elsewhere: differences are "
                 "taken to an unsteered setting"

@@ -16,9 +16,12 @@ import pandas as pd
 from lm_steer.data.labelled import write_splits
 from lm_steer.data.prompt_files import read_generations
 from lm_steer.data.text_sources import labelled_texts
+from lm_steer.model.in_memory import AnyModel, loaded_of
+from lm_steer.model.load import texts_of
 from lm_steer.model.obtain import folder_of, obtain
 from lm_steer.score.kinds.bag_of_words import BagOfWords, train_judge
 from lm_steer.score.kinds.classifier import PRESETS, Classifier
+from lm_steer.score.perplexity import causal_lm
 from lm_steer.score.registry import SCORERS, Kind, make
 from lm_steer.score.store import STORE, Item, Scorer, ScoreStore
 from lm_steer.tables import metrics
@@ -27,6 +30,8 @@ from lm_steer.util.errors import LMSteerError
 from lm_steer.util.words import unknown
 
 DISTINCT = "dist-n"
+# Prompts, and the texts of each.
+Generations = tuple[Sequence[str], Sequence[Sequence[str]]]
 # What the embedded judge of sentiment is measured on.
 SNIPPETS = "vader-snippets"
 # The judge of each attribute where none is named: a kind of scorer, or for perplexity a model.
@@ -36,32 +41,35 @@ OPTIONS = {"perplexity_limit": metrics.PERPLEXITY_LIMIT}
 
 
 def evaluate(
-    files: str | Path | Sequence[str | Path],
+    files: str | Path | Sequence[str | Path] | Mapping[str, Generations],
     wanted: str | Sequence[str],
-    judges: Mapping[str, str] | None = None,
+    judges: Mapping[str, str | AnyModel] | None = None,
     against: str | Path = "",
     cache: str | Path = "results/.cache",
 ) -> pd.DataFrame:
     """Return one row for each file and metric: value, low, high, the difference to `against`, and who judged.
 
-    files       one or more, in the field's form: prompts with as many generations each
+    files       one or more, in the field's form: prompts with as many generations each; or, by names of your own,
+                prompts and what `lm_steer.generate` has returned for them, {"steered": (prompts, texts)}
     wanted      attributes (toxicity, sentiment, perplexity, or what a judge of yours yields), and dist-n
-    judges      attribute → a kind of scorer, a preset of classifiers (PRESET@COMMIT), or for perplexity a model
+    judges      attribute → a kind of scorer, a preset of classifiers (PRESET@COMMIT), or for perplexity a model,
+                its id, what `load_model` returns, or (model, tokenizer)
     against     the file that differences are taken to, prompt by prompt
 
     Raises LMSteerError where a file is no generation file, where its prompts are not those of `against`, and for an
     attribute without a judge.
     """
+    given = files if isinstance(files, Mapping) else {}
     steered = [str(file) for file in ([files] if isinstance(files, str | Path) else files)]
     wanted = [wanted] if isinstance(wanted, str) else wanted
-    judges, base, cache = {**JUDGES, **(judges or {})}, str(against or ""), Path(cache)
+    every, base, cache = {**JUDGES, **(judges or {})}, str(against or ""), Path(cache)
     if not steered or not wanted:
         raise LMSteerError("nothing to evaluate: give at least one file and one attribute")
     for attribute in wanted:
-        if attribute not in (*judges, DISTINCT):
-            raise LMSteerError(f"--metrics: {unknown(attribute, [*judges, DISTINCT], 'attribute')}")
+        if attribute not in (*every, DISTINCT):
+            raise LMSteerError(f"--metrics: {unknown(attribute, [*every, DISTINCT], 'attribute')}")
     names = list(dict.fromkeys([*steered, base] if base else steered))
-    read = {name: read_generations(name) for name in names}
+    read = {name: _checked(name, given[name]) if name in given else read_generations(name) for name in names}
     if base:
         for name in steered:
             _check_pairs(name, read[name][0], base, read[base][0])
@@ -72,7 +80,7 @@ def evaluate(
             for metric in metrics.of_attribute(""):
                 rows += _rows(metric, texts, base, *metric.judge)
             continue
-        scorer = judge_of(attribute, judges[attribute], cache)
+        scorer = judge_of(attribute, every[attribute], cache)
         scores = _scores(scorer, read, ScoreStore(cache / STORE))
         for metric in metrics.of_attribute(attribute):
             rows += _rows(metric.under(OPTIONS), scores, base, scorer.name, scorer.version)
@@ -81,8 +89,20 @@ def evaluate(
     return frame.sort_values("file", key=lambda column: column.map(names.index), kind="stable", ignore_index=True)
 
 
-def judge_of(attribute: str, judge: str, cache: Path) -> Scorer:
+def _checked(name: str, given: Generations) -> tuple[list[str], list[list[str]]]:
+    prompts, samples = list(given[0]), list(given[1])
+    if not prompts or len(prompts) != len(samples) or len({len(texts) for texts in samples} | {0}) != 2:
+        raise LMSteerError(f"{name}: expected as many texts for each of the prompts, at least one")
+    return texts_of(prompts), [texts_of(texts) for texts in samples]
+
+
+def judge_of(attribute: str, judge: str | AnyModel, cache: Path) -> Scorer:
     """Return the scorer of an attribute; what it needs is obtained into the cache when it is first asked for."""
+    if not isinstance(judge, str):
+        if attribute != "perplexity":
+            raise LMSteerError(f"a causal language model judges perplexity, not {attribute}: name a judge")
+        loaded = loaded_of(judge, cache)
+        return causal_lm(loaded, loaded.name)
     if attribute == "perplexity":
         return make("causal-lm", {"model": judge}).scorer(str(folder_of(judge, cache)))
     preset, _, revision = judge.partition("@")

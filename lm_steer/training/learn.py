@@ -4,11 +4,11 @@
         --dimensions sentiment,corpus --rank 256 --steps 150 -o results/steers/smollm2/sentiment/seed0
 
 The dimension called `corpus` is held at 1 and absorbs what merely distinguishes the training texts from the model's
-own; the other one is set to each text's label (paper, section 3.2; the original code's dummy dimension).
+own; the others are set to each text's labels (paper, section 3.2; the original code's dummy dimension). Of a text that
+follows a prompt, only its own tokens are in the loss.
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,14 +16,15 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor
 
-from lm_steer.core.steer import Steer, is_finite
+from lm_steer.core.steer import Steer
 from lm_steer.data.labelled import drawn
 from lm_steer.model.blocks import sent
 from lm_steer.model.head import Head, head_inputs, head_of
 from lm_steer.model.hidden_cache import DrawnStates, HiddenMemo, Packed
-from lm_steer.model.load import LoadedModel, texts_of
+from lm_steer.model.load import LoadedModel
 from lm_steer.training.checkpoint import Checkpoint
 from lm_steer.training.loss import head_cross_entropy
+from lm_steer.training.texts import LabelledTexts
 from lm_steer.util import options
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import fingerprint, write_jsonl
@@ -59,32 +60,14 @@ class Recipe:
 
     def __post_init__(self) -> None:
         options.check_fields(self)
-        _values_of(self.dimensions)
+        if not any(name != CORPUS for name in self.dimensions):
+            listed = ", ".join(self.dimensions) or "none"
+            raise LMSteerError(f"dimensions: expected one for the label, and '{CORPUS}' if you like, found {listed}")
 
     @property
     def name(self) -> str:
         """What a progress line calls the training."""
         return next((name for name in self.dimensions if name != CORPUS), "steer")
-
-
-@dataclass(frozen=True)
-class LabelledTexts:
-    """Texts with labels in [-1, 1]; LMSteerError unless there are as many finite labels as texts."""
-
-    texts: Sequence[str]
-    labels: Sequence[float]
-
-    def __post_init__(self) -> None:
-        # A column of pandas has an index of its own.
-        object.__setattr__(self, "texts", texts_of(self.texts))
-        labels = list(self.labels) if isinstance(self.labels, Iterable) else []
-        if len(self.texts) != len(labels) or not all(map(is_finite, labels)):
-            raise LMSteerError(f"{len(self.texts)} texts need a finite label each, found {self.labels!r:.80}")
-        object.__setattr__(self, "labels", [float(label) for label in labels])
-
-    def __len__(self) -> int:
-        """Count the texts."""
-        return len(self.texts)
 
 
 def learn(
@@ -102,8 +85,10 @@ def learn(
     A training that was killed goes on from its last checkpoint, kept in `cache` under everything it depends on.
     Raises LMSteerError where dimensions or texts do not serve.
     """
-    values_of = _values_of(recipe.dimensions)
-    texts = _usable(train_texts, loaded, "training")
+    memo = HiddenMemo(Path(cache) / "hidden.sqlite", loaded, recipe.max_length)
+    texts = train_texts.usable(memo, "training")
+    if recipe.loss_on_padding and any(texts.prompts):
+        raise LMSteerError("loss_on_padding is for texts without prompts: leave it out")
     head = head_of(loaded.model)
     width = head.weight.shape[0] if recipe.kind == "offset" else head.weight.shape[1]
     start = torch.Generator().manual_seed(recipe.seed)
@@ -113,15 +98,12 @@ def learn(
     weights = {name: weight.to(loaded.device).requires_grad_() for name, weight in steer.weights.items()}
     optimizer = torch.optim.Adam(weights.values(), lr=recipe.learning_rate)
     draw = drawn(len(texts), recipe.steps, recipe.batch_size, recipe.seed)
-    dev = _usable(dev_texts, loaded, "dev")
-    dev = LabelledTexts(dev.texts[:DEV_TEXTS], dev.labels[:DEV_TEXTS])
-    memo = HiddenMemo(Path(cache) / "hidden.sqlite", loaded, recipe.max_length)
-    dev_states = DrawnStates(memo, dev.texts, torch.arange(len(dev))[None], f"train {recipe.name}, dev")
-    states = DrawnStates(memo, texts.texts, draw, f"train {recipe.name}")
-
-    dev_values, values = (
-        sent(torch.tensor([values_of(label) for label in part.labels]), loaded.device) for part in (dev, texts)
-    )
+    dev = dev_texts.usable(memo, "dev")
+    dev = dev.at(range(min(DEV_TEXTS, len(dev))))
+    every_dev = torch.arange(len(dev))[None]
+    dev_states = DrawnStates(memo, dev.prompts, dev.texts, every_dev, f"train {recipe.name}, dev")
+    states = DrawnStates(memo, texts.prompts, texts.texts, draw, f"train {recipe.name}")
+    dev_values, values = (sent(part.values(recipe.dimensions), loaded.device) for part in (dev, texts))
 
     def nll_of(values: Tensor, packed: Packed) -> Tensor:
         hidden, targets, row = packed
@@ -132,7 +114,7 @@ def learn(
         return nll_of(dev_values, dev_states.packed(0)).mean().item()
 
     # The log holds losses on the dev texts, which decide where patience ends.
-    identity = [loaded.fingerprint, asdict(recipe), texts.texts, texts.labels, dev.texts, dev.labels, patience]
+    identity = [loaded.fingerprint, asdict(recipe), *(vars(part) for part in (texts, dev)), patience]
     checkpoint = Checkpoint(Path(cache) / "checkpoints", identity)
     step, log = checkpoint.load(weights, optimizer)
     # Losses stay on the device until they are written: a GPU does not wait for the host at each step.
@@ -242,33 +224,13 @@ def about(loaded: LoadedModel, recipe: Recipe, texts: LabelledTexts) -> dict[str
         "model_fingerprint": loaded.fingerprint,
         "recipe": asdict(recipe),
         "texts": len(texts),
-        "texts_fingerprint": fingerprint([list(texts.texts), list(texts.labels)]),
+        "texts_fingerprint": fingerprint([texts.texts, texts.labels, *([texts.prompts] if any(texts.prompts) else [])]),
     }
 
 
 def name_of(texts: Path) -> str:
     """Name a file of texts for people: a dataset of the workflow by its folder, one's own by its file."""
     return texts.parent.name if texts.name == "train.parquet" else texts.name
-
-
-def _values_of(dimensions: tuple[str, ...]) -> Callable[[float], list[float]]:
-    """Return the function label → steer values: the label on its dimension, 1 on `corpus`."""
-    styles = [name for name in dimensions if name != CORPUS]
-    if len(styles) != 1 or len(dimensions) > 2:
-        raise LMSteerError(
-            f"dimensions: expected one for the label, and '{CORPUS}' if you like, found "
-            f"{', '.join(dimensions) or 'none'}"
-        )
-    return lambda label: [1.0 if name == CORPUS else float(label) for name in dimensions]
-
-
-def _usable(texts: LabelledTexts, loaded: LoadedModel, what: str) -> LabelledTexts:
-    """Keep the texts with at least two tokens: the first token of a text is given, not predicted."""
-    # Two tokens are enough to know.
-    kept = [index for index, row in enumerate(loaded.token_ids(texts.texts, 2)) if len(row) > 1]
-    if not kept:
-        raise LMSteerError(f"none of the {len(texts)} {what} texts has at least two tokens: there is nothing to learn")
-    return LabelledTexts([texts.texts[i] for i in kept], [texts.labels[i] for i in kept])
 
 
 def _padded(loaded: LoadedModel, texts: list[str], recipe: Recipe) -> Packed:

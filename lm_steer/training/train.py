@@ -3,9 +3,12 @@
 steer = train(model, tokenizer, ["A joy to watch.", "A waste of time."], [1, -1], rank=64, steps=200)
 with steer.attach(model).at(style=5, corpus=1):
     model.generate(**inputs)
+
+Rows of a data set serve as well: {"prompt": …, "completion": …, "label": 1}, {"messages": […], "label": -1}, pairs
+{"prompt": …, "chosen": …, "rejected": …}.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,34 +17,61 @@ import pandas as pd
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from lm_steer.core.steer import Steer
-from lm_steer.data.labelled import checked_texts, hold_out, require_agreement
+from lm_steer.data.examples import examples
+from lm_steer.data.labelled import checked_texts, hold_out, require_agreement, unseen_pairs
 from lm_steer.model.in_memory import in_memory
-from lm_steer.training.learn import LabelledTexts, Recipe, about, learn
+from lm_steer.training.learn import Recipe, about, learn
+from lm_steer.training.texts import LabelledTexts, label_names, of_frame
+from lm_steer.util.errors import LMSteerError
 from lm_steer.util.options import from_fields
+from lm_steer.util.progress import say
 from lm_steer.util.words import CORPUS
 
 
 def train(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    texts: Sequence[str],
-    labels: Sequence[float],
+    texts: Sequence[str] | Sequence[Mapping[str, Any]],
+    labels: Sequence[float] | None = None,
     *,
+    chat: bool = False,
     cache: str | Path | None = None,
     **recipe: Any,
 ) -> Steer:
     """Return a steer trained on texts with labels in [-1, 1]; the model is frozen, and stays as it is.
 
+    texts       texts, or rows of a data set in one of its shapes (data/examples.py); of a row that has a prompt only
+                the completion is learned
+    labels      of texts; rows have their own in `label` or, for several dimensions, in keys named after them
+    chat        prompts are a user's messages, for the tokenizer's chat template, which lists of messages always are
+    cache       a folder where hidden states are found again, and from which a training that was killed goes on
+
     `recipe` are fields of `Recipe` (rank, steps, learning_rate, seed, …); without `dimensions` they are `style`, which
-    follows the labels, and `corpus`. A tenth of the texts is held out for the dev loss, which is printed. With `cache`,
-    a folder, hidden states are found again, and a training that was killed goes on.
+    follows the labels, and `corpus`. A tenth of the texts is held out for the dev loss, which is printed.
     Raises LMSteerError where texts, labels or fields do not serve, or the training diverges.
     """
     chosen = from_fields(Recipe, {"dimensions": ("style", CORPUS), **recipe})
-    given = LabelledTexts(texts, labels)
-    frame = checked_texts(pd.DataFrame({"text": given.texts, "label": given.labels}), "texts")
-    require_agreement(frame, "texts")
-    learned, held_out = (LabelledTexts(list(part["text"]), list(part["label"])) for part in hold_out(frame))
+    names = label_names(chosen.dimensions)
+    frame = checked_texts(_frame(texts, labels), "texts", names)
+    require_agreement(frame, "texts", names)
+    report_unseen(frame, names)
     with in_memory(model, tokenizer, cache) as (loaded, folder):
+        learned, held_out = (of_frame(part, names, loaded.tokenizer, chat) for part in hold_out(frame))
         steer, _ = learn(loaded, learned, held_out, chosen, folder)
         return replace(steer, about=about(loaded, chosen, learned))
+
+
+def _frame(texts: Sequence[Any], labels: Sequence[float] | None) -> pd.DataFrame:
+    if not isinstance(texts, str | Mapping) and labels is None:
+        rows = list(texts)
+        if rows and all(isinstance(row, Mapping) for row in rows):
+            return examples(pd.DataFrame(rows), "texts")
+        raise LMSteerError("texts without labels: give a label for each, or rows of a data set that hold their own")
+    given = LabelledTexts(texts, labels if labels is not None else [])
+    return pd.DataFrame({"text": given.texts, "label": given.labels})
+
+
+def report_unseen(frame: pd.DataFrame, names: Sequence[str]) -> None:
+    """Say which pairs of attributes no text has: their values were never learned together."""
+    if unseen := unseen_pairs(frame, names):
+        say(f"no text has {', nor '.join(unseen)}: of these pairs the sum is all that is learned")

@@ -1,24 +1,27 @@
-"""A file of your own: .csv, .jsonl or .parquet with the columns text and label.
+"""A file of your own: .csv, .jsonl or .parquet with texts and labels, prompts and completions, messages, or pairs.
 
 lm-steer data --source file --path my.csv -o results/data/mine
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
 
-from lm_steer.data.labelled import read_table
-from lm_steer.data.text_sources import Texts, key
+from lm_steer.data.table_texts import TableTexts
+from lm_steer.data.text_sources import key
 
 
 @dataclass(frozen=True)
-class FileTexts(Texts):
+class FileTexts(TableTexts):
     """Texts of your own."""
 
-    path: str = key("A .csv, .jsonl or .parquet with the columns text and label (-1 to 1).", required=True, reads=True)
+    path: str = key(
+        "A .csv, .jsonl or .parquet with the columns text (and prompt, if there are prompts), prompt and completion, "
+        "or messages, and labels (-1 to 1); or chosen and rejected, which are labelled 1 and -1.",
+        required=True,
+        reads=True,
+    )
 
     def texts(self) -> pd.DataFrame:
-        """Read the file; LMSteerError where it is unreadable, mislabelled or contradictory."""
-        frame = read_table(self.path)
-        return frame.assign(id=[f"{Path(self.path).stem}-{number}" for number in range(1, len(frame) + 1)])
+        """Read the file."""
+        return self.read(self.path)

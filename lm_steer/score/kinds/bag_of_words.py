@@ -23,7 +23,7 @@ from lm_steer.score.registry import Kind, key
 from lm_steer.score.store import Item, Scorer, whole
 from lm_steer.util.errors import LMSteerError, needs
 from lm_steer.util.files import fingerprint, read_json, read_text, replacing, sha256_of, write_json
-from lm_steer.util.formats import read_tensors
+from lm_steer.util.formats import read_parquet, read_tensors
 from lm_steer.util.outputs import JUDGE
 from lm_steer.util.progress import say
 
@@ -119,7 +119,7 @@ def _overlap_with(paths: Sequence[str]) -> Callable[[str], bool]:
     prompts: set[str] = set()
     for path in paths:
         if path.endswith(".parquet"):
-            texts.update(plain(text) for text in read_texts(path)["text"])
+            texts.update(plain(text) for text in read_parquet(path, ["text"])["text"])
         elif path.endswith(".jsonl"):
             prompts.update(plain(text) for text in read_prompts(path))
         else:

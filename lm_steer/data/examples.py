@@ -1,0 +1,79 @@
+"""Examples in the shapes that data sets have, as the columns text and, where there is one, prompt.
+
+    examples(read_frame("preferences.jsonl"), "preferences.jsonl")
+
+columns                       text                           prompt
+text                          itself                         none, or the column prompt
+completion, prompt            the completion                 the prompt
+messages                      the last message               the messages before it
+chosen, rejected [, prompt]   each, labelled 1 and -1        the prompt, or the messages before
+
+A prompt or an answer is a text or, as TRL has it, a list of messages; messages become JSON (util/messages.py).
+"""
+
+from typing import Any
+
+import pandas as pd
+
+from lm_steer.util.errors import LMSteerError
+from lm_steer.util.messages import as_text, is_messages
+
+SIDES = {"chosen": 1.0, "rejected": -1.0}
+
+
+def examples(frame: pd.DataFrame, origin: str, text: str = "text") -> pd.DataFrame:
+    """Return `frame` with the columns text and prompt, its texts taken from the column named; a row of a pair is two.
+
+    Raises LMSteerError naming the row of a pair with equal sides, and of messages that do not end in an answer.
+    """
+    if text in frame:
+        frame = frame.assign(text=frame[text])
+        return _with_prompts(frame, origin) if "prompt" in frame else frame
+    if {*SIDES} <= {*frame.columns}:
+        return _pairs(frame, origin)
+    if source := next((name for name in ("completion", "messages") if name in frame), None):
+        return _with_prompts(frame.assign(text=frame[source]), origin)
+    return frame
+
+
+def _pairs(frame: pd.DataFrame, origin: str) -> pd.DataFrame:
+    sides = [_with_prompts(frame.assign(text=frame[side], label=label), origin) for side, label in SIDES.items()]
+    equal = (sides[0]["prompt"] == sides[1]["prompt"]) & (sides[0]["text"] == sides[1]["text"])
+    if equal.any():
+        raise LMSteerError(
+            f"{origin}, row {int(equal.to_numpy().argmax()) + 1}: chosen and rejected are the same text: leave the "
+            "pair out"
+        )
+    # Both sides of a pair stand together.
+    return pd.concat(sides).sort_index(kind="stable").reset_index(drop=True)
+
+
+def _with_prompts(frame: pd.DataFrame, origin: str) -> pd.DataFrame:
+    """Return the frame with prompt and text as texts; what stands before an answer belongs to its prompt."""
+    given = frame["prompt"] if "prompt" in frame else [""] * len(frame)
+    rows = [
+        _prompt_and_text(_listed(prompt), _listed(text), f"{origin}, row {number}")
+        for number, (prompt, text) in enumerate(zip(given, frame["text"], strict=True), start=1)
+    ]
+    return frame.assign(prompt=[prompt for prompt, _ in rows], text=[text for _, text in rows])
+
+
+def _listed(value: Any) -> Any:
+    """Return an array of parquet's as the list that it was."""
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def _prompt_and_text(prompt: Any, text: Any, place: str) -> tuple[str, Any]:
+    before: list[dict[str, str]] = []
+    if is_messages(text):
+        *before, last = text
+        if last["role"] != "assistant":
+            raise LMSteerError(f"{place}: the messages end with one of the role '{last['role']}', not 'assistant'")
+        text = last["content"]
+    if is_messages(prompt):
+        return as_text([*prompt, *before]), text
+    if prompt is None or prompt != prompt:
+        prompt = ""
+    if not isinstance(prompt, str) or (prompt and before):
+        raise LMSteerError(f"{place}: expected the prompt as a text or a list of messages, found {prompt!r:.80}")
+    return as_text(before) if before else prompt, text

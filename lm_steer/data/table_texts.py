@@ -1,0 +1,52 @@
+"""What tables of labelled texts have in common, wherever they are from: datasets/file.py, datasets/hub.py."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from lm_steer.data.labelled import LABEL, read_table
+from lm_steer.data.text_sources import Texts, key
+from lm_steer.util.words import quoted
+
+
+@dataclass(frozen=True)
+class TableTexts(Texts):
+    """Texts of a .csv, .jsonl or .parquet."""
+
+    text: str = key("The column of the texts.", "text")
+    labels: list[str] = key(
+        "The columns of labels: one, or several, each named after the dimension that learns it; of several a text may "
+        "lack some.",
+        LABEL,
+    )
+    classes: list[str] = key(
+        "What values of the labels count as, `[joy=1, sadness=-1]`; texts with other values are left out.",
+        (),
+    )
+
+    @property
+    def label_names(self) -> list[str]:
+        """Its columns of labels; one alone is called `label`."""
+        return list(self.labels) if len(self.labels) > 1 else [*LABEL]
+
+    def problems(self) -> Iterator[str]:
+        """Yield classes that say nothing."""
+        wrong = [one for one in self.classes if not _is_number(one.rpartition("=")[2]) or not one.rpartition("=")[1]]
+        if wrong:
+            yield f".classes: expected value=label, as joy=1, found {quoted(wrong)}"
+
+    def read(self, path: str | Path) -> pd.DataFrame:
+        """Read the file; LMSteerError where it is unreadable, mislabelled or contradictory."""
+        classes = {name: float(label) for name, _, label in (one.rpartition("=") for one in self.classes)}
+        frame = read_table(path, self.text, self.labels, classes)
+        frame = frame.rename(columns=dict(zip(self.labels, self.label_names, strict=True)))
+        return frame.assign(id=[f"{Path(path).stem}-{number}" for number in range(1, len(frame) + 1)])
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return -1 <= float(text) <= 1
+    except ValueError:
+        return False

@@ -1,0 +1,79 @@
+"""Prompts of chat models: messages in the words that the tokenizer's chat template gives them.
+
+    chat_prompt(tokenizer, "How was the film?")              # "<|im_start|>user\\nHow was the film?<|im_end|>\\n<|im_…"
+    chat_answer(tokenizer, "How was the film?", "A joy.")    # "A joy.<|im_end|>\\n"
+
+Both are texts, which the tokenizer turns into the tokens of `apply_chat_template`. So a prompt and an answer are a
+prompt and a continuation like any other, in training, in generation and under a judge of perplexity.
+"""
+
+from collections.abc import Sequence
+
+from transformers import PreTrainedTokenizerBase
+
+from lm_steer.util.errors import LMSteerError
+from lm_steer.util.messages import ChatPrompt, Message, messages_of
+
+
+def as_given(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str]) -> list[str]:
+    """Return prompts as the model is given them: a `ChatPrompt` by the chat template, any other as it is."""
+    return [chat_prompt(tokenizer, prompt) if isinstance(prompt, ChatPrompt) else prompt for prompt in prompts]
+
+
+def chat_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str) -> str:
+    """Return a user's message, or messages as JSON, up to where the answer begins.
+
+    Raises LMSteerError where the tokenizer has no chat template, the template does not take the messages, or the text
+    is not tokenised as `apply_chat_template` does it.
+    """
+    return _rendered(tokenizer, messages_of(prompt), asked=True)
+
+
+def chat_answer(tokenizer: PreTrainedTokenizerBase, prompt: str, answer: str) -> str:
+    """Return what the template makes of the answer to a prompt, its end of turn included.
+
+    Raises LMSteerError where the template drops the answer, or words the prompt otherwise once an answer follows.
+    """
+    before = chat_prompt(tokenizer, prompt)
+    whole = _rendered(tokenizer, [*messages_of(prompt), {"role": "assistant", "content": answer}])
+    completion = whole.removeprefix(before)
+    if completion == whole or answer.strip() not in completion:
+        raise LMSteerError(
+            f"the chat template of {_name(tokenizer)} drops the answer {answer[:60]!r}, or changes what stands before "
+            "it: train on texts without messages, or give the tokenizer another template"
+        )
+    return completion
+
+
+def end_tokens(tokenizer: PreTrainedTokenizerBase, generation: object) -> set[int]:
+    """Return the ids that end an answer, by the tokenizer and the model's generation config."""
+    ends = getattr(generation, "eos_token_id", None)
+    listed = ends if isinstance(ends, list) else [ends]
+    return {end for end in (*listed, tokenizer.eos_token_id) if end is not None}
+
+
+def _rendered(tokenizer: PreTrainedTokenizerBase, messages: list[Message], asked: bool = False) -> str:
+    if not tokenizer.chat_template:
+        raise LMSteerError(
+            f"the tokenizer of {_name(tokenizer)} has no chat template: use a chat model, or prompts without messages"
+        )
+    try:
+        text = str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=asked))
+    # A template is a program of its author's, which raises what it likes.
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise LMSteerError(f"the chat template of {_name(tokenizer)} does not take the messages ({reason})") from None
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    # What the tokenizer puts before every text, the template has put there already.
+    if tokenizer("")["input_ids"] == [tokenizer.bos_token_id] == ids[:1]:
+        text = text.removeprefix(str(tokenizer.bos_token))
+    if tokenizer(text)["input_ids"] != ids:
+        raise LMSteerError(
+            f"the tokenizer of {_name(tokenizer)} adds other tokens to a text than its chat template does: give it a "
+            "template that agrees with it"
+        )
+    return text
+
+
+def _name(tokenizer: PreTrainedTokenizerBase) -> str:
+    return tokenizer.name_or_path or type(tokenizer).__name__

@@ -1,0 +1,64 @@
+import re
+
+import pytest
+import tiny
+from tokenizers.processors import TemplateProcessing
+
+from lm_steer import LMSteerError
+from lm_steer.model.chat import as_given, chat_answer, chat_prompt
+from lm_steer.util.messages import ChatPrompt, as_text, messages_of, with_system
+
+QUESTION = "What is the film?"
+TALK = [
+    {"role": "user", "content": QUESTION},
+    {"role": "assistant", "content": "A joy."},
+    {"role": "user", "content": "And the music?"},
+]
+
+
+@pytest.mark.parametrize("messages", [TALK[:1], TALK, [{"role": "system", "content": "Be warm."}, *TALK]])
+@pytest.mark.parametrize("starts", [False, True])
+def test_prompts_and_answers_are_those_of_apply_chat_template(messages, starts):
+    """With a tokenizer that puts a first token before every text as well, which must not stand there twice."""
+    tokenizer = tiny.make_chat_tokenizer(("{{ bos_token }}" if starts else "") + tiny.CHAT_TEMPLATE)
+    if starts:
+        tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+            single="<bos> $A", special_tokens=[("<bos>", 0)]
+        )
+    expected = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)["input_ids"]
+    prompt = chat_prompt(tokenizer, as_text(messages))
+    assert tokenizer(prompt)["input_ids"] == expected
+    answered = [*messages, {"role": "assistant", "content": "It is warm."}]
+    whole = tokenizer.apply_chat_template(answered, return_dict=True)["input_ids"]
+    assert tokenizer(prompt + chat_answer(tokenizer, as_text(messages), "It is warm."))["input_ids"] == whole
+
+
+def test_a_text_is_a_users_message_and_a_system_message_stands_first():
+    tokenizer = tiny.make_chat_tokenizer()
+    assert messages_of(QUESTION) == TALK[:1]
+    assert chat_prompt(tokenizer, QUESTION) == f"user:\n{QUESTION}<eos>assistant:\n"
+    assert chat_prompt(tokenizer, with_system(QUESTION, "Be warm.")).startswith("system:\nBe warm.<eos>user:\n")
+    assert as_given(tokenizer, [QUESTION, ChatPrompt(QUESTION)]) == [QUESTION, chat_prompt(tokenizer, QUESTION)]
+
+
+@pytest.mark.parametrize(
+    "template, message",
+    [
+        (None, "has no chat template: use a chat model"),
+        ("{{ raise_exception('roles must alternate') }}", r"does not take the messages \(roles must alternate\)"),
+        ("{{ messages[0].content }}{% if add_generation_prompt %}:{% endif %}", "drops the answer 'A joy.'"),
+        ("{% for message in messages %}{{ loop.length }}{{ message.content }}{% endfor %}", "drops the answer"),
+    ],
+)
+def test_a_template_that_does_not_serve_is_named(template, message):
+    tokenizer = tiny.make_chat_tokenizer(template)
+    with pytest.raises(LMSteerError, match=message) as raised:
+        chat_answer(tokenizer, QUESTION, "A joy.")
+    assert not re.search("\n", str(raised.value))
+
+
+def test_a_tokenizer_that_adds_tokens_of_its_own_is_named():
+    tokenizer = tiny.make_chat_tokenizer()
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single="$A <eos>", special_tokens=[("<eos>", 1)])
+    with pytest.raises(LMSteerError, match="adds other tokens to a text than its chat template does"):
+        chat_prompt(tokenizer, QUESTION)
