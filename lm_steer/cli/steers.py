@@ -44,6 +44,9 @@ def train(
     revision: Revision = "",
     dimensions: Names = "style,corpus",
     kind: Annotated[Literal["multiply", "add", "offset"], typer.Option(help="What its map acts on.")] = "multiply",
+    training_free: Annotated[
+        bool, typer.Option(help="add: the difference of means; offset: the log-odds of tokens. Nothing is trained.")
+    ] = False,
     rank: options.Rank = 1000,
     epsilon: options.Epsilon = 1e-3,
     steps: options.Steps = 1000,
@@ -76,6 +79,7 @@ def train(
     recipe = Recipe(
         dimensions=tuple(dimensions.split(",")),
         kind=kind,
+        training_free=training_free,
         rank=rank,
         epsilon=epsilon,
         steps=steps,

@@ -31,7 +31,13 @@ if TYPE_CHECKING:
 
 # The model of the paper's figure 5b.
 PUBLISHED_SIZES = "gpt2-large"
-LABELS = {"add": "add: a shift of h", "offset": "offset: a bias on logits"}
+LABELS = {
+    "add": "add: a shift of h",
+    "offset": "offset: a bias on logits",
+    "difference-of-means": "Difference of means",
+    "log-odds": "Log-odds of tokens",
+}
+TRAINING_FREE = {"difference-of-means": "add", "log-odds": "offset"}
 
 
 class Axis(Block):
@@ -225,8 +231,10 @@ class Ablation(OfOneSteer):
 class Baselines(OfOneSteer):
     """Other ways to the same end beside a steer, in the same run."""
 
-    kinds: dict[Literal["add", "offset"], SomeValues] = key(
-        "The steer trained as `add` or `offset`, each with the values of its dimensions.", {}
+    kinds: dict[Literal["add", "offset", "difference-of-means", "log-odds"], SomeValues] = key(
+        "The steer trained as `add` or `offset`, or without training as `difference-of-means` of the head's inputs or "
+        "`log-odds` of tokens, which have no `corpus`; each with the values of its dimensions.",
+        {},
     )
     lora: Annotated[list[options.Finite], Field(max_length=2)] = key(
         "A LoRA of at most as many parameters as the steer, trained by PEFT for as many steps on those texts whose "
@@ -243,6 +251,9 @@ class Baselines(OfOneSteer):
         """Yield dimensions that the steer lacks, and baselines that are none."""
         for values in (self.values, *self.kinds.values()):
             yield from dimensions_lacking("", self.steer, values, study)
+        for kind, values in self.kinds.items():
+            if kind in TRAINING_FREE and "corpus" in values:
+                yield f".kinds.{kind}: 'corpus' is learned by training alone: leave it out"
         if len(self.lora) == 1 or self.lora != sorted(self.lora):
             yield f".lora: expected the lowest and the highest label, found {self.lora}"
         kind = study.steers[self.steer].kind
@@ -256,7 +267,11 @@ class Baselines(OfOneSteer):
         yield self.steered(name, "steer", "LM-Steer", parts, steer={self.steer: self.values})
         for kind, values in self.kinds.items():
             steer = f"{name}-{kind}"
-            parts.steers[steer] = base.model_copy(update={"kind": kind})
+            update: dict[str, Any] = {"kind": kind}
+            if kind in TRAINING_FREE:
+                styles = [name for name in base.dimensions if name != "corpus"]
+                update = {"kind": TRAINING_FREE[kind], "training_free": True, "dimensions": styles}
+            parts.steers[steer] = base.model_copy(update=update)
             yield self.steered(name, kind, LABELS[kind], parts, steer={steer: values})
         if self.lora:
             adapter = f"{name}-lora"

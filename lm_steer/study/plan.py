@@ -139,10 +139,10 @@ def train(study: Study, model: str, steer: str) -> Given:
     texts, dev = (layout.texts(R, block.dataset, split) for split in SPLITS[:2])
     options = [*_model(study, model), "--texts", texts, "--dev", dev, "--dimensions", ",".join(block.dimensions)]
     options += _options(block, "kind", *RECIPE)
-    options += ["--loss-on-padding"] if block.loss_on_padding else []
+    flags = ("loss_on_padding", "training_free", "chat")
+    options += [f"--{flag.replace('_', '-')}" for flag in flags if getattr(block, flag)]
     options += ["--count", str(block.texts)] if block.texts else []
     options += _options(block, "label_scale") if block.label_scale != 1 else []
-    options += ["--chat"] if block.chat else []
     names = study.datasets[block.dataset].described.label_names
     styles = [dimension for dimension in block.dimensions if dimension in names]
     options += ["--label-column", ",".join(styles)] if styles and list(names) != ["label"] else []

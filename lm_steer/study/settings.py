@@ -52,6 +52,11 @@ class Steer(Block):
     kind: Literal["multiply", "add", "offset"] = key(
         "`multiply` (the paper's), `add` (a shift of the head's input) or `offset` (a bias on the logits).", "multiply"
     )
+    training_free: options.Choice = key(
+        "Take `add` as the difference of means and `offset` as the log-odds of tokens, of the texts that as many steps "
+        "would draw, in place of a training; without `corpus`.",
+        False,
+    )
     rank: options.Rank = key("Rank of each dimension's map.", 1000)
     epsilon: options.Epsilon = key("The paper's ε.", 0.001)
     steps: options.Steps = key("Training steps.", 1000)
@@ -71,6 +76,8 @@ class Steer(Block):
         styles = [dimension for dimension in self.dimensions if dimension != "corpus"]
         if not styles:
             yield ".dimensions: expected one dimension for the label, and 'corpus' if you like, found corpus"
+        if self.training_free and (self.kind == "multiply" or "corpus" in self.dimensions or self.loss_on_padding):
+            yield ".training_free: only the kinds add and offset have a closed form, without corpus and loss_on_padding"
         names = study.datasets[self.dataset].described.label_names
         if len(styles) > 1 or len(names) > 1:
             for dimension in styles:

@@ -23,6 +23,7 @@ from lm_steer.model.head import Head, head_inputs, head_of
 from lm_steer.model.hidden_cache import DrawnStates, HiddenMemo, Packed
 from lm_steer.model.load import LoadedModel
 from lm_steer.training.checkpoint import Checkpoint
+from lm_steer.training.closed_form import difference
 from lm_steer.training.loss import head_cross_entropy
 from lm_steer.training.texts import LabelledTexts
 from lm_steer.util import options
@@ -41,6 +42,7 @@ NOTICEABLE = 0.01
 class Recipe:
     """How a steer is trained; the defaults are the paper's, but for padding, which stays out of the loss.
 
+    training_free takes `add` and `offset` from the texts in closed form, without a step of training.
     regularization is λ in loss + λ·(‖A‖² + ‖B‖²). loss_on_padding leaves pad positions in the loss, as the original
     code does: targets then depend on each batch's longest text, so the body runs live on padded batches.
     Raises LMSteerError where a number is out of range, or the dimensions do not serve.
@@ -48,6 +50,7 @@ class Recipe:
 
     dimensions: Annotated[tuple[str, ...], options.A_DIMENSION]
     kind: Annotated[str, options.A_KIND] = "multiply"
+    training_free: Annotated[bool, options.A_CHOICE] = False
     rank: options.Rank = 1000
     epsilon: options.Epsilon = 1e-3
     steps: options.Steps = 1000
@@ -63,6 +66,11 @@ class Recipe:
         if not any(name != CORPUS for name in self.dimensions):
             listed = ", ".join(self.dimensions) or "none"
             raise LMSteerError(f"dimensions: expected one for the label, and '{CORPUS}' if you like, found {listed}")
+        if self.training_free and (self.kind == "multiply" or CORPUS in self.dimensions or self.loss_on_padding):
+            raise LMSteerError(
+                f"training_free: only the kinds add and offset have a closed form, without '{CORPUS}' and "
+                "loss_on_padding"
+            )
 
     @property
     def name(self) -> str:
@@ -112,6 +120,15 @@ def learn(
     @torch.no_grad()
     def dev_loss() -> float:
         return nll_of(dev_values, dev_states.packed(0)).mean().item()
+
+    if recipe.training_free:
+        log = [{"step": 0, "dev_loss": dev_loss()}]
+        (weight,) = weights.values()
+        vocabulary = width if recipe.kind == "offset" else 0
+        weight.data.copy_(difference(states, values.cpu(), recipe.dimensions, recipe.epsilon, vocabulary))
+        log.append({"step": recipe.steps, "dev_loss": dev_loss()})
+        _check_finite(log, recipe, "check the model's weights, dtype and epsilon")
+        return replace(steer, weights={name: each.detach().cpu() for name, each in weights.items()}), log
 
     # The log holds losses on the dev texts, which decide where patience ends.
     identity = [loaded.fingerprint, asdict(recipe), *(vars(part) for part in (texts, dev)), patience]
