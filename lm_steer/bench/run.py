@@ -140,7 +140,7 @@ def generation(loaded: LoadedModel, load: Load, limit: Limit, plain: bool = True
         per_unit(alone, min(SINGLES, load.prompts)),
         max(operated / limit.flops, read / limit.bandwidth) / count,
         best.peak,
-        batched and batched.peak,
+        batched.peak if batched else None,
     )
 
 
@@ -169,7 +169,7 @@ def training(loaded: LoadedModel, load: Load, limit: Limit, plain: bool = True, 
         None,
         tokens * (body + 2 * head) / limit.flops,
         best.peak,
-        batched and batched.peak,
+        batched.peak if batched else None,
     )
 
 
@@ -200,7 +200,7 @@ def perplexity(loaded: LoadedModel, load: Load, limit: Limit, plain: bool = True
         per_unit(alone, min(SINGLES, len(items))),
         operated / limit.flops / len(items),
         best.peak,
-        batched and batched.peak,
+        batched.peak if batched else None,
     )
 
 

@@ -37,7 +37,7 @@ LABELS = {
     "difference-of-means": "Difference of means",
     "log-odds": "Log-odds of tokens",
 }
-TRAINING_FREE = {"difference-of-means": "add", "log-odds": "offset"}
+TRAINING_FREE: dict[str, str] = {"difference-of-means": "add", "log-odds": "offset"}
 
 
 class Axis(Block):
@@ -256,9 +256,9 @@ class Baselines(OfOneSteer):
                 yield f".kinds.{kind}: 'corpus' is learned by training alone: leave it out"
         if len(self.lora) == 1 or self.lora != sorted(self.lora):
             yield f".lora: expected the lowest and the highest label, found {self.lora}"
-        kind = study.steers[self.steer].kind
-        if kind in self.kinds:
-            yield f".kinds: '{kind}' is the kind of the steer itself: leave it out"
+        own = study.steers[self.steer].kind
+        if own in self.kinds:
+            yield f".kinds: '{own}' is the kind of the steer itself: leave it out"
 
     def expand(self, name: str, study: "Study", parts: Parts) -> Iterator[Point]:
         """The steer, its other kinds, a LoRA, a prefix, and what was made elsewhere."""

@@ -182,7 +182,7 @@ def expanded(written: Study, kinds: Iterable[str] = EXPANDED) -> tuple[Study, li
                         clashes.append(f"{place}: {other} has a name that this analysis makes: rename one")
                     maker[part, item] = place
                 added[part] |= items
-    sections = {part: {**getattr(written, part), **items} for part, items in added.items()}
+    sections: dict[str, Any] = {part: {**getattr(written, part), **items} for part, items in added.items()}
     sections["of_analyses"] = [*added["settings"], *added["steers"]]
     study = written.model_copy(update={**sections, "analyses": written.analyses.model_copy(update=blocks)})
     study._written = written
