@@ -6,10 +6,12 @@ It shows evidence in a pasted text and the words of a steer's directions too. No
 """
 
 import html
+import math
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,6 +19,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import torch
 
+from lm_steer.analyse.calibrate import calibrate
 from lm_steer.analyse.directions import directions
 from lm_steer.analyse.evidence import Evidence, evidence
 from lm_steer.core.attach import Handle
@@ -27,18 +30,33 @@ from lm_steer.model.chat import chat_prompt
 from lm_steer.model.load import LoadedModel
 from lm_steer.util.errors import LMSteerError, reason_of
 from lm_steer.util.progress import say
+from lm_steer.util.words import CORPUS
 
 TITLE = "LM-Steer playground"
 LIMIT = 10.0
+# What the sliders' ends are measured on.
+SENTENCES = (
+    "The train was late again this morning, so we walked to the office along the river.",
+    "I read the book over two evenings and talked about it with my sister on Sunday.",
+    "The new restaurant on the corner serves soup, bread and a few dishes of the day.",
+    "Nobody in the room said anything when the results were read out at the end.",
+)
+# What the buttons beside the sliders say, and which way they move them.
+PRESETS = {"sentiment": {"more positive": 1, "more negative": -1}, "detox": {"less toxic": 1}}
 EVERYWHERE = ("0.0.0.0", "::")
 
 
 @dataclass(frozen=True)
 class Playground:
-    """A model and the steer that sits on it; what the page does is done by these methods, without a page."""
+    """A model and the steer that sits on it; what the page does is done by these methods, without a page.
+
+    `place` and `folders` are where they are from, as the Python that the page writes names them.
+    """
 
     loaded: LoadedModel
     handle: Handle
+    place: str = ""
+    folders: Sequence[Path] = ()
 
     @property
     def steer(self) -> Steer:
@@ -92,6 +110,33 @@ class Playground:
         before, after = (self.loaded.tokenizer.decode(row, skip_special_tokens=True) for row in (ids, ids + made))
         return str(after[len(before) :])
 
+    def reach(self, dimension: str) -> tuple[float, float, float]:
+        """Return the lowest and the highest value of a dimension before quality breaks, and the recommended one."""
+        try:
+            curve = calibrate(self.steer, self.loaded, SENTENCES, dimension)
+        except LMSteerError:
+            return -LIMIT, LIMIT, LIMIT / 2
+        ends = ((curve.breaks(-1), curve.points[0].value), (curve.breaks(1), curve.points[-1].value))
+        low, high = (last if math.isnan(broken) else broken for broken, last in ends)
+        best = curve.recommended()
+        low, high, best = (float(f"{value:.2g}") for value in (low, high, high / 2 if math.isnan(best) else best))
+        return low, high, min(best, high)
+
+    def python(
+        self, prompt: str, values: Mapping[str, float], new_tokens: int = 40, seed: int = 0, chat: bool = False
+    ) -> str:
+        """Return the Python that continues a prompt at these values; its draws are others than the page's."""
+        read = {steer_name(folder): f"lm_steer.Steer.from_pretrained({str(folder)!r})" for folder in self.folders}
+        on_it = {dimension.partition(".")[0] for dimension in self.steer.dimensions}
+        steers = ", ".join(f"{name!r}: {code}" for name, code in read.items() if name in on_it)
+        steer = f"lm_steer.compose({{{steers}}})" if len(read) > 1 else "".join(read.values())
+        at = {name: value for name, value in values.items() if value}
+        return (
+            f"import lm_steer\n\nloaded = lm_steer.load_model({self.place!r})\nsteer = {steer}\n"
+            f"texts = lm_steer.generate(\n    loaded.model, loaded.tokenizer, [{prompt!r}], steer, {at!r},\n"
+            f"    samples=1, new_tokens={new_tokens}, seed={seed}{', chat=True' if chat else ''},\n)\nprint(texts[0][0])"
+        )
+
     def evidence(self, text: str, values: Mapping[str, float]) -> Evidence:
         """Return where in a text the steer at these values shows."""
         if not any(values.values()):
@@ -107,22 +152,22 @@ class Playground:
         ]
 
 
-def last_run(results: Path, model: str = "", folders: Sequence[Path] = ()) -> tuple[str, Steer]:
-    """Return which model to load and the steer to put on it: those of the last run, or those that are named.
+def last_run(results: Path, model: str = "", folders: Sequence[Path] = ()) -> tuple[str, Sequence[Path]]:
+    """Return which model to load and the folders of its steers: those of the last run, or those that are named.
 
     Of a run it is the first seed of each steer. Raises LMSteerError where there are none.
     """
     if folders:
         if not model:
             raise LMSteerError("say which model the steer is for: --model FOLDER, or owner/name of the hub")
-        return model, joined(folders)
+        return model, folders
     runs = results / "steers"
     ran = sorted(place.name for place in runs.glob("*") if (results / "models" / place.name).is_dir())
     name = Path(model).name if model else next(iter(ran), "")
     found = [min(place.glob("seed*")) for place in sorted((runs / name).glob("*")) if any(place.glob("seed*"))]
     if not name or not found:
         raise LMSteerError(f"{runs / name} holds no steers: run a study first, or give --model and --steer")
-    return model or str(results / "models" / name), joined(found)
+    return model or str(results / "models" / name), found
 
 
 def joined(folders: Sequence[Path]) -> Steer:
@@ -132,10 +177,14 @@ def joined(folders: Sequence[Path]) -> Steer:
     """
     if len(folders) == 1:
         return Steer.from_pretrained(folders[0])
-    names = [folder.parent.name if folder.name.startswith("seed") else folder.name for folder in folders]
-    steers = dict(zip(names, map(Steer.from_pretrained, folders), strict=True))
+    steers = {steer_name(folder): Steer.from_pretrained(folder) for folder in folders}
     kind = next(iter(steers.values())).kind
     return compose({name: steer for name, steer in steers.items() if steer.kind == kind})
+
+
+def steer_name(folder: Path) -> str:
+    """Name a steer by its folder, or the one above that of a seed."""
+    return folder.parent.name if folder.name.startswith("seed") else folder.name
 
 
 def highlighted(found: Evidence) -> str:
@@ -169,6 +218,8 @@ def build(playground: Playground) -> Any:
     import gradio as gr
 
     names = playground.steer.dimensions
+    reach = {name: playground.reach(name) for name in names}
+    styles = [name for name in names if name.split(".")[-1] != CORPUS] or list(names)
     # One thing at a time on the one model; who asks again while it works is heard afterwards.
     once: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "model", "trigger_mode": "always_last"}
     once |= {"api_visibility": "private"}
@@ -189,6 +240,19 @@ def build(playground: Playground) -> Any:
         at = dict(zip(names, values, strict=True))
         yield from playground.stream(prompt, at, int(new_tokens), int(seed), chat=chat)
 
+    def in_python(prompt: str, chat: bool, new_tokens: int, seed: int, *values: float) -> str:
+        at = dict(zip(names, values, strict=True))
+        return playground.python(prompt, at, int(new_tokens), int(seed), chat=chat)
+
+    def preset(name: str, side: int) -> list[float]:
+        low, _, recommended = reach[name]
+        return [(recommended if side > 0 else max(low, -recommended)) if other == name else 0.0 for other in names]
+
+    def slider(name: str) -> Any:
+        low, high, recommended = reach[name]
+        value = recommended if name == styles[0] else 0.0
+        return gr.Slider(low, high, value=value, label=label(name), elem_id=f"at-{names.index(name)}")
+
     @told
     def mark(text: str, *values: float) -> Iterator[str]:
         yield highlighted(playground.evidence(text, dict(zip(names, values, strict=True))))
@@ -202,25 +266,34 @@ def build(playground: Playground) -> Any:
             f"# {TITLE}\n{playground.loaded.name}, with {', '.join(map(label, names))}. At 0 it is the unsteered model."
         )
         with gr.Row():
-            sliders = [
-                gr.Slider(
-                    -LIMIT, LIMIT, value=0.0 if number else 5.0, step=0.5, label=label(name), elem_id=f"at-{number}"
-                )
-                for number, name in enumerate(names)
+            placed = {name: slider(name) for name in styles}
+        with gr.Row():
+            buttons = [
+                (gr.Button(text, size="sm"), partial(preset, name, side))
+                for name in styles
+                for text, side in PRESETS.get(name.split(".")[-1], {f"more {label(name)}": 1}).items()
             ]
+        with gr.Accordion("Advanced", open=False):
+            placed |= {name: slider(name) for name in names if name not in placed}
+            with gr.Row():
+                new_tokens = gr.Slider(5, 100, value=40, step=5, label="New tokens")
+                seed = gr.Number(0, precision=0, label="Seed")
+        sliders = [placed[name] for name in names]
         with gr.Tab("Continue"):
             prompt = gr.Textbox("The film was", label="Prompt", elem_id="prompt")
             template = bool(playground.loaded.tokenizer.chat_template)
             chat = gr.Checkbox(template, label="A message to be answered", visible=template, elem_id="chat")
-            with gr.Row():
-                new_tokens = gr.Slider(5, 100, value=40, step=5, label="New tokens")
-                seed = gr.Number(0, precision=0, label="Seed")
             start = gr.Button("Continue it", variant="primary", elem_id="start")
             with gr.Row():
                 plain = gr.Textbox(label="Unsteered", lines=8, elem_id="plain")
                 steered = gr.Textbox(label="Steered", lines=8, elem_id="steered")
             given = [prompt, chat, new_tokens, seed, *sliders]
-            gr.on([start.click, prompt.submit], write, given, [plain, steered], **once)
+            code = gr.Code(language="python", label="The same in Python", interactive=False, elem_id="python")
+            gr.on([page.load, start.click, prompt.submit], write, given, [plain, steered], **once)
+            gr.on([page.load, *(part.change for part in given)], in_python, given, code, api_visibility="private")
+            for button, values_of in buttons:
+                pressed = button.click(values_of, None, sliders, api_visibility="private")
+                pressed.then(write, given, [plain, steered], **once)
         with gr.Tab("Evidence"):
             text = gr.Textbox("A warm and funny film that nobody should miss.", label="Text", lines=3, elem_id="text")
             show = gr.Button("Show where the style is", variant="primary", elem_id="show")

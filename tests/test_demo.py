@@ -6,7 +6,9 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import redirect_stdout
 from importlib.util import find_spec
+from io import StringIO
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,8 +16,9 @@ import pytest
 import tiny
 
 from lm_steer import LMSteerError
-from lm_steer.demo import Playground, _check_address, _names, highlighted, last_run
+from lm_steer.demo import Playground, _check_address, _names, highlighted, joined, last_run
 from lm_steer.model.chat import chat_prompt
+from lm_steer.model.load import load_model
 from lm_steer.model.obtain import obtain
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -44,14 +47,14 @@ def playground(loaded) -> Iterator[Playground]:
 
 
 def test_the_last_run_is_found_with_all_its_steers(results):
-    model, steer = last_run(results)
+    model, folders = last_run(results)
     assert model == str(results / "models/tiny")
-    assert steer.dimensions == ("detox.detox", "detox.corpus", "mood.mood", "mood.corpus")
+    assert joined(folders).dimensions == ("detox.detox", "detox.corpus", "mood.mood", "mood.corpus")
 
 
 def test_one_steer_keeps_its_names(results):
-    model, steer = last_run(results, "owner/tiny", [results / "steers/tiny/mood/seed1"])
-    assert model == "owner/tiny" and steer.dimensions == ("mood", "corpus")
+    model, folders = last_run(results, "owner/tiny", [results / "steers/tiny/mood/seed1"])
+    assert model == "owner/tiny" and joined(folders).dimensions == ("mood", "corpus")
 
 
 @pytest.mark.parametrize(
@@ -97,6 +100,23 @@ def test_evidence_needs_a_value(playground):
         playground.evidence("The film", {"style": 0.0})
 
 
+def test_a_slider_ends_where_quality_breaks(playground):
+    low, high, recommended = playground.reach("style")
+    assert low < 0 < recommended <= high
+
+
+def test_the_python_of_a_page_runs_and_leaves_out_what_is_at_0(results):
+    place, folders = last_run(results)
+    loaded = load_model(place)
+    with joined(folders).attach(loaded.model) as handle:
+        code = Playground(loaded, handle, place, folders).python(PROMPT, {"mood.mood": 2.0, "detox.detox": 0.0}, 3)
+    assert "mood.mood" in code and "detox.detox" not in code
+    printed = StringIO()
+    with redirect_stdout(printed):
+        exec(code, {})
+    assert printed.getvalue().strip()
+
+
 def test_words_of_a_dimension_are_listed(playground):
     rows = playground.words("style")
     assert len(rows) == 3 and all(len(row) == 3 and row[1] and row[2] for row in rows)
@@ -136,6 +156,12 @@ def test_the_page_in_a_browser(address, tmp_path):
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(address)
         expect(page.locator("input[type=range]")).to_have_count(4 + 1)
+
+        # It opens with a prompt that is continued already.
+        page.wait_for_function(f"() => {PLAIN} && {STEERED}")
+        page.screenshot(path=tmp_path / "opened.png", full_page=True)
+        page.get_by_role("button", name="less toxic").click()
+        expect(page.locator("#python")).to_contain_text("'detox.detox'")
 
         page.locator("#prompt textarea").fill(PROMPT)
         page.locator("#start").click()

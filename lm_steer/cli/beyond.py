@@ -76,13 +76,13 @@ def demo(
     with needs("demo"):
         import gradio  # noqa: F401
 
-    from lm_steer.demo import Playground, last_run, serve
+    from lm_steer.demo import Playground, joined, last_run, serve
     from lm_steer.model.load import load_model
     from lm_steer.model.obtain import folder_of
 
-    place, found = last_run(results, model, steer or ())
+    place, folders = last_run(results, model, steer or ())
     loaded = load_model(folder_of(place, cache), dtype)
-    serve(Playground(loaded, found.attach(loaded.model)), host, port)
+    serve(Playground(loaded, joined(folders).attach(loaded.model), place, folders), host, port)
 
 
 @app.command(rich_help_panel=BEYOND)

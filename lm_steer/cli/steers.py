@@ -133,7 +133,7 @@ def push(
 ) -> None:
     """Put a steer on the Hugging Face hub, with a model card of its data, metrics and use.
 
-    lm-steer push my-steer me/kind-gpt2 --table results/tables/sentiment.csv --row "sentiment 5"
+    lm-steer push my-steer me/kind-gpt2 --table results/tables/sentiment.csv --row "sentiment +5"
     """
     from lm_steer.core.share import push as send
     from lm_steer.core.steer import Steer

@@ -1,7 +1,10 @@
 """The page in a real browser: what works there by hand, by keyboard and on paper, and that nothing leaves it."""
 
 import shutil
+import subprocess
+import tarfile
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ from lm_steer.report.page import write_page
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright (the extra `dev`)")
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs a Chromium browser on the PATH")
+AXE = "axe-core@4.14.1"
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 
 
@@ -192,3 +196,21 @@ def test_on_paper_there_are_no_controls(page):
     for control in ("nav", ".controls", ".filter", ".downloads"):
         assert page.locator(control).count() and not page.locator(control).first.is_visible()
     assert page.locator("#table-mood table").first.is_visible()
+
+
+@pytest.mark.soak
+@pytest.mark.skipif(shutil.which("npm") is None, reason="needs npm, by which the checker is fetched")
+def test_an_accessibility_checker_finds_nothing(browser, page_file, tmp_path):
+    subprocess.run(["npm", "pack", AXE, "--silent"], cwd=tmp_path, check=True)
+    with tarfile.open(next(tmp_path.glob("axe-core-*.tgz"))) as packed:
+        checker = packed.extractfile("package/axe.min.js").read().decode()
+    for width, scheme in product((1280, 390), ("light", "dark")):
+        # The page itself lets no other script in.
+        context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme, bypass_csp=True)
+        page = context.new_page()
+        page.goto(page_file.as_uri())
+        page.evaluate(checker)
+        for _ in ("as it opens", "all open"):
+            assert page.evaluate("axe.run().then((found) => found.violations.map((one) => one.id))") == []
+            page.evaluate("document.querySelectorAll('details').forEach((part) => { part.open = true; })")
+        context.close()
