@@ -244,9 +244,12 @@ def build(playground: Playground) -> Any:
         at = dict(zip(names, values, strict=True))
         return playground.python(prompt, at, int(new_tokens), int(seed), chat=chat)
 
-    def preset(name: str, side: int) -> list[float]:
+    def preset(name: str, side: int) -> list[float] | float:
         low, _, recommended = reach[name]
-        return [(recommended if side > 0 else max(low, -recommended)) if other == name else 0.0 for other in names]
+        value = recommended if side > 0 else max(low, -recommended)
+        values = [value if other == name else 0.0 for other in names]
+        # A page takes a list of one output for its value.
+        return values if len(values) > 1 else value
 
     def slider(name: str) -> Any:
         low, high, recommended = reach[name]
