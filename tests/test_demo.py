@@ -155,6 +155,9 @@ def test_the_page_in_a_browser(address, tmp_path):
         page.on("console", lambda line: errors.append(line.text) if line.type == "error" else None)
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(address)
+        # Of four dimensions two are styles; the others, and the number of tokens, come with a click.
+        expect(page.locator("input[type=range]")).to_have_count(2)
+        page.get_by_role("button", name="Advanced").click()
         expect(page.locator("input[type=range]")).to_have_count(4 + 1)
 
         # It opens with a prompt that is continued already.
