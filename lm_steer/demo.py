@@ -131,10 +131,11 @@ class Playground:
         steers = ", ".join(f"{name!r}: {code}" for name, code in read.items() if name in on_it)
         steer = f"lm_steer.compose({{{steers}}})" if len(read) > 1 else "".join(read.values())
         at = {name: value for name, value in values.items() if value}
+        mode = ", chat=True" if chat else ""
         return (
             f"import lm_steer\n\nloaded = lm_steer.load_model({self.place!r})\nsteer = {steer}\n"
             f"texts = lm_steer.generate(\n    loaded.model, loaded.tokenizer, [{prompt!r}], steer, {at!r},\n"
-            f"    samples=1, new_tokens={new_tokens}, seed={seed}{', chat=True' if chat else ''},\n)\nprint(texts[0][0])"
+            f"    samples=1, new_tokens={new_tokens}, seed={seed}{mode},\n)\nprint(texts[0][0])"
         )
 
     def evidence(self, text: str, values: Mapping[str, float]) -> Evidence:
