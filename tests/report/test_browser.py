@@ -77,9 +77,9 @@ def test_the_dial_turns_by_keyboard_and_shows_the_texts_of_its_value(page):
     assert dial.locator("tr:visible th").all_inner_texts()[3:] == ["unsteered", "+5"]
     page.keyboard.press("Home")
     assert "glad-neutral" in dial.locator(".turn:visible dd:visible").nth(1).inner_text()
-    before = dial.locator(".turn:visible h4").inner_text()
+    before = dial.locator(".turn:visible .prompt").inner_text()
     dial.locator("select").select_option(index=1)
-    assert dial.locator(".turn:visible h4").inner_text() != before
+    assert dial.locator(".turn:visible .prompt").inner_text() != before
 
 
 def test_a_turned_dial_has_an_address(page, page_file):
@@ -211,6 +211,9 @@ def test_an_accessibility_checker_finds_nothing(browser, page_file, tmp_path):
         page.goto(page_file.as_uri())
         page.evaluate(checker)
         for _ in ("as it opens", "all open"):
-            assert page.evaluate("axe.run().then((found) => found.violations.map((one) => one.id))") == []
+            assert (
+                page.evaluate("axe.run().then((found) => found.violations.map((one) => [one.id, one.nodes[0].html]))")
+                == []
+            )
             page.evaluate("document.querySelectorAll('details').forEach((part) => { part.open = true; })")
         context.close()

@@ -27,7 +27,7 @@ function turnable(dial, number) {
   const output = made("output", { for: `range-${number}` });
   const ticks = made("div", { class: "ticks", "aria-hidden": "true" }, ...values.map((value) => made("span", {}, value)));
   const choice = made("select", { id: `prompt-${number}` });
-  turns.forEach((turn, index) => choice.append(made("option", { value: index }, turn.querySelector("h4").textContent)));
+  turns.forEach((turn, index) => choice.append(made("option", { value: index }, turn.querySelector(".prompt").textContent)));
   const folded = dial.querySelector("details");
   dial.querySelector("h3").after(made("div", { class: "controls" },
     made("label", { for: `range-${number}` }, dimension, " ", output), made("div", {}, range, ticks)));
