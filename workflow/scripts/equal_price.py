@@ -1,0 +1,88 @@
+"""Sentiment on a chat model, each way at the same price: KL(steered ‖ unsteered) of half a nat per token.
+
+    python workflow/scripts/equal_price.py results equal-price      # after the embedded study; prints a table
+
+LM-Steer of the study, steers without training from the texts that it drew, and a system message, which has no value to
+choose: the answers of SmolLM2-135M-Instruct to questions that ask for no mood. The price is measured on the unsteered
+model's own answers, for every way.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from lm_steer import LMSteerError, Steer, calibrate, evaluate, generate, load_model
+from lm_steer.model.chat import chat_prompt
+from lm_steer.model.load import LoadedModel
+from lm_steer.training.learn import Recipe, learn
+from lm_steer.training.texts import LabelledTexts
+
+NATS, STEPS, BATCH = 0.5, 100, 16
+THINGS = ("a film", "a meal", "a book", "a hotel", "a concert", "a train journey", "a new phone", "a football match")
+QUESTIONS = [
+    f"{start} {thing}."
+    for start in ("Write two sentences about", "Describe", "Tell a friend about")
+    for thing in THINGS
+]
+SYSTEM = "You are a cheerful assistant who always writes in a very positive way."
+METRICS = ("positivity", "perplexity", "dist_2")
+
+
+def steers(results: Path, loaded: LoadedModel) -> dict[str, Steer]:
+    """Return a steer for each way that has a value."""
+    table = pd.read_parquet(results / "data/snippets/train.parquet")
+    texts = LabelledTexts(list(table["text"]), list(table["label"]))
+    ways = {"LM-Steer": Steer.from_pretrained(results / "steers/smollm2/sentiment/seed0")}
+    for name, kind in (("difference of means", "add"), ("log-odds of tokens", "offset")):
+        recipe = Recipe(("sentiment",), kind=kind, training_free=True, steps=STEPS, batch_size=BATCH, epsilon=1.0)
+        ways[name], _ = learn(loaded, texts, texts.at(range(64)), recipe, results / ".cache")
+    return ways
+
+
+def main(results: Path, output: Path) -> None:
+    """Answer the questions in each way, judge the answers, and print the table."""
+    loaded = load_model(results / "models/smollm2")
+    asked = {"chat": True, "samples": 5, "new_tokens": 30, "top_p": 0.9}
+    plain = generate(loaded.model, loaded.tokenizer, QUESTIONS, **asked)
+    given = [chat_prompt(loaded.tokenizer, question) for question in QUESTIONS for _ in range(asked["samples"])]
+    answers = [answer for each in plain for answer in each]
+    made, values = {"unsteered": plain}, {}
+    for name, steer in steers(results, loaded).items():
+        for side, sign in (("more", 1), ("less", -1)):
+            way = f"{name}, {side} positive"
+            try:
+                curve = calibrate(steer, loaded, answers, "sentiment", prompts=given, at_kl=NATS)
+            except LMSteerError as error:
+                print(f"{way}: {error}", file=sys.stderr)
+                continue
+            values[way] = curve.at_kl(NATS, sign)
+            made[way] = generate(loaded.model, loaded.tokenizer, QUESTIONS, steer, {"sentiment": values[way]}, **asked)
+    made["system message"] = generate(loaded.model, loaded.tokenizer, QUESTIONS, system=SYSTEM, **asked)
+    files = {way: output / f"{way}.jsonl" for way in made}
+    output.mkdir(parents=True, exist_ok=True)
+    for way, samples in made.items():
+        rows = (
+            {"prompt": {"text": question, "chat": True}, "generations": [{"text": text} for text in texts]}
+            for question, texts in zip(QUESTIONS, samples, strict=True)
+        )
+        files[way].write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    judges = {"perplexity": str(results / "models/smollm2")}
+    table = evaluate(list(files.values()), ["sentiment", "perplexity", "dist-n"], judges, against=files["unsteered"])
+    table.to_csv(output / "equal-price.csv", index=False)
+    print(markdown(table, values))
+
+
+def markdown(table: pd.DataFrame, values: dict[str, float]) -> str:
+    """Return a row for each way: its value, and each metric with its interval."""
+    ways = table["file"].map(lambda file: Path(file).stem)
+    cells = [f"{one.value:.3g} ({one.low:.3g} to {one.high:.3g})" for one in table.itertuples()]
+    grid = table.assign(way=ways, cell=cells).pivot(index="way", columns="metric", values="cell")
+    grid = grid.loc[ways.unique(), list(METRICS)]
+    grid.insert(0, "value", [f"{values[way]:.3g}" if way in values else "–" for way in grid.index])
+    return grid.to_markdown()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
