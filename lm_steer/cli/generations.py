@@ -75,8 +75,8 @@ def generate(
     else:
         raise LMSteerError("give --prompts and --output, or --study, which knows them itself")
     if vllm:
+        from lm_steer.interop.vllm_engine import vllm_of
         from lm_steer.interop.vllm_jobs import run_jobs as run_in_vllm
-        from lm_steer.interop.vllm_jobs import vllm_of
 
         # All GPUs are vLLM's.
         run_in_vllm(vllm_of(folder_of(model, cache), dtype, vllm, vllm_options), jobs, sampling, part)

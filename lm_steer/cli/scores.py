@@ -82,7 +82,8 @@ def score(
         raise LMSteerError(f"--option: expected a key and its value, as `mode=replay`, found {wrong[0]!r}")
     judge = None
     if vllm:
-        from lm_steer.interop.vllm_jobs import causal_lm, vllm_of
+        from lm_steer.interop.vllm_engine import vllm_of
+        from lm_steer.interop.vllm_perplexity import causal_lm
 
         if kind != "causal-lm":
             raise LMSteerError(f"--vllm is for --kind causal-lm, not for {kind}")

@@ -1,4 +1,4 @@
-"""The steps of a study by vLLM, in a separate process of its own environment, for models that one GPU does not hold.
+"""The continuations of a study by vLLM, for models that one GPU does not hold.
 
     lm-steer generate --model M --prompts P --steer S --at "detox=5" --vllm .vllm/bin/python -o out.jsonl
 
@@ -8,80 +8,21 @@ two runs, or two engines, give the same bytes is not promised.
 
 import hashlib
 import json
-import os
-import subprocess
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
-
-from transformers import AutoTokenizer
 
 from lm_steer.core.stored import located
 from lm_steer.data.shards import WHOLE, Shard
 from lm_steer.generation.continuations import decoded
 from lm_steer.generation.jobs import Job
 from lm_steer.generation.nucleus import Sampling
+from lm_steer.interop.vllm_engine import Vllm, ids_of
 from lm_steer.model.chat import as_given, end_tokens
-from lm_steer.model.load import pretrained
-from lm_steer.score.perplexity import Pair, as_put, exact_text, judged
-from lm_steer.score.store import Item, Scorer
 from lm_steer.training.lora import is_adapter
 from lm_steer.util.errors import LMSteerError
-from lm_steer.util.files import fingerprint, write_json, write_jsonl
-from lm_steer.util.formats import hub_name, read_record
+from lm_steer.util.files import write_jsonl
 from lm_steer.util.messages import ChatPrompt
-from lm_steer.util.progress import say
-
-
-@dataclass(frozen=True)
-class Vllm:
-    """A model in vLLM: its folder, the Python of vLLM's environment, and what vllm.LLM takes beside both."""
-
-    folder: Path
-    python: str
-    dtype: str = "float32"
-    options: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def tokenizer(self) -> Any:
-        """The model's tokenizer; ids go to vLLM, and come back."""
-        return pretrained(AutoTokenizer, self.folder)
-
-    def answers(self, requests: list[dict[str, Any]], sampling: list[dict[str, Any]] | None, steers: list[str]) -> Any:
-        """Return what vLLM answers (see `vllm_batch`); `steers` are folders, named by their numbers."""
-        engine = {"model": str(self.folder), "dtype": self.dtype, **self.options}
-        with TemporaryDirectory() as place:
-            request, answer, named = (Path(place) / name for name in ("request.json", "answer.json", "steers.json"))
-            write_json(request, {"engine": engine, "sampling": sampling, "requests": requests})
-            write_json(named, {"steers": {f"s{number}": str(located(one)) for number, one in enumerate(steers)}})
-            settings = {"LM_STEER_VLLM": str(named) if steers else "", "HF_HUB_OFFLINE": "1"}
-            command = [self.python, "-m", "lm_steer.interop.vllm_batch", str(request), str(answer)]
-            say(f"start vLLM for {len(requests)} requests")
-            try:
-                status = subprocess.run(command, env={**os.environ, **settings}).returncode
-            except OSError as error:
-                raise LMSteerError(
-                    f"{self.python} cannot be run ({error.strerror}): name the Python of vLLM's venv"
-                ) from None
-            if status:
-                raise LMSteerError(
-                    f"vLLM ended with status {status}, for the reason above; {self.python} needs vllm and lm-steer: "
-                    "pip install 'lm-steer[vllm]'"
-                )
-            return json.loads(answer.read_text())
-
-
-def vllm_of(folder: Path, dtype: str, python: str, options: str) -> Vllm:
-    """Return the engine of a command's options; `options` is a JSON mapping, or empty."""
-    try:
-        given = json.loads(options or "{}")
-    except ValueError:
-        given = None
-    if not isinstance(given, dict):
-        raise LMSteerError(f"--vllm-options: expected a JSON mapping of what vllm.LLM takes, found {options!r:.80}")
-    return Vllm(folder, python, dtype, given)
 
 
 def run_jobs(engine: Vllm, jobs: Sequence[Job], sampling: Sampling, shard: Shard = WHOLE) -> None:
@@ -107,49 +48,19 @@ def run_jobs(engine: Vllm, jobs: Sequence[Job], sampling: Sampling, shard: Shard
         steer = {
             f"{numbers[folder]}.{name}": at for folder, values in job.steers.items() for name, at in values.items()
         }
-        for prompt, ids in zip(prompts, _ids(tokenizer, prompts), strict=True):
+        for prompt, ids in zip(prompts, ids_of(tokenizer, prompts), strict=True):
             if not ids:
                 raise LMSteerError(f"the prompt {prompt!r:.60} has no tokens: leave it out")
             for sample in range(chosen.samples):
                 seed = _seed(chosen.seed, prompt, sample)
                 requests.append({"ids": ids, "seed": seed, "sampling": len(samplings), "steer": steer})
         samplings.append({"max_tokens": chosen.new_tokens, "top_p": chosen.top_p, "top_k": chosen.top_k})
-    tokens = engine.answers(requests, samplings, steers) if requests else []
+    tokens = engine.answers(requests, samplings, [str(located(folder)) for folder in steers]) if requests else []
     given, ends = [one["ids"] for one in requests], end_tokens(tokenizer, None)
     texts = iter(decoded(tokenizer, given, [[new] for new in tokens], answered, ends))
     for job, (job_rows, samples) in zip(jobs, rows, strict=True):
         made = [{**row, "generations": [{"text": next(texts)[0]} for _ in range(samples)]} for row in job_rows]
         write_jsonl(job.output, made)
-
-
-def causal_lm(engine: Vllm) -> Scorer:
-    """Return the judge of perplexity, as score/perplexity.py has it, by vLLM's log-probabilities of a prompt."""
-    name = hub_name(engine.folder) or engine.folder.name
-    identity = fingerprint([read_record(engine.folder)["files"], engine.dtype])
-
-    def judge(items: Sequence[Item]) -> Iterator[tuple[int, tuple[float, ...]]]:
-        tokenizer = engine.tokenizer
-        return judged(as_put(tokenizer, items), lambda texts: _ids(tokenizer, texts), lambda pairs: _nll(engine, pairs))
-
-    return Scorer(
-        name="causal-lm",
-        version=f"{name} {identity} vllm",
-        attributes=("nll", "tokens"),
-        text=exact_text,
-        judge=judge,
-    )
-
-
-def _nll(engine: Vllm, pairs: list[Pair]) -> Iterator[tuple[int, float]]:
-    requests = [{"ids": [*first, *second], "start": len(first)} for first, second in pairs if second]
-    sums = iter(engine.answers(requests, None, []) if requests else [])
-    for index, (_, second) in enumerate(pairs):
-        yield index, next(sums) if second else 0.0
-
-
-def _ids(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
-    ids: list[list[int]] = tokenizer(list(texts))["input_ids"] if texts else []
-    return ids
 
 
 def _seed(seed: int, prompt: str, sample: int) -> int:

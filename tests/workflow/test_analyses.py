@@ -39,7 +39,7 @@ def test_every_analysis_is_made_and_stands_on_the_page(finished, snakemake):
     price = pd.read_csv(folder / "tiny/price.cost.csv").set_index("figure")["value"]
     assert price["parameters_a_dimension"] == 2 * 32 * 4
     others = pd.read_csv(finished / "results/tables/others.csv")
-    assert len(set(others["row"])) == 7
+    assert len(set(others["row"])) == 8
     elsewhere = others[others["row"] == "Theirs"].set_index("metric")
     assert set(elsewhere["model"]) == {"external"} and elsewhere.loc["dist_1", "n_generations"] == 4
     # Texts from elsewhere are scored by the same scorers in the same run.

@@ -1,0 +1,72 @@
+"""vLLM in a separate process of its own environment: what a command names, asks and is answered."""
+
+import json
+import os
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from transformers import AutoTokenizer
+
+from lm_steer.model.load import pretrained
+from lm_steer.util.errors import LMSteerError
+from lm_steer.util.files import write_json
+from lm_steer.util.progress import say
+
+
+@dataclass(frozen=True)
+class Vllm:
+    """A model in vLLM: its folder, the Python of vLLM's environment, and what vllm.LLM takes beside both."""
+
+    folder: Path
+    python: str
+    dtype: str = "float32"
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def tokenizer(self) -> Any:
+        """The model's tokenizer; ids go to vLLM, and come back."""
+        return pretrained(AutoTokenizer, self.folder)
+
+    def answers(self, requests: list[dict[str, Any]], sampling: list[dict[str, Any]] | None, steers: list[str]) -> Any:
+        """Return what vLLM answers (see `vllm_batch`); `steers` are folders, named by their numbers."""
+        engine = {"model": str(self.folder), "dtype": self.dtype, **self.options}
+        with TemporaryDirectory() as place:
+            request, answer, named = (Path(place) / name for name in ("request.json", "answer.json", "steers.json"))
+            write_json(request, {"engine": engine, "sampling": sampling, "requests": requests})
+            write_json(named, {"steers": {f"s{number}": folder for number, folder in enumerate(steers)}})
+            settings = {"LM_STEER_VLLM": str(named) if steers else "", "HF_HUB_OFFLINE": "1"}
+            command = [self.python, "-m", "lm_steer.interop.vllm_batch", str(request), str(answer)]
+            say(f"start vLLM for {len(requests)} requests")
+            try:
+                status = subprocess.run(command, env={**os.environ, **settings}).returncode
+            except OSError as error:
+                raise LMSteerError(
+                    f"{self.python} cannot be run ({error.strerror}): name the Python of vLLM's venv"
+                ) from None
+            if status:
+                raise LMSteerError(
+                    f"vLLM ended with status {status}, for the reason above; {self.python} needs vllm and lm-steer: "
+                    "pip install 'lm-steer[vllm]'"
+                )
+            return json.loads(answer.read_text())
+
+
+def vllm_of(folder: Path, dtype: str, python: str, options: str) -> Vllm:
+    """Return the engine of a command's options; `options` is a JSON mapping, or empty."""
+    try:
+        given = json.loads(options or "{}")
+    except ValueError:
+        given = None
+    if not isinstance(given, dict):
+        raise LMSteerError(f"--vllm-options: expected a JSON mapping of what vllm.LLM takes, found {options!r:.80}")
+    return Vllm(folder, python, dtype, given)
+
+
+def ids_of(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
+    """Return the ids of whole texts."""
+    ids: list[list[int]] = tokenizer(list(texts))["input_ids"] if texts else []
+    return ids
