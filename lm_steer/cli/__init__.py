@@ -21,15 +21,14 @@ except KeyboardInterrupt:
 
 __all__ = ["app", "main"]
 
-# Threads of torch that wait for each other would spin, and starve whatever else runs: on a busy machine generation took
-# more than twice as long (workflow/docs/speed.md). OpenMP reads it once, when torch is loaded.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-
 FAULT = "a fault of lm-steer itself"
 
 
 def main() -> None:
     """Run the command line; errors for people are one line on standard error, and exit code 1."""
+    # Threads of torch that wait for each other would spin, and starve whatever else runs: on a busy machine generation
+    # took more than twice as long (workflow/docs/speed.md). OpenMP reads it once, when torch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     for stream in (sys.stdout, sys.stderr):
         # A terminal that lacks a character shows its number.
         if isinstance(stream, io.TextIOWrapper):

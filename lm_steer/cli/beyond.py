@@ -101,7 +101,7 @@ def bench(
     rank: options.Rank = 1000,
     against: Annotated[
         list[str],
-        typer.Option(help="Another way: transformers (batched), single (one text at a time), vllm=PYTHON."),
+        typer.Option(help="What to compare with: transformers (in batches), single (one text at a time), vllm=PYTHON."),
     ] = ["transformers", "single"],  # noqa: B006
     cache: Cache = CACHE,
 ) -> None:
@@ -118,7 +118,8 @@ def bench(
     from lm_steer.model.load import load_model
     from lm_steer.model.obtain import folder_of
 
-    if unknown := [way for way in against if way not in ("transformers", "single") and not way.startswith("vllm=")]:
+    known = ("transformers", "single")
+    if unknown := [way for way in against if way not in known and (way == "vllm=" or not way.startswith("vllm="))]:
         raise LMSteerError(
             f"--against: expected transformers, single or vllm=PYTHON (that of vLLM's environment), not {unknown[0]!r}"
         )

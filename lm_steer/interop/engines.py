@@ -3,7 +3,7 @@
     lm-steer engines
 
 "checked" is tried at every export: it is loaded again and its logits compared. "read" was read in the engine's source
-and not run. What is in neither list was not looked at.
+and not run. What is in neither list was not tried.
 """
 
 from dataclasses import dataclass
@@ -45,9 +45,9 @@ ENGINES = (
         ("gemma", "gemma2"),
         "its converter; --python makes and checks the GGUF",
     ),
-    Engine("llama.cpp", "adapter", "not looked at", (), (), "an untied head alone"),
+    Engine("llama.cpp", "adapter", "run, 2026.10", ("llama",), (), "an untied head alone"),
     Engine("tgi", "checkpoint", "read, 2025", ("llama",), ("gpt2",), "gpt2: its head is always the input embeddings"),
-    Engine("tgi", "adapter", "not looked at", (), (), ""),
+    Engine("tgi", "adapter", "not tried", (), (), ""),
 )
 
 

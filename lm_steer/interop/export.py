@@ -21,7 +21,7 @@ from lm_steer.core.attach import check_fit
 from lm_steer.core.fold import check_linear, fold
 from lm_steer.core.steer import Steer
 from lm_steer.interop.engines import check_engine
-from lm_steer.interop.gguf import INSTALL, TYPES, Expected, write_gguf, write_modelfile
+from lm_steer.interop.llamacpp import INSTALL, TYPES, Expected, write_gguf, write_modelfile
 from lm_steer.model.head import output_head
 from lm_steer.model.load import LoadedModel, load_model, pretrained
 from lm_steer.util.errors import LMSteerError, needs

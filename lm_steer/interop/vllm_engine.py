@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, GenerationConfig
 
 from lm_steer.model.load import pretrained
 from lm_steer.util.errors import LMSteerError
@@ -30,6 +30,12 @@ class Vllm:
     def tokenizer(self) -> Any:
         """The model's tokenizer; ids go to vLLM, and come back."""
         return pretrained(AutoTokenizer, self.folder)
+
+    @property
+    def generation_config(self) -> GenerationConfig | None:
+        """What the model's folder says of generation, if anything: which tokens end an answer."""
+        there = (self.folder / "generation_config.json").exists()
+        return pretrained(GenerationConfig, self.folder) if there else None
 
     def answers(self, requests: list[dict[str, Any]], sampling: list[dict[str, Any]] | None, steers: list[str]) -> Any:
         """Return what vLLM answers (see `vllm_batch`); `steers` are folders, named by their numbers."""

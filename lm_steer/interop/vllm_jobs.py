@@ -56,7 +56,7 @@ def run_jobs(engine: Vllm, jobs: Sequence[Job], sampling: Sampling, shard: Shard
                 requests.append({"ids": ids, "seed": seed, "sampling": len(samplings), "steer": steer})
         samplings.append({"max_tokens": chosen.new_tokens, "top_p": chosen.top_p, "top_k": chosen.top_k})
     tokens = engine.answers(requests, samplings, [str(located(folder)) for folder in steers]) if requests else []
-    given, ends = [one["ids"] for one in requests], end_tokens(tokenizer, None)
+    given, ends = [one["ids"] for one in requests], end_tokens(tokenizer, engine.generation_config)
     texts = iter(decoded(tokenizer, given, [[new] for new in tokens], answered, ends))
     for job, (job_rows, samples) in zip(jobs, rows, strict=True):
         made = [{**row, "generations": [{"text": next(texts)[0]} for _ in range(samples)]} for row in job_rows]

@@ -23,10 +23,13 @@ def as_given(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str]) -> list
 def chat_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str) -> str:
     """Return a user's message, or messages as JSON, up to where the answer begins.
 
-    Raises LMSteerError where the tokenizer has no chat template, the template does not take the messages, or the text
-    is not tokenised as `apply_chat_template` does it.
+    Raises LMSteerError where the messages end with an answer, the tokenizer has no chat template, the template does not
+    take the messages, or the text is not tokenised as `apply_chat_template` does it.
     """
-    return _rendered(tokenizer, messages_of(prompt), asked=True)
+    messages = messages_of(prompt)
+    if messages[-1]["role"] == "assistant":
+        raise LMSteerError(f"the messages {prompt[:60]!r} end with the assistant's: there is nothing to answer")
+    return _rendered(tokenizer, messages, asked=True)
 
 
 def chat_answer(tokenizer: PreTrainedTokenizerBase, prompt: str, answer: str) -> str:

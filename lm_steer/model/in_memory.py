@@ -46,7 +46,7 @@ AnyModel = LoadedModel | tuple[PreTrainedModel, PreTrainedTokenizerBase]
 
 
 def loaded_of(model: AnyModel, cache: str | Path = ":memory:") -> LoadedModel:
-    """Return a model as `load_model` would, of (model, tokenizer); what is kept in `cache` is named by its weights.
+    """Return (model, tokenizer) as `load_model` would; entries in `cache` are keyed by the model's weights.
 
     Raises LMSteerError for anything else, and for a model in training mode, whose dropout would act.
     """

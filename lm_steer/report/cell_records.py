@@ -82,7 +82,9 @@ def missing(study: Study, results: Path) -> list[dict[str, Any]]:
         for model in ([layout.EXTERNAL] if setting.generations else study.steered)
         for seed in study.seeds_of(name)
     ]
-    steers = [(name, model, seed) for model in study.steered for name in study.steers for seed in study.seeds_of(name)]
+    steers = [
+        (name, model, seed) for model in study.steered for name in study.steers for seed in study.seeds_of_steer(name)
+    ]
     tables = [*study.tables, *(f"agreement-{name}" for name in study.agreement)]
     wanted = {
         "steers": {

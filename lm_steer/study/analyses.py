@@ -271,6 +271,8 @@ class Baselines(OfOneSteer):
             if kind in TRAINING_FREE:
                 styles = [name for name in base.dimensions if name != "corpus"]
                 update = {"kind": TRAINING_FREE[kind], "training_free": True, "dimensions": styles}
+                # What is only counted has no loss.
+                update["loss_on_padding"] = False
             parts.steers[steer] = base.model_copy(update=update)
             yield self.steered(name, kind, LABELS[kind], parts, steer={steer: values})
         if self.lora:

@@ -95,13 +95,17 @@ class Study(Block):
         origins = [self.models[name].id for name in used if self.models[name].source == "rotated"]
         return list(dict.fromkeys([*used, *origins]))
 
-    def seeds_of(self, name: str) -> list[int]:
-        """Return the seeds of a setting or a steer: all where trainings differ, the first for an analysis."""
-        setting = self.settings.get(name)
-        if setting and setting.generations:
+    def seeds_of(self, setting: str) -> list[int]:
+        """Return the seeds of a setting: all of one that is steered, the first of others and of an analysis."""
+        block = self.settings[setting]
+        if block.generations:
             return [0]
-        trained = not setting or setting.steer or setting.adapter
-        return self.seeds if trained and name not in self.of_analyses else self.seeds[:1]
+        several = block.is_steered and f"settings.{setting}" not in self.of_analyses
+        return self.seeds if several else self.seeds[:1]
+
+    def seeds_of_steer(self, steer: str) -> list[int]:
+        """Return the seeds that a steer is trained with: all, or the first for an analysis."""
+        return self.seeds[:1] if f"steers.{steer}" in self.of_analyses else self.seeds
 
     def blocks(self) -> Iterator[tuple[str, Block]]:
         """Yield every named block with its place."""
@@ -183,7 +187,7 @@ def expanded(written: Study, kinds: Iterable[str] = EXPANDED) -> tuple[Study, li
                     maker[part, item] = place
                 added[part] |= items
     sections: dict[str, Any] = {part: {**getattr(written, part), **items} for part, items in added.items()}
-    sections["of_analyses"] = [*added["settings"], *added["steers"]]
+    sections["of_analyses"] = [f"{part}.{name}" for part, items in added.items() for name in items]
     study = written.model_copy(update={**sections, "analyses": written.analyses.model_copy(update=blocks)})
     study._written = written
     return study, clashes

@@ -156,12 +156,16 @@ class Setting(Block):
         if self.against:
             yield from self._incomparable(study.settings[self.against], study)
 
+    @property
+    def is_steered(self) -> bool:
+        """Whether a trained map acts: an adapter, or a steer at a value other than 0."""
+        return bool(self.adapter) or any(value for values in self.steer.values() for value in values.values())
+
     def _asks_otherwise(self, other: "Setting") -> bool:
         return other.prefix not in ("", self.prefix) or other.system not in ("", self.system)
 
     def _incomparable(self, other: "Setting", study: "Study") -> Iterator[str]:
-        steered = any(value for values in other.steer.values() for value in values.values())
-        if steered or other.against or other.generations or self._asks_otherwise(other):
+        if other.is_steered or other.against or other.generations or self._asks_otherwise(other):
             yield (
                 f".against: '{self.against}' is itself steered, compared, prefixed or made elsewhere: differences are "
                 "taken to an unsteered setting"

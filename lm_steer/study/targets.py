@@ -110,7 +110,7 @@ def data_files(study: Study) -> list[str]:
 
 def trained_files(study: Study) -> list[str]:
     """Return the files of all steers that are trained."""
-    trained = [(name, seed) for name in steers(study) for seed in study.seeds_of(name)]
+    trained = [(name, seed) for name in steers(study) for seed in study.seeds_of_steer(name)]
     folders = [layout.steer(RESULTS, model, *each) for model, each in product(study.steered, trained)]
     return [file for folder in folders for file in layout.steer_files(folder, STEER_FILES)]
 

@@ -57,8 +57,16 @@ def messages_of(text: str) -> list[Message]:
 
 
 def with_system(text: str, system: str) -> str:
-    """Return messages with a system message before them, as JSON; without one, the text as it is."""
-    return as_text([{"role": "system", "content": system}, *messages_of(text)]) if system else text
+    """Return messages with a system message before them, as JSON; without one, the text as it is.
+
+    Raises LMSteerError where the messages have one already: a template would take either, or both.
+    """
+    if not system:
+        return text
+    messages = messages_of(text)
+    if any(message["role"] == "system" for message in messages):
+        raise LMSteerError(f"the messages {text[:60]!r} have a system message of their own: leave out one of the two")
+    return as_text([{"role": "system", "content": system}, *messages])
 
 
 def prompt_of(text: str, chat: bool) -> str:

@@ -76,6 +76,13 @@ def test_the_command_ends_with_one_json_document(loaded, monkeypatch, capsys):
     assert [row["work"] for row in found["rows"]] == ["generation", "training", "perplexity"]
 
 
+@pytest.mark.parametrize("way", ["vllm=", "vllm", "Transformers"])
+def test_a_way_that_there_is_not_is_refused(way, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["lm-steer", "bench", "--against", way])
+    with pytest.raises(SystemExit, match="--against: expected transformers, single or vllm=PYTHON"):
+        cli.main()
+
+
 def test_the_limit_is_measured(shape):
     limit = machine_limit(shape.device, shape.model.dtype)
     assert limit.flops > 1e8 and limit.bandwidth > 1e7

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 from engines.reference import FEW, PROMPTS, agreement, asked, greedy
 from engines.small import save_small, strong_steer
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -10,7 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from lm_steer import LMSteerError
 from lm_steer.interop.engines import runs
 from lm_steer.interop.export import export
-from lm_steer.interop.gguf import probe
+from lm_steer.interop.llamacpp import Expected, probe, write_gguf
 
 PYTHON = Path(__file__).parents[2] / ".engines/llamacpp/bin/python"
 VALUES = {"mood": 5.0, "corpus": 1.0}
@@ -49,15 +50,19 @@ def test_the_embedded_model_steers_in_llama_cpp(folder, loaded, steer, tmp_path,
     assert tokens >= 1000 and forced >= 0.99 and error <= 1e-2
 
 
-@pytest.mark.parametrize("family", ["gemma", "gemma2"])
-def test_a_family_that_drops_its_steer_is_refused_by_the_check_too(folder, family, tmp_path, monkeypatch):
-    """What `lm-steer engines` says of it is left out here."""
-    monkeypatch.setattr("lm_steer.interop.export.check_engine", lambda *given: None)
-    model_folder = save_small(family, folder, tmp_path / family)
-    steer = strong_steer(64)
-    with pytest.raises(LMSteerError):
-        export(steer, VALUES, model_folder, tmp_path / "out", "checkpoint", "llama.cpp", python=str(PYTHON))
-    assert not (tmp_path / "out").exists()
+def test_a_gguf_without_the_steer_is_refused(folder, tmp_path):
+    """As llama.cpp makes of a family whose own head it does not read: here of the plain model."""
+    model_folder = save_small("llama", folder, tmp_path / "llama")
+    model = AutoModelForCausalLM.from_pretrained(model_folder).eval()
+    ids = torch.tensor([[5, 6, 7], [8, 9, 10]])
+    with torch.no_grad():
+        plain = model(ids).logits[:, -1]
+        with strong_steer(model.config.hidden_size).attach(model).at(VALUES):
+            steered = model(ids).logits[:, -1]
+    given = (model_folder, "checkpoint", model_folder, "f32", str(PYTHON))
+    with pytest.raises(LMSteerError, match="does not do what the attached steer does: its logits in f32 are off by 1"):
+        write_gguf(*given, Expected(ids, steered, plain))
+    assert write_gguf(*given, Expected(ids, plain, steered)) < 0.01
 
 
 def _agreement(loaded, steer, files, prompts) -> tuple[float, float, int]:

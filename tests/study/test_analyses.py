@@ -86,6 +86,16 @@ def test_baselines_stand_beside_the_steer():
     assert study.settings["other-external-1"].generations == "theirs.jsonl"
 
 
+def test_baselines_without_training_have_neither_a_corpus_dimension_nor_a_loss():
+    """As of a steer of the paper's study, whose loss is on padding."""
+    steers = {**PLAIN["steers"], "sentiment": {**PLAIN["steers"]["sentiment"], "loss_on_padding": True}}
+    block = {"steer": "sentiment", "values": {"sentiment": 5}, "kinds": {"log-odds": {"sentiment": 2}}}
+    study = resolved({**PLAIN, "steers": steers, "analyses": {"baselines": {"other": {**block, **COMMON}}}})
+    counted = study.steers["other-log-odds"]
+    assert (counted.kind, counted.training_free, counted.dimensions) == ("offset", True, ["sentiment"])
+    assert study.steers["sentiment"].loss_on_padding and not counted.loss_on_padding
+
+
 def test_the_main_part_of_the_page_is_without_what_analyses_made():
     study = resolved(PLAIN)
     kept = study.written
@@ -127,6 +137,7 @@ def test_two_analyses_that_make_one_name_are_refused():
         ("sweeps", {**SWEEP, "values": [float("inf")]}, "expected a number from"),
         ("baselines", {**EXTERNAL, "external": {"LM-Steer": "a.jsonl"}}, "two rows have the label 'LM-Steer'"),
         ("baselines", {**EXTERNAL, "external": {"": "a.jsonl"}}, "expected one line of text, found ''"),
+        ("baselines", {**EXTERNAL, "kinds": {"log-odds": {"corpus": 1}}}, "'corpus' is learned by training alone"),
         ("baselines", {**EXTERNAL, "lora": [1, -1]}, "expected the lowest and the highest label"),
         ("baselines", {**EXTERNAL, "kinds": {"add": {"sentimant": 1}}}, "no dimension 'sentimant'"),
         ("ablations", {**EXTERNAL, "vary": {"rank": [0]}}, "expected a whole number from 1"),

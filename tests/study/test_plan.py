@@ -78,12 +78,24 @@ def test_an_edited_key_changes_what_depends_on_it_alone():
 
 def test_further_seeds_are_further_trainings_of_what_tables_show():
     study = resolved(copy.deepcopy(EMBEDDED) | {"seeds": [0, 1, 2]})
-    assert study.seeds_of("positive-on-neutral") == [0, 1, 2] == study.seeds_of("sentiment")
+    assert study.seeds_of("positive-on-neutral") == [0, 1, 2] == study.seeds_of_steer("sentiment")
     assert study.seeds_of("unsteered-on-neutral") == study.seeds_of("sentiment-dial-5") == [0]
     made = {seed: len(plan.generate(study, "smollm2", seed).part) for seed in ("0", "1", "2")}
     assert made["0"] > made["1"] == made["2"] == sum("steer" in setting for setting in EMBEDDED["settings"].values())
     files = targets.text_files(study)
     assert len(files) == len(set(files)) == sum(made.values())
+
+
+def test_a_setting_may_be_named_like_a_steer_and_one_at_zero_is_not_steered():
+    asked = {"prompts": "neutral", "scorers": ["sentiment"]}
+    settings = {
+        "sentiment": {**asked, "generations": "theirs.jsonl"},
+        "zero": {**asked, "steer": {"sentiment": {"sentiment": 0}}},
+    }
+    study = resolved({**copy.deepcopy(EMBEDDED), "seeds": [1, 2], "settings": EMBEDDED["settings"] | settings})
+    trained = [file for file in targets.trained_files(study) if file.endswith("smollm2/sentiment/seed1/training.jsonl")]
+    assert len(trained) == 1 and study.seeds_of_steer("sentiment") == [1, 2]
+    assert study.seeds_of("sentiment") == [0] and study.seeds_of("zero") == [1]
 
 
 def test_a_scorer_reads_its_own_settings_and_its_resource():

@@ -9,7 +9,6 @@ That environment is apart because its converter brings another module `gguf` tha
 """
 
 import json
-import os
 import subprocess
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -87,10 +86,10 @@ def probe(
 
 def run(python: str, *arguments: str | Path) -> None:
     """Run the Python of another environment; LMSteerError with its last line where it fails."""
-    # That environment must not see this one's packages.
-    settings = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
+    # Isolated: that environment must see neither this one's packages nor the modules that lie beside the driver.
+    command = [python, "-I", *map(str, arguments)]
     try:
-        done = subprocess.run([python, *map(str, arguments)], env=settings, capture_output=True, text=True)
+        done = subprocess.run(command, capture_output=True, text=True)
     except OSError as error:
         raise LMSteerError(f"--python {python} cannot be run ({error.strerror}): name the Python of a venv") from None
     if done.returncode:
