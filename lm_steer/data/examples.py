@@ -37,6 +37,11 @@ def examples(frame: pd.DataFrame, origin: str, text: str = "text") -> pd.DataFra
 
 
 def _pairs(frame: pd.DataFrame, origin: str) -> pd.DataFrame:
+    # Here, where a row is still a row of the file.
+    for side in SIDES:
+        for number, answer in enumerate(frame[side], start=1):
+            if not (is_messages(_listed(answer)) or (isinstance(answer, str) and answer.strip())):
+                raise LMSteerError(f"{origin}, row {number}: {side} is empty or not text, found {answer!r:.80}")
     sides = [_with_prompts(frame.assign(text=frame[side], label=label), origin) for side, label in SIDES.items()]
     equal = (sides[0]["prompt"] == sides[1]["prompt"]) & (sides[0]["text"] == sides[1]["text"])
     if equal.any():

@@ -36,6 +36,9 @@ class TableTexts(Texts):
         wrong = [one for one in self.classes if not _is_number(one.rpartition("=")[2]) or not one.rpartition("=")[1]]
         if wrong:
             yield f".classes: expected value=label, as joy=1, found {quoted(wrong)}"
+        values = [one.rpartition("=")[0] for one in self.classes]
+        if repeated := [value for value in values if values.count(value) > 1]:
+            yield f".classes: {quoted(repeated[:1])} counts as several labels: keep one"
 
     def read(self, path: str | Path) -> pd.DataFrame:
         """Read the file; LMSteerError where it is unreadable, mislabelled or contradictory."""

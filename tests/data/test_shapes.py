@@ -91,6 +91,7 @@ def test_a_dataset_of_the_hub_is_read_by_its_columns_and_classes(hub, name, keys
     [
         ({"classes": ["glad"]}, r"\.classes: expected value=label"),
         ({"classes": ["glad=7"]}, r"\.classes: expected value=label"),
+        ({"classes": ["good=1", "poor=-1", "good=-1"]}, r"\.classes: 'good' counts as several labels"),
         ({"classes": ["glad=1"]}, "no label is one of glad: there are good, poor"),
         ({"labels": ["mood"]}, "no column 'mood'"),
     ],
@@ -99,3 +100,12 @@ def test_keys_that_do_not_fit_the_file_are_named(tmp_path, keys, message):
     (tmp_path / "rows.csv").write_text("text,label\na joy,good\ndull,poor\n")
     with pytest.raises(LMSteerError, match=message):
         labelled_texts("file", path=str(tmp_path / "rows.csv"), **keys)
+
+
+@pytest.mark.parametrize("rejected", [None, 7, " ", [{"role": "assistant"}]])
+def test_a_side_of_a_pair_that_is_no_text_is_named_by_its_row_of_the_file(tmp_path, rejected):
+    pairs = [{"chosen": "a joy", "rejected": "dull"}, {"chosen": "fine", "rejected": rejected}]
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
+    with pytest.raises(LMSteerError, match=r"pairs\.jsonl, row 2: rejected is empty or not text"):
+        read_table(path)
