@@ -33,9 +33,9 @@ ENGINES = (
         "vllm",
         "adapter",
         "read, 2026",
-        ("llama", "qwen2"),
+        ("llama",),
         ("cohere", "cohere2", "gemma2"),
-        "--max-lora-rank of at least its rank, which is at most 512; a vocabulary of at most 258,048",
+        "qwen2: refused at loading; --max-lora-rank of at least its rank, at most 512; a vocabulary of at most 258,048",
     ),
     Engine(
         "llama.cpp",
