@@ -96,9 +96,13 @@ def _print(frame: "pd.DataFrame") -> None:
             if compared:
                 gap = _interval(row["difference_low"], row["difference_high"], signed)
                 cells += [format(row["difference"], signed), gap]
-            left_out = f" ({row['left_out']} left out)" if row["left_out"] else ""
+            remarks = [f"{row['left_out']} left out"] if row["left_out"] else []
+            if count := row["dominating"]:
+                share = f"{row['dominating_share']:.0%}".replace("%", " %")
+                remarks.append(f"{count} text{' makes' if count == 1 else 's make'} {share} of it")
             heading = f"{metric.phrase.capitalize() if metric.variant else metric.heading} {metric.arrow}"
-            table.add_row(heading.strip() + left_out, *cells, row["scorer"])
+            heading = heading.strip() + (f" ({', '.join(remarks)})" if remarks else "")
+            table.add_row(heading, *cells, row["scorer"])
         console.print(table)
     print("Intervals are over prompts; several comparisons are not corrected for their number.")
 

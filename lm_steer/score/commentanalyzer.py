@@ -1,27 +1,28 @@
-"""Toxicity by Google's Perspective API: asked through Google's own client, or replayed from earlier scores.
+"""Attributes by Google's Perspective API: asked through Google's own client, or replayed from earlier scores.
 
 The service ends on 31 December 2026 and its scores drift: the store keeps when each was made, and they can be passed on
-as JSON lines (`lm-steer store export`) to be replayed after it is gone (`--mode replay`).
+as JSON lines (`lm-steer store export`) to be replayed after it is gone (`--mode replay`). A service that speaks
+its JSON is asked in the same way, at its endpoint.
 """
 
 import json
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from http.client import HTTPException
 from typing import Any
 
-from lm_steer.score.store import AGAIN, Item, Scorer, continuation
+from lm_steer.score.store import AGAIN, Answer, Item, Scorer, continuation
 from lm_steer.util.errors import LMSteerError, needs
 from lm_steer.util.progress import say
 
 with needs("perspective"):
-    from googleapiclient.discovery import build
+    from googleapiclient.discovery import build, build_from_document
     from googleapiclient.errors import Error, HttpError
     from httplib2 import HttpLib2Error
     from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential
 
-ATTRIBUTE = "TOXICITY"
 MAX_BYTES = 20480
 TRIES = 7
 LONGEST_WAIT = 120.0
@@ -32,7 +33,11 @@ DISCOVERY_VARIABLE = "LM_STEER_PERSPECTIVE_URL"
 DROPPED = (OSError, HTTPException, HttpLib2Error)
 KEPT = "what has been scored is kept, and the next run goes on from there"
 LATER = "raise the quota, or run again when it is renewed"
-CREATE_KEY = "set GOOGLE_API_KEY to a key for which the Perspective API (commentanalyzer) is enabled"
+ANALYZE = "v1alpha1/comments:analyze"
+CREATE_KEY = (
+    "set GOOGLE_API_KEY to a key for which the Perspective API (commentanalyzer) is enabled, or, for an endpoint, "
+    "LM_STEER_ENDPOINT_KEY to one of its own"
+)
 REPLAY = (
     "replay takes scores from the store alone: import them with `lm-steer store import FILE`, name their file by the "
     "key `scores`, name another version of them by the key `version`, or ask the service with `mode: live`"
@@ -42,30 +47,44 @@ Ask = Callable[[str], dict[str, Any]]
 
 
 def perspective(
-    mode: str = "live", score: str = "summary", queries_per_second: float = 1.0, version: str = ""
+    mode: str = "live",
+    score: str = "summary",
+    queries_per_second: float = 1.0,
+    version: str = "",
+    attribute: str = "toxicity",
+    endpoint: str = "",
 ) -> Scorer:
     """Return the scorer; the continuation alone is judged. Perspective (perspective.py) checks and explains its keys.
 
-    `score` is a part of the version of today's answers; `version` is that of kept ones, for replay.
+    `attribute` and `score` are parts of the version of today's answers; `version` is that of kept ones, for replay, or
+    what answers at the endpoint.
     """
-    live = mode == "live"
-    if live and version:
+    live, name = mode == "live", attribute.upper()
+    if live and version and not endpoint:
         raise LMSteerError("the service's answers of today have a version of their own: `version` is for replay")
+    if endpoint and not version:
+        raise LMSteerError("an endpoint needs the key `version`: the model that answers there, and its version")
+    today = f"{version if endpoint else 'commentanalyzer v1alpha1'} {name} {score}"
+
+    def judge(items: Sequence[Item]) -> Iterator[tuple[int, Answer]]:
+        connect = partial(_connect, name, endpoint, queries_per_second)
+        return _judge(items, name, score, connect) if live else iter(())
+
     return Scorer(
-        name="perspective",
-        version=version or f"commentanalyzer v1alpha1 {ATTRIBUTE} {score}",
-        attributes=("toxicity",),
+        name="endpoint" if endpoint else "perspective",
+        version=today if endpoint else version or today,
+        attributes=(attribute,),
         text=continuation,
-        judge=(lambda items: _judge(items, score, queries_per_second)) if live else (lambda items: ()),
+        judge=judge,
         advice=AGAIN if live else REPLAY,
     )
 
 
-def _judge(items: Sequence[Item], part: str, per_second: float) -> Iterator[tuple[int, tuple[float, ...] | str]]:
+def _judge(items: Sequence[Item], name: str, part: str, connect: Callable[[], Ask]) -> Iterator[tuple[int, Answer]]:
     """Ask about one text after another; a text that the service refuses is an error with its reason."""
     if not items:
         return
-    ask = _connect(per_second)
+    ask = connect()
     failures = 0
     for index, item in enumerate(items):
         text = continuation(item)
@@ -79,44 +98,32 @@ def _judge(items: Sequence[Item], part: str, per_second: float) -> Iterator[tupl
             failures = failures + 1 if _is_transient(error) else 0
             if failures == GIVE_UP_AFTER:
                 raise LMSteerError(
-                    f"Perspective failed on {failures} texts in a row, each asked {TRIES} times "
+                    f"the service failed on {failures} texts in a row, each asked {TRIES} times "
                     f"({_reason(error)}): {KEPT}"
                 ) from None
             yield index, f"{_reason(error)}: {text[:40]!r}"
         else:
             failures = 0
-            yield index, _score(answer, part)
+            yield index, _score(answer, name, part)
 
 
-def _score(answer: dict[str, Any], part: str) -> tuple[float, ...] | str:
+def _score(answer: dict[str, Any], name: str, part: str) -> Answer:
     try:
-        scores = answer["attributeScores"][ATTRIBUTE]
+        scores = answer["attributeScores"][name]
         value = scores["summaryScore"] if part == "summary" else scores["spanScores"][0]["score"]
         return (float(value["value"]),)
     except (KeyError, IndexError, TypeError, ValueError):
         return f"an answer without a {part} score: {json.dumps(answer)[:200]}"
 
 
-def _connect(per_second: float) -> Ask:
-    """Return a function that asks about a text, no faster than the quota; raises LMSteerError where none can be."""
-    key = os.environ.get("GOOGLE_API_KEY")
-    if not key:
-        raise LMSteerError(f"Perspective needs a key: {CREATE_KEY}, or set `mode: replay`")
-    address = os.environ.get(DISCOVERY_VARIABLE) or DISCOVERY
-    # The client ships no discovery document of this API.
-    found = {"discoveryServiceUrl": address, "static_discovery": False, "cache_discovery": False, "num_retries": 0}
-    try:
-        service = _patiently(lambda: build("commentanalyzer", "v1alpha1", developerKey=key, **found))
-    except (Error, *DROPPED) as error:
-        raise LMSteerError(
-            f"Perspective cannot be reached ({_reason(error)}): check the network; once the service has ended, replay "
-            f"published scores with `mode: replay`; {KEPT}"
-        ) from None
+def _connect(name: str, endpoint: str, per_second: float) -> Ask:
+    """Return a function that asks for an attribute of a text, no faster than the quota."""
+    service = _at(endpoint) if endpoint else _google()
     wait = paced(per_second)
 
     def ask(text: str) -> dict[str, Any]:
         wait()
-        answer = service.comments().analyze(body=_request(text)).execute()
+        answer = service.comments().analyze(body=_request(name, text)).execute()
         # The client hands back what is no JSON, such as the page of a proxy, as text.
         if not isinstance(answer, dict):
             raise HTTPException(f"not an answer of the service: {str(answer)[:40]!r}")
@@ -125,8 +132,42 @@ def _connect(per_second: float) -> Ask:
     return lambda text: _patiently(lambda: ask(text))
 
 
-def _request(text: str) -> dict[str, Any]:
-    asked = {"requestedAttributes": {ATTRIBUTE: {}}, "spanAnnotations": True, "doNotStore": True}
+def _google() -> Any:
+    """Return the client of Google's service; raises LMSteerError where it cannot be reached."""
+    key = os.environ.get("GOOGLE_API_KEY")
+    if not key:
+        raise LMSteerError(f"Perspective needs a key: {CREATE_KEY}, or set `mode: replay`")
+    address = os.environ.get(DISCOVERY_VARIABLE) or DISCOVERY
+    # The client ships no discovery document of this API.
+    found = {"discoveryServiceUrl": address, "static_discovery": False, "cache_discovery": False, "num_retries": 0}
+    try:
+        return _patiently(lambda: build("commentanalyzer", "v1alpha1", developerKey=key, **found))
+    except (Error, *DROPPED) as error:
+        raise LMSteerError(
+            f"Perspective cannot be reached ({_reason(error)}): check the network; once the service has ended, replay "
+            f"published scores with `mode: replay`; {KEPT}"
+        ) from None
+
+
+def _at(endpoint: str) -> Any:
+    """Return the client of a service that has no discovery document: what is asked of it is known."""
+    anything = {"$ref": "Anything"}
+    analyze = {"id": "analyze", "path": ANALYZE, "httpMethod": "POST", "request": anything, "response": anything}
+    document = {
+        "name": "commentanalyzer",
+        "version": "v1alpha1",
+        "rootUrl": endpoint.rstrip("/").removesuffix(f"/{ANALYZE}") + "/",
+        "servicePath": "",
+        "parameters": {"key": {"location": "query", "type": "string"}},
+        "schemas": {"Anything": {"id": "Anything", "type": "object"}},
+        "resources": {"comments": {"methods": {"analyze": analyze}}},
+    }
+    # Google's key is for Google alone.
+    return build_from_document(document, developerKey=os.environ.get("LM_STEER_ENDPOINT_KEY"))
+
+
+def _request(name: str, text: str) -> dict[str, Any]:
+    asked = {"requestedAttributes": {name: {}}, "spanAnnotations": True, "doNotStore": True}
     return {"comment": {"text": text}, "languages": ["en"], **asked}
 
 
@@ -146,17 +187,17 @@ def _patiently(call: Callable[[], Any]) -> Any:
     """Call, and again after a pause where the service is busy; raise LMSteerError where no try can go through."""
 
     def tell(state: RetryCallState) -> None:
-        say(f"Perspective: {_reason(_error_of(state))}; again in {state.upcoming_sleep:.3g} s")
+        say(f"{_reason(_error_of(state))}; again in {state.upcoming_sleep:.3g} s")
 
     again, stop = retry_if_exception(_is_transient), stop_after_attempt(TRIES)
     try:
         return Retrying(retry=again, stop=stop, wait=_pause, before_sleep=tell, reraise=True)(call)
     except HttpError as error:
         if error.resp.status == 429:
-            raise LMSteerError(f"the quota of Perspective is spent ({_reason(error)}): {LATER}; {KEPT}") from None
+            raise LMSteerError(f"the quota of the service is spent ({_reason(error)}): {LATER}; {KEPT}") from None
         # The service answers 400 to a wrong key.
         if error.resp.status in (401, 403) or "API key" in f"{error.reason} {error.error_details}":
-            raise LMSteerError(f"Perspective refuses the key ({_reason(error)}): {CREATE_KEY}; {KEPT}") from None
+            raise LMSteerError(f"the service refuses the key ({_reason(error)}): {CREATE_KEY}; {KEPT}") from None
         raise
 
 

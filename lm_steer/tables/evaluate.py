@@ -49,6 +49,9 @@ def evaluate(
 ) -> pd.DataFrame:
     """Return one row for each file and metric: value, low, high, the difference to `against`, and who judged.
 
+    Of a mean perplexity, `dominating` counts the texts over ten times the median; `dominating_share` is their part
+    of it.
+
     files       one or more, in the field's form: prompts with as many generations each; or, by names of your own,
                 prompts and what `lm_steer.generate` has returned for them, {"steered": (prompts, texts)}
     wanted      attributes (toxicity, sentiment, perplexity, or what a judge of yours yields), and dist-n
@@ -175,6 +178,7 @@ def _rows(metric: Metric, scores: Mapping[str, Any], against: str, scorer: str, 
             if name != against:
                 gap = metrics.paired_difference(metric, [its], [scores[against]])
             row |= {"difference": gap.value, "difference_low": gap.low, "difference_high": gap.high}
-        counts = {"n_prompts": len(its), "n_generations": len(its) * len(its[0]), "left_out": metric.left_out(its)}
-        rows.append({**row, **counts, "scorer": scorer, "version": version})
+        row |= {"n_prompts": len(its), "n_generations": len(its) * len(its[0]), "left_out": metric.left_out(its)}
+        row["dominating"], row["dominating_share"] = metrics.dominating(metric, [its])
+        rows.append({**row, "scorer": scorer, "version": version})
     return rows

@@ -81,7 +81,7 @@ def test_a_pause_in_the_past_or_unreadable_is_no_error(service, store, header):
 @pytest.mark.parametrize("fault", ["429 day", "429 after 3600"])
 def test_a_spent_quota_stops_at_once_and_the_next_run_goes_on(service, store, fault):
     service.faults = [None, fault]
-    with pytest.raises(LMSteerError, match=r"quota of Perspective is spent .*the next run goes on"):
+    with pytest.raises(LMSteerError, match=r"quota of the service is spent .*the next run goes on"):
         store.scores(live(), ITEMS)
     assert service.texts == TEXTS[:2]
     assert store.scores(live(), ITEMS) == [(toxicity(text),) for text in TEXTS]
@@ -90,7 +90,7 @@ def test_a_spent_quota_stops_at_once_and_the_next_run_goes_on(service, store, fa
 
 def test_a_quota_that_does_not_come_back_stops_after_the_last_try(service, store):
     service.faults = ["429"] * 100
-    with pytest.raises(LMSteerError, match="quota of Perspective is spent"):
+    with pytest.raises(LMSteerError, match="quota of the service is spent"):
         store.scores(live(), ITEMS)
     assert service.texts == TEXTS[:1] * module.TRIES
 
@@ -235,3 +235,33 @@ def test_the_store_says_from_when_to_when_scores_were_made(service, store):
     (held,) = store.holdings("perspective")
     assert (held.texts, held.first, held.last[:2]) == (4, "2023-05-01 10:00:00", "20")
     assert held.first < held.last
+
+
+def test_a_service_that_speaks_the_same_json_is_asked_at_its_endpoint(service, store, monkeypatch):
+    monkeypatch.delenv("LM_STEER_PERSPECTIVE_URL")
+    monkeypatch.setenv("GOOGLE_API_KEY", "for Google alone")
+    monkeypatch.setenv("LM_STEER_ENDPOINT_KEY", service.key)
+    lens = {"endpoint": service.root, "version": "lens 1.0", "attribute": "INSULT", "queries_per_second": 1000}
+    scorer = make("perspective", lens).scorer()
+    assert (scorer.name, scorer.version, scorer.attributes) == ("endpoint", "lens 1.0 INSULT summary", ("insult",))
+    assert store.scores(scorer, ITEMS) == [(toxicity(text),) for text in TEXTS]
+    assert all(request["requestedAttributes"] == {"INSULT": {}} for request in service.requests)
+    asked = len(service.requests)
+    assert store.scores(make("perspective", {**lens, "mode": "replay"}).scorer(), ITEMS) == store.scores(scorer, ITEMS)
+    assert len(service.requests) == asked
+    monkeypatch.delenv("LM_STEER_ENDPOINT_KEY")
+    with pytest.raises(LMSteerError, match=r"refuses the key .*LM_STEER_ENDPOINT_KEY"):
+        store.scores(make("perspective", {**lens, "version": "lens 1.1"}).scorer(), ITEMS[:1])
+
+
+@pytest.mark.parametrize(
+    ("keys", "problem"),
+    [
+        ({"endpoint": "http://localhost:8000"}, ".version: name the model that answers at the endpoint"),
+        ({"endpoint": "localhost:8000", "version": "lens"}, ".endpoint: expected an address"),
+        ({"attribute": "perplexity"}, ".attribute: expected an attribute of Perspective's"),
+        ({"version": "of old"}, ".version: the service's answers of today"),
+    ],
+)
+def test_an_endpoint_that_cannot_be_asked_is_named(keys, problem):
+    assert [found[: len(problem)] for found in make("perspective", keys).problems()] == [problem]

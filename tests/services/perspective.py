@@ -126,7 +126,7 @@ class Perspective:
                     return
                 address = urlsplit(self.path)
                 assert address.path == ANALYZE, address.path
-                status, body = service.answer(parse_qs(address.query)["key"][0], request)
+                status, body = service.answer(parse_qs(address.query).get("key", [""])[0], request)
                 self._send(status, json.dumps(body).encode())
 
             def _fault(self, fault: str) -> None:

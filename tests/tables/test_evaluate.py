@@ -7,6 +7,7 @@ import pytest
 import lm_steer
 from lm_steer import LMSteerError
 from lm_steer.cli import main
+from lm_steer.score.store import STORE, ScoreStore
 from lm_steer.tables import metrics
 from lm_steer.util.files import write_jsonl
 
@@ -106,3 +107,21 @@ def test_an_interval_without_an_upper_end_is_written_in_words(files, make_loaded
         main()
     printed = capsys.readouterr().out
     assert " or more" in printed and "nan" not in printed
+
+
+def test_few_texts_that_make_most_of_a_mean_are_counted(files, make_loaded, tmp_path, monkeypatch, capsys):
+    folder = make_loaded("gpt2").model.config._name_or_path
+    judges = {"perplexity": folder}
+    lm_steer.evaluate(files[:1], "perplexity", judges, cache=tmp_path)
+    change = "UPDATE scores SET value = 10 * value WHERE attribute = 'nll' AND text = (SELECT MIN(text) FROM scores)"
+    ScoreStore(tmp_path / STORE).database.execute(change)
+    frame = lm_steer.evaluate(files[:1], "perplexity", judges, cache=tmp_path)
+    row = cell(frame, files[0], "perplexity_unfiltered")
+    assert row["dominating"] == 1 and row["dominating_share"] > 0.9
+    assert cell(frame, files[0], "perplexity")["dominating"] == 0
+    monkeypatch.setenv("COLUMNS", "200")
+    options = ["--metrics", "perplexity", "--judge", f"perplexity={folder}", "--cache", str(tmp_path)]
+    monkeypatch.setattr("sys.argv", ["lm-steer", "evaluate", files[0], *options])
+    with pytest.raises(SystemExit):
+        main()
+    assert "Unfiltered perplexity ↓ (1 text makes 100 % of it)" in capsys.readouterr().out

@@ -39,7 +39,7 @@ def test_the_papers_study_from_kaggle_to_the_page(world):
     world.kaggle.closed.clear()
     world.perspective.faults = [None, "503", None, "drop", "429 after 0", None, "429 day"]
     printed = refused(world, "--keep-going", *one)
-    assert "the quota of Perspective is spent" in printed and "what has been scored is kept" in printed
+    assert "the quota of the service is spent" in printed and "what has been scored is kept" in printed
     answered = set(world.perspective.texts)
     code, printed = world.run(*one)
     assert code == 0, printed[-5000:]

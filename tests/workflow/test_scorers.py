@@ -29,7 +29,7 @@ def test_a_service_scores_its_subset_and_a_classifier_all(finished, snakemake, m
         monkeypatch.setenv("LM_STEER_PERSPECTIVE_URL", service.url)
         monkeypatch.setenv("GOOGLE_API_KEY", "not-the-key")
         refused = snakemake("scores", "--keep-going", *STUDY, succeeds=False).stdout
-        assert "Perspective refuses the key" in refused and "Traceback" not in refused
+        assert "the service refuses the key" in refused and "Traceback" not in refused
         monkeypatch.setenv("GOOGLE_API_KEY", service.key)
         snakemake(*STUDY)
     tables = {name: pd.read_csv(finished / f"results/tables/{name}.csv") for name in ("effect", "service")}

@@ -1,11 +1,14 @@
-"""Toxicity by Google's Perspective API: how it is described in a study. commentanalyzer.py asks it.
+"""Attributes by Google's Perspective API, or a service that speaks its JSON: how one is described in a study.
 
 export GOOGLE_API_KEY=…
 lm-steer score --kind perspective --file results/generations/smollm2/seed0/plain.jsonl -o scores.parquet
+
+commentanalyzer.py asks it.
 """
 
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 from lm_steer.score.registry import Kind, key
@@ -15,10 +18,14 @@ from lm_steer.util.options import QueriesPerSecond
 
 @dataclass(frozen=True)
 class Perspective(Kind):
-    """Toxicity, by Google's service."""
+    """Toxicity or another attribute, by Google's service or one that speaks its JSON."""
 
-    attribute = "toxicity"
-
+    # Of each scorer, where other kinds have one for all.
+    attribute: str = key(  # type: ignore[misc]
+        "What the service is asked for: `toxicity`, `severe_toxicity`, `insult` or another of its attributes; of "
+        "several, each is a scorer.",
+        "toxicity",
+    )
     mode: Literal["live", "replay"] = key(
         "`live` (asks the service; its key is in GOOGLE_API_KEY) or `replay` (only scores that are kept or named by "
         "`scores`).",
@@ -28,10 +35,18 @@ class Perspective(Kind):
         "`summary` (of the whole text) or `span` (of its first sentence, as the original code has it).", "summary"
     )
     queries_per_second: QueriesPerSecond = key("The quota.", 1)
-    version: str = key(
-        "For `replay`, the version of the scores to take, as `lm-steer store list` has it, where it is not that of "
-        "today's answers."
+    endpoint: str = key(
+        "The address of another service that speaks Perspective's JSON, up to `v1alpha1/comments:analyze`; its key, if "
+        "it wants one, is in LM_STEER_ENDPOINT_KEY."
     )
+    version: str = key(
+        "With `endpoint`, the model that answers there and its version, which its scores are kept under. Without, for "
+        "`replay`: the version of the scores to take, as `lm-steer store list` has it, where it is not that of today's "
+        "answers."
+    )
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "attribute", self.attribute.lower())
 
     @property
     def online(self) -> bool:
@@ -39,12 +54,18 @@ class Perspective(Kind):
         return self.mode == "live"
 
     def problems(self) -> Iterator[str]:
-        """Yield a version of live answers."""
-        if self.mode == "live" and self.version:
+        """Yield an attribute that no service has, an endpoint without a version, and a version of live answers."""
+        if not re.fullmatch("[a-z][a-z_]*", self.attribute) or self.attribute == "perplexity":
+            yield f".attribute: expected an attribute of Perspective's, as severe_toxicity, found '{self.attribute}'"
+        if self.endpoint and not re.match("https?://.", self.endpoint):
+            yield f".endpoint: expected an address, as http://localhost:8000, found '{self.endpoint}'"
+        if self.endpoint and not self.version:
+            yield ".version: name the model that answers at the endpoint, and its version: its scores are kept under it"
+        if self.mode == "live" and self.version and not self.endpoint:
             yield ".version: the service's answers of today have a version of their own; it is for `mode: replay`"
 
     def scorer(self, resource: str = "", dtype: str = "float32") -> Scorer:
         """Return the service, or its kept answers."""
         from lm_steer.score.commentanalyzer import perspective
 
-        return perspective(self.mode, self.score, self.queries_per_second, self.version)
+        return perspective(**asdict(self))
