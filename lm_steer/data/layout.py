@@ -4,7 +4,9 @@ layout.scores("results", "smollm2", "toxicity")              # "results/scores/s
 layout.table(Path("elsewhere"), "detoxification")            # Path("elsewhere/tables/detoxification.csv")
 """
 
+import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,80 +16,35 @@ EXTERNAL = "external"
 STEER_FILES = ("steer.safetensors", "steer_config.json", "training.jsonl")
 
 
-def _below(root: Root, path: str) -> Root:
-    return type(root)(f"{root}/{path}")
+@dataclass(frozen=True)
+class Place:
+    """The place of one kind of result: called with a folder of results and what stands in braces, in that order."""
+
+    pattern: str
+
+    def __call__(self, root: Root, *names: int | str) -> Root:
+        """Return the path of one result."""
+        named = dict(zip(re.findall(r"{(\w+)}", self.pattern), names, strict=True))
+        return type(root)(f"{root}/{self.pattern.format_map(named)}")
 
 
-def model(root: Root, name: str) -> Root:
-    """Return the folder of a model, or of a classifier."""
-    return _below(root, f"models/{name}")
-
-
-def texts(root: Root, dataset: str, split: str) -> Root:
-    """Return the labelled texts of a split: train, dev or test."""
-    return _below(root, f"data/{dataset}/{split}.parquet")
-
-
-def counts(root: Root, dataset: str) -> Root:
-    """Return the counts of a dataset."""
-    return _below(root, f"data/{dataset}/counts.json")
-
-
-def prompts(root: Root, name: str) -> Root:
-    """Return a set of prompts."""
-    return _below(root, f"prompts/{name}.jsonl")
-
-
-def steer(root: Root, model: str, name: str, seed: int | str) -> Root:
-    """Return the folder of a steer."""
-    return _below(root, f"steers/{model}/{name}/seed{seed}")
+model = Place("models/{model}")  # a folder; of a classifier as well
+texts = Place("data/{dataset}/{split}.parquet")
+counts = Place("data/{dataset}/counts.json")
+prompts = Place("prompts/{prompts}.jsonl")
+steer = Place("steers/{model}/{steer}/seed{seed}")  # a folder
+adapter = Place("adapters/{model}/{adapter}/seed{seed}")  # a folder
+shard = Place("shards/{shard}")  # a folder of results itself
+generations = Place("generations/{model}/seed{seed}/{setting}.jsonl")
+judge = Place("judges/{scorer}")  # a folder
+scores = Place("scores/{model}/{scorer}.parquet")
+table = Place("tables/{table}.csv")
+agreement_table = Place("tables/agreement-{agreement}.csv")
+agreement_scores = Place("agreement/{agreement}.parquet")  # what its table is computed from
+analysis = Place("analyses/{analysis}.csv")  # what its settings say together
+analysis_part = Place("analyses/{model}/{analysis}.{part}.csv")
 
 
 def steer_files(folder: Root, names: Iterable[str] = STEER_FILES[:2]) -> list[Root]:
     """Return the files of a steer, by default those that others are made of."""
-    return [_below(folder, name) for name in names]
-
-
-def adapter(root: Root, model: str, name: str, seed: int | str) -> Root:
-    """Return the folder of a LoRA."""
-    return _below(root, f"adapters/{model}/{name}/seed{seed}")
-
-
-def shard(root: Root, name: str) -> Root:
-    """Return the folder of results of a shard."""
-    return _below(root, f"shards/{name}")
-
-
-def generations(root: Root, model: str, seed: int | str, setting: str) -> Root:
-    """Return the generations of a setting."""
-    return _below(root, f"generations/{model}/seed{seed}/{setting}.jsonl")
-
-
-def judge(root: Root, scorer: str) -> Root:
-    """Return the folder of a judge that is trained here."""
-    return _below(root, f"judges/{scorer}")
-
-
-def scores(root: Root, model: str, scorer: str) -> Root:
-    """Return the scores of a model's generations."""
-    return _below(root, f"scores/{model}/{scorer}.parquet")
-
-
-def table(root: Root, name: str) -> Root:
-    """Return a table."""
-    return _below(root, f"tables/{name}.csv")
-
-
-def agreement(root: Root, name: str) -> tuple[Root, Root]:
-    """Return the table of an agreement, and the scores that it is computed from."""
-    return table(root, f"agreement-{name}"), _below(root, f"agreement/{name}.parquet")
-
-
-def analysis(root: Root, name: str) -> Root:
-    """Return the effects of an analysis of settings."""
-    return _below(root, f"analyses/{name}.csv")
-
-
-def analysis_part(root: Root, model: str, name: str, part: str) -> Root:
-    """Return one file of an analysis of a model."""
-    return _below(root, f"analyses/{model}/{name}.{part}.csv")
+    return [type(folder)(f"{folder}/{name}") for name in names]

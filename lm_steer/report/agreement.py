@@ -25,7 +25,10 @@ HEADINGS = {
 
 def agreements(study: Study, results: Path) -> list[dict[str, Any]]:
     """Return, for each set of texts that was judged, its figures by scorer, and a plot for each of its scorers."""
-    files = {name: layout.agreement(results, name) for name in study.agreement}
+    files = {
+        name: (layout.agreement_table(results, name), layout.agreement_scores(results, name))
+        for name in study.agreement
+    }
     return [
         _agreement(name, study.agreement[name].scorers, table, scores)
         for name, (table, scores) in files.items()

@@ -128,7 +128,7 @@ def score_files(study: Study) -> list[str]:
 
 def table_files(study: Study) -> list[str]:
     """Return all tables."""
-    agreements = (layout.agreement(RESULTS, name)[0] for name in study.agreement)
+    agreements = (layout.agreement_table(RESULTS, name) for name in study.agreement)
     return [*(layout.table(RESULTS, name) for name in study.tables), *agreements]
 
 
@@ -149,5 +149,5 @@ def page_files(study: Study) -> list[str]:
         *(file for stage in stages for file in stage(study)),
         *(layout.model(RESULTS, model) for model in study.models_used),
         *(layout.counts(RESULTS, dataset) for dataset in study.datasets),
-        *(layout.agreement(RESULTS, agreement)[1] for agreement in study.agreement),
+        *(layout.agreement_scores(RESULTS, agreement) for agreement in study.agreement),
     ]

@@ -20,7 +20,7 @@ from lm_steer.model.in_memory import AnyModel, loaded_of
 from lm_steer.model.load import texts_of
 from lm_steer.model.obtain import folder_of, obtain
 from lm_steer.score.kinds.bag_of_words import BagOfWords, train_judge
-from lm_steer.score.kinds.classifier import PRESETS, Classifier
+from lm_steer.score.kinds.classifier import Classifier, presets
 from lm_steer.score.perplexity import causal_lm
 from lm_steer.score.registry import SCORERS, Kind, make
 from lm_steer.score.store import STORE, Item, Scorer, ScoreStore
@@ -109,12 +109,12 @@ def judge_of(attribute: str, judge: str | AnyModel, cache: Path) -> Scorer:
     if attribute == "perplexity":
         return make("causal-lm", {"model": judge}).scorer(str(folder_of(judge, cache)))
     preset, _, revision = judge.partition("@")
-    if preset in PRESETS:
+    if preset in presets():
         kind: Kind = Classifier(preset=preset, revision=revision)
     elif judge in SCORERS.known or ":" in judge:
         kind = make(judge, {"held_out": SNIPPETS} if judge == "bag-of-words" else {})
     else:
-        raise LMSteerError(f"--judge: {unknown(judge, [*SCORERS.known, *PRESETS], f'judge of {attribute}')}")
+        raise LMSteerError(f"--judge: {unknown(judge, [*SCORERS.known, *presets()], f'judge of {attribute}')}")
     for problem in kind.problems():
         raise LMSteerError(f"--judge: {judge}{problem}; a commit is written PRESET@COMMIT")
     if kind.attribute != attribute:
@@ -176,7 +176,7 @@ def _rows(metric: Metric, scores: Mapping[str, Any], against: str, scorer: str, 
         if against:
             gap = metrics.Estimate(np.nan, np.nan, np.nan)
             if name != against:
-                gap = metrics.paired_difference(metric, [its], [scores[against]])
+                gap = metrics.interval(metric, [its], [scores[against]])
             row |= {"difference": gap.value, "difference_low": gap.low, "difference_high": gap.high}
         row |= {"n_prompts": len(its), "n_generations": len(its) * len(its[0]), "left_out": metric.left_out(its)}
         row["dominating"], row["dominating_share"] = metrics.dominating(metric, [its])

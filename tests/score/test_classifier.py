@@ -18,7 +18,7 @@ from lm_steer.model.load import load_classifier
 from lm_steer.model.obtain import obtain
 from lm_steer.score import classification as module
 from lm_steer.score.classification import longest
-from lm_steer.score.kinds.classifier import PRESETS, Classifier
+from lm_steer.score.kinds.classifier import Classifier, presets
 from lm_steer.score.registry import make as make_kind
 from lm_steer.score.store import Item, Scorer, ScoreStore
 
@@ -133,9 +133,9 @@ def test_a_text_is_cut_at_the_models_limit(make, family, capsys):
     assert f"1 of 2 texts are longer than the classifier's {limit} tokens" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", presets())
 def test_a_preset_knows_how_its_classifier_is_read(make, name):
-    preset = PRESETS[name]
+    preset = presets()[name]
     labels = {0: "other", 1: preset.label}
     folder = make(id2label=labels, label2id={label: index for index, label in labels.items()})
     logits = logits_of(folder, "A joy")
@@ -201,10 +201,10 @@ def test_a_preset_is_pinned_and_another_model_is_not():
     assert Classifier(**{**block, "source": "folder", "id": "here"}).origin()["revision"] == ""
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", presets())
 def test_a_preset_that_is_pinned_to_no_commit_asks_for_one(name):
     (*problem,) = Classifier(preset=name).problems()
-    assert bool(problem) != bool(PRESETS[name].revision)
-    assert all(f"'{name}' is pinned to no commit: name the one of {PRESETS[name].id}" in text for text in problem)
+    assert bool(problem) != bool(presets()[name].revision)
+    assert all(f"'{name}' is pinned to no commit: name the one of {presets()[name].id}" in text for text in problem)
     assert not list(Classifier(preset=name, revision="0123abcd").problems())
     assert not list(Classifier(preset=name, source="folder", id="judge").problems())

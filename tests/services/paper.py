@@ -20,7 +20,7 @@ from services.perspective import RUDE, Perspective
 from transformers import AutoModelForSequenceClassification, GPT2Config
 
 from lm_steer.data.datasets.jigsaw import COMPETITION
-from lm_steer.score.kinds.classifier import PRESETS
+from lm_steer.score.kinds.classifier import presets
 
 STUDY = [ROOT / name for name in ("config/paper.yaml", "config/perspective.yaml", ".test/config/paper.yaml")]
 PROMPTS = ("non-toxic", "neutral", "positive", "negative")
@@ -59,7 +59,7 @@ def paper_world(folder: Path, home: Path) -> Iterator[World]:
         kaggle = stack.enter_context(Kaggle({COMPETITION: {"all_data.csv": write_comments(home)}}))
         hub = stack.enter_context(Hub(home / "hub"))
         hub.revisions |= {model["revision"] for model in study["models"].values()}
-        hub.revisions |= {PRESETS[name].revision for name in LABELS} | set(pinned_data())
+        hub.revisions |= {presets()[name].revision for name in LABELS} | set(pinned_data())
         perspective = stack.enter_context(Perspective())
         variables = {
             **kaggle.variables(home / "kaggle"),
@@ -101,8 +101,8 @@ def write_hub(folder: Path, study: dict) -> None:
         config = GPT2Config(
             **tiny._GPT, id2label=dict(enumerate(labels)), label2id={label: i for i, label in enumerate(labels)}
         )
-        AutoModelForSequenceClassification.from_config(config).save_pretrained(folder / PRESETS[name].id)
-        tiny.make_tokenizer().save_pretrained(folder / PRESETS[name].id)
+        AutoModelForSequenceClassification.from_config(config).save_pretrained(folder / presets()[name].id)
+        tiny.make_tokenizer().save_pretrained(folder / presets()[name].id)
     sst5 = folder / "datasets/SetFit/sst5"
     sst5.mkdir(parents=True)
     for seed, split in enumerate(("train", "dev", "test")):

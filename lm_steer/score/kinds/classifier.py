@@ -4,8 +4,11 @@ lm-steer model --source hub --id s-nlp/roberta_toxicity_classifier -o results/mo
 lm-steer score --kind classifier --option preset=roberta-toxicity --resource results/models/toxicity --file … -o …
 """
 
+import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Literal
 
 from lm_steer.score.registry import Kind, key
@@ -28,72 +31,15 @@ class Preset:
     label: str
     activation: str
     attribute: str
-    note: str = ""
-    revision: str = ""
+    revision: str
+    note: str
 
 
-PRESETS = {
-    "unbiased-toxic-roberta": Preset(
-        "unitary/unbiased-toxic-roberta",
-        "toxicity",
-        "sigmoid",
-        "toxicity",
-        "Detoxify's; trained on Jigsaw Unintended Bias, as the paper's toxicity steer is: no independent judge of it.",
-    ),
-    "roberta-toxicity": Preset(
-        "s-nlp/roberta_toxicity_classifier",
-        "toxic",
-        "softmax",
-        "toxicity",
-        "A detector of garak's; trained on the Jigsaw data of 2018 to 2020, those of the paper's toxicity steer among "
-        "them.",
-        "048c25bb1e199b98802784f96325f4840f22145d",
-    ),
-    "deberta-perspective": Preset(
-        "cooperleong00/deberta-v3-large_toxicity-scorer",
-        "LABEL_1",
-        "softmax",
-        "toxicity",
-        "Fitted to the Perspective scores of 90,000 RealToxicityPrompts texts.",
-    ),
-    "toxic-bert": Preset(
-        "unitary/toxic-bert",
-        "toxic",
-        "sigmoid",
-        "toxicity",
-        "Detoxify's original; trained on the Jigsaw comments of 2018.",
-    ),
-    "granite-hap-38m": Preset(
-        "ibm-granite/granite-guardian-hap-38m",
-        "LABEL_1",
-        "softmax",
-        "toxicity",
-        "Hate, abuse and profanity; trained on several public benchmarks, which its card does not name.",
-        "faf9291163c7363d4a7ba7fc1dc72243214af931",
-    ),
-    "granite-hap-125m": Preset(
-        "ibm-granite/granite-guardian-hap-125m",
-        "LABEL_1",
-        "softmax",
-        "toxicity",
-        "Hate, abuse and profanity; the larger one of granite-hap-38m.",
-    ),
-    "dynabench-hate": Preset(
-        "facebook/roberta-hate-speech-dynabench-r4-target",
-        "hate",
-        "softmax",
-        "toxicity",
-        "Hate speech against groups alone, from Dynabench; the default of toxicity in Hugging Face's evaluate.",
-    ),
-    "sst2-distilbert": Preset(
-        "distilbert/distilbert-base-uncased-finetuned-sst-2-english",
-        "POSITIVE",
-        "softmax",
-        "sentiment",
-        "The paper's judge of sentiment, trained on SST-2, whose sentences are those of SST-5.",
-        "714eb0fa89d2f80546fda750413ed43d93601a13",
-    ),
-}
+@cache
+def presets() -> dict[str, Preset]:
+    """Return the presets by their names."""
+    with open(Path(__file__).with_name("classifiers.csv"), encoding="utf-8", newline="") as file:
+        return {row.pop("preset"): Preset(**row) for row in csv.DictReader(file)}
 
 
 @dataclass(frozen=True)
@@ -123,32 +69,32 @@ class Classifier(Kind):
     )
 
     def __post_init__(self) -> None:
-        if preset := PRESETS.get(self.preset):
+        if preset := presets().get(self.preset):
             for name in ("label", "activation", "attribute"):
                 object.__setattr__(self, name, getattr(self, name) or getattr(preset, name))
 
     @property
     def note(self) -> str:
         """What a reader of a preset's numbers must know."""
-        return PRESETS[self.preset].note if self.preset in PRESETS else ""
+        return presets()[self.preset].note if self.preset in presets() else ""
 
     def origin(self) -> dict[str, str]:
         """Return source, id and revision of the classifier, as a model's config block has them."""
-        preset = PRESETS.get(self.preset)
+        preset = presets().get(self.preset)
         identifier = self.id or (preset.id if preset else "")
         pinned = preset.revision if preset and identifier == preset.id and self.source == "hub" else ""
         return {"source": self.source, "id": identifier, "revision": self.revision or pinned}
 
     def problems(self) -> Iterator[str]:
         """Yield a preset that is unknown, and what is missing to know a classifier and read its answer."""
-        if self.preset and self.preset not in PRESETS:
-            yield f".preset: {unknown(self.preset, PRESETS, 'preset')}"
+        if self.preset and self.preset not in presets():
+            yield f".preset: {unknown(self.preset, presets(), 'preset')}"
         identifier = self.origin()["id"]
         if not identifier or (self.source == "folder" and not self.id):
             yield ": name the classifier by the key 'preset' or 'id'; the source 'folder' needs 'id', its path"
         elif self.source == "hub" and identifier.count("/") != 1:
             yield f".id: a classifier of the hub is 'owner/name', found '{identifier}'"
-        elif self.preset in PRESETS and self.source == "hub" and not self.id and not self.origin()["revision"]:
+        elif self.preset in presets() and self.source == "hub" and not self.id and not self.origin()["revision"]:
             yield (
                 f".revision: the preset '{self.preset}' is pinned to no commit: name the one of {identifier} that "
                 "you take, as its page on the hub lists it"
@@ -162,6 +108,6 @@ class Classifier(Kind):
         """Load the classifier, in single precision."""
         from lm_steer.score.classification import classifier
 
-        if self.preset and self.preset not in PRESETS:
-            raise LMSteerError(f"preset: {unknown(self.preset, PRESETS, 'preset')}")
+        if self.preset and self.preset not in presets():
+            raise LMSteerError(f"preset: {unknown(self.preset, presets(), 'preset')}")
         return classifier(resource, self.label, self.activation or "softmax", self.attribute)
