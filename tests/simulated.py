@@ -130,7 +130,7 @@ def coverage(row: Row, prompts: int, samples: int, studies: int) -> Coverage:
     for study in range(studies):
         steered, unsteered = row.study(np.random.default_rng([prompts, study]), prompts, samples, row.seeds)
         if row.paired:
-            estimate = metrics.paired_difference(row.metric, steered, unsteered)
+            estimate = metrics.interval(row.metric, steered, unsteered)
         else:
             estimate = metrics.interval(row.metric, steered)
         held += estimate.low <= truth <= estimate.high

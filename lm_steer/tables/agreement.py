@@ -103,16 +103,6 @@ def auc(both: Array) -> float:
     return float((pd.Series(both[:, 0]).rank()[toxic].sum() - positive * (positive + 1) / 2) / (positive * negative))
 
 
-def base_rate(both: Array) -> float:
-    """Share of texts that the scorer calls toxic."""
-    return float((both[:, 0] >= TOXIC).mean())
-
-
-def reference_rate(both: Array) -> float:
-    """Share of texts that the reference calls toxic."""
-    return float((both[:, 1] >= TOXIC).mean())
-
-
 def threshold(both: Array) -> float:
     """The scorer's value that as many texts reach as the reference calls toxic; NaN where it calls none."""
     toxic = int((both[:, 1] >= TOXIC).sum())
@@ -122,7 +112,7 @@ def threshold(both: Array) -> float:
 FIGURES: dict[str, metrics.Statistic] = {
     "spearman": spearman,
     "auc": auc,
-    "base_rate": base_rate,
-    "reference_rate": reference_rate,
+    "base_rate": lambda both: float((both[:, 0] >= TOXIC).mean()),
+    "reference_rate": lambda both: float((both[:, 1] >= TOXIC).mean()),
     "threshold": threshold,
 }

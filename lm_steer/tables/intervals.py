@@ -1,7 +1,7 @@
 """How sure a value is: 95 % intervals over prompts and over trainings.
 
     estimate(mean, [maxima])                       # one array (prompts, …) per training seed -> Estimate
-    difference(mean, [maxima], [unsteered])        # the same prompts on both sides
+    estimate(mean, [maxima], [unsteered])          # the difference, on the same prompts
 
 Prompts and trainings are two crossed samples: every training answers the same prompts.
 
@@ -69,9 +69,16 @@ class _Prompts:
     count: int
 
 
-def estimate(statistic: Statistic, seeds: Sequence[Array], scale: float = 0, highest: float = 0) -> Estimate:
-    """Return a statistic of (prompts, …), mean over training seeds, with its interval.
+def estimate(
+    statistic: Statistic,
+    seeds: Sequence[Array],
+    against: Sequence[Array] | None = None,
+    scale: float = 0,
+    highest: float = 0,
+) -> Estimate:
+    """Return a statistic of (prompts, …), mean over training seeds, or its difference to `against`, with its interval.
 
+    against     the other side of a difference; prompts, and seeds of one number, are paired
     scale       1 or 100 for a proportion (per prompt), 0 for anything else
     highest     of a mean of texts, (prompts, samples): the highest value a text can have, inf for none; 0 where no
                 text weighs much
@@ -79,29 +86,23 @@ def estimate(statistic: Statistic, seeds: Sequence[Array], scale: float = 0, hig
     All arrays have the same prompts in the same order.
     """
     values = np.array([statistic(each) for each in seeds])
-    prompts = _over_prompts(statistic, seeds, None)
-    if scale:
-        prompts = _proportion(np.mean(seeds, axis=0), scale, prompts)
-    if highest:
-        room = _room(seeds, highest)
-        prompts = replace(prompts, high=prompts.high + room)
-    found = _with_trainings(values, prompts)
-    return _within(found, 0, scale) if scale else found
-
-
-def difference(
-    statistic: Statistic, seeds: Sequence[Array], against: Sequence[Array], scale: float = 0, highest: float = 0
-) -> Estimate:
-    """Return statistic(seeds) - statistic(against) with its interval; prompts, and seeds of one number, are paired."""
-    values = np.array([statistic(each) for each in seeds]) - _per_seed([statistic(each) for each in against], seeds)
     prompts = _over_prompts(statistic, seeds, against)
+    if against is not None:
+        values = values - _per_seed([statistic(each) for each in against], seeds)
     if scale:
-        prompts = _change(np.mean(seeds, axis=0) - np.mean(against, axis=0), scale, prompts)
+        each = np.mean(seeds, axis=0)
+        if against is None:
+            prompts = _proportion(each, scale, prompts)
+        else:
+            prompts = _change(each - np.mean(against, axis=0), scale, prompts)
     if highest:
-        low, high = prompts.low - _room(against, highest), prompts.high + _room(seeds, highest)
-        prompts = replace(prompts, low=low, high=high)
+        below = 0 if against is None else _room(against, highest)
+        prompts = replace(prompts, low=prompts.low - below, high=prompts.high + _room(seeds, highest))
     found = _with_trainings(values, prompts)
-    return _within(found, -scale, scale) if scale else found
+    if not scale:
+        return found
+    least = 0 if against is None else -scale
+    return replace(found, low=float(max(found.low, least)), high=float(min(found.high, scale)))
 
 
 def dominating(seeds: Sequence[Array]) -> tuple[int, float]:
@@ -246,10 +247,6 @@ def _added(prompts: float, trainings: float, prompt_count: int, seed_count: int)
     whole, few, many = prompts + trainings, student(seed_count - 1), student(max(prompt_count - 1, 1))
     t = (many * prompts + few * trainings) / whole
     return math.sqrt(t**2 * whole - many**2 * prompts)
-
-
-def _within(found: Estimate, least: float, most: float) -> Estimate:
-    return replace(found, low=float(max(found.low, least)), high=float(min(found.high, most)))
 
 
 @lru_cache

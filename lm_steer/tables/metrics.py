@@ -231,24 +231,18 @@ for n in (1, 2, 3):
     register(Metric(f"dist_{n}", f"Dist-{n}", f"dist-{n}", "", *steps, 1, judge=("dist-n", "1")))
 
 
-def interval(metric: Metric | Statistic, seeds: Sequence[Any]) -> Estimate:
+def interval(metric: Metric | Statistic, seeds: Sequence[Any], against: Sequence[Any] | None = None) -> Estimate:
     """Return a metric, mean over training seeds, with its 95 % interval over prompts and trainings (intervals.py).
 
     seeds       of each training seed the scores (prompts, samples, …), or what a plain function takes; the same prompts
                 in the same order
+    against     the same of another side, on the same prompts: the difference to it is returned
     """
     if not isinstance(metric, Metric):
-        return intervals.estimate(metric, seeds)
+        return intervals.estimate(metric, seeds, against)
     kept = [metric.per_prompt(scores) for scores in seeds]
-    return intervals.estimate(metric.over_prompts, kept, metric.scale, metric.highest())
-
-
-def paired_difference(metric: Metric | Statistic, seeds: Sequence[Any], against: Sequence[Any]) -> Estimate:
-    """Return metric(seeds) - metric(against) with its 95 % interval, the same prompts on both sides."""
-    if not isinstance(metric, Metric):
-        return intervals.difference(metric, seeds, against)
-    kept, others = ([metric.per_prompt(scores) for scores in side] for side in (seeds, against))
-    return intervals.difference(metric.over_prompts, kept, others, metric.scale, metric.highest())
+    others = None if against is None else [metric.per_prompt(scores) for scores in against]
+    return intervals.estimate(metric.over_prompts, kept, others, metric.scale, metric.highest())
 
 
 def dominating(metric: Metric, seeds: Sequence[Any]) -> tuple[int, float]:

@@ -66,7 +66,7 @@ def _cells(reader: "Reader", setting: str) -> Iterator[dict[str, Any]]:
             reader.check_pairs(setting, against, prompts, len(others[0]))
             # What has no training was sampled once, for all of them.
             others = others * len(scores) if len(others) == 1 else others
-            difference = metrics.paired_difference(metric, scores, others)
+            difference = metrics.interval(metric, scores, others)
         dominating, dominating_share = metrics.dominating(metric, scores)
         yield {
             "metric": metric.name,
@@ -95,9 +95,9 @@ class Reader:
 
     def __init__(self, results: Path, model: str, table: dict[str, Any]) -> None:
         self.results, self.model, self.table = results, model, table
+        self._seeds: dict[str, list[int]] = {name: block["seeds"] for name, block in table["settings"].items()}
         self._scores: dict[str, dict[str, pd.DataFrame]] = {}
-        self._texts: dict[str, list[list[list[str]]]] = {}
-        self._given: dict[str, list[str]] = {}
+        self._generations: dict[str, list[tuple[list[str], list[list[str]]]]] = {}
 
     def metrics_of(self, setting: str) -> Iterator[tuple[Metric, Callable[[str], list], str, str]]:
         """Yield (metric, reader of a setting's scores or texts, one item per seed, scorer, version) of a setting."""
@@ -119,22 +119,22 @@ class Reader:
 
     def check_pairs(self, setting: str, against: str, count: int, other: int) -> None:
         """Raise LMSteerError unless both settings were scored on the same prompts in the same order."""
-        if count == other and self._prompts(setting)[:count] == self._prompts(against)[:count]:
-            return
-        raise LMSteerError(
-            f"{setting} was scored on {count} prompts and {against} on {other}, or on different ones: a difference "
-            "needs the same prompts"
-        )
+        one, another = (self._read(name)[0][0][:count] for name in (setting, against))
+        if count != other or one != another:
+            raise LMSteerError(
+                f"{setting} was scored on {count} prompts and {against} on {other}, or on different ones: a difference "
+                "needs the same prompts"
+            )
 
-    def _seeds(self, setting: str) -> list[int]:
-        seeds: list[int] = self.table["settings"][setting]["seeds"]
-        return seeds
+    def _read(self, setting: str) -> list[tuple[list[str], list[list[str]]]]:
+        """Return the prompts of a setting and their texts, for each seed."""
+        if setting not in self._generations:
+            files = [layout.generations(self.results, self.model, seed, setting) for seed in self._seeds[setting]]
+            self._generations[setting] = [read_generations(file) for file in files]
+        return self._generations[setting]
 
-    def _prompts(self, setting: str) -> list[str]:
-        if setting not in self._given:
-            path = layout.generations(self.results, self.model, self._seeds(setting)[0], setting)
-            self._given[setting] = read_generations(path)[0]
-        return self._given[setting]
+    def _samples(self, setting: str) -> list[list[list[str]]]:
+        return [samples for _, samples in self._read(setting)]
 
     def _files(self, scorer: str) -> dict[str, pd.DataFrame]:
         """Return a scorer's scores by the file they are of."""
@@ -152,28 +152,22 @@ class Reader:
         return self._scores[scorer]
 
     def _scores_of(self, scorer: str, columns: list[str], setting: str) -> list[metrics.Array]:
-        return [self._array(scorer, columns, setting, seed) for seed in self._seeds(setting)]
-
-    def _array(self, scorer: str, columns: list[str], setting: str, seed: int) -> metrics.Array:
-        path = layout.generations(self.results, self.model, seed, setting)
-        rows = self._files(scorer).get(str(path))
-        if rows is None:
-            raise LMSteerError(f"{path} has no scores by {scorer}: score it first")
-        rows = rows.sort_values(["prompt", "sample"])
-        samples = self._samples(setting)[self._seeds(setting).index(seed)]
-        prompts = min(self.table["scorers"][scorer]["prompts"] or len(samples), len(samples))
-        if len(rows) != prompts * len(samples[0]) or rows["prompt"].nunique() != prompts:
-            raise LMSteerError(f"{path} lacks scores by {scorer} of some texts, or has those of others: score it again")
-        values = rows[columns].to_numpy(dtype=float).reshape(prompts, -1, len(columns))
-        return values[..., 0] if len(columns) == 1 else values
-
-    def _samples(self, setting: str) -> list[list[list[str]]]:
-        if setting not in self._texts:
-            self._texts[setting] = [
-                read_generations(layout.generations(self.results, self.model, seed, setting))[1]
-                for seed in self._seeds(setting)
-            ]
-        return self._texts[setting]
+        """Return the scores (prompts, samples, …) of a setting by one scorer, for each seed."""
+        arrays = []
+        for seed, samples in zip(self._seeds[setting], self._samples(setting), strict=True):
+            path = layout.generations(self.results, self.model, seed, setting)
+            rows = self._files(scorer).get(str(path))
+            if rows is None:
+                raise LMSteerError(f"{path} has no scores by {scorer}: score it first")
+            rows = rows.sort_values(["prompt", "sample"])
+            prompts = min(self.table["scorers"][scorer]["prompts"] or len(samples), len(samples))
+            if len(rows) != prompts * len(samples[0]) or rows["prompt"].nunique() != prompts:
+                raise LMSteerError(
+                    f"{path} lacks scores by {scorer} of some texts, or has those of others: score it again"
+                )
+            values = rows[columns].to_numpy(dtype=float).reshape(prompts, -1, len(columns))
+            arrays.append(values[..., 0] if len(columns) == 1 else values)
+        return arrays
 
 
 def _same_scorers(frame: pd.DataFrame, name: str) -> None:

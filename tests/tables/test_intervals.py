@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lm_steer.tables import intervals, metrics
-from lm_steer.tables.metrics import interval, paired_difference
+from lm_steer.tables.metrics import interval
 
 
 def draws(seed: int, prompts: int = 60, samples: int = 5) -> np.ndarray:
@@ -63,7 +63,7 @@ def test_the_same_scores_give_the_same_interval():
 def test_a_paired_difference_is_narrower_than_its_rows():
     base = draws(0)
     better = base - 0.1 + 0.01 * draws(1)
-    difference = paired_difference(metrics.average_maximum, [better], [base])
+    difference = interval(metrics.average_maximum, [better], [base])
     row = interval(metrics.average_maximum, [base])
     assert difference.value == pytest.approx(better.max(axis=1).mean() - base.max(axis=1).mean())
     assert difference.low <= difference.value <= difference.high < 0
@@ -71,7 +71,7 @@ def test_a_paired_difference_is_narrower_than_its_rows():
 
 
 def test_the_difference_of_scores_to_themselves_is_zero():
-    difference = paired_difference(metrics.average_maximum, [draws(0), draws(1)], [draws(0), draws(1)])
+    difference = interval(metrics.average_maximum, [draws(0), draws(1)], [draws(0), draws(1)])
     assert (difference.value, difference.low, difference.high) == (0, 0, 0)
 
 
@@ -93,7 +93,7 @@ def test_no_event_in_n_prompts_is_wilsons_interval():
 @pytest.mark.parametrize("sides", [(0, 0), (0, 3), (4, 4)])
 def test_proportions_of_few_events_never_differ_with_certainty(sides):
     steered, unsteered = ([few(events)] for events in sides)
-    difference = paired_difference(metrics.probability, steered, unsteered)
+    difference = interval(metrics.probability, steered, unsteered)
     assert difference.low < difference.value < difference.high and difference.low < 0 < difference.high
 
 
@@ -114,7 +114,7 @@ def test_one_training_says_nothing_of_trainings():
 
 def test_steered_seeds_are_set_against_one_unsteered_row():
     base = draws(0)
-    difference = paired_difference(metrics.average_maximum, [base + 0.1, base + 0.3], [base])
+    difference = interval(metrics.average_maximum, [base + 0.1, base + 0.3], [base])
     half = 12.706 * 0.1
     assert (difference.low, difference.high) == pytest.approx((0.2 - half, 0.2 + half), rel=1e-4)
 
@@ -126,7 +126,7 @@ def test_a_mean_that_few_texts_make_leaves_room_for_one_that_was_not_drawn():
     enough = interval(metrics.perplexity_mean, [nll(0, *[2000] * 5)])
     assert math.isfinite(interval(metrics.perplexity_unfiltered, [nll(0, *[2000] * 5)]).high)
     assert enough.high < 2000
-    difference = paired_difference(metrics.perplexity_unfiltered, [nll(0)], [nll(1)])
+    difference = interval(metrics.perplexity_unfiltered, [nll(0)], [nll(1)])
     assert (difference.low, difference.high) == (-math.inf, math.inf)
 
 
