@@ -89,7 +89,7 @@ def _sweep(block: Sweep, cells: Cells, rows: list[Part], name: str) -> Part:
 
 
 def _composition(block: Composition, cells: Cells, rows: list[Part], name: str) -> Part:
-    (first, one), (second, other) = block.steers.items()
+    one, other = block.steers.values()
     xs, ys = sorted(one.values), sorted(other.values)
     labels = [one.dimension, other.dimension]
     where = {(point["x"], point["y"]): point["setting"] for point in block.points if "x" in point}
@@ -102,11 +102,6 @@ def _composition(block: Composition, cells: Cells, rows: list[Part], name: str) 
             text.append(
                 f"Sums of the single effects explain {estimate(row, 2)} of the squared joint effects on "
                 f"{named(row['metric']).phrase}."
-            )
-        if row["figure"] == "exactness":
-            text.append(
-                f"The two ways to add {first} and {second}, as matrices and as dimensions side by side, differ by "
-                f"{row['value']:.1g} of the largest entry."
             )
     return {"figures": figures, "text": text}
 

@@ -9,7 +9,6 @@ reads from the study by name; that part of the study is a parameter of the rule 
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields, replace
-from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -266,20 +265,10 @@ def effects(study: Study, analysis: str) -> Given:
     """Figures of several settings; `part` is what `write_effects` takes: kind, block, settings, scorers, …"""
     kind, block = targets.analysis(study, analysis)
     settings = [point["setting"] for point in block.points]
-    added = product(study.steered, block.steers if kind == "compositions" else ())
     inputs = targets.generations_of(study, targets.writers(study), settings)
     inputs += targets.scores_of(study, settings, block.scorers)
-    inputs += [
-        file for model, steer in added for file in layout.steer_files(layout.steer(R, model, steer, study.seeds[0]))
-    ]
-    return Given(
-        inputs,
-        part={
-            "kind": kind,
-            "block": {**_dump(block), "points": block.points},
-            **_scored(study, settings, block.scorers),
-        },
-    )
+    shown = {"kind": kind, "block": {**_dump(block), "points": block.points}}
+    return Given(inputs, part=shown | _scored(study, settings, block.scorers))
 
 
 def _of_steer(study: Study, model: str, block: Any) -> Given:

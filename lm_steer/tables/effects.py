@@ -6,7 +6,6 @@ kind          figure                   what
 sweeps        breaks_above, _below     the value, from 0 on, at which perplexity exceeds `breaks_at` × the unsteered one
 compositions  additivity               share of the squared joint effects that the sums of the two single ones explain
               interaction              for each pair, the joint effect less the sum of the single ones
-              exactness                largest difference of the two ways to add steers, relative to the largest entry
 transfers     recovered                (transferred - unsteered) / (trained - unsteered)
               none, trained, …         the metric itself, beside the published one
 ablations     range                    highest less lowest metric over the values of one key and the steer as it is
@@ -25,7 +24,6 @@ import numpy as np
 import pandas as pd
 
 from lm_steer.analyse.crossing import break_point
-from lm_steer.data import layout
 from lm_steer.tables import metrics
 from lm_steer.tables.metrics import Array, Estimate, Metric
 from lm_steer.tables.published import judged, published
@@ -45,8 +43,6 @@ def write_effects(plan: dict[str, Any], results: Path, output: Path) -> None:
         if model in plan["settings"][settings[0]]["models"]:
             reader = Reader(results, model, plan)
             rows += [{"model": model, **row} for row in FIGURES[plan["kind"]](reader, plan["block"])]
-            if plan["kind"] == "compositions":
-                rows.append({"model": model, **_exactness(results, model, plan)})
     columns = [*COLUMNS, *dict.fromkeys(key for row in rows for key in row if key not in COLUMNS)]
     with replacing(output) as temporary:
         pd.DataFrame(rows, columns=columns).to_csv(temporary, index=False, float_format="%.6g")
@@ -128,17 +124,6 @@ def additivity(each: Array) -> float:
     first, second, both = (each[1:].reshape(-1, 3) - each[0]).T
     total = (both**2).sum()
     return float(1 - ((both - first - second) ** 2).sum() / total) if total else math.nan
-
-
-def _exactness(results: Path, model: str, plan: Row) -> Row:
-    """The two ways to add steers, on the weights of the first seed and the highest values of the grid."""
-    # Of all figures this one alone needs torch.
-    from lm_steer.analyse.composition import exactness
-
-    axes = plan["block"]["steers"]
-    steers = {name: layout.steer(results, model, name, plan["seeds"][0]) for name in axes}
-    values = {name: {axis["dimension"]: max(axis["values"], key=abs), **axis["held"]} for name, axis in axes.items()}
-    return _row("exactness", "", "largest relative difference", Estimate(exactness(steers, values), math.nan, math.nan))
 
 
 # --- transfers -----------------------------------------------------------------------------------------------

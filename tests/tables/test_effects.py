@@ -2,11 +2,7 @@ import math
 
 import numpy as np
 import pytest
-import tiny
-import torch
 
-from lm_steer import LMSteerError, Steer
-from lm_steer.analyse.composition import exactness
 from lm_steer.analyse.crossing import break_point
 from lm_steer.tables import metrics
 from lm_steer.tables.effects import additivity, joint, recovered
@@ -58,19 +54,3 @@ def test_settings_are_resampled_together():
     same = joint(metrics.average_maximum, lambda each: each[1] - each[0])
     estimate = metrics.interval(same, [np.stack([scores, scores + 0.25], axis=-1)])
     assert (estimate.value, estimate.low, estimate.high) == pytest.approx((0.25, 0.25, 0.25))
-
-
-def test_the_two_ways_to_add_steers_are_one():
-    generator = torch.Generator().manual_seed(0)
-    steers = {
-        name: Steer.initial((name, "corpus"), 48, rank=rank, epsilon=epsilon, generator=generator)
-        for name, rank, epsilon in (("detox", 5, 1e-3), ("mood", 9, 2e-3))
-    }
-    error = exactness(steers, {"detox": {"detox": 5, "corpus": 1}, "mood": {"mood": -3}})
-    assert error < 1e-6
-
-
-def test_steers_without_a_matrix_are_refused(loaded):
-    steers = {name: tiny.make_steer(loaded.model, "add") for name in "ab"}
-    with pytest.raises(LMSteerError, match="only steers of kind multiply"):
-        exactness(steers, {name: {"style": 1} for name in "ab"})

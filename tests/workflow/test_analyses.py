@@ -27,7 +27,7 @@ def test_every_analysis_is_made_and_stands_on_the_page(finished, snakemake):
         return pd.read_csv(folder / f"{name}.csv").set_index("figure")
 
     assert "breaks_above" in figures("dial").index
-    assert figures("pair").loc["exactness", "value"] < 1e-6
+    assert "additivity" in figures("pair").index
     carried = figures("carried")
     assert set(carried.index) >= {"none", "trained", "least-squares", "inverse", "recovered"}
     matters = figures("matters")
