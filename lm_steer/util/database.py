@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lm_steer.util.machine import is_local
 from lm_steer.util.outputs import writable
 
 # Seconds that a job waits for another one's write.
 PATIENCE = 60
+# File systems of one machine; what other machines see as well is nfs, lustre, gpfs, beegfs, ceph and the like.
+LOCAL = {"tmpfs", "ramfs", "overlay", "ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "vfat"}
 
 
 def open_database(path: str | Path) -> sqlite3.Connection:
@@ -52,3 +53,16 @@ def remove_database(path: Path) -> None:
     """Remove the file and its journals."""
     for suffix in ("", "-wal", "-shm", "-journal"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
+def is_local(folder: str | Path) -> bool:
+    """Whether a folder lies on a file system of this machine alone, by its kind."""
+    here, mounts = Path(folder).resolve(), Path("/proc/self/mountinfo")
+    if not mounts.exists():
+        return True
+    kinds = {}
+    for line in mounts.read_text(encoding="utf-8").splitlines():
+        before, after = line.split(" - ", 1)
+        kinds[Path(before.split()[4].encode().decode("unicode_escape"))] = after.split()[0]
+    holder = next(path for path in [here, *here.parents] if path in kinds)
+    return kinds[holder] in LOCAL

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lm_steer.util.machine import is_local
+from lm_steer.util.database import is_local
 from lm_steer.util.slurm import Partition, Request, line_of, misfits, partitions, wanted
 
 

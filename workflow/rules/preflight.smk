@@ -10,8 +10,8 @@ from pathlib import Path
 import yaml
 from snakemake import cli
 
+from lm_steer.util.database import is_local
 from lm_steer.util.gpu_lease import devices
-from lm_steer.util.machine import is_local
 from lm_steer.util.run_lock import hold
 from lm_steer.util.slurm import Request, cancel_jobs_of, line_of, misfits, nodes_elsewhere, partitions, wanted
 from lm_steer.util.words import near
