@@ -88,16 +88,16 @@ class Playground:
         rows = {name: [0.0, value] for name, value in values.items()}
         tokens = torch.tensor([ids, ids], device=self.loaded.device)
         made: list[list[int]] = [[], []]
-        cache, open_rows = None, [True, True]
+        cache_name, cache, open_rows = self.loaded.cache_name, None, [True, True]
         for _ in range(new_tokens):
             # Set for this step alone: between two of them the page may be asked for something else.
             with self.handle.at(rows):
-                out = self.loaded.model(input_ids=tokens, past_key_values=cache, use_cache=True)
+                out = self.loaded.model(input_ids=tokens, use_cache=True, **{cache_name: cache})
             if not (out.logits[:, -1].amax(-1).abs() < LARGEST_LOGIT).all():
                 raise LMSteerError("the logits are not finite, or too large, at these values: choose lower ones")
             uniforms = torch.from_numpy(random.random((1, tries(top_p)))).to(tokens.device).expand(2, -1)
             drawn = sample_tokens(out.logits[:, -1].float(), uniforms, top_p)
-            cache, tokens = out.past_key_values, drawn[:, None]
+            cache, tokens = out[cache_name], drawn[:, None]
             for row, token in enumerate(drawn.tolist()):
                 open_rows[row] &= token != self.loaded.tokenizer.eos_token_id
                 if open_rows[row]:

@@ -144,10 +144,11 @@ def test_one_tokens_attention_is_torchs(make_loaded, dtype, name):
         batch = loaded.tokenizer(prompts, return_tensors="pt", padding=True)
         positions = (batch["attention_mask"].cumsum(-1) - 1).clamp_min(0)
         with torch.no_grad():
-            cache = loaded.model(**batch, position_ids=positions).past_key_values
+            cache = loaded.model(**batch, position_ids=positions)[loaded.cache_name]
             token = torch.full((3, 1), 7)
             seen = torch.cat([batch["attention_mask"], torch.ones_like(token)], dim=1)
-            out = loaded.model(token, attention_mask=seen, position_ids=positions[:, -1:] + 1, past_key_values=cache)
+            options = {"position_ids": positions[:, -1:] + 1, loaded.cache_name: cache}
+            out = loaded.model(token, attention_mask=seen, **options)
         logits.append(out.logits[:, -1])
     assert close(logits[0], logits[1], dtype)
 

@@ -30,7 +30,6 @@ TOKENS_WORTH_COMPILING = 3_000_000
 LARGEST_LOGIT = 1e6
 # What a row is filled with whose logits are not finite, or too large.
 UNUSABLE = -1
-CACHES = ("past_key_values", "cache_params", "state")
 
 
 class Decoder:
@@ -51,7 +50,7 @@ class Decoder:
         self.drawn = torch.zeros(1, dtype=torch.long, device=device)
         self.usable = torch.ones(rows, 1, dtype=torch.bool, device=device)
         self.forbidden = _forbidden(loaded)
-        self.way = way
+        self.way, self.cache_name = way, loaded.cache_name
         self.cache = StaticCache(config=loaded.model.config, max_cache_len=total) if way == "static" else None
         self.sample: Callable = sample_tokens
         # Not the bound step itself: an object that refers to itself would keep its cache until the collector comes by.
@@ -89,9 +88,9 @@ class Decoder:
             input_ids=self.tokens,
             attention_mask=self.mask,
             position_ids=self.positions,
-            past_key_values=self.cache,
             use_cache=True,
             logits_to_keep=1,
+            **{self.cache_name: self.cache},
         )
         self._draw(out.logits[:, -1])
 
@@ -112,9 +111,9 @@ class Decoder:
             tokens,
             attention_mask=mask,
             position_ids=positions,
-            past_key_values=cache,
             use_cache=True,
             logits_to_keep=last,
+            **{self.cache_name: cache},
         )
         return out.logits[:, -1]
 
@@ -152,9 +151,9 @@ class Decoder:
                 self.tokens,
                 attention_mask=mask,
                 position_ids=mask.sum(-1, keepdim=True) - 1,
-                past_key_values=cache,
                 use_cache=True,
                 logits_to_keep=1,
+                **{self.cache_name: cache},
             )
             self._draw(out.logits[:, -1])
 
@@ -164,7 +163,7 @@ class Decoder:
         Mask and positions are left to the model, which may read and number them in its own way.
         """
         model, takes = self.loaded.model, inspect.signature(self.loaded.model.forward).parameters
-        cached = next(name for name in CACHES if name in takes) if self.way == "own" else None
+        cached = self.cache_name if self.way == "own" else None
         keep: dict[str, Any] = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}
         tokens = torch.tensor(ids, device=self.loaded.device).repeat_interleave(self.sampling.samples, 0)
         self.drawn.zero_()

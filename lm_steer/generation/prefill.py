@@ -68,7 +68,7 @@ def continued_states(loaded: LoadedModel, pairs: list[tuple[list[int], list[int]
     """
 
     def run(ids: Tensor, mask: Tensor, positions: Tensor, cache: Cache) -> Tensor:
-        options = {"position_ids": positions, "past_key_values": cache, "use_cache": True}
+        options = {"position_ids": positions, loaded.cache_name: cache, "use_cache": True}
         return head_inputs(loaded.model, ids, mask, **options)[:, -1]
 
     prompts = {tuple(first): None for first, _ in pairs}
@@ -83,7 +83,8 @@ def continued_states(loaded: LoadedModel, pairs: list[tuple[list[int], list[int]
     ids, present = padded_right(loaded, [second for _, second in pairs], length)
     mask = torch.cat([padded(loaded, rows, given)[1][of_pair], present], dim=1)
     positions = (mask.cumsum(-1) - 1)[:, given:]
-    states = head_inputs(loaded.model, ids, mask, position_ids=positions, past_key_values=cache, use_cache=True)
+    options = {"position_ids": positions, loaded.cache_name: cache, "use_cache": True}
+    states = head_inputs(loaded.model, ids, mask, **options)
     return torch.cat([last[of_pair, None], states[:, :-1]], dim=1)
 
 

@@ -4,6 +4,7 @@ loaded = load_model("results/models/smollm2")           # a causal language mode
 loaded = load_classifier("results/models/toxicity")     # a sequence classifier
 """
 
+import inspect
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -36,6 +37,7 @@ CHARACTERS = 16
 SPARE = 64
 # The most tokens of one text for a model without a bound of its own.
 UNBOUNDED = 100_000
+CACHES = ("past_key_values", "cache", "cache_params", "state")
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,12 @@ class LoadedModel:
                 # RoBERTa and its kin number positions from behind the padding's.
                 return module.num_embeddings - module.padding_idx - 1
         return context
+
+    @property
+    def cache_name(self) -> str:
+        """What the forward pass calls the cache that it takes; since transformers 5.24 it is `cache`."""
+        takes = inspect.signature(self.model.forward).parameters
+        return next((name for name in CACHES if name in takes), CACHES[0])
 
     def token_ids(self, texts: Sequence[str], max_length: int | None = None) -> list[list[int]]:
         """Tokenise texts, cut to `max_length`.

