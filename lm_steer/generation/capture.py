@@ -13,23 +13,10 @@ from contextlib import suppress
 import torch
 from torch import Tensor
 
-from lm_steer.model.load import LoadedModel
-from lm_steer.model.probe import probe
-
 # The mean difference, over rows, in total variation between the distributions of a graph and of the plain step.
 DIFFERENCE, HALF_DIFFERENCE = 1e-3, 3e-2
 # A draw near the edge of its interval turns with less than that; a steer that is left out turns many.
 DRAWS_PER_DIFFERENCE = 10
-
-
-@probe
-def compiled_body(loaded: LoadedModel) -> Callable:
-    """Return the compiled forward pass of the model without its head, one for all shapes.
-
-    The head stays outside: dynamo does not notice a hook that is added later, so that a compiled head would leave out
-    the steers of later jobs.
-    """
-    return torch.compile(loaded.model.base_model.forward, dynamic=True)
 
 
 def capture(start: Callable[[], None], step: Callable[[], None], device: torch.device) -> torch.cuda.CUDAGraph:
@@ -42,7 +29,7 @@ def capture(start: Callable[[], None], step: Callable[[], None], device: torch.d
     side = torch.cuda.Stream(device)
     side.wait_stream(before)
     with torch.cuda.stream(side):
-        # What is set up lazily, and what is compiled.
+        # What is set up lazily, and kernels that are compiled.
         start()
         step()
         start()

@@ -51,12 +51,10 @@ def continuations(
     sampling: Sampling,
     what: str,
     parts: Path | None = None,
-    coming: int = 0,
 ) -> list[list[str]]:
     """Return continuations, (prompts, samples), from the model as it stands (set a steer's values around the call).
 
-    With `parts`, a folder, each finished block is kept there and found again after a kill. `coming` is how many tokens
-    the process will sample in all, if more than these: it decides whether compiling the model pays.
+    With `parts`, a folder, each finished block is kept there and found again after a kill.
     A `ChatPrompt` (util/messages.py) goes through the model's chat template, and its answer ends with its turn.
     Raises LMSteerError where a prompt and its continuation exceed the model's context, or the memory, and where logits
     are not finite.
@@ -83,8 +81,7 @@ def continuations(
     # Prompts of like lengths stand together, so that a block has little padding.
     order = sorted(range(len(ids)), key=lambda index: -len(ids[index]))
     lengths = [int(min(padded_length(loaded, len(ids[i])), longest)) if pads else len(ids[i]) for i in order]
-    coming = max(coming, len(prompts) * sampling.samples * sampling.new_tokens)
-    sampler = _Sampler(loaded, sampling, Counter(lengths), coming)
+    sampler = _Sampler(loaded, sampling, Counter(lengths))
     texts: list[list[str]] = [[] for _ in prompts]
     with float32_logits(loaded.model), Progress(f"generate {what}", len(prompts), "prompt") as progress:
 
@@ -146,9 +143,9 @@ def parts_folder(cache: str | Path, loaded: LoadedModel, steer: object, sampling
 class _Sampler:
     """Runs blocks, in halves where one does not fit the memory; keeps the decoder for blocks of the same shape."""
 
-    def __init__(self, loaded: LoadedModel, sampling: Sampling, counts: Counter[int], coming: int) -> None:
-        """`counts` are the numbers of prompts by padded length, `coming` the tokens that the process samples."""
-        self.loaded, self.sampling, self.counts, self.coming = loaded, sampling, counts, coming
+    def __init__(self, loaded: LoadedModel, sampling: Sampling, counts: Counter[int]) -> None:
+        """`counts` are the numbers of prompts by padded length."""
+        self.loaded, self.sampling, self.counts = loaded, sampling, counts
         self.decoder: Decoder | None = None
         self.fitting: dict[int, int] = {}
 
@@ -158,7 +155,9 @@ class _Sampler:
         if self.loaded.device.type == "cpu":
             # Long prompts are rare, and each block of them is filled up: it has fewer rows.
             return max(1, ROWS * SHORT**2 // max(SHORT, length) ** 2 // self.sampling.samples)
-        rows = rows_that_fit(self.loaded, length + self.sampling.new_tokens)
+        samples, new = self.sampling.samples, self.sampling.new_tokens
+        shared = way_of(self.loaded) == "shared"
+        rows = rows_that_fit(self.loaded, new + (-(-length // samples) if shared else length))
         return min(self.counts[length], max(1, rows // self.sampling.samples))
 
     def tokens(self, ids: list[list[int]], keys: list[str], length: int, prompts: int) -> Tensor:
@@ -186,7 +185,7 @@ class _Sampler:
     def _decoder(self, prompts: int, length: int) -> Decoder:
         if self.decoder is None or (self.decoder.prompts, self.decoder.length) != (prompts, length):
             self.decoder = None
-            self.decoder = Decoder(self.loaded, prompts, length, self.sampling, self.coming, way_of(self.loaded))
+            self.decoder = Decoder(self.loaded, prompts, length, self.sampling, way_of(self.loaded))
         return self.decoder
 
 

@@ -3,29 +3,28 @@
     decoder = Decoder(loaded, prompts=32, length=32, sampling=sampling)
     tokens = decoder.run(ids, uniforms)                          # (prompts, samples, new_tokens)
 
-The prompts' keys and values go into a static cache, repeated for their samples, and a step reads and writes buffers
-that stay where they are. So on a GPU a step is captured as a CUDA graph (capture.py), its body compiled where that
-pays; what a graph draws is compared with the plain step first, and where a model cannot be captured the plain step goes
-on. Models with other caches (sliding windows, states), or none, go on with their own (way.py).
+The prompts' keys and values go into a static cache, repeated for their samples or shared by them (shared.py), and a
+step reads and writes buffers that stay where they are. So on a GPU a step is captured as a CUDA graph (capture.py):
+what a graph draws is compared with the plain step first, and where a model cannot be captured the plain step goes on.
+Models with other caches (sliding windows, states), or none, go on with their own (way.py).
 """
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 from transformers import Cache, StaticCache
 
-from lm_steer.generation.capture import DIFFERENCE, HALF_DIFFERENCE, capture, compiled_body, same_draw
+from lm_steer.generation.capture import DIFFERENCE, HALF_DIFFERENCE, capture, same_draw
 from lm_steer.generation.nucleus import Sampling, sample_tokens, tries
 from lm_steer.generation.prefill import padded, prefill
-from lm_steer.model.head import forward_as
+from lm_steer.generation.shared import SharedCache
+from lm_steer.model.blocks import sent
 from lm_steer.model.load import LoadedModel
 from lm_steer.util.progress import say
 
-# Compiling a model's step takes about a minute, which half the time of so many tokens makes up for.
-TOKENS_WORTH_COMPILING = 3_000_000
 # In float32 larger logits differ by steps that no longer tell probabilities apart.
 LARGEST_LOGIT = 1e6
 # What a row is filled with whose logits are not finite, or too large.
@@ -35,24 +34,26 @@ UNUSABLE = -1
 class Decoder:
     """Buffers for blocks of `prompts` prompts, padded on the left to `length`; fewer prompts are filled up."""
 
-    def __init__(
-        self, loaded: LoadedModel, prompts: int, length: int, sampling: Sampling, tokens: int = 0, way: str = "static"
-    ) -> None:
-        """`tokens` is roughly how many will be sampled, which decides whether compiling pays; `way` is one of WAYS."""
+    def __init__(self, loaded: LoadedModel, prompts: int, length: int, sampling: Sampling, way: str = "static") -> None:
+        """`way` is one of those of way.py."""
         self.loaded, self.prompts, self.length, self.sampling = loaded, prompts, length, sampling
-        self.worth_compiling = tokens >= TOKENS_WORTH_COMPILING
         rows, total, device = prompts * sampling.samples, length + sampling.new_tokens, loaded.device
         self.tokens = torch.zeros(rows, 1, dtype=torch.long, device=device)
         self.positions = torch.zeros_like(self.tokens)
-        self.mask = torch.zeros(rows, total, dtype=torch.long, device=device)
+        # The attention to shared prompts knows what it sees; a mask keeps a model from looking for padding.
+        shape = (1, 1, 1, 1) if way == "shared" else (rows, total)
+        self.mask = torch.zeros(shape, dtype=torch.long, device=device)
+        self.begins = torch.zeros(prompts, dtype=torch.long, device=device)
         self.uniforms = torch.zeros(rows, sampling.new_tokens, tries(sampling.top_p), device=device)
         self.made = torch.zeros(rows, sampling.new_tokens, dtype=torch.long, device=device)
         self.drawn = torch.zeros(1, dtype=torch.long, device=device)
         self.usable = torch.ones(rows, 1, dtype=torch.bool, device=device)
         self.forbidden = _forbidden(loaded)
         self.way, self.cache_name = way, loaded.cache_name
-        self.cache = StaticCache(config=loaded.model.config, max_cache_len=total) if way == "static" else None
-        self.sample: Callable = sample_tokens
+        config = loaded.model.config
+        self.cache: Cache | None = SharedCache(config, sampling.new_tokens) if way == "shared" else None
+        if way == "static":
+            self.cache = StaticCache(config=config, max_cache_len=total)
         # Not the bound step itself: an object that refers to itself would keep its cache until the collector comes by.
         self.graph: torch.cuda.CUDAGraph | None = None
         self.tried = False
@@ -64,7 +65,7 @@ class Decoder:
         ids are the prompts' tokens; uniforms (prompts · samples, new_tokens, tries(top_p)) are in [0, 1).
         """
         filled = [*ids, *[ids[-1]] * (self.prompts - len(ids))]
-        self.uniforms[: len(uniforms)].copy_(uniforms)
+        self.uniforms[: len(uniforms)].copy_(sent(uniforms.float(), self.loaded.device))
         self.usable.fill_(True)
         if self.way == "growing":
             self._run_growing(filled)
@@ -82,7 +83,8 @@ class Decoder:
 
     def step(self) -> None:
         """Run the last token of every row through the model and draw the next."""
-        self.mask.index_fill_(1, self.drawn + (self.length - 1), 1)
+        if self.way == "static":
+            self.mask.index_fill_(1, self.drawn + (self.length - 1), 1)
         self.positions.add_(1)
         out = self.loaded.model(
             input_ids=self.tokens,
@@ -98,7 +100,7 @@ class Decoder:
         self.logits = logits.float().index_fill_(1, self.forbidden, -torch.inf)
         self.usable.logical_and_(self.logits.amax(1, keepdim=True).abs() < LARGEST_LOGIT)
         uniforms = self.uniforms.index_select(1, self.drawn).squeeze(1)
-        tokens = self.sample(self.logits, uniforms, self.sampling.top_p, self.sampling.top_k)[:, None]
+        tokens = sample_tokens(self.logits, uniforms, self.sampling.top_p, self.sampling.top_k)[:, None]
         self.made.index_copy_(1, self.drawn, tokens)
         self.tokens.copy_(tokens)
         self.drawn.add_(1)
@@ -120,7 +122,21 @@ class Decoder:
     def _start(self, ids: list[list[int]], logits: Tensor, prompts: Any) -> None:
         """Set every buffer to the block's prompts, and draw the first token."""
         samples = self.sampling.samples
-        cache: Any = self.cache
+        lengths = sent(torch.tensor([len(row) for row in ids]), self.loaded.device)
+        self.begins.copy_(self.length - lengths)
+        self.positions.copy_((lengths - 1).repeat_interleave(samples)[:, None])
+        if isinstance(self.cache, SharedCache):
+            self.cache.start(prompts, samples, self.begins)
+        else:
+            self._repeat(prompts)
+        self.drawn.zero_()
+        # A graph that was tried before may have left its mark.
+        self.usable.fill_(True)
+        self._draw(logits.repeat_interleave(samples, 0))
+
+    def _repeat(self, prompts: Any) -> None:
+        """Fill the static cache and the mask for every sample of the prompts."""
+        samples, cache = self.sampling.samples, cast(Any, self.cache)
         for layer, prompt in zip(cache.layers, prompts.layers, strict=True):
             keys, values = prompt.keys.repeat_interleave(samples, 0), prompt.values.repeat_interleave(samples, 0)
             if not layer.is_initialized:
@@ -128,14 +144,9 @@ class Decoder:
             layer.keys[:, :, : self.length].copy_(keys)
             layer.values[:, :, : self.length].copy_(values)
             layer.cumulative_length.fill_(self.length)
-        lengths = torch.tensor([len(row) for row in ids], device=self.loaded.device).repeat_interleave(samples)
         columns = torch.arange(self.mask.shape[1], device=self.loaded.device)
-        self.mask.copy_((columns >= self.length - lengths[:, None]) & (columns < self.length))
-        self.positions.copy_(lengths[:, None] - 1)
-        self.drawn.zero_()
-        # A graph that was tried before may have left its mark.
-        self.usable.fill_(True)
-        self._draw(logits.repeat_interleave(samples, 0))
+        begins = self.begins.repeat_interleave(samples)[:, None]
+        self.mask.copy_((columns >= begins) & (columns < self.length))
 
     def _run_growing(self, ids: list[list[int]]) -> None:
         """The same with a cache of the model's own kind, which grows."""
@@ -175,36 +186,29 @@ class Decoder:
             tokens = self.tokens if cached else torch.cat([tokens, self.tokens], dim=1)
 
     def _captured(self, ids: list[list[int]], prompt: tuple[Tensor, Cache]) -> torch.cuda.CUDAGraph | None:
-        """Return the step as a CUDA graph, or None where no form of it can be captured."""
+        """Return the step as a CUDA graph, or None where it cannot be captured."""
 
         def start() -> None:
             self._start(ids, *prompt)
 
-        body, draw = self.loaded.model.base_model, torch.compile(sample_tokens)
-        forms: list[tuple[str, Callable, Callable]] = [
-            ("step with a compiled draw", body.forward, draw),
-            ("plain step", body.forward, sample_tokens),
-        ]
-        if self.worth_compiling and body is not self.loaded.model:
-            forms.insert(0, ("compiled step", compiled_body(self.loaded), draw))
         start()
         expected = self._drawn_by(self.step)
         difference = DIFFERENCE if self.loaded.model.dtype == torch.float32 else HALF_DIFFERENCE
-        for name, forward, self.sample in forms:
-            try:
-                with forward_as(body, forward):
-                    graph = capture(start, self.step, self.loaded.device)
-                start()
-                if same_draw(self._drawn_by(graph.replay), expected, difference):
-                    return graph
-                reason = "its draws are not those of the plain step"
-            except torch.OutOfMemoryError:
-                raise
-            # Whatever a compiler or a capture stumbles over, the plain step does without it.
-            except Exception as error:
-                reason = (str(error).splitlines() or [type(error).__name__])[0]
-            say(f"no CUDA graph of the {name}: a plainer one goes on ({reason})")
-        self.sample = sample_tokens
+        try:
+            graph = capture(start, self.step, self.loaded.device)
+            # What the graph writes; starting again draws the first token outside of it.
+            logits = self.logits
+            start()
+            _, tokens = self._drawn_by(graph.replay)
+            if same_draw((logits, tokens), expected, difference):
+                return graph
+            reason = "its draws are not those of the plain step"
+        except torch.OutOfMemoryError:
+            raise
+        # Whatever a capture stumbles over, the plain step does without it.
+        except Exception as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+        say(f"no CUDA graph of the step: it goes on without ({reason})")
         return None
 
     def _drawn_by(self, step: Callable[[], None]) -> tuple[Tensor, Tensor]:

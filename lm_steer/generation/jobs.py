@@ -104,13 +104,12 @@ def run_jobs(
     prompts = [job.given(part) for job, part in zip(jobs, rows, strict=True)]
     applied = [_applied(job) for job in jobs]
     samplings = [replace(sampling, **job.sampling) for job in jobs]
-    coming = sum(len(part) * one.samples * one.new_tokens for part, one in zip(prompts, samplings, strict=True))
     loaded = load()
     for job, job_rows, job_prompts, on, chosen in zip(jobs, rows, prompts, applied, samplings, strict=True):
         identity = [[*map(sha256_of, _files(folder)), values] for folder, values in job.steers.items()]
         parts = parts_folder(cache, loaded, identity, chosen)
         with on(loaded):
-            texts = continuations(loaded, job_prompts, chosen, job.output.stem, parts, coming) if job_prompts else []
+            texts = continuations(loaded, job_prompts, chosen, job.output.stem, parts) if job_prompts else []
         write_jsonl(
             job.output,
             (

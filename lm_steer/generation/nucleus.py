@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lm_steer.model.kernels import has_triton
 from lm_steer.util.options import NewTokens, Samples, Seed, TopK, TopP, check_fields
 
 FEWEST = 16
@@ -71,6 +72,11 @@ def first_inside(probabilities: Tensor, draws: Tensor, limit: Tensor) -> Tensor:
     probabilities (rows, vocabulary); draws (rows, tries); limit (rows, 1) is the mass of the nucleus.
     """
     own = probabilities.gather(1, draws)
+    if has_triton(probabilities.device):
+        from lm_steer.generation.triton_kernels import mass_above
+
+        inside = (mass_above(probabilities, own) < limit) | (own == own.amax(-1, keepdim=True))
+        return draws.gather(1, inside.int().argmax(-1, keepdim=True)).squeeze(1)
     ordered = own.sort(dim=-1, descending=True).values
     # Of the draws by falling probability, `inside` are known to be in the nucleus, and those from `outside` on not.
     inside = torch.zeros_like(draws[:, :1])

@@ -6,6 +6,7 @@ A probe decides, not the model's name: two prompts are continued, and what reach
 plain pass over each text by itself (model/probe.py). A model that no way leaves unchanged is refused.
 
 way       prompts                              kept for the next token
+shared    padded on the left, side by side     keys and values, a prompt's once for all of its samples; on a GPU
 static    padded on the left, side by side     keys and values, in a static cache
 growing   padded on the left, side by side     keys and values, in transformers' own cache
 own       of one length, side by side          what the model returns as its cache or state
@@ -22,11 +23,12 @@ from lm_steer.generation.decoder import Decoder
 from lm_steer.generation.nucleus import Sampling
 from lm_steer.generation.prefill import continued_states, has_plain_cache
 from lm_steer.model.head import output_head
+from lm_steer.model.kernels import has_triton
 from lm_steer.model.load import LoadedModel
 from lm_steer.model.probe import holds, pads_right, plain_states, probe, probe_texts, unchanged
 from lm_steer.util.errors import LMSteerError
 
-PADDED = ("static", "growing")
+PADDED = ("shared", "static", "growing")
 PROMPT, LENGTH = 8, 48
 SAMPLING = Sampling(samples=2, new_tokens=4, top_p=1.0)
 # A static cache is probed beyond a local attention window of up to so many tokens.
@@ -38,7 +40,8 @@ def way_of(loaded: LoadedModel) -> str:
     """Return the fastest way that equals plain passes; LMSteerError where there is none."""
     # What it refuses is refused here.
     pads_right(loaded)
-    padded = PADDED[not has_plain_cache(loaded) :] if holds(lambda: _continues(loaded)) else ()
+    ways = {"shared": has_plain_cache(loaded) and has_triton(loaded.device), "static": has_plain_cache(loaded)}
+    padded = [way for way in PADDED if ways.get(way, True)] if holds(lambda: _continues(loaded)) else []
     for way in (*padded, "own", "whole"):
         if holds(partial(_samples, loaded, way)):
             return way

@@ -7,8 +7,9 @@ logits = head_of(model).logits(hidden)
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -19,6 +20,8 @@ from lm_steer.util.errors import LMSteerError
 
 # Logits that exist at once where a loss goes through them in chunks.
 CHUNK_BYTES = 64 << 20
+# A GPU multiplies several times as fast where rows start at multiples of 16 bytes, and GPT-2 has 50,257 tokens.
+ALIGNED = 8
 
 
 class _HeadReached(Exception):
@@ -57,37 +60,62 @@ class Head:
     scale: float
     softcap: float | None
 
+    @cached_property
+    def padded(self) -> Tensor:
+        """The weight as it is multiplied, see `aligned`."""
+        return aligned(self.weight)
+
     def logits(self, hidden: Tensor, offset: Tensor | None = None) -> Tensor:
         """Return float32 logits (tokens, vocabulary) of head inputs (tokens, hidden)."""
         return self._cap(self._linear(hidden, offset))
 
     def _linear(self, hidden: Tensor, offset: Tensor | None) -> Tensor:
-        logits = float32_product(hidden, self.weight, self.bias)
+        logits = float32_product(hidden, self.padded, self.bias, len(self.weight))
         logits = logits if offset is None else logits + offset
         return logits if self.scale == 1 else logits * self.scale
 
     def _cap(self, logits: Tensor) -> Tensor:
         return logits if self.softcap is None else self.softcap * torch.tanh(logits / self.softcap)
 
+    def back(self, gradient: Tensor) -> Tensor:
+        """Return gradient @ W, (tokens, hidden), for the gradient (tokens, vocabulary) of the product W h."""
+        if self.padded is self.weight:
+            return gradient.to(self.weight.dtype) @ self.weight
+        whole = self.padded.new_zeros(len(gradient), len(self.padded))
+        whole[:, : len(self.weight)] = gradient
+        return whole @ self.padded
 
-def float32_product(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Return W h + b in float32, for h of shape (…, hidden); a GPU does not round it to half precision on the way.
 
-    bfloat16 would round GPT-2's logits by up to a half.
+def aligned(weight: Tensor) -> Tensor:
+    """Return the weight (vocabulary, hidden) of a head; on a GPU with rows of zeros up to a multiple of ALIGNED."""
+    missing = -len(weight) % ALIGNED
+    return nn.functional.pad(weight, (0, 0, 0, missing)) if weight.is_cuda and missing else weight
+
+
+def float32_product(hidden: Tensor, weight: Tensor, bias: Tensor | None, size: int) -> Tensor:
+    """Return the first `size` of W h + b in float32, for h of shape (…, hidden) and an `aligned` W.
+
+    A GPU does not round it to half precision on the way, for bfloat16 would round GPT-2's logits by up to a half.
     """
     hidden = hidden.to(weight.dtype)
-    if not (hidden.is_cuda and weight.dtype in (torch.bfloat16, torch.float16)):
+    if not hidden.is_cuda:
         return nn.functional.linear(hidden, weight, bias).float()
-    logits = torch.mm(hidden.flatten(0, -2), weight.T, out_dtype=torch.float32).view(*hidden.shape[:-1], len(weight))
+    rows = hidden.flatten(0, -2)
+    half = weight.dtype != torch.float32
+    whole = torch.mm(rows, weight.T, out_dtype=torch.float32) if half else rows @ weight.T
+    logits = whole.unflatten(0, hidden.shape[:-1])[..., :size]
     return logits if bias is None else logits + bias
 
 
 @contextmanager
 def float32_logits(model: PreTrainedModel) -> Iterator[None]:
-    """Let a linear head in half precision on a GPU give float32 logits; hooks on it act as ever."""
+    """Let a linear head on a GPU give float32 logits in any dtype; hooks on it act as ever."""
     head: Any = output_head(model)
-    half = type(head) is nn.Linear and head.weight.is_cuda and head.weight.dtype in (torch.bfloat16, torch.float16)
-    with forward_as(head, lambda hidden: float32_product(hidden, head.weight, head.bias)) if half else nullcontext():
+    if type(head) is not nn.Linear or not head.weight.is_cuda:
+        yield
+        return
+    padded = aligned(head.weight)
+    with forward_as(head, lambda hidden: float32_product(hidden, padded, head.bias, len(head.weight))):
         yield
 
 

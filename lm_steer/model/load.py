@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,8 @@ class LoadedModel:
         """The device of the model's weights."""
         return self.model.device
 
-    @property
+    # Read for every batch of texts, and looking through a large model's modules takes milliseconds.
+    @cached_property
     def context(self) -> int | None:
         """The maximum context length in tokens; None where the model sets no bound."""
         config = self.model.config.get_text_config()

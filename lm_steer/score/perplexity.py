@@ -8,6 +8,7 @@ and prompt are run from their first token, which itself has an NLL of 0.
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache, partial
 
 import torch
 from torch import Tensor
@@ -108,13 +109,14 @@ def _nll(loaded: LoadedModel, head: Head, pairs: list[Pair]) -> Iterator[tuple[i
     device = loaded.device.type
     continued, step = pads_left(loaded), STEP if pads_right(loaded) else 1
     context = loaded.context or sys.maxsize
+    prompt_length = cache(partial(padded_length, loaded))
 
     def key(first: Ids, second: Ids) -> tuple[int, int]:
         # Padding must not push a text that fits out of the context.
         if not continued:
             return 0, min(round_up(len(first) + len(second), step), context)
         length = min(round_up(len(second), STEP), context - len(first))
-        return min(padded_length(loaded, len(first)), context - length), length
+        return min(prompt_length(len(first)), context - length), length
 
     def rows(key: tuple[int, int]) -> int:
         # The cache of a row holds its prompt too.

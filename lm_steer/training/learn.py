@@ -104,7 +104,7 @@ def learn(
         recipe.dimensions, width, rank=recipe.rank, kind=recipe.kind, epsilon=recipe.epsilon, generator=start
     )
     weights = {name: weight.to(loaded.device).requires_grad_() for name, weight in steer.weights.items()}
-    optimizer = torch.optim.Adam(weights.values(), lr=recipe.learning_rate)
+    optimizer = torch.optim.Adam(weights.values(), lr=recipe.learning_rate, fused=loaded.device.type == "cuda")
     draw = drawn(len(texts), recipe.steps, recipe.batch_size, recipe.seed)
     dev = dev_texts.usable(memo, "dev")
     dev = dev.at(range(min(DEV_TEXTS, len(dev))))

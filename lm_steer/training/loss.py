@@ -40,7 +40,7 @@ class _HeadCrossEntropy(torch.autograd.Function):
             if head.scale != 1:
                 residual *= head.scale
             if wants_hidden:
-                grad_hidden[part] = (residual.to(head.weight.dtype) @ head.weight).to(hidden.dtype)
+                grad_hidden[part] = head.back(residual).to(hidden.dtype)
             if wants_offsets:
                 residuals.append(residual)
         ctx.grad_hidden, ctx.values, ctx.residuals = grad_hidden, values, residuals

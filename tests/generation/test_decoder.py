@@ -2,55 +2,52 @@
 
 import gc
 import weakref
-from contextlib import nullcontext, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import pytest
-import tiny
 import torch
-from transformers import StaticCache
 
-from lm_steer.core.attach import attach
 from lm_steer.generation.capture import DIFFERENCE, same_draw
 from lm_steer.generation.decoder import Decoder
 from lm_steer.generation.nucleus import Sampling, first_inside, tries
+from lm_steer.generation.way import _samples
 from lm_steer.model.head import forward_as
+from lm_steer.model.kernels import NAME
 
 SAMPLING = Sampling(samples=3, new_tokens=5)
+
+
+@contextmanager
+def shared_attention(model) -> Iterator[None]:
+    before = model.config._attn_implementation
+    model.set_attn_implementation(NAME)
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(before)
 
 
 def uniforms(rows: int) -> torch.Tensor:
     return torch.rand(rows, SAMPLING.new_tokens, tries(SAMPLING.top_p), generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize("name", ["gpt2", "llama", "gpt-neox", "gpt-j", "gemma2", "granite"])
-def test_one_compiled_body_serves_every_steer_length_and_number_of_rows(make_loaded, name):
+@pytest.mark.parametrize("name", ["gpt2", "llama", "gpt-neox", "granite", "opt-projected"])
+def test_prompts_that_are_shared_give_the_tokens_of_those_that_are_repeated(make_loaded, name):
     loaded = make_loaded(name)
-    ids = loaded.token_ids(["The movie", "A warm and funny"])
-    body, graphs = loaded.model.base_model, []
-    traced = torch.compile(
-        body.forward, dynamic=True, fullgraph=True, backend=lambda graph, _: graphs.append(1) or graph
-    )
+    ids = loaded.token_ids(["The movie", "A warm and funny", "It"])
+    expected = Decoder(loaded, 3, 32, SAMPLING).run(ids, uniforms(9))
+    with shared_attention(loaded.model):
+        decoder = Decoder(loaded, 3, 32, SAMPLING, way="shared")
+        assert torch.equal(decoder.run(ids, uniforms(9)), expected)
+        # The same buffers for another block, of fewer prompts.
+        assert torch.equal(decoder.run(ids[1:], uniforms(9)[3:]), expected[1:])
 
-    def forward(*given, **options) -> object:
-        return (traced if any(isinstance(option, StaticCache) for option in options.values()) else plain)(
-            *given, **options
-        )
 
-    plain, made = body.forward, []
-    for prompts, length, seed in ((2, 32, None), (2, 32, 0), (3, 24, 1), (4, 40, None), (2, 16, 2)):
-        steered = nullcontext()
-        if seed is not None:
-            # Another steer each time: its hook comes after the first compilation.
-            steered = attach(loaded.model, tiny.make_steer(loaded.model, seed=seed)).at(style=3)
-        with steered:
-            expected = Decoder(loaded, prompts, length, SAMPLING).run(ids, uniforms(6))
-            with forward_as(body, forward):
-                assert torch.equal(Decoder(loaded, prompts, length, SAMPLING).run(ids, uniforms(6)), expected)
-        made.append(expected)
-        if seed is not None:
-            attach(loaded.model, tiny.make_steer(loaded.model, seed=seed)).remove()
-    assert len(graphs) == 1
-    assert not torch.equal(made[0], made[1])
+def test_the_probe_keeps_prompts_apart_where_attention_is_a_models_own(make_loaded):
+    loaded = make_loaded("gpt-j")
+    with shared_attention(loaded.model):
+        assert _samples(loaded, "static") and not _samples(loaded, "shared")
 
 
 def test_the_draw_without_a_wait_is_traced_whole():

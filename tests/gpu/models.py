@@ -17,10 +17,11 @@ from lm_steer.bench.shapes import _words
 from lm_steer.generation.decoder import Decoder
 from lm_steer.generation.nucleus import Sampling, sample_tokens, tries
 from lm_steer.model.head import float32_logits
-from lm_steer.model.kernels import quicken
+from lm_steer.model.kernels import NAME, quicken
 from lm_steer.model.load import LoadedModel
 
-VOCABULARY = 4096
+# No multiple of 8, as GPT-2's.
+VOCABULARY = 4099
 _WIDE = {
     "vocab_size": VOCABULARY,
     "hidden_size": 128,
@@ -62,6 +63,8 @@ def make(family: str, dtype: str, device: torch.device) -> LoadedModel:
             parameter.data.copy_(torch.randn(parameter.shape, generator=generator) * size)
     model = model.requires_grad_(False).eval().to(getattr(torch, dtype)).to(device)
     quicken(model)
+    if model.config._attn_implementation == "sdpa":
+        model.set_attn_implementation(NAME)
     return LoadedModel(model, _words(VOCABULARY), f"{family} {dtype}", family)
 
 

@@ -1,0 +1,128 @@
+"""Kernels of a GPU's decode step, in Triton, which comes with torch for CUDA on Linux."""
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+# One warp per row and head, and 16 keys at a time: on an H200 two or four of either take longer.
+KEYS_AT_ONCE = 16
+# Comparisons that a program makes at once.
+COMPARED = 16384
+
+
+@triton.jit
+def _attended(query, keys, values, at, seen, wide, top, total, result):  # noqa: ANN001, ANN202
+    """Go on with a softmax over some more keys: its largest score, its sum, and the weighted sum of the values."""
+    mask = seen[:, None] & wide[None, :]
+    scores = tl.sum(tl.load(keys + at, mask=mask, other=0.0).to(tl.float32) * query[None, :], 1)
+    scores = tl.where(seen, scores, float("-inf"))
+    # Finite also where none is seen yet.
+    highest = tl.maximum(tl.maximum(top, tl.max(scores, 0)), -1e30)
+    weights, before = tl.exp(scores - highest), tl.exp(top - highest)
+    result = result * before + tl.sum(weights[:, None] * tl.load(values + at, mask=mask, other=0.0).to(tl.float32), 0)
+    return highest, total * before + tl.sum(weights, 0), result
+
+
+@triton.jit
+def _shared_attention(  # noqa: ANN202
+    queries,  # noqa: ANN001
+    prompt_keys,  # noqa: ANN001
+    prompt_values,  # noqa: ANN001
+    keys,  # noqa: ANN001
+    values,  # noqa: ANN001
+    begins,  # noqa: ANN001
+    count,  # noqa: ANN001
+    out,  # noqa: ANN001
+    scaling,  # noqa: ANN001
+    heads,  # noqa: ANN001
+    groups,  # noqa: ANN001
+    samples,  # noqa: ANN001
+    length,  # noqa: ANN001
+    room,  # noqa: ANN001
+    width,  # noqa: ANN001
+    WIDTH: tl.constexpr,
+    KEYS: tl.constexpr,
+):
+    row, head = tl.program_id(0) // heads, tl.program_id(0) % heads
+    group, column = head // (heads // groups), tl.arange(0, WIDTH)
+    wide, place = column < width, tl.program_id(0).to(tl.int64) * width + column
+    query = tl.load(queries + place, mask=wide, other=0.0).to(tl.float32) * scaling
+    top, total, result = float("-inf"), 0.0, tl.zeros([WIDTH], dtype=tl.float32)
+    prompt = row // samples
+    begin = tl.load(begins + prompt)
+    first = (prompt * groups + group).to(tl.int64) * length * width
+    for start in range(begin // KEYS * KEYS, length, KEYS):
+        token = start + tl.arange(0, KEYS)
+        at = first + token[:, None] * width + column[None, :]
+        seen = (token >= begin) & (token < length)
+        top, total, result = _attended(query, prompt_keys, prompt_values, at, seen, wide, top, total, result)
+    first = (row * groups + group).to(tl.int64) * room * width
+    made = tl.load(count)
+    for start in range(0, made, KEYS):
+        token = start + tl.arange(0, KEYS)
+        at = first + token[:, None] * width + column[None, :]
+        top, total, result = _attended(query, keys, values, at, token < made, wide, top, total, result)
+    tl.store(out + place, result / total, mask=wide)
+
+
+def shared_attention(
+    query: Tensor,
+    prompt_keys: Tensor,
+    prompt_values: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    begins: Tensor,
+    count: Tensor,
+    scaling: float,
+) -> Tensor:
+    """Return the attention of one new token of every row, (rows, heads, 1, width), as query has it.
+
+    prompt_keys and prompt_values (prompts, groups, length, width) are read from `begins` (prompts,) on, for as many
+    rows as a prompt has samples; keys and values (rows, groups, room, width) hold `count` (,) new tokens.
+    """
+    rows, heads, _, width = query.shape
+    prompts, groups, length, _ = prompt_keys.shape
+    query, out = query.contiguous(), torch.empty(query.shape, dtype=query.dtype, device=query.device)
+    _shared_attention[(rows * heads,)](
+        query,
+        prompt_keys,
+        prompt_values,
+        keys,
+        values,
+        begins,
+        count,
+        out,
+        scaling,
+        heads,
+        groups,
+        rows // prompts,
+        length,
+        keys.shape[2],
+        width,
+        WIDTH=triton.next_power_of_2(width),
+        KEYS=KEYS_AT_ONCE,
+        num_warps=1,
+    )
+    return out
+
+
+@triton.jit
+def _mass_above(probabilities, levels, out, size, tries, TRIES: tl.constexpr, TOKENS: tl.constexpr):  # noqa: ANN001, ANN202
+    row, number = tl.program_id(0).to(tl.int64), tl.arange(0, TRIES)
+    level = tl.load(levels + row * tries + number, mask=number < tries, other=float("inf"))
+    mass = tl.zeros([TRIES], dtype=tl.float32)
+    for start in range(0, size, TOKENS):
+        token = start + tl.arange(0, TOKENS)
+        part = tl.load(probabilities + row * size + token, mask=token < size, other=0.0)
+        mass += tl.sum(tl.where(part[None, :] > level[:, None], part[None, :], 0.0), 1)
+    tl.store(out + row * tries + number, mass, mask=number < tries)
+
+
+def mass_above(probabilities: Tensor, levels: Tensor) -> Tensor:
+    """Return the mass (rows, tries) of tokens more probable than each of `levels` (rows, tries), in one pass."""
+    probabilities, levels = probabilities.contiguous(), levels.contiguous()
+    (rows, size), tries = probabilities.shape, levels.shape[1]
+    out, padded = torch.empty_like(levels), max(2, triton.next_power_of_2(tries))
+    _mass_above[(rows,)](probabilities, levels, out, size, tries, TRIES=padded, TOKENS=max(16, COMPARED // padded))
+    return out
