@@ -26,8 +26,8 @@ from lm_steer.bench.table import table  # noqa: E402
 
 # Shape, dtype and work: GPT2-Large trains and generates in the paper, GPT2-XL judges perplexity.
 PLANS = (
-    ("gpt2-large", "float16", Load(prompts=480, samples=25, steps=200, batch=32)),
-    ("gpt2-xl", "float16", Load(prompts=240, samples=25, steps=20, batch=32)),
+    ("gpt2-large", "float16", Load(prompts=1280, samples=25, steps=200, batch=32)),
+    ("gpt2-xl", "float16", Load(prompts=480, samples=25, steps=100, batch=32)),
 )
 TINY = Load(prompts=2, samples=2, prompt_tokens=6, new_tokens=4, steps=1, batch=2, text_tokens=8, rank=4)
 SMALL = {"n_layer": 2, "n_embd": 64, "n_head": 4, "vocab_size": 500}
