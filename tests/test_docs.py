@@ -19,7 +19,7 @@ from transformers import PreTrainedTokenizerBase
 from lm_steer.interop.engines import markdown
 
 DOCS = Path(__file__).parents[1] / "workflow/docs"
-PAGES = ("own-data", "own-model", "library", "leaving-home", "serve", "coming-from", "evaluate", "chat")
+PAGES = ("own-data", "own-model", "library", "leaving-home", "serve", "coming-from", "evaluate", "chat", "faq")
 BLOCK = re.compile(r"(?:<!-- (?P<note>[^>]*) -->\n)?```(?P<language>\w+)(?: (?P<file>\S+))?\n(?P<code>.*?)```", re.S)
 # A user has both before the page begins.
 NEEDED = "lm-steer train --model openai-community/gpt2 --texts reviews.csv --text-column review --label-column stars"
@@ -91,8 +91,8 @@ def run(work, commands):
 
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_does_what_it_says(run, work, name):
-    if name in ("library", "serve", "coming-from"):
-        run("bash", "-ec", f"{NEEDED} --rank 4 --steps 2 --batch-size 4 -o my-steer")
+    if name in ("library", "serve", "coming-from", "faq"):
+        run("bash", "-ec", f"{NEEDED} --rank 16 --steps 40 --batch-size 4 -o my-steer")
     script = ""
     for block in blocks(name):
         left_out = (block["note"] or "").startswith("not run") or "pip install" in block["code"]

@@ -37,8 +37,14 @@ def _badges(repository: str, site: str) -> str:
         "tests": (f"{runs}/badge.svg", runs),
         "docs": ("https://img.shields.io/badge/docs-site-blue", site),
         "PyPI": ("https://img.shields.io/pypi/v/lm-steer", "https://pypi.org/project/lm-steer"),
+        "Open in Colab": ("https://colab.research.google.com/assets/colab-badge.svg", _colab(repository)),
     }
     return "".join(f"[![{name}]({image})]({target})\n" for name, (image, target) in shown.items())
+
+
+def _colab(repository: str) -> str:
+    place = repository.replace("https://github.com", "https://colab.research.google.com/github")
+    return f"{place}/blob/main/workflow/docs/notebooks/idea.ipynb"
 
 
 if __name__ == "__main__":

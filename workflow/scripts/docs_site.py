@@ -10,6 +10,7 @@ from pathlib import Path
 
 import typer
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.plugins import get_plugin_logger
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 from typer.cli import get_docs_for_click
@@ -28,6 +29,10 @@ ELSEWHERE = {
     "contributing.md": "CONTRIBUTING.md",
 }
 LINK = re.compile(r"(?<=\]\()(?!https?:|mailto:|#)([^)#\s]+)")
+# A page of the site, as a notebook links to it.
+SITE = re.compile(rf"(?<=href=\"){re.escape(URLS['Documentation'])}/([\w/-]+/)")
+# Lines of a docstring that are aligned: an argument, and what it is.
+ALIGNED = re.compile(r"<p>(\w+(?:, \w+)* {2,}\S(?:(?!</p>)[\s\S])*)</p>")
 # A block that has the name of a file, as tests/test_docs.py reads it.
 FILE = re.compile(r"^```(\w+) (\S+)$", re.MULTILINE)
 # The example of a command, which its help ends with.
@@ -63,6 +68,29 @@ def on_page_markdown(markdown: str, page: Page, files: Files, **_: object) -> st
     return FILE.sub(r'```\1 title="\2"', LINK.sub(target, markdown))
 
 
+def on_page_content(html: str, page: Page, files: Files, **_: object) -> str:
+    """Turn a notebook's links to the site, absolute for those who read it elsewhere, into links between pages.
+
+    The aligned lines of a docstring, an argument each, become a table.
+    """
+    pages = {file.url for file in files.documentation_pages()}
+
+    def target(link: re.Match[str]) -> str:
+        if link[1] not in pages:
+            get_plugin_logger("docs_site").warning(f"{page.file.src_uri} links to {link[0]}, which is no page")
+        return posixpath.relpath(link[1], page.url) + "/"
+
+    if page.file.src_uri.endswith(".ipynb"):
+        return SITE.sub(target, html)
+    return ALIGNED.sub(_table, html) if page.file.src_uri == "api.md" else html
+
+
+def _table(lines: re.Match[str]) -> str:
+    rows = [re.split(" {2,}", line) for line in re.sub(r"\n\s+", " ", lines[1]).splitlines()]
+    cells = ["".join(f"<td>{cell}</td>" for cell in (f"<code>{name}</code>", *rest)) for name, *rest in rows]
+    return f"<table>{''.join(f'<tr>{row}</tr>' for row in cells)}</table>"
+
+
 def api() -> str:
     """Return the page of every public name, with its docstring."""
     places = {"LMSteerError": "util.errors"} | lm_steer._PLACES
@@ -73,5 +101,9 @@ def api() -> str:
 def command_line() -> str:
     """Return the page of every command, written from its own help."""
     command = typer.main.get_command(app)
+    for each in (
+        each for group in (command, *command.commands.values()) for each in getattr(group, "commands", {}).values()
+    ):
+        each.short_help = (each.help or "").partition("\n")[0]  # whole, where it would be cut to some words
     text = get_docs_for_click(obj=command, ctx=typer.Context(command), name="lm-steer", title="Command line reference")
     return EXAMPLE.sub(lambda example: f"```sh\n{example[0]}\n```", text)
