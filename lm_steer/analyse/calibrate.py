@@ -9,7 +9,6 @@ Texts are given, not sampled (teacher forcing): their hidden states do not depen
 soft-capping the logits are linear in it. What a value does to continuations is a question for `lm-steer evaluate`.
 """
 
-import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
@@ -29,7 +28,8 @@ from lm_steer.model.hidden_cache import HiddenMemo, completions
 from lm_steer.model.in_memory import AnyModel, loaded_of
 from lm_steer.model.load import texts_of
 from lm_steer.util.errors import LMSteerError
-from lm_steer.util.files import replacing
+from lm_steer.util.files import write_json
+from lm_steer.util.formats import write_csv
 from lm_steer.util.options import A_POSITIVE_NUMBER, A_STEER_VALUE, check, check_kind
 from lm_steer.util.words import number
 
@@ -151,16 +151,15 @@ def calibrate(
 
 def write_calibration(curve: Calibration, output: Path) -> None:
     """Write the grid as .csv; as .json with the values that cost the price, at which quality breaks, recommended."""
-    with replacing(output) as temporary:
-        if output.suffix == ".csv":
-            pd.DataFrame(map(asdict, curve.points)).to_csv(temporary, index=False, float_format="%.6g")
-            return
-        sides = {}
-        for name, side in (("up", 1), ("down", -1)):
-            values = {"at_kl": curve.at_kl(curve.price, side), "breaks": curve.breaks(side)}
-            values["recommended"] = curve.recommended(side)
-            sides[name] = {key: None if math.isnan(value) else value for key, value in values.items()}
-        temporary.write_text(json.dumps({**asdict(curve), **sides}, indent=2) + "\n", encoding="utf-8")
+    if output.suffix == ".csv":
+        write_csv(output, pd.DataFrame(map(asdict, curve.points)))
+        return
+    sides = {}
+    for name, side in (("up", 1), ("down", -1)):
+        values = {"at_kl": curve.at_kl(curve.price, side), "breaks": curve.breaks(side)}
+        values["recommended"] = curve.recommended(side)
+        sides[name] = {key: None if math.isnan(value) else value for key, value in values.items()}
+    write_json(output, {**asdict(curve), **sides})
 
 
 def _predicted(memo: HiddenMemo, texts: list[str], prompts: Sequence[str] | None) -> tuple[Tensor, Tensor]:

@@ -26,8 +26,7 @@ from lm_steer.generation.continuations import continuations
 from lm_steer.generation.nucleus import Sampling
 from lm_steer.model.load import LoadedModel
 from lm_steer.util.errors import LMSteerError
-from lm_steer.util.files import replacing
-from lm_steer.util.formats import read_benchmark
+from lm_steer.util.formats import read_benchmark, write_csv
 from lm_steer.util.progress import Progress
 
 ROUNDS = 5
@@ -51,8 +50,7 @@ def write_cost(
     lines = [{"figure": name, "value": value, "low": value, "high": value} for name, value in rows]
     lines += [{"figure": name, **spread} for name, spread in decode_ratios(loaded, steer, values).items()]
     frame = pd.DataFrame(lines)
-    with replacing(output) as temporary:
-        frame.assign(published=frame["figure"].map(PUBLISHED)).to_csv(temporary, index=False, float_format="%.6g")
+    write_csv(output, frame.assign(published=frame["figure"].map(PUBLISHED)))
 
 
 def sizes(steer: Steer) -> dict[str, float]:

@@ -24,7 +24,7 @@ from lm_steer.core.steer import Steer
 from lm_steer.model.head import head_weight, output_head
 from lm_steer.model.in_memory import AnyModel, loaded_of
 from lm_steer.util.errors import LMSteerError
-from lm_steer.util.files import replacing
+from lm_steer.util.formats import write_csv
 from lm_steer.util.options import check_kind
 
 CONTEXTS = 256
@@ -141,13 +141,10 @@ def write_directions(found: Sequence[Direction], values: Tensor, words: Path, sp
             }
             for place, (word, weight) in enumerate(listed, start=1):
                 lines.append({**start, "place": place, "word": word, "weight": weight, "x": xs[word], "y": ys[word]})
-    with replacing(words) as temporary:
-        pd.DataFrame(lines).to_csv(temporary, index=False, float_format="%.6g")
+    write_csv(words, pd.DataFrame(lines))
     shares = values.square() / values.square().sum()
     frame = pd.DataFrame({"singular_value": values.tolist(), "share": shares.tolist()})
-    frame["effective_rank"] = effective_rank(values)
-    with replacing(spectrum) as temporary:
-        frame.to_csv(temporary, index=False, float_format="%.6g")
+    write_csv(spectrum, frame.assign(effective_rank=effective_rank(values)))
 
 
 def _extremes(names: list[str], weight: Tensor, words: int) -> tuple[list[tuple[str, float]], list[tuple[str, float]]]:

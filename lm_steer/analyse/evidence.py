@@ -11,6 +11,7 @@ The style reading of a text is the steer value under which it is likeliest.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,11 @@ from lm_steer.analyse.grid import grid_nll
 from lm_steer.core.steer import Steer
 from lm_steer.model.in_memory import AnyModel, loaded_of
 from lm_steer.util.errors import LMSteerError
-from lm_steer.util.files import numbered_jsonl, replacing
+from lm_steer.util.files import numbered_jsonl
+from lm_steer.util.formats import write_csv
 
 # So that two touching spans never replace one by the rounding of a sum.
 ROUNDING = 1e-9
-SKIPPED, FEWER = -1, -2
 
 
 @dataclass(frozen=True)
@@ -94,41 +95,26 @@ def evidence(
 def best_spans(scores: Sequence[float], count: int = 4, length: int = 10) -> list[Span]:
     """Return the spans that hold the highest sum of scores: at most `count`, apart, each of at most `length` tokens.
 
-    By dynamic programming over (spans used, tokens seen); a span is there only where it adds something.
+    By dynamic programming; a span is there only where it adds something.
     """
     if count < 1 or length < 1:
         raise LMSteerError(f"{count} spans of {length} tokens requested: both numbers must be at least 1")
     sums = [0.0]
     for score in scores:
         sums.append(sums[-1] + score)
-    # best[k][i] is the highest sum of at most k spans within the first i tokens; begun[k][i] is where a span that stops
-    # at i began, SKIPPED where none stops there, FEWER where k - 1 spans do as well.
-    best, begun = [[0.0] * len(sums)], [[FEWER] * len(sums)]
-    count = min(count, len(scores))
-    for used in range(1, count + 1):
-        row, starts = [0.0], [SKIPPED]
+    # The highest sum within the first tokens, and its spans; one span more in each round.
+    best: list[tuple[float, list[Span]]] = [(0.0, [])] * len(sums)
+    for _ in range(min(count, len(scores))):
+        row = best[:1]
         for stop in range(1, len(sums)):
-            fewer = best[used - 1][stop]
-            top, start = (fewer, FEWER) if fewer >= row[-1] else (row[-1], SKIPPED)
-            for begin in range(stop - 1, max(0, stop - length) - 1, -1):
-                total = best[used - 1][begin] + sums[stop] - sums[begin]
-                if total > top + ROUNDING:
-                    top, start = total, begin
+            top = max(best[stop], row[-1], key=itemgetter(0))
+            for start in range(stop - 1, max(0, stop - length) - 1, -1):
+                before, spans = best[start]
+                if before + sums[stop] - sums[start] > top[0] + ROUNDING:
+                    top = before + sums[stop] - sums[start], [*spans, Span(start, stop, sums[stop] - sums[start])]
             row.append(top)
-            starts.append(start)
-        best.append(row)
-        begun.append(starts)
-    spans, used, stop = [], count, len(sums) - 1
-    while used and stop:
-        start = begun[used][stop]
-        if start == SKIPPED:
-            stop -= 1
-        elif start == FEWER:
-            used -= 1
-        else:
-            spans.append(Span(start, stop, sums[stop] - sums[start]))
-            used, stop = used - 1, start
-    return spans[::-1]
+        best = row
+    return best[-1][1]
 
 
 def reading(
@@ -212,9 +198,8 @@ def write_evidence(
         top = {"reading": curve.value, "inside": curve.inside, "precision": precision, "recall": recall}
         for value, likelihood in zip(curve.values, curve.log_likelihoods, strict=True):
             points.append({"text": number, "value": value, "log_likelihood": likelihood, **top})
-    for rows, path in ((lines, tokens), (points, readings)):
-        with replacing(path) as temporary:
-            pd.DataFrame(rows).to_csv(temporary, index=False, float_format="%.8g")
+    write_csv(tokens, pd.DataFrame(lines), digits=8)
+    write_csv(readings, pd.DataFrame(points), digits=8)
 
 
 def _vertex(x: Sequence[float], y: Sequence[float]) -> float:

@@ -7,23 +7,24 @@ Three layouts are known by their columns: comment_text and toxicity (all_data.cs
 (train.csv), text and toxicity (google/civil_comments).
 """
 
-import io
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.csv as csv
 import pyarrow.parquet as pq
 
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import reading
 from lm_steer.util.progress import Progress
 
-# Comments that are read at once, and what they may take: eight times what Jigsaw's do.
+# What is read at once: comments of a parquet file, bytes of a csv.
 BLOCK = 20_000
-BLOCK_BYTES = 64 << 20
+BLOCK_BYTES = 1 << 24
 LAYOUTS = (("comment_text", "toxicity"), ("comment_text", "target"), ("text", "toxicity"))
 CSV_NAMES = ("all_data.csv", "train.csv")
 
@@ -60,46 +61,35 @@ def _layout(columns: list[str], file: Path) -> dict[str, str]:
 
 
 def _csv_blocks(file: Path) -> Iterator[pd.DataFrame]:
-    plain = {"dtype": str, "keep_default_na": False, "na_filter": False, "encoding": "utf-8-sig"}
+    reading_options = csv.ReadOptions(block_size=BLOCK_BYTES, use_threads=False)
+    parsing = csv.ParseOptions(newlines_in_values=True)
     with reading(file, "a whole csv in UTF-8, alone or in a zip"):
-        with _opened(file) as (stream, _):
-            # Without a header line: pandas would give a repeated name a number.
-            names = _layout(pd.read_csv(stream, nrows=1, header=None, **plain).iloc[0].tolist(), file)
-        with _opened(file) as (stream, size), Progress(f"read {file.name}", size // 1000, "kB") as progress:
-            for block in pd.read_csv(stream, usecols=list(names), chunksize=BLOCK, **plain):
-                yield block.rename(columns=names)
-                progress.advance(stream.stream.tell() // 1000 - progress.done)
-                stream.since = 0
-
-
-class _Bounded(io.RawIOBase):
-    """A stream that refuses to be endless: a zip of a megabyte may hold one comment of a gigabyte."""
-
-    def __init__(self, stream: IO[bytes], file: Path) -> None:
-        self.stream, self.file, self.since = stream, file, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        count = self.stream.readinto(buffer)  # type: ignore[attr-defined]
-        self.since += count
-        if self.since > BLOCK_BYTES:
-            raise LMSteerError(f"{self.file}: {BLOCK:,} comments, or one alone, take more than {BLOCK_BYTES >> 20} MB")
-        return count
+        try:
+            with _opened(file) as (stream, _):
+                names = _layout(csv.open_csv(stream, reading_options, parsing).schema.names, file)
+            as_texts = csv.ConvertOptions(include_columns=list(names), column_types=dict.fromkeys(names, pa.string()))
+            with _opened(file) as (stream, size), Progress(f"read {file.name}", size // 1000, "kB") as progress:
+                for batch in csv.open_csv(stream, reading_options, parsing, as_texts):
+                    yield batch.to_pandas().rename(columns=names)
+                    progress.advance(stream.tell() // 1000 - progress.done)
+        except pa.ArrowInvalid as error:
+            # A zip of a megabyte may hold one comment of a gigabyte.
+            if "straddling" in str(error):
+                raise LMSteerError(f"{file}: one comment takes more than {BLOCK_BYTES >> 20} MB") from None
+            raise
 
 
 @contextmanager
-def _opened(file: Path) -> Iterator[tuple[_Bounded, int]]:
+def _opened(file: Path) -> Iterator[tuple[IO[bytes], int]]:
     """Open a csv, or the one inside a zip; yield it with its size in bytes."""
     if file.suffix != ".zip":
         with open(file, "rb") as stream:
-            yield _Bounded(stream, file), file.stat().st_size
+            yield stream, file.stat().st_size
         return
     with zipfile.ZipFile(file) as archive:
         member = _member(archive, file)
         with archive.open(member) as stream:
-            yield _Bounded(stream, file), member.file_size
+            yield stream, member.file_size
 
 
 def _member(archive: zipfile.ZipFile, file: Path) -> zipfile.ZipInfo:

@@ -30,14 +30,9 @@ SPLITS = ("train", "dev", "test")
 LABEL = ("label",)
 
 
-def label_columns(frame: pd.DataFrame) -> list[str]:
-    """Return the columns of a dataset that hold labels."""
-    return [name for name in frame.columns if name not in ("id", "prompt", "text", "split")]
-
-
 def counts(frame: pd.DataFrame) -> dict[str, int]:
     """Count texts, signs of all labels together and splits, for the report."""
-    labels, split = frame[label_columns(frame)], split_of(frame)
+    labels, split = frame.drop(columns=["id", "prompt", "text", "split"], errors="ignore"), split_of(frame)
     return {
         "texts": len(frame),
         "negative": int((labels < 0).to_numpy().sum()),

@@ -36,10 +36,6 @@ def exp_ratio(sums: Array) -> float:
         return float(np.exp(above / below)) if below else float("nan")
 
 
-def _of_mean(values: Array) -> Array:
-    return values - values.mean()
-
-
 def _of_mean_of_texts(each: Array) -> Array:
     counts = (~np.isnan(each)).sum(axis=1)
     return (np.nansum(each, axis=1) - mean_of_texts(each) * counts) / counts.mean()
@@ -52,7 +48,7 @@ def _of_exp_ratio(sums: Array) -> Array:
 
 # Each (prompts, …) → (prompts,), with mean 0; of what is not here, intervals are from a bootstrap.
 INFLUENCE: dict[Callable[[Any], float], Callable[[Array], Array]] = {
-    mean: _of_mean,
+    mean: lambda values: values - values.mean(),
     mean_of_texts: _of_mean_of_texts,
     exp_ratio: _of_exp_ratio,
 }

@@ -27,6 +27,7 @@ from lm_steer.tables import metrics
 from lm_steer.tables.metrics import Array
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import numbered_jsonl, replacing
+from lm_steer.util.formats import write_csv
 from lm_steer.util.options import is_number
 from lm_steer.util.progress import say
 
@@ -53,8 +54,7 @@ def write_agreement(
         both = np.stack([columns[name], columns[REFERENCE]], axis=1)
         counts = {"n": len(items), "left_out": left_out, "judge": scorer.name, "version": scorer.version}
         rows += [{"scorer": name, **figure, **counts} for figure in figures(both)]
-    with replacing(output) as temporary:
-        pd.DataFrame(rows).to_csv(temporary, index=False, float_format="%.6g")
+    write_csv(output, pd.DataFrame(rows))
     if pairs:
         with replacing(pairs) as temporary:
             pd.DataFrame(columns).to_parquet(temporary)

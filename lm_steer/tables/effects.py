@@ -28,7 +28,7 @@ from lm_steer.tables import metrics
 from lm_steer.tables.metrics import Array, Estimate, Metric
 from lm_steer.tables.published import judged, published
 from lm_steer.tables.table import Reader
-from lm_steer.util.files import replacing
+from lm_steer.util.formats import write_csv
 from lm_steer.util.words import number
 
 COLUMNS = ["model", "figure", "metric", "point", "value", "low", "high"]
@@ -44,8 +44,7 @@ def write_effects(plan: dict[str, Any], results: Path, output: Path) -> None:
             reader = Reader(results, model, plan)
             rows += [{"model": model, **row} for row in FIGURES[plan["kind"]](reader, plan["block"])]
     columns = [*COLUMNS, *dict.fromkeys(key for row in rows for key in row if key not in COLUMNS)]
-    with replacing(output) as temporary:
-        pd.DataFrame(rows, columns=columns).to_csv(temporary, index=False, float_format="%.6g")
+    write_csv(output, pd.DataFrame(rows, columns=columns))
 
 
 def _metrics(reader: Reader, setting: str) -> dict[str, tuple[Metric, Callable, str, str]]:
@@ -78,9 +77,6 @@ def _row(figure: str, metric: str, point: str, estimate: Estimate) -> Row:
     return {"figure": figure, "metric": metric, "point": point, **values}
 
 
-# --- sweeps --------------------------------------------------------------------------------------------------
-
-
 def _sweep(reader: Reader, block: Row) -> Iterator[Row]:
     unsteered, *points = block["points"]
     settings = [unsteered["setting"], *(point["setting"] for point in points)]
@@ -96,9 +92,6 @@ def _sweep(reader: Reader, block: Row) -> Iterator[Row]:
 
 def _break(steps: Sequence[float], times: float, side: int, perplexities: Array) -> float:
     return break_point(steps, perplexities[1:], times * perplexities[0], side)
-
-
-# --- compositions --------------------------------------------------------------------------------------------
 
 
 def _composition(reader: Reader, block: Row) -> Iterator[Row]:
@@ -126,9 +119,6 @@ def additivity(each: Array) -> float:
     return float(1 - ((both - first - second) ** 2).sum() / total) if total else math.nan
 
 
-# --- transfers -----------------------------------------------------------------------------------------------
-
-
 def _transfer(reader: Reader, block: Row) -> Iterator[Row]:
     unsteered, trained, *transferred = block["points"]
     for metric, (one, read, scorer, version) in _metrics(reader, unsteered["setting"]).items():
@@ -150,9 +140,6 @@ def recovered(each: Array) -> float:
     """Return (transferred - unsteered) / (trained - unsteered) of (unsteered, trained, transferred)."""
     whole = each[1] - each[0]
     return float((each[2] - each[0]) / whole) if whole else math.nan
-
-
-# --- ablations -----------------------------------------------------------------------------------------------
 
 
 def _ablation(reader: Reader, block: Row) -> Iterator[Row]:

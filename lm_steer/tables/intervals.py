@@ -113,9 +113,6 @@ def dominating(seeds: Sequence[Array]) -> tuple[int, float]:
     return high.size, float(high.sum() / counted.sum()) if high.size else 0.0
 
 
-# --- prompts -------------------------------------------------------------------------------------------------------
-
-
 def _over_prompts(statistic: Statistic, seeds: Sequence[Array], against: Sequence[Array] | None) -> _Prompts:
     value = float(np.mean([statistic(each) for each in seeds]))
     if against is not None:
@@ -124,7 +121,8 @@ def _over_prompts(statistic: Statistic, seeds: Sequence[Array], against: Sequenc
     if count < 2 or not math.isfinite(value):
         return _Prompts(math.nan, math.nan, math.nan, math.nan, count)
     influence = INFLUENCE.get(statistic)
-    vary = influence or (lambda each: _drawn(statistic, each))
+    # Without one, resampled: the same prompts are drawn in every row and seed.
+    vary = influence or (lambda each: np.array([statistic(each[_resampled(draw, count)]) for draw in range(DRAWS)]))
     each = np.stack([vary(one) for one in seeds])
     if against is not None:
         each = each - _per_seed([vary(one) for one in against], seeds)
@@ -166,11 +164,6 @@ def _skewed(influence: Array) -> tuple[float, float]:
     return ends[0], ends[1]
 
 
-def _drawn(statistic: Statistic, kept: Array) -> Array:
-    """Return a statistic of resampled prompts, a value a draw; the same prompts are drawn in every row and seed."""
-    return np.array([statistic(kept[_resampled(draw, len(kept))]) for draw in range(DRAWS)])
-
-
 @lru_cache(maxsize=2 * DRAWS)
 def _resampled(draw: int, count: int) -> NDArray[np.int64]:
     return np.random.default_rng([draw, 0]).integers(0, count, count)
@@ -183,9 +176,6 @@ def _percentiles(draws: Array, count: int) -> tuple[float, float]:
     tail = 100 * NormalDist().cdf(-math.sqrt(count / (count - 1)) * student(count - 1))
     low, high = np.percentile(counted, [tail, 100 - tail])
     return float(low), float(high)
-
-
-# --- few events ----------------------------------------------------------------------------------------------------
 
 
 def _proportion(values: Array, scale: float, prompts: _Prompts) -> _Prompts:
@@ -220,9 +210,6 @@ def _room(seeds: Sequence[Array], highest: float) -> float:
     # The upper end of Wilson's interval for 0 of all prompts.
     square = student(max(len(seeds[0]) - 1, 1)) ** 2
     return highest * square / (len(seeds[0]) + square)
-
-
-# --- trainings -----------------------------------------------------------------------------------------------------
 
 
 def _with_trainings(values: Array, prompts: _Prompts) -> Estimate:

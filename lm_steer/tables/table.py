@@ -19,8 +19,7 @@ from lm_steer.tables import metrics
 from lm_steer.tables.metrics import Metric
 from lm_steer.tables.published import beside
 from lm_steer.util.errors import LMSteerError
-from lm_steer.util.files import replacing
-from lm_steer.util.formats import read_parquet
+from lm_steer.util.formats import read_parquet, write_csv
 from lm_steer.util.progress import Progress
 
 KEYS = ["file", "prompt", "sample", "scorer", "version"]
@@ -49,8 +48,7 @@ def write_table(table: dict[str, Any], results: Path, output: Path) -> None:
     # An interval without an end has none in the file.
     frame = pd.DataFrame(rows).replace([np.inf, -np.inf], np.nan)
     _same_scorers(frame, output.stem)
-    with replacing(output) as temporary:
-        frame.to_csv(temporary, index=False, float_format="%.6g")
+    write_csv(output, frame)
 
 
 def _cells(reader: "Reader", setting: str) -> Iterator[dict[str, Any]]:

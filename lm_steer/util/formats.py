@@ -1,4 +1,4 @@
-"""Readers of tables and tensors: one for each format, which names the file and the place in it that is wrong.
+"""Readers of tables and tensors, one for each format, which name the file and the place in it that is wrong; a writer.
 
 frame = read_csv("results/tables/moods.csv", texts=("model", "row"), numbers=("n_prompts",), gaps=("value",))
 tensors, metadata = read_tensors("my-steer/steer.safetensors")
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lm_steer.util.errors import LMSteerError
-from lm_steer.util.files import read_json, read_text, reading
+from lm_steer.util.files import read_json, read_text, reading, replacing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,6 +62,12 @@ def read_csv(
             raise LMSteerError(f"{path}, row {at + 1}, column {name}: {frame[name].iloc[at]!r} is not a finite number")
         frame[name] = values
     return frame
+
+
+def write_csv(path: str | Path, frame: "pd.DataFrame", digits: int = 6) -> None:
+    """Write a table, numbers with so many significant digits, all or nothing."""
+    with replacing(path) as temporary:
+        frame.to_csv(temporary, index=False, float_format=f"%.{digits}g")
 
 
 def csv_lines(path: str | Path, separator: str = ",") -> Iterator[tuple[int, list[str]]]:

@@ -57,9 +57,9 @@ def test_a_hub_without_it_says_how_to_do_without(hub):
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([("fine", 3), ("good", 5)], r"dev\.jsonl, row 2: label 5 is not 0, 1, 2, 3 or 4"),
-        ([("fine", "3")], r"dev\.jsonl, row 1: label '3' is not"),
-        ([("fine", None)], r"dev\.jsonl, row 1: label None is not"),
+        ([("fine", 3), ("good", 5)], r"dev\.jsonl, line 2: label 5 is not 0, 1, 2, 3 or 4"),
+        ([("fine", "3")], r"dev\.jsonl, line 1, label: expected a whole number"),
+        ([("fine", None)], r"dev\.jsonl, line 1, label: expected a whole number"),
         ([("fine", 3), (" ", 3)], r"dev\.jsonl, row 2: the text is empty"),
         ([], r"dev\.jsonl holds no texts"),
     ],
@@ -73,7 +73,7 @@ def test_a_bad_row_is_named(tmp_path, rows, message):
 def test_a_missing_column_is_named(tmp_path):
     write(tmp_path / "sst5")
     (tmp_path / "sst5/test.jsonl").write_text('{"text": "x", "score": 1}\n')
-    with pytest.raises(LMSteerError, match=r"test\.jsonl, row 1: no key 'label', only text, score"):
+    with pytest.raises(LMSteerError, match=r"test\.jsonl, line 1: the key 'label' is missing"):
         labelled_texts("sst5", path=str(tmp_path / "sst5"))
 
 

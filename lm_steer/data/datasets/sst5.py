@@ -7,6 +7,7 @@ lm-steer data --source sst5 --path FOLDER -o results/data/sst5          # train.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -14,7 +15,7 @@ from lm_steer.data.labelled import SPLITS, checked_texts
 from lm_steer.data.text_sources import Texts, key
 from lm_steer.fetch.hub import hub_file
 from lm_steer.util.errors import LMSteerError
-from lm_steer.util.files import read_jsonl
+from lm_steer.util.files import numbered_jsonl
 
 REPO = "SetFit/sst5"
 REVISION = "e51bdcd8cd3a30da231967c1a249ba59361279a3"
@@ -50,20 +51,11 @@ class Sst5(Texts):
 
 
 def _read(file: Path, split: str) -> pd.DataFrame:
-    rows = read_jsonl(file)
+    rows: list[dict[str, Any]] = []
+    for number, row in numbered_jsonl(file, {"label": int}):
+        if row["label"] not in range(5):
+            raise LMSteerError(f"{file}, line {number}: label {row['label']} is not 0, 1, 2, 3 or 4")
+        rows.append({"id": f"{split}-{len(rows) + 1}", "text": row.get("text"), "label": row["label"] / 2 - 1})
     if not rows:
         raise LMSteerError(f"{file} holds no texts")
-    for number, row in enumerate(rows, start=1):
-        if "label" not in row:
-            raise LMSteerError(f"{file}, row {number}: no key 'label', only {', '.join(row) or 'nothing'}")
-        if isinstance(row["label"], bool) or row["label"] not in range(5):
-            raise LMSteerError(f"{file}, row {number}: label {row['label']!r} is not 0, 1, 2, 3 or 4")
-    frame = pd.DataFrame(
-        {
-            "id": [f"{split}-{number}" for number in range(1, len(rows) + 1)],
-            "text": [row.get("text") for row in rows],
-            "label": [row["label"] / 2 - 1 for row in rows],
-            "split": split,
-        }
-    )
-    return checked_texts(frame, str(file))
+    return checked_texts(pd.DataFrame(rows).assign(split=split), str(file))
