@@ -13,9 +13,8 @@ from pydantic import Field, PrivateAttr, ValidationError
 
 from lm_steer.study.analyses import Analyses
 from lm_steer.study.fields import FILLED_IN, AtLeastOne, Block, ModelName, Unique, key
-from lm_steer.study.kinds import Dataset, Prompts, Scorer
+from lm_steer.study.kinds import Dataset, Model, Prompts, Scorer
 from lm_steer.study.messages import sentences
-from lm_steer.study.models import Model
 from lm_steer.study.of_settings import Parts
 from lm_steer.study.settings import Adapter, Agreement, Sampling, Setting, Steer, Table
 from lm_steer.util.errors import LMSteerError

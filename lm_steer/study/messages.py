@@ -46,7 +46,9 @@ def _keys(place: Place, kind: str, keys: list[str]) -> Iterator[str]:
     path = place.path or "the config"
     known = [key for key, field in fields.items() if SkipJsonSchema() not in field.metadata]
     if kind == "missing" and place.variant:
-        yield from (f"{path}: {place.variant} needs the key '{key}'{_description(place, key)}" for key in keys)
+        for key in keys:
+            about = (fields[key].description or "").rstrip(".")
+            yield f"{path}: {place.variant} needs the key '{key}'{f' ({about})' if about else ''}"
     elif kind == "missing":
         yield f"{path}: {quoted(keys)} {'is' if len(keys) == 1 else 'are'} missing"
     elif place.variant:
@@ -55,11 +57,6 @@ def _keys(place: Place, kind: str, keys: list[str]) -> Iterator[str]:
         yield from (f"{path}.{key}: {place.variant} has no such key{near(key, known)}; {has}" for key in keys)
     else:
         yield f"{path}: unknown key {quoted(keys)}{near(keys[0], known)}; known are {', '.join(known)}"
-
-
-def _description(place: Place, key: str) -> str:
-    text = place.block.model_fields[key].description if place.block else ""
-    return f" ({text.rstrip('.')})" if text else ""
 
 
 def _sentence(error: Any) -> str:

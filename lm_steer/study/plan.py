@@ -52,37 +52,43 @@ def of_file(path: Path, rule: Callable[..., Given], **names: str) -> Given:
     return rule(study, **names)
 
 
-def _options(block: Any, *keys: str) -> list[str]:
-    """Return keys of a block, or of a mapping, as options of a command; what is empty or not there stays away."""
-    values = block if isinstance(block, dict) else block.model_dump(include=set(keys))
-    chosen = [(f"--{key.replace('_', '-')}", values.get(key)) for key in keys]
-    return [part for name, value in chosen if value not in ("", None) for part in (name, str(value))]
+def _options(**values: Any) -> list[str]:
+    """Return options of a command: flags for true ones, each item of a list by itself, nothing for empty ones."""
+    words = []
+    for name, value in values.items():
+        option = f"--{name.replace('_', '-')}"
+        if value is True:
+            words.append(option)
+        elif value is not False and value not in ("", None):
+            words += [word for each in (value if isinstance(value, list) else [value]) for word in (option, str(each))]
+    return words
 
 
-def _engine(study: Study, model: str) -> list[str]:
-    """Return the options by which a command runs a model in vLLM, if the study says so."""
-    engine = study.models[model].engine
-    if engine is None:
-        return []
-    return ["--vllm", engine.python, *(["--vllm-options", json.dumps(engine.options)] if engine.options else [])]
+def _keys_of(block: Any, *keys: str) -> dict[str, Any]:
+    values: dict[str, Any] = block.model_dump(include=set(keys))
+    return values
 
 
-def _each(option: str, values: Iterable[Any]) -> list[str]:
-    return [part for value in values for part in (option, str(value))]
+def _runs(study: Study, model: str) -> dict[str, Any]:
+    """Return the options by which a command runs a model: its dtype, and vLLM if the study says so."""
+    block = study.models[model]
+    if block.engine is None:
+        return {"dtype": block.dtype}
+    options = json.dumps(block.engine.options) if block.engine.options else ""
+    return {"dtype": block.dtype, "vllm": block.engine.python, "vllm_options": options}
 
 
-def _at(values: dict[str, float]) -> list[str]:
-    return ["--at", " ".join(f"{name}={value}" for name, value in values.items())]
+def _at(values: dict[str, float]) -> str:
+    return " ".join(f"{name}={value}" for name, value in values.items())
 
 
-def _model(study: Study, model: str) -> list[str]:
-    return ["--model", layout.model(R, model), *_options(study.models[model], "dtype")]
+def _model(study: Study, model: str) -> dict[str, Any]:
+    return {"model": layout.model(R, model), "dtype": study.models[model].dtype}
 
 
 def _resource(study: Study, scorer: str) -> list[str]:
     """Return the judge or model of a scorer, where it has one."""
-    path = study.scorers[scorer].described.resource(scorer)
-    return [path] if path else []
+    return list(filter(None, [study.scorers[scorer].described.resource(scorer)]))
 
 
 def _keys(study: Study, scorer: str) -> dict[str, Any]:
@@ -97,10 +103,10 @@ def model(study: Study, model: str) -> Given:
     if model in study.scorers:
         described = study.scorers[model].described
         assert isinstance(described, Classifier), "the rule is for models and classifiers"
-        return Given([], _options(described.origin(), "source", "id", "revision"))
-    block = study.models[model].model_dump()
-    inputs = [layout.model(R, block["id"])] if block["source"] == "rotated" else []
-    return Given(inputs, _options(block | {"id": (*inputs, block["id"])[0]}, "source", "id", "revision"))
+        return Given([], _options(**described.origin()))
+    block = study.models[model]
+    inputs = [layout.model(R, block.id)] if block.source == "rotated" else []
+    return Given(inputs, _options(**_keys_of(block, "source", "id", "revision") | {"id": (*inputs, block.id)[0]}))
 
 
 def dataset(study: Study, dataset: str) -> Given:
@@ -112,7 +118,7 @@ def prompts(study: Study, prompts: str) -> Given:
     """A set of prompts."""
     block = study.prompts[prompts]
     inputs, options, *_ = _source(block)
-    return Given(inputs, [*options, *(["--chat"] if block.chat else [])])
+    return Given(inputs, [*options, *_options(chat=block.chat)])
 
 
 def _source(block: Any) -> Given:
@@ -136,15 +142,18 @@ def train(study: Study, model: str, steer: str) -> Given:
     """The training of a steer."""
     block = study.steers[steer]
     texts, dev = (layout.texts(R, block.dataset, split) for split in SPLITS[:2])
-    options = [*_model(study, model), "--texts", texts, "--dev", dev, "--dimensions", ",".join(block.dimensions)]
-    options += _options(block, "kind", *RECIPE)
-    flags = ("loss_on_padding", "training_free", "chat")
-    options += [f"--{flag.replace('_', '-')}" for flag in flags if getattr(block, flag)]
-    options += ["--count", str(block.texts)] if block.texts else []
-    options += _options(block, "label_scale") if block.label_scale != 1 else []
-    names = study.datasets[block.dataset].described.label_names
-    styles = [dimension for dimension in block.dimensions if dimension in names]
-    options += ["--label-column", ",".join(styles)] if styles and list(names) != ["label"] else []
+    labels = study.datasets[block.dataset].described.label_names
+    styles = [dimension for dimension in block.dimensions if dimension in labels]
+    options = _options(
+        **_model(study, model),
+        texts=texts,
+        dev=dev,
+        dimensions=",".join(block.dimensions),
+        **_keys_of(block, "kind", *RECIPE, "loss_on_padding", "training_free", "chat"),
+        count=block.texts or None,
+        label_scale=None if block.label_scale == 1 else block.label_scale,
+        label_column="" if list(labels) == ["label"] else ",".join(styles),
+    )
     return Given([layout.model(R, model), texts, dev], options)
 
 
@@ -154,7 +163,7 @@ def transfer(study: Study, steer: str, seed: str) -> Given:
     assert origin is not None, "the rule is for steers that are carried over"
     folder = layout.steer(R, origin.source, origin.steer, seed)
     source, target = (layout.model(R, end) for end in (origin.source, origin.target))
-    options = ["--steer", folder, "--source", source, "--target", target, *_options(origin, "method")]
+    options = _options(steer=folder, source=source, target=target, method=origin.method)
     return Given([source, target, *layout.steer_files(folder)], options)
 
 
@@ -162,9 +171,9 @@ def lora(study: Study, model: str, adapter: str) -> Given:
     """The training of a LoRA."""
     block = study.adapters[adapter]
     texts = layout.texts(R, block.dataset, "train")
-    options = [*_model(study, model), "--texts", texts, "--budget-rank", str(block.rank)]
-    options += ["--labels", *map(str, block.labels), *(["--count", str(block.texts)] if block.texts else [])]
-    return Given([layout.model(R, model), texts], [*options, *_options(block, *RECIPE[2:])])
+    options = _options(**_model(study, model), texts=texts, budget_rank=block.rank, count=block.texts or None)
+    options += ["--labels", *map(str, block.labels), *_options(**_keys_of(block, *RECIPE[2:]))]
+    return Given([layout.model(R, model), texts], options)
 
 
 def generate(study: Study, model: str, seed: str, setting: str = "", scatteritem: str = "") -> Given:
@@ -181,13 +190,10 @@ def generate(study: Study, model: str, seed: str, setting: str = "", scatteritem
         if block.adapter:
             steers = {layout.adapter(R, model, block.adapter, seed): {}}
             inputs += steers
-        output = layout.generations(folder, model, seed, name)
-        job = {"output": output, "prompts": layout.prompts(R, block.prompts), "steers": steers}
-        jobs.append(
-            {**job, "sampling": study.sampling_of(block).model_dump(), "prefix": block.prefix, "system": block.system}
-        )
-    options = [*_options(study.models[model], "dtype"), *_engine(study, model)]
-    return Given(list(dict.fromkeys(inputs)), options, jobs)
+        job = {"output": layout.generations(folder, model, seed, name), "prompts": layout.prompts(R, block.prompts)}
+        job |= {"steers": steers, "sampling": study.sampling_of(block).model_dump()}
+        jobs.append({**job, "prefix": block.prefix, "system": block.system})
+    return Given(list(dict.fromkeys(inputs)), _options(**_runs(study, model)), jobs)
 
 
 def external(study: Study, setting: str) -> Given:
@@ -203,7 +209,7 @@ def judge(study: Study, scorer: str) -> Given:
     trained_on = sorted({steer.dataset for steer in study.steers.values()})
     unseen = [layout.texts(R, dataset, "train") for dataset in trained_on]
     unseen += [layout.prompts(R, prompts) for prompts in study.prompts]
-    return Given([held_out, *unseen], ["--held-out", held_out, *_each("--exclude", unseen)])
+    return Given([held_out, *unseen], _options(held_out=held_out, exclude=unseen))
 
 
 def score(study: Study, model: str, scorer: str, scatteritem: str = "") -> Given:
@@ -211,16 +217,16 @@ def score(study: Study, model: str, scorer: str, scatteritem: str = "") -> Given
     block, resource = study.scorers[scorer], _resource(study, scorer)
     judged = [name for name, setting in study.settings.items() if scorer in setting.scorers]
     files = targets.generations_of(study, [model], judged)
-    options = _options(block, "kind", "scores")
-    options += _each(
-        "--option", (f"{key}={_text(value)}" for key, value in _keys(study, scorer).items() if value != "")
+    options = _options(
+        **_keys_of(block, "kind", "scores"),
+        option=[f"{key}={_text(value)}" for key, value in _keys(study, scorer).items() if value != ""],
+        **(_runs(study, block.model) if hasattr(block, "model") else {}),
+        prompts=block.prompts or None,
+        resource=resource,
+        file=files,
+        shard=scatteritem,
     )
-    if hasattr(block, "model"):
-        options += [*_options(study.models[block.model], "dtype"), *_engine(study, block.model)]
-    options += ["--prompts", str(block.prompts)] if block.prompts else []
-    options += [*_each("--resource", resource), *_each("--file", files)]
-    options += ["--shard", scatteritem] if scatteritem else []
-    return Given([*files, *resource, *([block.scores] if block.scores else [])], options)
+    return Given([*files, *resource, *filter(None, [block.scores])], options)
 
 
 def agreement(study: Study, agreement: str) -> Given:
@@ -231,7 +237,7 @@ def agreement(study: Study, agreement: str) -> Given:
         scorers[name] |= dict(zip(["resource"], _resource(study, name), strict=False))
     inputs = [*block.paths, *(one["resource"] for one in scorers.values() if "resource" in one)]
     by_model = any(kind_of(one["kind"]).by_model for one in scorers.values())
-    return Given(inputs, _each("--file", block.paths), scorers, by_model)
+    return Given(inputs, _options(file=block.paths), scorers, by_model)
 
 
 def table(study: Study, table: str) -> Given:
@@ -271,34 +277,32 @@ def effects(study: Study, analysis: str) -> Given:
     return Given(inputs, part=shown | _scored(study, settings, block.scorers))
 
 
-def _of_steer(study: Study, model: str, block: Any) -> Given:
-    """An analysis of one steer, of the first seed."""
+def _of_steer(study: Study, model: str, block: Any, **more: Any) -> Given:
+    """An analysis of one steer, of the first seed, with more options of its own."""
     folder = layout.steer(R, model, block.steer, study.seeds[0])
-    return Given([layout.model(R, model), *layout.steer_files(folder)], [*_model(study, model), "--steer", folder])
+    options = _options(**_model(study, model), steer=folder, **more)
+    return Given([layout.model(R, model), *layout.steer_files(folder)], options)
 
 
 def directions(study: Study, model: str, analysis: str) -> Given:
     """The singular directions of a steer; dev texts say which end of one is which."""
     block = study.analyses.directions[analysis]
-    given = _of_steer(study, model, block)
     texts = layout.texts(R, study.steers[block.steer].dataset, "dev")
-    options = [*given.options, "--texts", texts, *_options(block, "dimension", "count", "words")]
-    if not block.scorer:
-        return Given([*given.inputs, texts], options)
-    resource = _resource(study, block.scorer)
-    judge = ["--judge", study.scorers[block.scorer].kind, *_each("--resource", resource)]
-    return Given([*given.inputs, texts, *resource], [*options, *judge])
+    resource = _resource(study, block.scorer) if block.scorer else []
+    judge = {"judge": study.scorers[block.scorer].kind, "resource": resource} if block.scorer else {}
+    keys = _keys_of(block, "dimension", "count", "words")
+    given = _of_steer(study, model, block, texts=texts, **keys, **judge)
+    return given._replace(inputs=[*given.inputs, texts, *resource])
 
 
 def evidence(study: Study, model: str, analysis: str) -> Given:
     """The evidence of a style in texts: those of a file, or, as `part`, those of the study itself."""
     block = study.analyses.evidence[analysis]
-    given = _of_steer(study, model, block)
-    texts = ["--path", block.path] if block.path else ["--study", STUDY_FILE, "--name", analysis]
-    options = [*given.options, *texts, *_at({block.dimension: block.value, **block.held})]
-    options += _options(block, "dimension", "spans", "length")
-    options += [*(["--opposite"] if block.opposite else []), *_each("--reading", block.readings)]
-    return Given([*given.inputs, *([block.path] if block.path else [])], options, block.texts)
+    keys = _keys_of(block, "path", "dimension", "spans", "length", "opposite")
+    at = _at({block.dimension: block.value, **block.held})
+    given = _of_steer(study, model, block, **keys, at=at, reading=block.readings)
+    of_study = [] if block.path else _options(study=STUDY_FILE, name=analysis)
+    return Given([*given.inputs, *filter(None, [block.path])], [*given.options, *of_study], block.texts)
 
 
 def evidence_texts(study: Study, analysis: str) -> Given:
@@ -309,6 +313,5 @@ def evidence_texts(study: Study, analysis: str) -> Given:
 def cost(study: Study, model: str, analysis: str) -> Given:
     """The cost of a steer; the benchmark of its training tells the seconds."""
     block = study.analyses.costs[analysis]
-    given = _of_steer(study, model, block)
     benchmark = f"results/benchmarks/train/{model}.{block.steer}.seed{study.seeds[0]}.tsv"
-    return Given(given.inputs, [*given.options, "--training", benchmark, *_at(block.values)])
+    return _of_steer(study, model, block, training=benchmark, at=_at(block.values))

@@ -161,11 +161,9 @@ class Setting(Block):
         """Whether a trained map acts: an adapter, or a steer at a value other than 0."""
         return bool(self.adapter) or any(value for values in self.steer.values() for value in values.values())
 
-    def _asks_otherwise(self, other: "Setting") -> bool:
-        return other.prefix not in ("", self.prefix) or other.system not in ("", self.system)
-
     def _incomparable(self, other: "Setting", study: "Study") -> Iterator[str]:
-        if other.is_steered or other.against or other.generations or self._asks_otherwise(other):
+        asks_otherwise = other.prefix not in ("", self.prefix) or other.system not in ("", self.system)
+        if other.is_steered or other.against or other.generations or asks_otherwise:
             yield (
                 f".against: '{self.against}' is itself steered, compared, prefixed or made elsewhere: differences are "
                 "taken to an unsteered setting"
