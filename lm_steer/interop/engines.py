@@ -6,7 +6,10 @@
 and not run. What is in neither list was not tried.
 """
 
+import csv
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
 from lm_steer.util.errors import LMSteerError
 
@@ -18,52 +21,30 @@ class Engine:
     name: str
     form: str
     known: str
-    runs: tuple[str, ...]
-    drops: tuple[str, ...]
+    runs: list[str]
+    drops: list[str]
     note: str
 
 
-ANY = ("any",)
-VLLM_READ = ("falcon", "gemma", "gemma3_text", "gpt2", "gptj", "granite", "llama", "opt", "qwen2")
-ENGINES = (
-    Engine("transformers", "checkpoint", "checked", ANY, (), "a linear head; a shift needs one with a bias"),
-    Engine("transformers", "adapter", "checked", ANY, (), "by PEFT; do not merge it into a model whose head is tied"),
-    Engine("vllm", "checkpoint", "read, 0.33", VLLM_READ, ("cohere", "cohere2", "gemma2"), "bloom: refused at loading"),
-    Engine(
-        "vllm",
-        "adapter",
-        "read, 2026",
-        ("llama",),
-        ("cohere", "cohere2", "gemma2"),
-        "qwen2: refused at loading; --max-lora-rank of at least its rank, at most 512; a vocabulary of at most 258,048",
-    ),
-    Engine(
-        "llama.cpp",
-        "checkpoint",
-        "run, 2026.10",
-        ("granite", "llama", "mistral"),
-        ("gemma", "gemma2"),
-        "its converter; --python makes and checks the GGUF",
-    ),
-    Engine("llama.cpp", "adapter", "run, 2026.10", ("llama",), (), "an untied head alone"),
-    Engine("tgi", "checkpoint", "read, 2025", ("llama",), ("gpt2",), "gpt2: its head is always the input embeddings"),
-    Engine("tgi", "adapter", "not tried", (), (), ""),
-)
+@cache
+def engines() -> tuple[Engine, ...]:
+    """Return the table, a row for each engine and form."""
+    with open(Path(__file__).with_name("engines.csv"), encoding="utf-8", newline="") as file:
+        rows = [{**row, "runs": row["runs"].split(), "drops": row["drops"].split()} for row in csv.DictReader(file)]
+    return tuple(Engine(**row) for row in rows)
 
 
-def runs(name: str, form: str) -> tuple[str, ...]:
+def runs(name: str, form: str) -> list[str]:
     """Return the types of model that an engine is known to run in a form."""
-    return next(engine.runs for engine in ENGINES if (engine.name, engine.form) == (name, form))
-
-
-NAMES = tuple(dict.fromkeys(engine.name for engine in ENGINES))
+    return next(engine.runs for engine in engines() if (engine.name, engine.form) == (name, form))
 
 
 def check_engine(model_type: str, form: str, name: str | None) -> None:
     """Raise LMSteerError where the engine of this name (any of them, if None) would drop the steer without a word."""
-    if name is not None and name not in NAMES:
-        raise LMSteerError(f"unknown engine '{name}': choose {', '.join(NAMES)}")
-    for engine in ENGINES:
+    names = dict.fromkeys(engine.name for engine in engines())
+    if name is not None and name not in names:
+        raise LMSteerError(f"unknown engine '{name}': choose {', '.join(names)}")
+    for engine in engines():
         if engine.form == form and engine.name == (name or engine.name) and model_type in engine.drops:
             advice = "" if name else ", or say which engine it is for (--engine transformers)"
             raise LMSteerError(
@@ -76,7 +57,7 @@ def markdown() -> str:
     """Return the table as the documentation has it."""
     head = ["engine", "form", "how it is known", "runs", "drops it silently", "note"]
     rows = [head, ["---"] * len(head)]
-    for engine in ENGINES:
+    for engine in engines():
         lists = [", ".join(types) or "–" for types in (engine.runs, engine.drops)]
         rows.append([engine.name, engine.form, engine.known, *lists, engine.note])
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)

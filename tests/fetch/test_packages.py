@@ -8,7 +8,7 @@ import pytest
 
 from lm_steer import LMSteerError
 from lm_steer.fetch.download import TRIES
-from lm_steer.fetch.packages import PACKAGES, fetch, read
+from lm_steer.fetch.packages import fetch, packages, read
 
 CONTENT = random.Random(0).randbytes(3_000_000)
 
@@ -82,7 +82,7 @@ def test_a_registry_that_keeps_failing_is_given_up(registry, downloads):
 
 def test_another_file_is_refused_and_not_kept(registry, published, downloads):
     published.write_bytes(CONTENT[:-1] + b"!")
-    with pytest.raises(LMSteerError, match="expected " + PACKAGES["small"].sha256):
+    with pytest.raises(LMSteerError, match="expected " + packages()["small"].sha256):
         fetch("small")
     assert left_in(downloads) == []
 
@@ -93,7 +93,7 @@ def test_a_registry_that_is_down_names_the_folder_to_put_the_file_in(published, 
     with pytest.raises(LMSteerError) as caught:
         fetch("small")
     message = str(caught.value)
-    assert str(downloads) in message and published.name in message and PACKAGES["small"].sha256 in message
+    assert str(downloads) in message and published.name in message and packages()["small"].sha256 in message
     assert left_in(downloads) == []
 
 
@@ -168,8 +168,8 @@ def test_a_member_of_an_archive_inside_an_sdist_is_read(publish):
     assert read("words", "words-1/data.tar.gz!data/words.txt") == b"inner"
 
 
-@pytest.mark.parametrize("name", PACKAGES)
+@pytest.mark.parametrize("name", packages())
 def test_packages_state_a_version_and_a_whole_checksum(name):
-    package = PACKAGES[name]
+    package = packages()[name]
     assert package.version[0].isdigit() and package.version in package.file
     assert len(bytes.fromhex(package.sha256)) == 32

