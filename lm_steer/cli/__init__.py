@@ -11,7 +11,7 @@ try:
     import os
     import sqlite3
 
-    from lm_steer.cli import analyses, beyond, calibration, data, evaluation, generations, report, scores, steers  # noqa: F401
+    from lm_steer.cli import analyses, beyond, data, evaluation, generations, report, scores, steers  # noqa: F401
     from lm_steer.cli.app import app
     from lm_steer.util.errors import LMSteerError
     from lm_steer.util.files import is_full, is_memory

@@ -89,6 +89,11 @@ def options(
 
 OUTPUT = typer.Option("--output", "-o", help="Where the result goes.")
 Output = Annotated[Path, OUTPUT, Writes()]
+TableFile = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", help="Where the table goes, .csv or .json."),
+    Writes(suffixes=(".csv", ".json")),
+]
 CACHE = Path("results/.cache")
 Cache = Annotated[
     Path,

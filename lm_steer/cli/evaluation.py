@@ -1,12 +1,14 @@
-"""Evaluation of generation files in one line, without a study."""
+"""What texts and steers are worth, without a study: generation files evaluated, and what the values of a steer cost."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lm_steer.cli.app import CACHE, SCORES, AsJson, Cache, app
-from lm_steer.cli.paths import Input, Inputs, Writes
+from lm_steer.cli.app import CACHE, RESULTS, SCORES, AsJson, Cache, Dimension, Dtype, Model, SteerFolder, TableFile, app
+from lm_steer.cli.paths import Input, Inputs
+from lm_steer.util import options
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.gpu_lease import leased_device
 
@@ -28,9 +30,7 @@ def evaluate(
         ),
     ] = None,
     against: Annotated[Input, typer.Option(help="A file on the same prompts that differences are taken to.")] = "",
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Where the table goes, .csv or .json."), Writes()
-    ] = None,
+    output: TableFile = None,
     as_json: AsJson = False,
     cache: Cache = CACHE,
 ) -> None:
@@ -39,38 +39,27 @@ def evaluate(
     lm-steer evaluate steered.jsonl --against plain.jsonl --metrics toxicity,perplexity,dist-n
     """
     from lm_steer.tables.evaluate import evaluate
+    from lm_steer.util.files import write_json
+    from lm_steer.util.formats import write_csv
 
     pairs = [one.partition("=")[::2] for one in judge or ()]
     if wrong := [one for one in judge or () if not all(one.partition("=")[::2])]:
         raise LMSteerError(
             f"--judge: expected an attribute and its judge, as `toxicity=perspective`, found {wrong[0]!r}"
         )
-    if output and output.suffix not in (".csv", ".json"):
-        raise LMSteerError(f"--output: {output} is neither a .csv nor a .json")
     wanted = list(dict.fromkeys(name.strip() for name in metrics.split(",") if name.strip()))
     if not wanted:
         raise LMSteerError("--metrics names none: give at least one, as `toxicity`")
     frame = evaluate(file, wanted, dict(pairs), against, cache)
-    if output:
-        from lm_steer.util.files import replacing
-
-        with replacing(output) as temporary:
-            _write(frame, temporary, output.suffix)
+    rows = json.loads(frame.to_json(orient="records"))
+    if output and output.suffix == ".json":
+        write_json(output, rows)
+    elif output:
+        write_csv(output, frame)
     if as_json:
-        print(_json(frame))
+        print(json.dumps(rows, indent=2, ensure_ascii=False))
     else:
         _print(frame)
-
-
-def _json(frame: "pd.DataFrame") -> str:
-    return frame.to_json(orient="records", indent=2, force_ascii=False)
-
-
-def _write(frame: "pd.DataFrame", path: Path, suffix: str) -> None:
-    if suffix == ".json":
-        path.write_text(_json(frame) + "\n", encoding="utf-8")
-    else:
-        frame.to_csv(path, index=False, float_format="%.6g")
 
 
 def _print(frame: "pd.DataFrame") -> None:
@@ -111,3 +100,66 @@ def _interval(low: float, high: float, form: str) -> str:
     """Write an interval; one end may be open, where few texts make a mean."""
     ends = [format(end, form) if end == end else "" for end in (low, high)]
     return " to ".join(ends) if all(ends) else (f"{ends[0]} or more" if ends[0] else ends[1] and f"{ends[1]} or less")
+
+
+@app.command(rich_help_panel=RESULTS)
+@leased_device()
+def calibrate(
+    model: Model,
+    steer: SteerFolder,
+    dimension: Dimension,
+    texts: Annotated[Path | None, typer.Option(help="Texts (.csv, .jsonl, .parquet), the first 64.")] = None,
+    text_column: Annotated[str, typer.Option(help="The column of the texts.")] = "text",
+    generations: Annotated[
+        Path | None, typer.Option(help="Instead, a generation file: its continuations are measured.")
+    ] = None,
+    held: Annotated[str, typer.Option(help="Values of the other dimensions, `corpus=1`.")] = "",
+    at_kl: Annotated[options.AboveZero, typer.Option(help="What the recommended value costs, in nats a token.")] = 0.5,
+    value: Annotated[
+        list[float] | None, options.A_STEER_VALUE, typer.Option(help="A value of the grid; repeated.")
+    ] = None,
+    output: TableFile = None,
+    dtype: Dtype = "float32",
+    cache: Cache = CACHE,
+) -> None:
+    """Measure what the values of a steer cost on texts, recommend one, and say where quality breaks.
+
+    lm-steer calibrate --model gpt2 --steer my-steer --dimension style --texts reviews.csv --text-column review
+    """
+    import lm_steer
+    from lm_steer.analyse.calibrate import TEXTS, write_calibration
+    from lm_steer.core.values import parse_values
+    from lm_steer.data.labelled import read_frame
+    from lm_steer.data.prompt_files import read_generations
+    from lm_steer.util.formats import require_columns
+
+    if (texts is None) == (generations is None):
+        raise LMSteerError("give the texts by --texts, or by --generations, and by one of them alone")
+    prompts = None
+    if texts:
+        frame = read_frame(texts)
+        require_columns(frame, [text_column], texts)
+        chosen = list(frame[text_column])
+    else:
+        assert generations
+        rows = list(zip(*read_generations(generations), strict=True))
+        prompts = [prompt for prompt, samples in rows for _ in samples][:TEXTS]
+        chosen = [sample for _, samples in rows for sample in samples]
+    loaded = lm_steer.load_model(lm_steer.folder_of(model, cache), dtype)
+    curve = lm_steer.calibrate(
+        lm_steer.Steer.from_pretrained(steer),
+        loaded,
+        chosen[:TEXTS],
+        dimension,
+        prompts=prompts,
+        held=parse_values(held),
+        values=value,
+        at_kl=at_kl,
+        cache=cache / "texts.sqlite",
+    )
+    if output:
+        write_calibration(curve, output)
+    print(f"{'value':>10} {'KL':>8} {'perplexity':>11}")
+    for point in curve.points:
+        print(f"{point.value:>10g} {point.kl:>8.3f} {point.perplexity:>11.4g}")
+    print("\n".join([f"unsteered perplexity {curve.unsteered:.4g}; KL in nats per token", *curve.advice()]))

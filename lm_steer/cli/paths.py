@@ -22,9 +22,10 @@ class Reads:
 
 
 class Writes(NamedTuple):
-    """Marks an option that names outputs: files, or folders of a kind."""
+    """Marks an option that names outputs: files with one of some suffixes, if there are any, or folders of a kind."""
 
     kind: Kind | None = None
+    suffixes: tuple[str, ...] = ()
 
 
 # A path that is given as a text, for it may be an id instead.
@@ -66,6 +67,8 @@ def check_paths(options: Mapping[str, tuple[Any, Iterable[Any]]]) -> None:
 
 
 def _target(option: str, path: str | Path, mark: Writes) -> Path:
+    if mark.suffixes and Path(path).suffix not in mark.suffixes:
+        raise LMSteerError(f"{option}: {path} is neither a {' nor a '.join(mark.suffixes)}")
     try:
         return writable(path, mark.kind)
     except LMSteerError as error:
