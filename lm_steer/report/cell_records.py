@@ -11,6 +11,7 @@ from typing import Any
 from lm_steer.data import layout
 from lm_steer.report.findings import steer_label
 from lm_steer.score.store import STORE
+from lm_steer.study import targets
 from lm_steer.study.config import Study
 from lm_steer.tables.cells import Cell
 from lm_steer.util.files import sha256_of
@@ -76,29 +77,14 @@ def _files(*paths: Path) -> dict[Path, str]:
 
 def missing(study: Study, results: Path) -> list[dict[str, Any]]:
     """Return, for each kind of result, how many a finished study has and which are not there yet."""
-    texts = [
-        (name, model, seed)
-        for name, setting in study.settings.items()
-        for model in ([layout.EXTERNAL] if setting.generations else study.steered)
-        for seed in study.seeds_of(name)
-    ]
-    steers = [
-        (name, model, seed) for model in study.steered for name in study.steers for seed in study.seeds_of_steer(name)
-    ]
-    tables = [*study.tables, *(f"agreement-{name}" for name in study.agreement)]
     wanted = {
-        "steers": {
-            f"{name}, {model}, seed {seed}": layout.steer(results, model, name, seed) / "steer_config.json"
-            for name, model, seed in steers
-        },
-        "files of texts": {
-            f"{name}, {model}, seed {seed}": layout.generations(results, model, seed, name)
-            for name, model, seed in texts
-        },
-        "tables": {name: layout.table(results, name) for name in tables},
+        "steers": [file for file in targets.trained_files(study) if file.endswith("steer_config.json")],
+        "files of texts": targets.text_files(study),
+        "tables": targets.table_files(study),
     }
-    counted = [
-        {"kind": kind, "all": len(files), "missing": [name for name, path in files.items() if not path.exists()]}
-        for kind, files in wanted.items()
-    ]
+    counted = []
+    for kind, files in wanted.items():
+        names = [Path(file).relative_to(targets.RESULTS).as_posix() for file in files]
+        gone = [name for name in names if not (results / name).exists()]
+        counted.append({"kind": kind, "all": len(files), "missing": gone})
     return [kind for kind in counted if kind["missing"]]

@@ -9,7 +9,7 @@ from typing import Any
 
 from lm_steer.report.families import steer_values
 from lm_steer.report.provenance import weak_steers
-from lm_steer.report.wording import Sentence, claim, compared, value_text
+from lm_steer.report.wording import claim, compared, value_text
 from lm_steer.study.config import Study
 from lm_steer.tables.cells import Cell, headlines, shown
 from lm_steer.tables.metrics import PRICE
@@ -46,9 +46,8 @@ def first_claims(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _claim(cell: Cell, cells: list[Cell], study: Study) -> dict[str, Any]:
-    sentence: Sentence = claim(cell, price_of(cell, cells))
     return {
-        **sentence._asdict(),
+        **claim(cell, price_of(cell, cells)),
         "row": f"{cell['row']}{on_model(cell['model'], study)}",
         "weak": is_weak(cell["setting"], study),
         "toxic": study.prompts[cell["prompts"]].toxic,

@@ -12,7 +12,6 @@ import hashlib
 from itertools import chain
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from lm_steer.data import layout
@@ -25,14 +24,12 @@ from lm_steer.report.findings import claims, first_claims
 from lm_steer.report.provenance import provenance, weak_steers
 from lm_steer.report.samples import SAMPLE_PROMPTS, UNSTEERED, dials, side_by_side
 from lm_steer.report.study_figures import drawn
-from lm_steer.report.table_layout import laid_out
+from lm_steer.report.table_layout import TEMPLATES, laid_out, templates
 from lm_steer.study.config import Study, expanded
 from lm_steer.tables.cells import is_published, read_tables
 from lm_steer.tables.metrics import named
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import replacing
-
-TEMPLATES = Path(__file__).parent / "templates"
 
 
 def write_page(study: Study, results: Path, output: Path) -> None:
@@ -46,50 +43,32 @@ def write_page(study: Study, results: Path, output: Path) -> None:
     cells, swept_cells = (list(chain(*some.values())) for some in (tables, swept_tables))
     said = claims(tables, plan)
     script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
-    html = (
-        _environment()
-        .get_template("page.html")
-        .render(
-            title=plan.title,
-            study=plan,
-            script=Markup(script),
-            script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
-            weak_steers=weak_steers(plan),
-            missing=missing(plan, results),
-            edited=edited(results),
-            first_claims=first_claims(said),
-            claims=said,
-            figures=list(drawn(swept, results, swept_cells)),
-            tables=[laid_out(name, tables[name], layout.table(results, name), plan) for name in tables],
-            dials=dials(swept, results, swept_cells),
-            unsteered=UNSTEERED,
-            samples=side_by_side(plan, results),
-            sample_count=SAMPLE_PROMPTS,
-            agreements=agreements(plan, results),
-            records=records(plan, results, cells),
-            analyses=analyses(study, results),
-            seed_spreads=seed_spreads(study, results),
-            origin=provenance(plan, results, cells),
-        )
-    )
-    with replacing(output) as temporary:
-        temporary.write_text(wording.printable(html), encoding="utf-8", newline="\n")
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates(autoescape=True)
     filters = (wording.number, wording.signed, wording.interval, wording.typeset)
     environment.filters |= {function.__name__: function for function in filters}
     environment.tests |= {"compared": wording.compared, "published": is_published}
-    environment.globals |= {
-        "direction": wording.direction,
-        "verdict": wording.verdict,
-        "named": named,
-    }
-    return environment
+    environment.globals |= {"direction": wording.direction, "verdict": wording.verdict, "named": named}
+    html = environment.get_template("page.html").render(
+        title=plan.title,
+        study=plan,
+        script=Markup(script),
+        script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
+        weak_steers=weak_steers(plan),
+        missing=missing(plan, results),
+        edited=edited(results),
+        first_claims=first_claims(said),
+        claims=said,
+        figures=list(drawn(swept, results, swept_cells)),
+        tables=[laid_out(name, tables[name], layout.table(results, name), plan) for name in tables],
+        dials=dials(swept, results, swept_cells),
+        unsteered=UNSTEERED,
+        samples=side_by_side(plan, results),
+        sample_count=SAMPLE_PROMPTS,
+        agreements=agreements(plan, results),
+        records=records(plan, results, cells),
+        analyses=analyses(study, results),
+        seed_spreads=seed_spreads(study, results),
+        origin=provenance(plan, results, cells),
+    )
+    with replacing(output) as temporary:
+        temporary.write_text(wording.printable(html), encoding="utf-8", newline="\n")

@@ -57,9 +57,13 @@ def _effects(cells: list[Cell], study: Study) -> Iterator[Drawn]:
     for model, metric in product(study.steered, headlines(cells)):
         chosen = by_setting(cells, model, metric)
         rows = [
-            Point(_effect_label(chosen[name], study), chosen[name], price_of(chosen[name], cells))
+            Point(
+                f"{typeset(cell['row'])}, {cell['prompts']} prompts{' †' if is_weak(name, study) else ''}",
+                cell,
+                price_of(cell, cells),
+            )
             for name in study.settings
-            if name in chosen and compared(chosen[name])
+            if (cell := chosen.get(name)) and compared(cell)
         ]
         if rows:
             title = f"{named(metric).phrase.capitalize()}{on_model(model, study)}"
@@ -67,11 +71,6 @@ def _effects(cells: list[Cell], study: Study) -> Iterator[Drawn]:
             svg = effects(said, rows, metric)
             title = f"{title}: difference to unsteered"
             yield {"kind": "effects", "name": f"effects-{model}-{metric}", "title": title, "panels": [svg]}
-
-
-def _effect_label(cell: Cell, study: Study) -> str:
-    mark = " †" if is_weak(cell["setting"], study) else ""
-    return f"{typeset(cell['row'])}, {cell['prompts']} prompts{mark}"
 
 
 def _dials(cells: list[Cell], study: Study, model: str) -> Iterator[Drawn]:

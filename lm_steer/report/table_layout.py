@@ -42,6 +42,12 @@ class Column:
     digits: int
 
 
+def templates(**options: Any) -> Environment:
+    """Return the environment of the templates; what they name must be there."""
+    strict = {"undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
+    return Environment(loader=FileSystemLoader(TEMPLATES), **strict, **options)
+
+
 def laid_out(name: str, cells: list[Cell], path: Path, study: Study) -> dict[str, Any]:
     """Return a table for the page's templates, with its CSV and LaTeX (base64) for download."""
     firsts = {cell["prompts"]: cell for cell in reversed(cells)}
@@ -110,18 +116,8 @@ def latex(
     ends = pairwise(accumulate(widths.values(), initial=1))
     groups = [(group, start + 1, end) for group, (start, end) in zip(widths, ends, strict=True)]
     # Braces are LaTeX's own.
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        block_start_string="<%",
-        block_end_string="%>",
-        variable_start_string="<<",
-        variable_end_string=">>",
-        autoescape=False,
-    )
+    marks = {"block_start_string": "<%", "block_end_string": "%>", "variable_start_string": "<<"}
+    environment = templates(**marks, variable_end_string=">>", keep_trailing_newline=True, autoescape=False)
     # All that ends a line ends a comment.
     environment.filters |= {"tex": escaped, "one_line": lambda text: " ".join(text.split()), "number": number}
     environment.tests["published"] = is_published

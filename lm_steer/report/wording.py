@@ -9,7 +9,7 @@ A cell is one line of a table's CSV (tables/table.py).
 import math
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from lm_steer.tables.cells import Cell
 from lm_steer.tables.metrics import named
@@ -79,16 +79,11 @@ def compared(cell: Cell) -> bool:
     return all(math.isfinite(cell[key]) for key in ("difference", "difference_low", "difference_high"))
 
 
-class Sentence(NamedTuple):
-    """A claim after its subject; `numbers` is what is set in bold."""
+def claim(cell: Cell, price: Cell | None) -> dict[str, str]:
+    """Say what a steered row did to a metric: from what value to what, how sure that is, and at what perplexity.
 
-    verb: str
-    numbers: str
-    rest: str
-
-
-def claim(cell: Cell, price: Cell | None) -> Sentence:
-    """Say what a steered row did to a metric: from what value to what, how sure that is, and at what perplexity."""
+    It is verb, numbers (to be set in bold) and rest of a sentence after its subject.
+    """
     metric = named(cell["metric"])
     digits = max(0, metric.digits - 1)
     what = f"{metric.phrase} on {cell['prompts']} prompts"
@@ -99,8 +94,10 @@ def claim(cell: Cell, price: Cell | None) -> Sentence:
     if price and compared(price):
         sure += f", at perplexity {number(price['value'] - price['difference'], 0)} → {number(price['value'], 0)}"
     if not direction(cell):
-        return Sentence(f"had no effect on {what} that can be told from chance:", f"{start} → {end}", sure)
-    return Sentence(f"{'raised' if direction(cell) > 0 else 'lowered'} {what}", f"from {start} to {end}", sure)
+        verb, numbers = f"had no effect on {what} that can be told from chance:", f"{start} → {end}"
+    else:
+        verb, numbers = f"{'raised' if direction(cell) > 0 else 'lowered'} {what}", f"from {start} to {end}"
+    return {"verb": verb, "numbers": numbers, "rest": sure}
 
 
 def printable(text: str) -> str:

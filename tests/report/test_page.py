@@ -176,7 +176,8 @@ def test_an_unfinished_run_shows_what_is_there_and_says_what_is_missing(page_of,
     write_page(study, results, tmp_path / "part.html")
     part = Page((tmp_path / "part.html").read_text(encoding="utf-8"))
     assert "1 of 2 steers, 3 of 4 files of texts, 1 of 2 tables are there." in part.text
-    assert "Tables mood" in part.text and "Files of texts glad-neutral, tiny, seed 0" in part.text
+    assert "Tables tables/mood.csv" in part.text
+    assert "Files of texts generations/tiny/seed0/glad-neutral.jsonl" in part.text
     assert "Manners & <i>" in part.text and "Loss of detox" in part.text and "Loss of mood" not in part.text
     for folder in results.iterdir():
         shutil.rmtree(folder)
@@ -239,7 +240,7 @@ def test_a_difference_is_said_from_value_to_value(metric, start, difference, low
     cell = {"metric": metric, "prompts": "mild", "value": start + difference}
     cell |= {"difference": difference, "difference_low": low, "difference_high": high}
     price = {"value": 38.0, "difference": 7.0, "difference_low": 1.0, "difference_high": 9.0}
-    assert " ".join(wording.claim(cell, price)).replace("\xa0", " ") == text
+    assert " ".join(wording.claim(cell, price).values()).replace("\xa0", " ") == text
     assert wording.verdict(cell) == verdict
 
 

@@ -45,7 +45,10 @@ def effects(rows: Sequence[style.Point], metric: str) -> Figure:
         axes.set_title(title_of(column))
         for cell, y in zip(cells, marks, strict=True):
             if cell and compared(cell):
-                _difference(axes, cell, y)
+                colour = COLOUR_OF[verdict(cell)]
+                fill = colour if direction(cell) else style.GROUND
+                axes.plot([cell["difference_low"], cell["difference_high"]], [y, y], color=colour, linewidth=1.8)
+                axes.plot(cell["difference"], y, "o", color=colour, markerfacecolor=fill, markersize=5.5)
         axes.set_ylim(total, 0)
         axes.set_yticks([])
         _axis_of_differences(axes, named(column).digits, ticks=6 // len(columns))
@@ -54,13 +57,6 @@ def effects(rows: Sequence[style.Point], metric: str) -> Figure:
             y = 1 - (top + start + style.LINE_HEIGHT * place - 2) / height
             figure.text(0.02, y, line, va="baseline", bbox=LABEL_GROUND)
     return figure
-
-
-def _difference(axes: Axes, cell: Cell, y: float) -> None:
-    colour = COLOUR_OF[verdict(cell)]
-    fill = colour if direction(cell) else style.GROUND
-    axes.plot([cell["difference_low"], cell["difference_high"]], [y, y], color=colour, linewidth=1.8)
-    axes.plot(cell["difference"], y, "o", color=colour, markerfacecolor=fill, markersize=5.5)
 
 
 def _axis_of_differences(axes: Axes, digits: int, ticks: int) -> None:
