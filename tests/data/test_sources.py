@@ -1,8 +1,6 @@
-import io
-import tarfile
-
 import pandas as pd
 import pytest
+from services.registry import tar_of
 
 from lm_steer import LMSteerError
 from lm_steer.data.datasets.vader_snippets import ARCHIVE, CORPORA
@@ -61,16 +59,6 @@ def test_a_bad_file_is_named(tmp_path, name, content, message):
 def test_a_bad_source_is_refused(source, message):
     with pytest.raises(LMSteerError, match=message):
         labelled_texts(source)
-
-
-def tar_of(members: dict[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
-        for name, content in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
-    return buffer.getvalue()
 
 
 @pytest.fixture

@@ -1,10 +1,10 @@
 import io
 import os
 import random
-import tarfile
 import zipfile
 
 import pytest
+from services.registry import tar_of
 
 from lm_steer import LMSteerError
 from lm_steer.fetch.download import TRIES
@@ -141,16 +141,6 @@ def test_the_password_of_an_index_is_never_shown(registry, published, monkeypatc
     shown = str(caught.value) + "".join(capfd.readouterr())
     assert "://" in shown or broken == "address"
     assert "me:" not in shown and "pa%40" not in shown and "rd@" not in shown
-
-
-def tar_of(members: dict[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
-        for name, content in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
-    return buffer.getvalue()
 
 
 def test_a_member_of_a_wheel_is_read(publish):

@@ -1,6 +1,6 @@
 """A stand-in of the Perspective API (commentanalyzer v1alpha1) on the loopback, with faults on demand.
 
-python tests/services/perspective.py [PORT]        # prints the address for LM_STEER_PERSPECTIVE_URL, and the key
+PYTHONPATH=tests python -m services.perspective [PORT]        # prints LM_STEER_PERSPECTIVE_URL, and the key
 
 Google's client finds every address in the discovery document, so that one address is all there is to set.
 """
@@ -8,11 +8,11 @@ Google's client finds every address in the discovery document, so that one addre
 import json
 import re
 import sys
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
-from types import TracebackType
-from typing import Any, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from services.service import Service, reply
 
 MAX_BYTES = 20480
 LANGUAGES = {"en", "de", "es", "fr", "it", "pt"}
@@ -29,7 +29,7 @@ def toxicity(text: str) -> float:
     return round(0.02 + 0.9 * sum(word in RUDE for word in words) / max(1, len(words)), 6)
 
 
-class Perspective:
+class Perspective(Service):
     """Answers until the `with` ends.
 
     faults      taken one a request, first to last: a status code to answer with ("503"), "429 after 2" with the header
@@ -42,39 +42,27 @@ class Perspective:
     key = "key-of-the-stand-in"
 
     def __init__(self, port: int = 0) -> None:
+        super().__init__(port)
         self.faults: list[str | None] = []
         self.refuses: dict[str, tuple[int, str]] = {}
         self.requests: list[dict[str, Any]] = []
-        self.server = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
 
     @property
     def root(self) -> str:
         """The address that all others begin with."""
-        return f"http://127.0.0.1:{self.server.server_port}/"
+        return f"{self.address}/"
 
     @property
     def url(self) -> str:
         """The address of the discovery document."""
-        return f"{self.root.rstrip('/')}{DISCOVERY}?version=v1alpha1"
+        return f"{self.address}{DISCOVERY}?version=v1alpha1"
 
     @property
     def texts(self) -> list[str]:
         """The texts that were asked about."""
         return [request["comment"]["text"] for request in self.requests]
 
-    def __enter__(self) -> Self:
-        self.thread = Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-        self.thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-        self.thread.join()
-
-    def answer(self, key: str, request: dict[str, Any]) -> Answer:
+    def scored(self, key: str, request: dict[str, Any]) -> Answer:
         """Answer a request as the service does."""
         text, languages = request["comment"].get("text", ""), request.get("languages", [])
         if key != self.key:
@@ -96,61 +84,37 @@ class Perspective:
             scores[name] = {"spanScores": spans, "summaryScore": {"value": toxicity(text), "type": "PROBABILITY"}}
         return 200, {"attributeScores": scores, "languages": languages, "detectedLanguages": ["en"]}
 
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
-        service = self
+    def answer(self, handler: BaseHTTPRequestHandler) -> None:
+        address = urlsplit(handler.path)
+        if handler.command == "GET":
+            there = address.path == DISCOVERY
+            send(handler, 200 if there else 404, discovery(self.root) if there else {})
+            return
+        request = json.loads(handler.rfile.read(int(handler.headers["Content-Length"])))
+        self.requests.append(request)
+        fault = self.faults.pop(0) if self.faults else None
+        if fault == "html":
+            reply(handler, 200, b"<!DOCTYPE html>")
+        elif fault == "empty":
+            send(handler, 200, {"languages": ["en"]})
+        elif fault and fault != "drop":
+            code, _, more = fault.partition(" ")
+            messages = {"429": "Quota exceeded for quota metric 'Analysis requests (AnalyzeComment)'"}
+            limit = "AnalyzeRequestsPer" + ("Day" if more == "day" else "Minute") + "PerProject"
+            details = [{"reason": "RATE_LIMIT_EXCEEDED", "metadata": {"quota_limit": limit}}]
+            header = {"Retry-After": more.removeprefix("after ")} if more.startswith("after") else {}
+            send(handler, *error(int(code), messages.get(code, "Out of order."), details), header)
+        elif not fault:
+            assert address.path == ANALYZE, address.path
+            send(handler, *self.scored(parse_qs(address.query).get("key", [""])[0], request))
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
 
-            def do_GET(self) -> None:
-                if urlsplit(self.path).path == DISCOVERY:
-                    self._send(200, json.dumps(discovery(service.root)).encode())
-                else:
-                    self._send(404, b"{}")
-
-            def do_POST(self) -> None:
-                request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                service.requests.append(request)
-                fault = service.faults.pop(0) if service.faults else None
-                if fault == "drop":
-                    self.close_connection = True
-                    return
-                if fault == "html":
-                    self._send(200, b"<!DOCTYPE html>")
-                    return
-                if fault == "empty":
-                    self._send(200, b'{"languages": ["en"]}')
-                    return
-                if fault:
-                    self._fault(fault)
-                    return
-                address = urlsplit(self.path)
-                assert address.path == ANALYZE, address.path
-                status, body = service.answer(parse_qs(address.query).get("key", [""])[0], request)
-                self._send(status, json.dumps(body).encode())
-
-            def _fault(self, fault: str) -> None:
-                code, _, more = fault.partition(" ")
-                messages = {"429": "Quota exceeded for quota metric 'Analysis requests (AnalyzeComment)'"}
-                limit = "AnalyzeRequestsPer" + ("Day" if more == "day" else "Minute") + "PerProject"
-                details = [{"reason": "RATE_LIMIT_EXCEEDED", "metadata": {"quota_limit": limit}}]
-                status, body = error(int(code), messages.get(code, "Out of order."), details)
-                header = {"Retry-After": more.removeprefix("after ")} if more.startswith("after") else {}
-                self._send(status, json.dumps(body).encode(), header)
-
-            def _send(self, status: int, content: bytes, headers: dict[str, str] | None = None) -> None:
-                self.send_response(status)
-                for name, value in (headers or {}).items():
-                    self.send_header(name, value)
-                self.send_header("Content-Type", "application/json; charset=UTF-8")
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
-
-            def log_message(self, format: str, *args: object) -> None:
-                pass
-
-        return Handler
+def send(
+    handler: BaseHTTPRequestHandler, status: int, body: dict[str, Any], headers: dict[str, str] | None = None
+) -> None:
+    """Answer with JSON."""
+    kind = {"Content-Type": "application/json; charset=UTF-8"}
+    reply(handler, status, json.dumps(body).encode(), kind | (headers or {}))
 
 
 def error(code: int, message: str, details: list[dict[str, Any]] | None = None) -> Answer:

@@ -4,13 +4,26 @@ PYTHONPATH=tests python -m services.registry FOLDER [PORT]        # serves FOLDE
 """
 
 import hashlib
+import io
 import json
 import sys
+import tarfile
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 from services.service import Service, reply, reply_file
+
+
+def tar_of(members: dict[str, bytes]) -> bytes:
+    """Return a .tar.gz of these files."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return buffer.getvalue()
 
 
 class Registry(Service):
