@@ -181,11 +181,7 @@ def _ends(found: Evidence, span: Span) -> tuple[int, int]:
 
 
 def write_evidence(
-    found: Sequence[Evidence],
-    curves: Sequence[Reading],
-    marked: Sequence[Marked | None],
-    tokens: Path,
-    readings: Path,
+    found: Sequence[Evidence], curves: Sequence[Reading], marked: Sequence[Marked | None], tokens: Path, readings: Path
 ) -> None:
     """Write one line per token of each text, and one line per value of each text's likelihood curve."""
     lines, points = [], []

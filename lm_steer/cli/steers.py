@@ -157,10 +157,7 @@ def import_original(
 
 
 @app.command(rich_help_panel=STEERS)
-def export_easysteer(
-    steer: SteerFolder,
-    output: Output,
-) -> None:
+def export_easysteer(steer: SteerFolder, output: Output) -> None:
     """Write a steer as EasySteer's algorithm lm_steer reads it; its scale is then the steer value.
 
     lm-steer export-easysteer --steer my-steer -o my-steer.pt

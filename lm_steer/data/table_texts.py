@@ -22,8 +22,7 @@ class TableTexts(Texts):
         LABEL,
     )
     classes: list[str] = key(
-        "What values of the labels count as, `[joy=1, sadness=-1]`; texts with other values are left out.",
-        (),
+        "What values of the labels count as, `[joy=1, sadness=-1]`; texts with other values are left out.", ()
     )
 
     @property

@@ -60,10 +60,7 @@ def words_of(name: str, block: Directions, study: Study, results: Path) -> Itera
             "title": f"{name}, {model}",
             "text": [text],
             "figures": [
-                (
-                    "Words in the first two directions; blue ones are raised",
-                    words_in_plane(f"{name} {model}", placed),
-                ),
+                ("Words in the first two directions; blue ones are raised", words_in_plane(f"{name} {model}", placed)),
                 ("How rank concentrates", spectrum(f"{name} {model} σ", sigmas["share"])),
             ],
             "tables": [{"caption": "Words of both ends", "head": head, "rows": rows, "words": True}],

@@ -8,18 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast
 
 from pydantic import Field, PlainSerializer, WrapValidator
 
-from lm_steer.study.fields import (
-    AtLeastOne,
-    Block,
-    ModelName,
-    Points,
-    SomeValues,
-    SteerName,
-    Text,
-    Unique,
-    Values,
-    key,
-)
+from lm_steer.study.fields import AtLeastOne, Block, ModelName, Points, SomeValues, SteerName, Text, Unique, Values, key
 from lm_steer.study.of_settings import OfOneSteer, OfSettings, Parts, Point, published_as, slug_of
 from lm_steer.study.settings import Adapter, Published, Transfer, dimensions_lacking
 from lm_steer.study.steer_analyses import Cost, Directions, Evidence, varies

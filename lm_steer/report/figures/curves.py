@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
@@ -48,11 +49,9 @@ def value_curves(values: Sequence[float], cells: Mapping[str, Sequence[Cell | No
     return figure
 
 
-@style.as_svg
-def loss_curves(logs: Sequence[list[dict[str, Any]]]) -> Figure:
+@style.on_axes(215, (0.1, 0.19, 0.88, 0.7))
+def loss_curves(axes: Axes, logs: Sequence[list[dict[str, Any]]]) -> None:
     """Draw the training loss (faint, and smoothed) and the dev loss (points), one log a seed."""
-    figure = style.blank(215)
-    axes = figure.add_axes((0.1, 0.19, 0.88, 0.7))
     for log in logs:
         frame = pd.DataFrame(log, columns=["step", "loss", "dev_loss"]).set_index("step")
         training, dev = frame["loss"].dropna(), frame["dev_loss"].dropna()
@@ -67,14 +66,11 @@ def loss_curves(logs: Sequence[list[dict[str, Any]]]) -> Figure:
     axes.grid(axis="y")
     axes.yaxis.set_major_locator(MaxNLocator(5))
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    return figure
 
 
-@style.as_svg
-def spectrum(shares: Sequence[float]) -> Figure:
+@style.on_axes(180, (0.13, 0.22, 0.85, 0.66))
+def spectrum(axes: Axes, shares: Sequence[float]) -> None:
     """Draw the share of Σσ² that the first directions hold together."""
-    figure = style.blank(180)
-    axes = figure.add_axes((0.13, 0.22, 0.85, 0.66))
     axes.plot(range(1, len(shares) + 1), 100 * np.cumsum(shares))
     axes.set(xlabel="directions, the strongest first", ylim=(0, 103), xscale="log")
     axes.xaxis.set_major_locator(LogLocator(10, subs=(1, 2, 5)))
@@ -82,14 +78,11 @@ def spectrum(shares: Sequence[float]) -> Figure:
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_title("share of Σσ², %", **style.PLAIN_TITLE)
     axes.grid(axis="y")
-    return figure
 
 
-@style.as_svg
-def likelihood(values: Sequence[float], log_likelihoods: Sequence[float], reading: float) -> Figure:
+@style.on_axes(165, (0.2, 0.24, 0.78, 0.62))
+def likelihood(axes: Axes, values: Sequence[float], log_likelihoods: Sequence[float], reading: float) -> None:
     """Draw the log-likelihood of a text against the steer value, and its top."""
-    figure = style.blank(165)
-    axes = figure.add_axes((0.2, 0.24, 0.78, 0.62))
     axes.plot(values, log_likelihoods, "o-", markersize=3.5)
     axes.axvline(reading, color=style.WORSE, linewidth=1.2)
     axes.set_xlabel("steer value")
@@ -97,4 +90,3 @@ def likelihood(values: Sequence[float], log_likelihoods: Sequence[float], readin
     axes.set_title("log-likelihood of the text, nats", **style.PLAIN_TITLE)
     axes.yaxis.set_major_locator(MaxNLocator(4))
     axes.grid(axis="y")
-    return figure

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from lm_steer.report.figures import style
 from lm_steer.report.wording import number, title_of
@@ -19,11 +18,9 @@ WORD_SIZE = 8.5
 RULE: dict[str, Any] = {"color": style.LINE, "linewidth": 0.9, "zorder": 0}
 
 
-@style.as_svg
-def trade_off(points: Sequence[style.Point], metric: str) -> Figure:
+@style.on_axes(215, (0.115, 0.2, 0.86, 0.66))
+def trade_off(axes: Axes, points: Sequence[style.Point], metric: str) -> None:
     """Draw a metric against perplexity, each setting with both intervals and its name; hollow is as published."""
-    figure = style.blank(215)
-    axes = figure.add_axes((0.115, 0.2, 0.86, 0.66))
     prices = [point.price for point in points if point.price]
     places = [(price["value"], point.cell["value"]) for price, point in zip(prices, points, strict=True)]
     for line in dict.fromkeys(point.line for point in points if point.line):
@@ -41,27 +38,21 @@ def trade_off(points: Sequence[style.Point], metric: str) -> Figure:
     axes.set_title(title_of(metric))
     axes.grid(axis="y")
     _annotate(axes, places, [point.label for point in points], WORD_SIZE + 1)
-    return figure
 
 
-@style.as_svg
-def scatter(first: Sequence[float], second: Sequence[float], labels: tuple[str, str]) -> Figure:
+@style.on_axes(style.WIDTH, (0.12, 0.12, 0.85, 0.85))
+def scatter(axes: Axes, first: Sequence[float], second: Sequence[float], labels: tuple[str, str]) -> None:
     """Draw two scores in [0, 1] of the same texts against each other, with lines at .5 and where both are equal."""
-    figure = style.blank(style.WIDTH)
-    axes = figure.add_axes((0.12, 0.12, 0.85, 0.85))
     axes.plot([0, 1], [0, 1], **RULE)
     for draw in (axes.axvline, axes.axhline):
         draw(0.5, linestyle=(0, (3, 3)), **RULE)
     axes.plot(first, second, "o", alpha=0.35, markersize=3, markeredgewidth=0)
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel=labels[0], ylabel=labels[1])
-    return figure
 
 
-@style.as_svg
-def words(listed: Sequence[tuple[str, float, float, bool]]) -> Figure:
+@style.on_axes(1.1 * style.WIDTH, (0.1, 0.1, 0.86, 0.88), 1.45 * style.WIDTH)
+def words(axes: Axes, listed: Sequence[tuple[str, float, float, bool]]) -> None:
     """Draw words in the plane of the first two directions: (word, x, y, whether a positive value raises it)."""
-    figure = style.blank(1.1 * style.WIDTH, 1.45 * style.WIDTH)
-    axes = figure.add_axes((0.1, 0.1, 0.86, 0.88))
     for draw in (axes.axvline, axes.axhline):
         draw(0, **RULE)
     for _, x, y, raised in listed:
@@ -69,17 +60,14 @@ def words(listed: Sequence[tuple[str, float, float, bool]]) -> Figure:
     axes.set(xlabel="first direction", ylabel="second direction")
     axes.margins(0.15)
     _annotate(axes, [(x, y) for _, x, y, _ in listed], [word for word, *_ in listed], WORD_SIZE)
-    return figure
 
 
-@style.as_svg
+@style.on_axes(250, (0.15, 0.17, 0.82, 0.7))
 def heat_map(
-    xs: Sequence[float], ys: Sequence[float], values: np.ndarray, labels: Sequence[str], metric: str
-) -> Figure:
+    axes: Axes, xs: Sequence[float], ys: Sequence[float], values: np.ndarray, labels: Sequence[str], metric: str
+) -> None:
     """Draw a metric on a grid of two steer values: (ys, xs), each cell with its number."""
     low, high = np.nanmin(values), np.nanmax(values)
-    figure = style.blank(250)
-    axes = figure.add_axes((0.15, 0.17, 0.82, 0.7))
     for (row, column), value in np.ndenumerate(values):
         depth = (value - low) / (high - low) if high > low else 0.0
         sides = [column - 0.5, column + 0.5, column + 0.5, column - 0.5], [row - 0.5] * 2 + [row + 0.5] * 2
@@ -90,7 +78,6 @@ def heat_map(
         draw(range(len(steps)), [number(value, 1 if value % 1 else 0) for value in steps])
     axes.set_title(title_of(metric))
     axes.set_frame_on(False)
-    return figure
 
 
 def _annotate(axes: Axes, places: Sequence[tuple[float, float]], labels: Sequence[str], size: float) -> None:

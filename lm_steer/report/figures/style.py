@@ -77,6 +77,22 @@ def as_svg(draw: Callable[P, Figure]) -> Callable[Concatenate[str, P], Markup]:
     return drawn
 
 
+def on_axes(
+    height: float, box: tuple[float, float, float, float], width: float = WIDTH
+) -> Callable[[Callable[Concatenate[Axes, P], None]], Callable[Concatenate[str, P], Markup]]:
+    """Like `as_svg`, for what is drawn on the one pair of axes that lies in `box` of a figure of fixed size."""
+
+    def decorated(draw: Callable[Concatenate[Axes, P], None]) -> Callable[Concatenate[str, P], Markup]:
+        def figure(*arguments: P.args, **options: P.kwargs) -> Figure:
+            empty = blank(height, width)
+            draw(empty.add_axes(box), *arguments, **options)
+            return empty
+
+        return as_svg(figure)
+
+    return decorated
+
+
 def blank(height: float, width: float = WIDTH) -> Figure:
     """An empty figure; sizes are in points, which are the SVG's units."""
     return Figure(figsize=(width / 72, height / 72))
