@@ -44,7 +44,7 @@ def record(
 
     lm-steer record --study results/study.json -o results/run.json --benchmarks results/benchmarks.csv
     """
-    from lm_steer.report.run_record import write_record
+    from lm_steer.report.provenance import write_record
     from lm_steer.study.config import read_study
 
     write_record(read_study(study), results, output, benchmarks)

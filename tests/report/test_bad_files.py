@@ -9,7 +9,7 @@ import pytest
 from lm_steer import LMSteerError
 from lm_steer.report.compare import compare
 from lm_steer.report.page import write_page
-from lm_steer.report.run_record import write_record
+from lm_steer.report.provenance import write_record
 from lm_steer.report.study_figures import write_figures
 from lm_steer.report.table_layout import Column, latex
 from lm_steer.study import plan

@@ -5,7 +5,7 @@ import importlib.metadata
 import pytest
 import yaml
 
-from lm_steer.report.run_record import benchmark_table, write_record
+from lm_steer.report.provenance import benchmark_table, write_record
 from lm_steer.study.config import resolved
 from lm_steer.util.files import read_json, sha256_of
 
