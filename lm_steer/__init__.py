@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from lm_steer.core.attach import attach as attach
     from lm_steer.core.attach import detach as detach
     from lm_steer.core.fold import fold as fold
-    from lm_steer.core.share import push as push
     from lm_steer.core.steer import Steer as Steer
     from lm_steer.core.steer import compose as compose
     from lm_steer.generation.generate import generate as generate
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from lm_steer.interop.logits import logits_map as logits_map
     from lm_steer.model.load import load_model as load_model
     from lm_steer.model.obtain import folder_of as folder_of
+    from lm_steer.report.card import push as push
     from lm_steer.tables.evaluate import evaluate as evaluate
     from lm_steer.training.learn import Recipe as Recipe
     from lm_steer.training.train import train as train
@@ -50,7 +50,7 @@ _PLACES = {
     "generate": "generation.generate",
     "load_model": "model.load",
     "logits_map": "interop.logits",
-    "push": "core.share",
+    "push": "report.card",
     "train": "training.train",
     "transfer": "analyse.transfer",
 }

@@ -135,8 +135,8 @@ def push(
 
     lm-steer push my-steer me/kind-gpt2 --table results/tables/sentiment.csv --row "sentiment +5"
     """
-    from lm_steer.core.share import push as send
     from lm_steer.core.steer import Steer
+    from lm_steer.report.card import push as send
 
     print(send(Steer.from_pretrained(steer), repo, table or (), row or (), intended_use, private))
 

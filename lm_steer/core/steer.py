@@ -247,7 +247,7 @@ class Steer:
             raise LMSteerError(f"{folder} is not a complete steer ({error}): train or download it again") from None
 
     def push_to_hub(self, repo: str, **options: Any) -> str:
-        """Commit the steer, with a model card, to a repository of the hub; see `lm_steer.core.share.push`."""
+        """Commit the steer, with a model card, to a repository of the hub; see `lm_steer.report.card.push`."""
         # By its public name, which the digest of code does not follow: an edit to the card leaves every steer as it is.
         return lm_steer.push(self, repo, **options)
 

@@ -10,6 +10,7 @@ import csv
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from lm_steer.util.errors import LMSteerError
 
@@ -30,8 +31,8 @@ class Engine:
 def engines() -> tuple[Engine, ...]:
     """Return the table, a row for each engine and form."""
     with open(Path(__file__).with_name("engines.csv"), encoding="utf-8", newline="") as file:
-        rows = [{**row, "runs": row["runs"].split(), "drops": row["drops"].split()} for row in csv.DictReader(file)]
-    return tuple(Engine(**row) for row in rows)
+        rows: list[dict[str, Any]] = list(csv.DictReader(file))
+    return tuple(Engine(**row | {key: row[key].split() for key in ("runs", "drops")}) for row in rows)
 
 
 def runs(name: str, form: str) -> list[str]:

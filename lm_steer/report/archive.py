@@ -15,12 +15,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lm_steer import __version__
-from lm_steer.core.card import card
 from lm_steer.core.steer import Steer
+from lm_steer.report.card import card
 from lm_steer.study.config import Study, read_study
+from lm_steer.tables.cells import edited, read_tables
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import fitting, parse_json, reading, replacing, require_space, sha256_of
-from lm_steer.util.formats import read_csv
 from lm_steer.util.outputs import ARCHIVE
 
 RECORD = ARCHIVE[0]
@@ -94,15 +94,12 @@ def _record(archive: str | Path, packed: zipfile.ZipFile) -> dict[str, str]:
 
 
 def _cards(root: Path, study: Study) -> Iterator[tuple[str, str]]:
-    """Yield the path and the text of each steer's card, with the rows of tables in which it acts."""
+    """Yield the path and the text of each steer's card, with the cells of tables in which it acts."""
+    for table in edited(root):
+        raise LMSteerError(f"{root}/tables/{table}.csv is not the table that run.json records: make the table again")
+    cells = [cell for table in read_tables(study, root).values() for cell in table]
     for config in sorted(root.glob("steers/*/*/seed*/steer_config.json")):
         folder, name = config.parent, config.parent.parent.name
-        acting = {setting for setting, block in study.settings.items() if name in (block.steer or {})}
-        labels = {}
-        for table, block in study.tables.items():
-            path = root / f"tables/{table}.csv"
-            there = set(read_csv(path, ("row",))["row"]) if path.exists() else set()
-            labels[path] = [label for label, names in block.rows.items() if acting & {*names} and label in there]
-        tables = [path for path in labels if labels[path]]
-        text = card(Steer.from_pretrained(folder), name, tables, [label for path in tables for label in labels[path]])
+        acting = {setting for setting, block in study.settings.items() if name in block.steer}
+        text = card(Steer.from_pretrained(folder), name, [cell for cell in cells if cell["setting"] in acting])
         yield (folder / "README.md").relative_to(root).as_posix(), text

@@ -15,7 +15,6 @@ from pathlib import Path
 from markupsafe import Markup
 
 from lm_steer.data import layout
-from lm_steer.data.results import edited
 from lm_steer.report import wording
 from lm_steer.report.agreement import agreements
 from lm_steer.report.analyses import analyses, seed_spreads
@@ -26,7 +25,7 @@ from lm_steer.report.samples import SAMPLE_PROMPTS, UNSTEERED, dials, side_by_si
 from lm_steer.report.study_figures import drawn
 from lm_steer.report.table_layout import TEMPLATES, laid_out, templates
 from lm_steer.study.config import Study, expanded
-from lm_steer.tables.cells import is_published, read_tables
+from lm_steer.tables.cells import edited, is_published, read_tables
 from lm_steer.tables.metrics import named
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import replacing

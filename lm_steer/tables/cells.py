@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lm_steer.data import layout
-from lm_steer.data.results import edited
 from lm_steer.tables.metrics import Metric, in_order, known, named, of_attribute
 from lm_steer.util.errors import LMSteerError
+from lm_steer.util.files import fitting, read_json, sha256_of
 from lm_steer.util.formats import read_csv, require_rows
 from lm_steer.util.progress import say
 
@@ -35,13 +35,13 @@ def read_cells(path: Path, study: "Study | None" = None) -> list[Cell]:
         raise LMSteerError(f"{path}: there is no such file: make it with `lm-steer table`")
     frame = read_csv(path, texts=TEXT_COLUMNS, numbers=COUNT_COLUMNS, gaps=NUMBER_COLUMNS)
     require_rows(frame, path)
-    attributes = [scorer.described.attribute for scorer in study.scorers.values()] if study else []
-    metrics = {*known(), *(metric.name for attribute in attributes for metric in of_attribute(attribute))}
-    names_of = {"metric": metrics, **({"setting": study.settings} if study else {})}
-    for column, names in names_of.items():
-        for number, name in enumerate(frame[column], start=1):
-            if name not in names:
-                raise LMSteerError(f"{path}, row {number}: unknown {column} '{name}': make the table again")
+    if study:
+        attributes = [scorer.described.attribute for scorer in study.scorers.values()]
+        metrics = {*known(), *(metric.name for attribute in attributes for metric in of_attribute(attribute))}
+        for column, names in (("metric", metrics), ("setting", study.settings)):
+            for number, name in enumerate(frame[column], start=1):
+                if name not in names:
+                    raise LMSteerError(f"{path}, row {number}: unknown {column} '{name}': make the table again")
     repeated = frame.index[frame.duplicated(PLACE)]
     if len(repeated):
         raise LMSteerError(f"{path}, row {repeated[0] + 1} repeats an earlier one: make the table again")
@@ -61,6 +61,16 @@ def read_tables(study: "Study", results: Path) -> dict[str, list[Cell]]:
         for name, path in files.items()
         if path.exists()
     }
+
+
+def edited(results: Path) -> list[str]:
+    """Return the names of tables that differ from the run's record: edited by hand, or made since."""
+    record = results / "run.json"
+    known = read_json(record, dict).get("tables", {}) if record.exists() else {}
+    fitting(known, {str: str}, record, "tables")
+    checksums = {Path(path).name: checksum for path, checksum in known.items()}
+    paths = [path for path in sorted((results / "tables").glob("*.csv")) if path.name in checksums]
+    return [path.stem for path in paths if sha256_of(path) != checksums[path.name]]
 
 
 def _judge(cell: Cell, table: str, study: "Study") -> str:

@@ -47,7 +47,7 @@ def changed(before: dict[str, str]) -> set[str]:
         ("util/files.py", set(COMMANDS)),
         # What a steer offers besides, and what is there for type checkers alone, changes no steer.
         ("analyse/evidence.py", set()),
-        ("core/card.py", set()),
+        ("report/card.py", set()),
         ("data/datasets/jigsaw.py", {"data", "page"}),
         # The page tells what a kind of scorer says of itself.
         ("score/kinds/bag_of_words.py", {"score", "judge", "page"}),

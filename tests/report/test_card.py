@@ -8,10 +8,13 @@ import yaml
 from services.hub import COMMIT
 
 from lm_steer import LMSteerError, Steer
-from lm_steer.core.card import TEXTS, card
+from lm_steer.report.card import card
+from lm_steer.tables.cells import COUNT_COLUMNS, NUMBER_COLUMNS, TEXT_COLUMNS
 
 REPO = "someone/detox-tiny"
 CELL = {
+    **dict.fromkeys((*TEXT_COLUMNS, *COUNT_COLUMNS), 0),
+    **dict.fromkeys(NUMBER_COLUMNS, 0.0),
     "model": "tiny",
     "row": "detox 5",
     "prompts": "toxic",
@@ -100,7 +103,7 @@ def test_a_bad_table_is_refused_before_anything_is_sent(hub, steer, table, tmp_p
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
     for tables, rows, message in [
         ([tmp_path / "none.csv"], [], "none.csv: there is no such file"),
-        ([tmp_path / "other.csv"], [], f"no column '{TEXTS[0]}'"),
+        ([tmp_path / "other.csv"], [], f"no column '{TEXT_COLUMNS[0]}'"),
         ([table], ["detox 7"], "no row 'detox 7': it has unsteered, detox 5, detox -5"),
     ]:
         with pytest.raises(LMSteerError, match=message):
