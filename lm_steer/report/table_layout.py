@@ -44,8 +44,8 @@ class Column:
 
 def templates(**options: Any) -> Environment:
     """Return the environment of the templates; what they name must be there."""
-    strict = {"undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
-    return Environment(loader=FileSystemLoader(TEMPLATES), **strict, **options)
+    loader = FileSystemLoader(TEMPLATES)
+    return Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, **options)
 
 
 def laid_out(name: str, cells: list[Cell], path: Path, study: Study) -> dict[str, Any]:

@@ -190,7 +190,10 @@ def generate(study: Study, model: str, seed: str, setting: str = "", scatteritem
         if block.adapter:
             steers = {layout.adapter(R, model, block.adapter, seed): {}}
             inputs += steers
-        job = {"output": layout.generations(folder, model, seed, name), "prompts": layout.prompts(R, block.prompts)}
+        job: dict[str, Any] = {
+            "output": layout.generations(folder, model, seed, name),
+            "prompts": layout.prompts(R, block.prompts),
+        }
         job |= {"steers": steers, "sampling": study.sampling_of(block).model_dump()}
         jobs.append({**job, "prefix": block.prefix, "system": block.system})
     return Given(list(dict.fromkeys(inputs)), _options(**_runs(study, model)), jobs)
