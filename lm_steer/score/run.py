@@ -4,6 +4,7 @@ lm-steer score --kind profanity-check --file results/generations/smollm2/seed0/u
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import accumulate, groupby
 from pathlib import Path
 from typing import Any
 
@@ -59,15 +60,9 @@ def score_files(
 
 def _groups(files: Sequence[str], sizes: Sequence[int]) -> Iterator[list[str]]:
     """Yield files in their order, some AT_ONCE generations at a time: memory does not grow with their number."""
-    group: list[str] = []
-    total = 0
-    for file, size in zip(files, sizes, strict=True):
-        if group and total + size > AT_ONCE:
-            yield group
-            group, total = [], 0
-        group.append(file)
-        total += size
-    yield group
+    starts = accumulate(sizes, initial=0)
+    for _, group in groupby(zip(starts, files, strict=False), lambda pair: pair[0] // AT_ONCE):
+        yield [file for _, file in group]
 
 
 def _prompts_of(file: str, prompts: int, shard: Shard) -> list[tuple[int, str, list[str]]]:
