@@ -25,15 +25,10 @@ HEADINGS = {
 
 def agreements(study: Study, results: Path) -> list[dict[str, Any]]:
     """Return, for each set of texts that was judged, its figures by scorer, and a plot for each of its scorers."""
-    files = {
-        name: (layout.agreement_table(results, name), layout.agreement_scores(results, name))
-        for name in study.agreement
-    }
-    return [
-        _agreement(name, study.agreement[name].scorers, table, scores)
-        for name, (table, scores) in files.items()
-        if table.exists() and scores.exists()
-    ]
+    blocks = study.agreement
+    judged = [(name, layout.agreement_table(results, name), layout.agreement_scores(results, name)) for name in blocks]
+    there = [(name, table, scores) for name, table, scores in judged if table.exists() and scores.exists()]
+    return [_agreement(name, blocks[name].scorers, table, scores) for name, table, scores in there]
 
 
 def _agreement(name: str, scorers: list[str], table: Path, scores: Path) -> dict[str, Any]:
