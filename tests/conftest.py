@@ -145,7 +145,7 @@ def registry(tmp_path, monkeypatch) -> Iterator[Registry]:
 
 @pytest.fixture
 def publish(registry, monkeypatch) -> Callable[[str, str, bytes], Path]:
-    """Return a function (name, file, content) that puts a package into PACKAGES and on the registry."""
+    """Return a function (name, file, content) that puts a package into `packages()` and on the registry."""
 
     def put(name: str, file: str, content: bytes) -> Path:
         path = registry.folder / name / file
