@@ -15,6 +15,7 @@ from lm_steer.cli.app import (
     Cache,
     Commands,
     Dtype,
+    Model,
     Output,
     ShardOf,
     StudyFile,
@@ -26,7 +27,7 @@ from lm_steer.cli.app import (
 from lm_steer.cli.paths import Input, Inputs, Reads, Writes
 from lm_steer.util.errors import LMSteerError, presentable
 from lm_steer.util.gpu_lease import leased_device
-from lm_steer.util.options import Count
+from lm_steer.util.options import Count, Positive
 from lm_steer.util.outputs import JUDGE
 
 if TYPE_CHECKING:
@@ -90,6 +91,42 @@ def score(
         judge = causal_lm(vllm_of(Path(resource), dtype, vllm, vllm_options))
     with leased_device(kind_of(kind).by_model and not vllm):
         score_files(kind, resource, file, output, cache, prompts, scores, part, judge, dtype=dtype, **keys)
+
+
+@app.command(rich_help_panel=SCORES)
+@leased_device()
+def side_effects(
+    output: Output,
+    study: StudyFile,
+    name: Annotated[str, typer.Option(help="The model's name in it.")],
+    scorer: Annotated[str, typer.Option(help="A scorer of it, of the kind held-out or lm-eval.")],
+    model: Model,
+    texts: Annotated[Input, typer.Option(help="Labelled texts (parquet), whose labels do not matter.")] = "",
+    count: Annotated[Positive, typer.Option(help="How many of them.")] = 100,
+    task: Annotated[str, typer.Option(help="Instead of texts, a task of lm-evaluation-harness.")] = "",
+    metric: Annotated[str, typer.Option(help="The task's metric.")] = "acc",
+    limit: Annotated[Count, typer.Option(help="How many of its questions; 0 for all.")] = 0,
+    include: Annotated[str, typer.Option(help="A folder with task files of your own."), Reads()] = "",
+    dtype: Dtype = "float32",
+    cache: Cache = CACHE,
+) -> None:
+    """Measure the loss on given texts, or a task, under the steers of a study's settings.
+
+    lm-steer side-effects --study results/study.json --name smollm2 --scorer films --model M --texts t.parquet -o out
+    """
+    from lm_steer.analyse.held_out import write_held_out
+    from lm_steer.model.load import load_model
+    from lm_steer.model.obtain import folder_of
+
+    measured = given_by(study, "side_effects", model=name, scorer=scorer)
+    if bool(texts) == bool(task):
+        raise LMSteerError("give either --texts or --task")
+    if task:
+        from lm_steer.interop.lm_eval import write_task
+
+        write_task(folder_of(model, cache), measured, task, output, metric, limit, include, dtype)
+        return
+    write_held_out(load_model(folder_of(model, cache), dtype), measured, texts, count, output, cache)
 
 
 @app.command(rich_help_panel=SCORES)

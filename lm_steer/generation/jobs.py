@@ -12,6 +12,8 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+from transformers import PreTrainedModel
+
 from lm_steer.core.attach import attach
 from lm_steer.core.steer import Steer, compose
 from lm_steer.core.stored import FILES, located
@@ -121,20 +123,25 @@ def run_jobs(
 
 def _applied(job: Job) -> Callable[[LoadedModel], AbstractContextManager]:
     """Return what puts a job's steers, or its adapter, on a model for as long as a block lasts."""
-    if not job.steers:
-        return nullcontext
     adapters = [folder for folder in job.steers if is_adapter(folder)]
     if adapters and (len(job.steers) > 1 or job.steers[adapters[0]]):
         raise LMSteerError(f"{adapters[0]} is a LoRA: it stands by itself, without values or other steers")
     if adapters:
         return lambda loaded: adapted(loaded, adapters[0])
-    steer, values = load_steer(job.steers)
-    return lambda loaded: _steered(loaded, steer, values)
+    return steered_by(job.steers)
+
+
+def steered_by(steers: dict[str, dict[str, float]]) -> Callable[[Any], AbstractContextManager]:
+    """Return what puts steers of folders on the `model` of anything for as long as a block lasts; none do nothing."""
+    if not steers:
+        return nullcontext
+    steer, values = load_steer(steers)
+    return lambda loaded: _steered(loaded.model, steer, values)
 
 
 @contextmanager
-def _steered(loaded: LoadedModel, steer: Steer, values: dict[str, float]) -> Iterator[None]:
-    handle = attach(loaded.model, steer)
+def _steered(model: PreTrainedModel, steer: Steer, values: dict[str, float]) -> Iterator[None]:
+    handle = attach(model, steer)
     try:
         with handle.at(values):
             yield

@@ -7,16 +7,28 @@ It is the harness's own command line, with one more model beside `hf`: the same,
 `steer` is a folder or an id of the hub; without `at` every value is 0, which is the unsteered model.
 """
 
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
+import pandas as pd
+import torch
+
+from lm_steer.analyse.held_out import scores_of_model
 from lm_steer.core.steer import Steer
 from lm_steer.core.values import parse_values
-from lm_steer.util.errors import needs
+from lm_steer.generation.jobs import steered_by
+from lm_steer.model.load import dtype_of
+from lm_steer.util.errors import LMSteerError, needs
+from lm_steer.util.files import replacing
 
 with needs("harness"):
+    from lm_eval import simple_evaluate
     from lm_eval.__main__ import cli_evaluate
     from lm_eval.api.registry import register_model
     from lm_eval.models.huggingface import HFLM
+    from lm_eval.tasks import TaskManager
 
 
 @register_model("lm-steer")
@@ -34,6 +46,42 @@ class SteeredLM(HFLM):
         # For as long as the model lives; the harness has no end of its own for it.
         self.steering = found.attach(self.model).at(values)
         self.steering.__enter__()
+
+
+def write_task(
+    model: Path,
+    measured: Sequence[Mapping[str, Any]],
+    task: str,
+    output: Path,
+    metric: str = "acc",
+    limit: int = 0,
+    include: str = "",
+    dtype: str = "float32",
+) -> None:
+    """Write a parquet as scores are: (file, prompt, sample, metric, scorer, version), a question in a prompt's place.
+
+    measured    of each setting and seed its generation file, which names it, and its steers with their values
+
+    Raises LMSteerError where the harness has no such task, or the task no such metric of each question.
+    """
+    tasks = TaskManager(include_path=include or None)
+    if task not in tasks.all_subtasks:
+        raise LMSteerError(f"lm-evaluation-harness has no task '{task}': name one of `lm-eval ls tasks`")
+    device = "cuda:0" if torch.cuda.is_available() else "cpu"
+    lm = HFLM(pretrained=str(model), dtype=dtype_of(dtype, device), device=device)
+    frames = []
+    for one in measured:
+        with steered_by(one["steers"])(lm):
+            found = simple_evaluate(lm, tasks=[task], task_manager=tasks, limit=limit or None, bootstrap_iters=0)
+        samples = sorted(found["samples"][task], key=lambda sample: sample["doc_id"])
+        if any(not isinstance(sample.get(metric), int | float) for sample in samples):
+            known = ", ".join(samples[0]["metrics"])
+            raise LMSteerError(f"the task '{task}' has no metric '{metric}' that is a number: it has {known}")
+        said = f"{task} {found['versions'][task]}, lm-eval {version('lm_eval')}"
+        scores = {metric: [float(sample[metric]) for sample in samples]}
+        frames.append(scores_of_model(one["file"], scores, "lm-eval", said))
+    with replacing(output) as temporary:
+        pd.concat(frames).to_parquet(temporary, index=False)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from lm_steer.report.findings import is_weak
 from lm_steer.report.wording import number, printable, title_of
 from lm_steer.study.config import Study
 from lm_steer.tables.cells import Cell, is_published
-from lm_steer.tables.metrics import PRICE, Metric, in_order, named
+from lm_steer.tables.metrics import PRICE, SIDES, Metric, in_order, named
 from lm_steer.util.formats import harmless
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -86,11 +86,12 @@ def laid_out(name: str, cells: list[Cell], path: Path, study: Study) -> dict[str
 
 
 def _split(metrics: list[Metric]) -> tuple[list[str], list[str]]:
-    """Return the metrics shown at first (what steers aim at, its price, one of distinctness) and the rest."""
+    """Return the metrics shown at first (what steers aim at, its price, side effects, distinctness) and the rest."""
     aims = [metric for metric in metrics if metric.headline] or metrics[:1]
     prices = [metric for metric in metrics if metric.name == PRICE]
     last = [metric for metric in metrics if not metric.attribute][-1:]
-    first = list(dict.fromkeys(metric.name for metric in [*aims, *prices, *last]))
+    sides = [metric for metric in metrics if metric.attribute.startswith(SIDES)]
+    first = list(dict.fromkeys(metric.name for metric in [*aims, *prices, *sides, *last]))
     return first, [metric.name for metric in metrics if metric.name not in first]
 
 

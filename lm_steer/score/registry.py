@@ -27,6 +27,7 @@ class Kind(ABC):
     attribute       what it yields, which decides on the metrics of a table; a new one is shown as its share of
                     samples scored ≥ .5, or by the metrics that the module registers
     by_model        whether it is a model of torch's, which takes a GPU where there is one
+    of_model        whether it measures the steered model of each setting, not the texts of the setting
     folder          the folder of results that its judge or model lies in; empty where it has none
     packages        what of the package registry it reads
     online          whether it asks a service: it needs the network, and never runs twice at a time
@@ -35,6 +36,7 @@ class Kind(ABC):
 
     attribute: ClassVar[str] = ""
     by_model: ClassVar[bool] = False
+    of_model: ClassVar[bool] = False
     folder: ClassVar[str] = ""
     packages: ClassVar[tuple[str, ...]] = ()
 

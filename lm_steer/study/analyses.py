@@ -264,18 +264,20 @@ class Baselines(OfOneSteer):
                 update["loss_on_padding"] = False
             parts.steers[steer] = base.model_copy(update=update)
             yield self.steered(name, kind, LABELS[kind], parts, steer={steer: values})
+        # What is no steer has no side effects that a scorer could measure.
+        of_texts = {"scorers": [name for name in self.scorers if not study.scorers[name].described.of_model]}
         if self.lora:
             adapter = f"{name}-lora"
             shared = base.model_dump(include={"dataset", "steps", "batch_size", "max_length", "texts"})
             own = {"labels": self.lora, "learning_rate": self.lora_learning_rate}
             budget = {"rank": base.rank * len(base.dimensions)}
             parts.adapters[adapter] = Adapter.model_validate({**budget, **shared, **own})
-            made = {"adapter": adapter, "models": study.steered}
+            made = {"adapter": adapter, "models": study.steered, **of_texts}
             yield self.steered(name, "lora", "LoRA of equal budget", parts, **made)
         if self.prefix:
-            yield self.steered(name, "prefix", f"Prefix: {self.prefix.strip()}", parts, prefix=self.prefix)
+            yield self.steered(name, "prefix", f"Prefix: {self.prefix.strip()}", parts, prefix=self.prefix, **of_texts)
         for order, (label, path) in enumerate(self.external.items(), start=1):
-            yield self.steered(name, f"external-{order}", label, parts, generations=path, against="")
+            yield self.steered(name, f"external-{order}", label, parts, generations=path, against="", **of_texts)
 
 
 class Analyses(Block):

@@ -122,6 +122,13 @@ class ScorerBlock(OfKind):
         "A file of earlier scores, JSON lines of `lm-steer store export`; what it has is not judged again.", ""
     )
 
+    def problems(self, study: "Study") -> Iterator[str]:
+        """Yield keys about generations where its kind scores none."""
+        yield from super().problems(study)
+        for name in ("prompts", "scores") if self.described.of_model else ():
+            if getattr(self, name):
+                yield f".{name}: the kind {self.kind} scores no generations: leave it out"
+
 
 class DatasetBlock(OfKind):
     """What every dataset has."""

@@ -16,6 +16,7 @@ from lm_steer.data import layout
 from lm_steer.data.labelled import SPLITS
 from lm_steer.score.kinds.bag_of_words import BagOfWords
 from lm_steer.score.kinds.classifier import Classifier
+from lm_steer.score.kinds.held_out import HeldOut
 from lm_steer.score.registry import kind_of
 from lm_steer.study import targets
 from lm_steer.study.config import EFFECT_KINDS, Study, read_study
@@ -42,6 +43,7 @@ def of_file(path: Path, rule: Callable[..., Given], **names: str) -> Given:
     known: dict[str, Iterable[str]] = {
         "model": targets.writers(study),
         "setting": study.settings,
+        "scorer": targets.of_model(study),
         "agreement": study.agreement,
         "table": study.tables,
         "analysis": targets.analyses(study, *(EFFECT_KINDS if rule is effects else ["evidence"])),
@@ -185,7 +187,7 @@ def generate(study: Study, model: str, seed: str, setting: str = "", scatteritem
     inputs, jobs = [layout.model(R, model)], []
     for name in [setting] if setting else targets.together(study, further=seed != str(study.seeds[0])):
         block = study.settings[name]
-        steers = {layout.steer(R, model, steer, seed): values for steer, values in block.steer.items()}
+        steers = _steers(model, seed, block)
         inputs += [layout.prompts(R, block.prompts), *(file for one in steers for file in layout.steer_files(one))]
         if block.adapter:
             steers = {layout.adapter(R, model, block.adapter, seed): {}}
@@ -232,6 +234,28 @@ def score(study: Study, model: str, scorer: str, scatteritem: str = "") -> Given
     return Given([*files, *resource, *filter(None, [block.scores])], options)
 
 
+def side_effects(study: Study, model: str, scorer: str) -> Given:
+    """Given texts, or a task, under the steers of a model's settings; `part` has the file and steers of each."""
+    block = study.scorers[scorer]
+    inputs, part = [layout.model(R, model)], []
+    if isinstance(described := block.described, HeldOut):
+        inputs.append(layout.texts(R, described.dataset, "test"))
+        asked = {"texts": inputs[-1], "count": described.texts}
+    else:
+        asked = _keys_of(block, "task", "metric", "limit", "include")
+    for name, setting in study.settings.items():
+        files = targets.generations_of(study, [model], [name]) if scorer in setting.scorers else []
+        for seed, file in zip(study.seeds_of(name), files, strict=False):
+            steers = _steers(model, seed, setting)
+            inputs += [file for one in steers for file in layout.steer_files(one)]
+            part.append({"file": file, "steers": steers})
+    return Given(list(dict.fromkeys(inputs)), _options(**_model(study, model), **asked), part)
+
+
+def _steers(model: str, seed: int | str, setting: Any) -> dict[str, dict[str, float]]:
+    return {layout.steer(R, model, steer, seed): values for steer, values in setting.steer.items()}
+
+
 def agreement(study: Study, agreement: str) -> Given:
     """Scorers of toxicity on texts that carry Perspective's scores; `part` has each one's kind, resource and keys."""
     block, scorers = study.agreement[agreement], {}
@@ -262,7 +286,10 @@ def _scored(study: Study, settings: Iterable[str], scorers: Iterable[str]) -> di
         for name in settings
     }
     used = {name: study.scorers[name] for name in scorers}
-    judges = {name: {"attribute": one.described.attribute, "prompts": one.prompts} for name, one in used.items()}
+    judges = {
+        name: {"attribute": one.described.attribute, "prompts": one.prompts, "of_model": one.described.of_model}
+        for name, one in used.items()
+    }
     return {"settings": blocks, "scorers": judges, "models": targets.writers(study), "seeds": study.seeds}
 
 

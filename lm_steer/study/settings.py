@@ -151,6 +151,13 @@ class Setting(Block):
         sampling = self.sampling.model_dump(exclude_none=True)
         if self.generations and (self.steer or self.against or sampling or self.prefix or self.system):
             yield ": generations made elsewhere go without the keys steer, sampling, prefix, system and against"
+        if self.generations or self.prefix or self.system or self.adapter:
+            for name in self.scorers:
+                if study.scorers[name].described.of_model:
+                    yield (
+                        f".scorers: '{name}' measures what steers do to given texts, and this setting is of another "
+                        "kind: leave it out"
+                    )
         if self.system and not study.prompts[self.prompts].chat:
             yield f".system: a system message is for chat prompts: give '{self.prompts}' the key 'chat: true'"
         if self.against:

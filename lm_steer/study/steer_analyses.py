@@ -27,8 +27,9 @@ class Directions(Block):
         yield from dimensions_lacking("", self.steer, [self.dimension], study)
         if study.steers[self.steer].kind != "multiply":
             yield ": only a steer of kind multiply has singular directions"
-        if self.scorer and study.scorers[self.scorer].described.attribute == "perplexity":
-            yield f".scorer: '{self.scorer}' yields perplexity, which single words have none of"
+        judge = study.scorers[self.scorer].described if self.scorer else None
+        if judge and (judge.of_model or judge.attribute == "perplexity"):
+            yield f".scorer: '{self.scorer}' yields {judge.attribute}, which single words have none of"
 
 
 class Evidence(Block):

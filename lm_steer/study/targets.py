@@ -61,6 +61,11 @@ def by_model(study: Study) -> list[str]:
     return [name for name, scorer in study.scorers.items() if scorer.described.by_model]
 
 
+def of_model(study: Study) -> list[str]:
+    """Return the scorers that measure the steered model of a setting, not its texts."""
+    return [name for name, scorer in study.scorers.items() if scorer.described.of_model]
+
+
 def analyses(study: Study, *kinds: str) -> list[str]:
     """Return the names of the analyses of some kinds."""
     return [name for kind in kinds for name in getattr(study.analyses, kind)]

@@ -29,11 +29,16 @@ def median_of_texts(each: Array) -> float:
     return float(np.median(counted)) if counted.size else float("nan")
 
 
+def ratio(sums: Array) -> float:
+    """Σ first column ÷ Σ second column, (prompts, 2); NaN where nothing counts."""
+    above, below = sums.sum(axis=0)
+    return float(above / below) if below else float("nan")
+
+
 def exp_ratio(sums: Array) -> float:
     """exp(Σ first column ÷ Σ second column), (prompts, 2); NaN where nothing counts."""
-    above, below = sums.sum(axis=0)
     with np.errstate(over="ignore"):
-        return float(np.exp(above / below)) if below else float("nan")
+        return float(np.exp(ratio(sums)))
 
 
 def _of_mean_of_texts(each: Array) -> Array:
@@ -41,14 +46,19 @@ def _of_mean_of_texts(each: Array) -> Array:
     return (np.nansum(each, axis=1) - mean_of_texts(each) * counts) / counts.mean()
 
 
-def _of_exp_ratio(sums: Array) -> Array:
+def _of_ratio(sums: Array) -> Array:
     above, below = sums.T
-    return exp_ratio(sums) * (above - below * above.sum() / below.sum()) / below.mean()
+    return (above - below * ratio(sums)) / below.mean()
+
+
+def _of_exp_ratio(sums: Array) -> Array:
+    return exp_ratio(sums) * _of_ratio(sums)
 
 
 # Each (prompts, …) → (prompts,), with mean 0; of what is not here, intervals are from a bootstrap.
 INFLUENCE: dict[Callable[[Any], float], Callable[[Array], Array]] = {
     mean: lambda values: values - values.mean(),
     mean_of_texts: _of_mean_of_texts,
+    ratio: _of_ratio,
     exp_ratio: _of_exp_ratio,
 }

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from lm_steer.tables import intervals
-from lm_steer.tables.aggregates import Array, exp_ratio, mean, mean_of_texts, median_of_texts
+from lm_steer.tables.aggregates import Array, exp_ratio, mean, mean_of_texts, median_of_texts, ratio
 from lm_steer.tables.intervals import Estimate, Statistic
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.plugins import load_group
@@ -25,6 +25,8 @@ NBSP = "\N{NO-BREAK SPACE}"
 PERPLEXITY_LIMIT = 1e4
 # What steering costs, in figures and sentences.
 PRICE = "perplexity"
+# What it does where nobody asked for it: loss_on_films.
+SIDES = ("loss_on_", "accuracy_on_")
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,24 @@ def share(attribute: str) -> Metric:
     return Metric(attribute, heading, attribute, attribute, *steps, digits=1, unit=" points", headline=True, scale=100)
 
 
+def side_effect(attribute: str) -> Metric:
+    """Return the metric of an attribute of the steered model itself: the loss on given texts, accuracy at a task.
+
+    The loss is in nats per token, the logarithm of perplexity, whose interval a few odd texts would burst.
+    """
+    phrase = attribute.replace("_on_", " on ")
+    if attribute.startswith(SIDES[0]):
+        heading = f"{phrase.capitalize()},{NBSP}nats"
+        return Metric(attribute, heading, phrase, attribute, _pooled, ratio, -1, 2, " nats")
+    heading = f"{phrase.capitalize()},{NBSP}%"
+    steps = _per_cent, mean
+    return Metric(attribute, heading, phrase, attribute, *steps, better=1, digits=1, unit=" points", scale=100)
+
+
+def _of(attribute: str) -> Metric:
+    return side_effect(attribute) if attribute.startswith(SIDES) else share(attribute)
+
+
 def known() -> dict[str, Metric]:
     """Return all registered metrics by name."""
     for metric in load_group("lm_steer.metrics").values():
@@ -109,20 +129,20 @@ def known() -> dict[str, Metric]:
 
 
 def named(name: str) -> Metric:
-    """Return a metric by its name; any other name is that of an attribute, and its share."""
-    return known().get(name) or share(name)
+    """Return a metric by its name; any other name is that of an attribute, and of its one metric."""
+    return known().get(name) or _of(name)
 
 
 def in_order(names: Iterable[str]) -> list[Metric]:
     """Return the metrics of these names, each once, as tables show them: of aims, of perplexity, of the texts."""
     wanted = set(names)
     metrics = [named(name) for name in dict.fromkeys([*known(), *sorted(wanted)]) if name in wanted]
-    return sorted(metrics, key=lambda metric: (not metric.attribute, metric.attribute == "perplexity"))
+    return sorted(metrics, key=lambda metric: (not metric.attribute, metric.attribute.startswith((PRICE, *SIDES))))
 
 
 def of_attribute(attribute: str) -> list[Metric]:
     """Return the metrics of an attribute, or of the texts themselves where it is empty."""
-    return [metric for metric in known().values() if metric.attribute == attribute] or [share(attribute)]
+    return [metric for metric in known().values() if metric.attribute == attribute] or [_of(attribute)]
 
 
 def perplexities(nll: Array) -> Array:
@@ -134,6 +154,10 @@ def perplexities(nll: Array) -> Array:
 
 def _positive(scores: Array) -> Array:
     return 100 * (scores >= 0.5).mean(axis=1)
+
+
+def _per_cent(scores: Array) -> Array:
+    return 100 * scores.mean(axis=1)
 
 
 def _below(nll: Array, perplexity_limit: float = PERPLEXITY_LIMIT) -> Array:

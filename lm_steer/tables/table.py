@@ -78,7 +78,7 @@ def _cells(reader: "Reader", setting: str) -> Iterator[dict[str, Any]]:
             "difference_low": difference.low,
             "difference_high": difference.high,
             "n_prompts": prompts,
-            "n_generations": reader.generations(setting, prompts),
+            "n_generations": sum(len(samples) for each in scores for samples in each),
             "seeds": len(scores),
             "left_out": sum(metric.left_out(each) for each in scores),
             "dominating": dominating,
@@ -110,10 +110,6 @@ class Reader:
                 yield metric.under(options), read, frame["scorer"].iloc[0], frame["version"].iloc[0]
         for metric in metrics.of_attribute(""):
             yield metric.under(options), self._samples, *metric.judge
-
-    def generations(self, setting: str, prompts: int) -> int:
-        """Count the generations of a setting's first prompts (a scorer may score a subset), over all seeds."""
-        return sum(len(samples) for texts in self._samples(setting) for samples in texts[:prompts])
 
     def check_pairs(self, setting: str, against: str, count: int, other: int) -> None:
         """Raise LMSteerError unless both settings were scored on the same prompts in the same order."""
@@ -158,6 +154,9 @@ class Reader:
             if rows is None:
                 raise LMSteerError(f"{path} has no scores by {scorer}: score it first")
             rows = rows.sort_values(["prompt", "sample"])
+            if self.table["scorers"][scorer]["of_model"]:
+                # What was asked of the model stands in the place of the prompts.
+                samples = [[""]] * len(rows)
             prompts = min(self.table["scorers"][scorer]["prompts"] or len(samples), len(samples))
             if len(rows) != prompts * len(samples[0]) or rows["prompt"].nunique() != prompts:
                 raise LMSteerError(

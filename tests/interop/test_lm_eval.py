@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import tiny
 import yaml
@@ -11,7 +12,7 @@ from lm_eval import simple_evaluate
 from lm_eval.tasks import TaskManager
 
 from lm_steer import LMSteerError
-from lm_steer.interop.lm_eval import SteeredLM
+from lm_steer.interop.lm_eval import SteeredLM, write_task
 
 GOOD, BAD = tiny.SENTENCES[::2], tiny.SENTENCES[1::2]
 
@@ -32,7 +33,7 @@ def folder(tmp_path) -> Path:
         "test_split": "test",
         "output_type": "multiple_choice",
         "doc_to_text": "{{q}}",
-        "doc_to_choice": ["{{a}}", "{{b}}"],
+        "doc_to_choice": "{{[a, b]}}",
         "doc_to_target": 0,
         "metric_list": [{"metric": "acc"}],
     }
@@ -100,3 +101,20 @@ def test_the_harness_runs_it_by_name(folder):
 def test_a_bad_steer_is_told_before_the_model_is_loaded(folder, options, message):
     with pytest.raises(LMSteerError, match=message):
         SteeredLM(**{"pretrained": "no/model", "steer": str(folder / "steer"), **options})
+
+
+def test_a_task_is_measured_under_the_steers_of_each_setting(folder):
+    words = sorted({word for sentence in tiny.SENTENCES for word in sentence.split()})[:12]
+    rows = [{"q": "It says:", "a": f" {one}", "b": f" {other}"} for one in words for other in words if one < other]
+    (folder / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    steers = [{}, {str(folder / "steer"): {"style": 50, "corpus": 1}}, {}]
+    measured = [{"file": f"{number}.jsonl", "steers": one} for number, one in enumerate(steers)]
+    write_task(folder / "model", measured, "which", folder / "out.parquet", include=str(folder))
+    frame = pd.read_parquet(folder / "out.parquet")
+    plain, steered, again = (rows["acc"].to_list() for _, rows in frame.groupby("file"))
+    assert plain == again != steered and set(plain + steered) == {0.0, 1.0}
+    assert len(plain) == len(rows) and frame["version"].nunique() == 1
+    with pytest.raises(LMSteerError, match="'which' has no metric 'f1' that is a number: it has acc"):
+        write_task(folder / "model", measured[:1], "which", folder / "out.parquet", "f1", include=str(folder))
+    with pytest.raises(LMSteerError, match="no task 'witch'"):
+        write_task(folder / "model", measured, "witch", folder / "out.parquet", include=str(folder))

@@ -65,7 +65,10 @@ def table(results: Path, limit: float = 10_000, **changes: object) -> pd.DataFra
     spec = {
         "rows": {"Unsteered": ["plain"], "Steered": ["steered"]},
         "settings": settings,
-        "scorers": {name: {"attribute": attribute, "prompts": 0} for name, (attribute, _, _) in SCORERS.items()},
+        "scorers": {
+            name: {"attribute": attribute, "prompts": 0, "of_model": False}
+            for name, (attribute, _, _) in SCORERS.items()
+        },
         "models": ["tiny"],
         "published": {},
         **changes,
@@ -165,7 +168,10 @@ def score_first_prompt_alone(results: Path, setting: str = "") -> None:
 
 def test_a_subset_of_prompts_is_what_its_cells_are_about_and_no_other(results):
     score_first_prompt_alone(results)
-    judged = {"tox": {"attribute": "toxicity", "prompts": 1}, "ppl": {"attribute": "perplexity", "prompts": 0}}
+    judged = {
+        "tox": {"attribute": "toxicity", "prompts": 1, "of_model": False},
+        "ppl": {"attribute": "perplexity", "prompts": 0, "of_model": False},
+    }
     frame = table(results, scorers=judged)
     cell = frame.loc[("Steered", "avg_max_toxicity")]
     assert (cell["n_prompts"], cell["n_generations"]) == (1, 2)
@@ -189,7 +195,7 @@ def test_a_difference_between_other_prompts_is_refused(results):
 
 
 def test_a_table_shows_the_scorers_it_names(results):
-    frame = table(results, scorers={"ppl": {"attribute": "perplexity", "prompts": 0}})
+    frame = table(results, scorers={"ppl": {"attribute": "perplexity", "prompts": 0, "of_model": False}})
     assert set(frame.index.get_level_values("metric")) == {name for name in BY_HAND if "toxicity" not in name}
 
 
@@ -197,7 +203,7 @@ def test_a_table_shows_the_scorers_it_names(results):
     ("attribute", "metric"), [("sentiment", "positivity"), ("toxicity", "avg_max_toxicity"), ("formality", "formality")]
 )
 def test_what_a_scorer_yields_decides_its_metrics(results, attribute, metric):
-    frame = table(results, scorers={"tox": {"attribute": attribute, "prompts": 0}})
+    frame = table(results, scorers={"tox": {"attribute": attribute, "prompts": 0, "of_model": False}})
     assert ("Steered", metric) in frame.index
 
 

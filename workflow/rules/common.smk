@@ -29,6 +29,7 @@ except LMSteerError as error:
     raise WorkflowError(str(error)) from None
 
 MODEL_SCORERS = targets.by_model(STUDY)
+SIDE_EFFECTS = targets.of_model(STUDY)
 PAGE = "reports/index.html"
 FIGURES = "results/figures"
 

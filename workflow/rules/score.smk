@@ -34,7 +34,11 @@ rule score:
         "results/benchmarks/score/{model}.{scorer}.tsv"
     wildcard_constraints:
         scorer=any_of(
-            [name for name in STUDY.scorers if name not in [*MODEL_SCORERS, *targets.online(STUDY)]]
+            [
+                name
+                for name in STUDY.scorers
+                if name not in [*MODEL_SCORERS, *SIDE_EFFECTS, *targets.online(STUDY)]
+            ]
         ),
     conda:
         ENVIRONMENT
@@ -97,6 +101,35 @@ use rule score as ask with:
     threads: CORES
     resources:
         mem_mb=memory(2000),
+
+
+# What steering does to texts that nobody steers for: the steers of all settings, one after another.
+rule side_effects:
+    input:
+        given(plan.side_effects, "inputs"),
+    output:
+        "results/scores/{model}/{scorer}.parquet",
+    log:
+        "results/logs/side_effects/{model}.{scorer}.log",
+    benchmark:
+        "results/benchmarks/side_effects/{model}.{scorer}.tsv"
+    wildcard_constraints:
+        scorer=any_of(SIDE_EFFECTS),
+    conda:
+        ENVIRONMENT
+    threads: TORCH_THREADS
+    resources:
+        gpu=1,
+        mem_mb=memory(4000),
+        runtime=60,
+    params:
+        study=targets.STUDY_FILE,
+        options=given(plan.side_effects, "options"),
+        part=given(plan.side_effects, "part"),
+        code=code_digest("side_effects"),
+    shell:
+        "lm-steer side-effects --study {params.study} --name {wildcards.model} --scorer {wildcards.scorer}"
+        " {params.options:q} --output {output:q} 2>&1 | tee {log:q}"
 
 
 rule agreement:

@@ -1,14 +1,16 @@
-"""10,605 movie-review snippets rated by 20 people from -4 to 4 (Hutto & Gilbert, ICWSM 2014).
+"""Snippets rated by 20 people from -4 to 4, 10,605 of movie reviews among them (Hutto & Gilbert, ICWSM 2014).
 
 lm-steer data --source vader-snippets -o results/data/snippets
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import pandas as pd
 
 from lm_steer.data.text_sources import Texts
 from lm_steer.fetch.packages import read
+from lm_steer.util.kinds import key
 
 ARCHIVE = "vaderSentiment-2.5/additional_resources/hutto_ICWSM_2014.tar.gz"
 CORPORA = {
@@ -21,13 +23,17 @@ CORPORA = {
 
 @dataclass(frozen=True)
 class VaderSnippets(Texts):
-    """Movie snippets with graded sentiment."""
+    """Snippets with graded sentiment."""
 
     packages = ("vader",)
 
+    corpus: Literal["movies", "tweets", "editorials", "products"] = key(
+        "Snippets of movie reviews, tweets, newspaper editorials or product reviews.", "movies"
+    )
+
     def texts(self) -> pd.DataFrame:
         """Return the snippets with their mean rating, scaled from [-4, 4] to [-1, 1]."""
-        frame = corpus("movies")
+        frame = corpus(self.corpus)
         return frame.assign(label=frame["rating"] / 4)
 
 

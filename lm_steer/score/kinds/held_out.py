@@ -1,0 +1,37 @@
+"""The loss on texts that nobody steers for, under the steer of each setting: how it is described in a study.
+
+analyse/held_out.py computes it.
+"""
+
+from dataclasses import dataclass
+
+from lm_steer.score.registry import Kind, key
+from lm_steer.score.store import Scorer
+from lm_steer.util.errors import LMSteerError
+from lm_steer.util.options import Positive
+
+
+@dataclass(frozen=True)
+class HeldOut(Kind):
+    """A side effect: the steered model's loss on given texts, in nats per token."""
+
+    of_model = True
+
+    dataset: str = key(
+        "The dataset whose test texts are read, which no steer has learnt from.", required=True, names="datasets"
+    )
+    texts: Positive = key("How many of them, chosen by hash among those of 2 to 256 tokens.", 100)
+
+    @property
+    def attribute(self) -> str:  # type: ignore[override]
+        """A metric of its own for each dataset."""
+        return f"loss_on_{self.dataset}"
+
+    @property
+    def note(self) -> str:
+        """What a reader of its numbers must know."""
+        return "Of given texts, not of generations: what the steer does to a text that nobody asked it to change."
+
+    def scorer(self, resource: str = "", dtype: str = "float32") -> Scorer:
+        """It judges no text."""
+        raise LMSteerError("held-out measures steered models: use it in a study, as a scorer of its settings")
