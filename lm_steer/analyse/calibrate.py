@@ -30,7 +30,7 @@ from lm_steer.model.load import texts_of
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import write_json
 from lm_steer.util.formats import write_csv
-from lm_steer.util.options import A_POSITIVE_NUMBER, A_STEER_VALUE, check, check_kind
+from lm_steer.util.options import A_POSITIVE_NUMBER, A_STEER_VALUE, MaxLength, check, check_as, check_kind, numbers
 from lm_steer.util.words import number
 
 # The grid is these multiples of the power of two at which the KL on a few tokens reaches the price.
@@ -127,7 +127,10 @@ def calibrate(
     check_kind(Steer, steer=steer)
     loaded = loaded_of(loaded, cache)
     check("at_kl", at_kl, [A_POSITIVE_NUMBER])
-    check("values", values or [], [A_STEER_VALUE])
+    check_as(MaxLength, max_length=max_length)
+    check_kind(str, dimension=dimension)
+    check_kind(Mapping, held=held or {})
+    given = None if values is None else numbers("values", values, A_STEER_VALUE)
     held = dict(held or {})
     if dimension in held:
         raise LMSteerError(f"the dimension '{dimension}' is calibrated: it cannot be held as well")
@@ -139,11 +142,11 @@ def calibrate(
         entries = [{}, *({**held, dimension: value} for value in values)]
         return grid_costs(head, steer, hidden, targets, torch.stack([*map(steer.vector, entries)])).tolist()
 
-    if values is None:
+    if given is None:
         step = max(1, len(hidden) // FEW)
         power = _power(costs(hidden[::step], targets[::step], [0.0, *POWERS])[1:], at_kl)
-        values = [sign * power * multiple for multiple in MULTIPLES for sign in (1, -1)]
-    grid = sorted({0.0, *map(float, values)})
+        given = [sign * power * multiple for multiple in MULTIPLES for sign in (1, -1)]
+    grid = sorted({0.0, *given})
     unsteered, *steered = costs(hidden, targets, grid)
     points = [Point(value, kl, _perplexity(nll, value)) for value, (kl, nll) in zip(grid, steered, strict=True)]
     return Calibration(dimension, held, at_kl, _perplexity(unsteered[1], 0), points)

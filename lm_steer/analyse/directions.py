@@ -23,9 +23,10 @@ from lm_steer.core.attach import check_fit
 from lm_steer.core.steer import Steer
 from lm_steer.model.head import head_weight, output_head
 from lm_steer.model.in_memory import AnyModel, loaded_of
+from lm_steer.model.load import texts_of
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.formats import write_csv
-from lm_steer.util.options import check_kind
+from lm_steer.util.options import Positive, check_as, check_kind
 
 CONTEXTS = 256
 
@@ -70,12 +71,13 @@ def directions(
 
     Raises LMSteerError where the steer has no such dimension or no map, or does not fit the model.
     """
+    check_as(Positive, count=count, words=words)
     loaded = loaded_of(loaded, cache)
     left, values, right = singular(steer, dimension)
     check_fit(steer, loaded.model)
     vocabulary = whole_words(loaded.tokenizer)
     names = list(vocabulary.values())
-    contexts = list(texts) if texts else names[:CONTEXTS]
+    contexts = texts_of(texts) if texts else names[:CONTEXTS]
     memo = text_memo(loaded, cache)
     memo.ensure(contexts, "contexts of the directions")
     acting = torch.cat([memo.state(text) for text in contexts]).float().cpu() @ right

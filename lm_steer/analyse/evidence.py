@@ -23,6 +23,7 @@ from lm_steer.model.in_memory import AnyModel, loaded_of
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import numbered_jsonl
 from lm_steer.util.formats import write_csv
+from lm_steer.util.options import check_kind
 
 # So that two touching spans never replace one by the rounding of a sum.
 ROUNDING = 1e-9
@@ -84,6 +85,9 @@ def evidence(
     Raises LMSteerError for a text of one token or values that the steer does not have.
     """
     loaded = loaded_of(loaded, cache)
+    check_kind(Steer, steer=steer)
+    if steer.vector(values).equal(steer.vector(against or {})):
+        raise LMSteerError(f"both sides have the same values, {dict(values)}: there is nothing to tell apart")
     (nll,) = grid_nll(loaded, steer, [text], [values, against or {}], cache)
     encoded = loaded.tokenizer(text, return_offsets_mapping=True)
     scores = [0.0, *(nll[1] - nll[0]).tolist()]

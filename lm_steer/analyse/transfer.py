@@ -25,7 +25,7 @@ from lm_steer.model.head import head_weight, output_head
 from lm_steer.model.in_memory import AnyModel, loaded_of
 from lm_steer.model.load import LoadedModel
 from lm_steer.util.errors import LMSteerError
-from lm_steer.util.options import check_kind
+from lm_steer.util.options import AtLeastTwo, Seed, check_as, check_kind
 
 METHODS = ("least-squares", "as-published", "inverse")
 ANCHORS = 4000
@@ -55,6 +55,8 @@ def transfer(
     if method not in METHODS:
         raise LMSteerError(f"unknown method of transfer '{method}': choose {', '.join(METHODS)}")
     check_kind(Steer, steer=steer)
+    check_as(AtLeastTwo, anchors=anchors)
+    check_as(Seed, seed=seed)
     source, target = loaded_of(source), loaded_of(target)
     if steer.kind == "offset":
         raise LMSteerError("a steer of kind offset is a bias on one vocabulary: it cannot be transferred")
@@ -71,6 +73,8 @@ def transfer(
             f"the two vocabularies share {len(pairs)} tokens, fewer than the {second.shape[1]} hidden units of the "
             "target: choose models whose tokenizers are more alike"
         )
+    if not (first.isfinite().all() and second.isfinite().all()):
+        raise LMSteerError("the head of a model holds numbers that are not finite: obtain the model again")
     fitted = fit_by_adam(second, first, seed) if method == "as-published" else least_squares(second, first)
     about = {
         **steer.about,

@@ -30,6 +30,7 @@ from lm_steer.score.perplexity import causal_lm
 from lm_steer.score.store import Item
 from lm_steer.training.learn import Recipe, learn
 from lm_steer.training.texts import LabelledTexts
+from lm_steer.util.errors import LMSteerError
 
 SINGLES = 3
 DIMENSIONS = ("style", "corpus")
@@ -78,12 +79,16 @@ def bench(loaded: LoadedModel, load: Load, against: Sequence[str] = ("transforme
     """
     python = next((way.removeprefix("vllm=") for way in against if way.startswith("vllm=")), "")
     plain, single = "transformers" in against, "single" in against
+    if loaded.context and load.text_tokens > loaded.context:
+        raise LMSteerError(f"texts of {load.text_tokens} tokens do not fit the model's context of {loaded.context}")
     dtype = loaded.model.get_output_embeddings().weight.dtype
+    if python:
+        # First: another environment is what is most often wrong.
+        prompts = texts(loaded, load.prompts, load.prompt_tokens, seed=0)
+        elsewhere = vllm_generation(python, loaded, prompts, load)
     limit = machine_limit(loaded.device, dtype)
     rows = [work(loaded, load, limit, plain, single) for work in (generation, training, perplexity)]
     if python:
-        prompts = texts(loaded, load.prompts, load.prompt_tokens, seed=0)
-        elsewhere = vllm_generation(python, loaded, prompts, load)
         rows[0] = replace(rows[0], vllm=elsewhere["seconds"] / (load.prompts * load.samples))
     need = requirements(loaded.model.config, str(dtype).removeprefix("torch."), load.rank)
     return {

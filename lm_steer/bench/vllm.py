@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lm_steer.model.load import LoadedModel
+from lm_steer.util.answers import read_answer
 from lm_steer.util.errors import LMSteerError
 
 if TYPE_CHECKING:
@@ -60,4 +61,5 @@ def vllm_generation(python: str, loaded: LoadedModel, prompts: list[str], load: 
             print(run.stderr[-2000:], file=sys.stderr)
             last = (run.stderr.strip().splitlines() or ["no message"])[-1]
             raise LMSteerError(f"--against vllm={python}: vLLM did not run there ({last[:200]})")
-        return json.loads(answered.read_text(encoding="utf-8"))
+        found: dict[str, Any] = read_answer(answered, {"seconds": float, "version": str}, f"--against vllm={python}")
+        return found

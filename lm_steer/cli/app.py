@@ -1,6 +1,6 @@
 """The application that every command joins, and the options that several of them have."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_type_hints
@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from lm_steer import __version__
 from lm_steer.cli.paths import STUDIED, Input, Reads, Writes, check_paths
+from lm_steer.util.errors import LMSteerError
 from lm_steer.util.options import Count, DimensionNames, check
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -110,7 +111,7 @@ Dtype = Annotated[
     Literal["float32", "bfloat16", "float16", "auto"],
     typer.Option(help="What the model's weights are held in; half precision halves its memory."),
 ]
-Vllm = Annotated[str, typer.Option("--vllm", help="Run the model in vLLM: the Python of its environment.")]
+Vllm = Annotated[Input, typer.Option("--vllm", help="Run the model in vLLM: the Python of its environment.")]
 VllmOptions = Annotated[str, typer.Option(help='What vllm.LLM takes beside, JSON: `{"tensor_parallel_size": 4}`.')]
 # One way to name a steer at values, in every command.
 STEER = typer.Option("--steer", help="The folder of a steer, or its id on the hub.")
@@ -122,6 +123,19 @@ Names = Annotated[DimensionNames, typer.Option(help="Names of dimensions, by com
 ShardOf = Annotated[str, typer.Option(help="Which part of the prompts: 2-of-4 is the second of four.")]
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
 StudyFile = Annotated[Path, typer.Option(help="A study, as the workflow writes it to results/study.json.")]
+
+
+def pairs_of(option: str, given: Sequence[str], example: str) -> dict[str, str]:
+    """Return what `key=value` words say; LMSteerError for one that is none, and for a key that stands twice."""
+    pairs: dict[str, str] = {}
+    for word in given:
+        key, _, value = word.partition("=")
+        if not (key and value):
+            raise LMSteerError(f"{option}: expected a key and its value, as `{example}`, found {word!r}")
+        if key in pairs:
+            raise LMSteerError(f"{option} gives {key} twice, as {pairs[key]!r} and {value!r}: choose one")
+        pairs[key] = value
+    return pairs
 
 
 def given_by(study: Path, rule: str, **names: str) -> Any:

@@ -24,7 +24,7 @@ def export(
         Literal["checkpoint", "adapter"], typer.Option(help="The whole model, or a LoRA of its head (PEFT).")
     ] = "checkpoint",
     engine: Annotated[str | None, typer.Option(help="What will run it, see `lm-steer engines`.")] = None,
-    python: Annotated[str, typer.Option(help="Of llama.cpp's environment: makes and checks a GGUF.")] = "",
+    python: Annotated[Input, typer.Option(help="Of llama.cpp's environment: makes and checks a GGUF.")] = "",
     outtype: Annotated[
         Literal["", "f32", "f16", "bf16", "q8_0"], typer.Option(help="Of the GGUF; without, that of --dtype.")
     ] = "",

@@ -82,6 +82,8 @@ def _read_keys(words: list[str] | None) -> dict[str, str | list[str]]:
     for word in words or ():
         if word.startswith("--"):
             name, equals, value = word[2:].partition("=")
+            if name in keys:
+                raise LMSteerError(f"--{name} stands twice: give it once, with all its values")
             keys[name] = [value] if equals else []
         elif not name:
             raise LMSteerError(f"'{word}' belongs to no key: write --KEY {word}")

@@ -6,10 +6,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lm_steer.cli.app import CACHE, RESULTS, SCORES, AsJson, Cache, Dimension, Dtype, Model, SteerFolder, TableFile, app
-from lm_steer.cli.paths import Input, Inputs
+from lm_steer.cli.app import (
+    CACHE,
+    RESULTS,
+    SCORES,
+    AsJson,
+    Cache,
+    Dimension,
+    Dtype,
+    Model,
+    SteerFolder,
+    TableFile,
+    app,
+    pairs_of,
+)
+from lm_steer.cli.paths import Input, Inputs, Reads
 from lm_steer.util import options
-from lm_steer.util.errors import LMSteerError
+from lm_steer.util.errors import LMSteerError, presentable
 from lm_steer.util.gpu_lease import leased_device
 
 if TYPE_CHECKING:
@@ -28,6 +41,7 @@ def evaluate(
         typer.Option(
             help="Another judge, `toxicity=perspective`, a preset of classifiers, `perplexity=MODEL`; repeated."
         ),
+        Reads(),
     ] = None,
     against: Annotated[Input, typer.Option(help="A file on the same prompts that differences are taken to.")] = "",
     output: TableFile = None,
@@ -42,15 +56,11 @@ def evaluate(
     from lm_steer.util.files import write_json
     from lm_steer.util.formats import write_csv
 
-    pairs = [one.partition("=")[::2] for one in judge or ()]
-    if wrong := [one for one in judge or () if not all(one.partition("=")[::2])]:
-        raise LMSteerError(
-            f"--judge: expected an attribute and its judge, as `toxicity=perspective`, found {wrong[0]!r}"
-        )
+    judges = pairs_of("--judge", judge or (), "toxicity=perspective")
     wanted = list(dict.fromkeys(name.strip() for name in metrics.split(",") if name.strip()))
     if not wanted:
         raise LMSteerError("--metrics names none: give at least one, as `toxicity`")
-    frame = evaluate(file, wanted, dict(pairs), against, cache)
+    frame = evaluate(file, wanted, judges, against, cache)
     rows = json.loads(frame.to_json(orient="records"))
     if output and output.suffix == ".json":
         write_json(output, rows)
@@ -70,10 +80,11 @@ def _print(frame: "pd.DataFrame") -> None:
 
     from lm_steer.tables.metrics import named
 
-    console = Console()
+    # A name may hold what is markup to rich.
+    console = Console(markup=False, emoji=False)
     for file, rows in frame.groupby("file", sort=False):
         first = rows.iloc[0]
-        print(f"{file}: {first['n_prompts']} prompts, {first['n_generations']} generations")
+        print(presentable(f"{file}: {first['n_prompts']} prompts, {first['n_generations']} generations"))
         table = Table(box=box.SIMPLE_HEAD)
         compared = "difference" in rows and rows["difference"].notna().any()
         for heading in ["", "value", "95 % interval", *(["difference", "95 % interval"] if compared else []), "judge"]:
@@ -91,7 +102,7 @@ def _print(frame: "pd.DataFrame") -> None:
                 remarks.append(f"{count} text{' makes' if count == 1 else 's make'} {share} of it")
             heading = f"{metric.phrase.capitalize() if metric.variant else metric.heading} {metric.arrow}"
             heading = heading.strip() + (f" ({', '.join(remarks)})" if remarks else "")
-            table.add_row(heading, *cells, row["scorer"])
+            table.add_row(*map(presentable, (heading, *cells, row["scorer"])))
         console.print(table)
     print("Intervals are over prompts; several comparisons are not corrected for their number.")
 
@@ -129,7 +140,7 @@ def calibrate(
     import lm_steer
     from lm_steer.analyse.calibrate import TEXTS, write_calibration
     from lm_steer.core.values import parse_values
-    from lm_steer.data.labelled import read_frame
+    from lm_steer.data.labelled import read_frame, require_texts
     from lm_steer.data.prompt_files import read_generations
     from lm_steer.util.formats import require_columns
 
@@ -140,6 +151,7 @@ def calibrate(
         frame = read_frame(texts)
         require_columns(frame, [text_column], texts)
         chosen = list(frame[text_column])
+        require_texts(chosen, str(texts))
     else:
         assert generations
         rows = list(zip(*read_generations(generations), strict=True))
@@ -152,7 +164,7 @@ def calibrate(
         chosen[:TEXTS],
         dimension,
         prompts=prompts,
-        held=parse_values(held),
+        held=parse_values(held, "held"),
         values=value,
         at_kl=at_kl,
         cache=cache / "texts.sqlite",
@@ -162,4 +174,5 @@ def calibrate(
     print(f"{'value':>10} {'KL':>8} {'perplexity':>11}")
     for point in curve.points:
         print(f"{point.value:>10g} {point.kl:>8.3f} {point.perplexity:>11.4g}")
-    print("\n".join([f"unsteered perplexity {curve.unsteered:.4g}; KL in nats per token", *curve.advice()]))
+    told = [f"unsteered perplexity {curve.unsteered:.4g}; KL in nats per token", *curve.advice()]
+    print(presentable("\n".join(told)))

@@ -74,7 +74,7 @@ def generate(
         jobs = [Job(output, prompts, steers_at(steer or [], at or []), {}, prefix, system, chat)]
     else:
         raise LMSteerError("give --prompts and --output, or --study, which knows them itself")
-    if vllm:
+    if vllm or vllm_options:
         from lm_steer.interop.vllm_engine import vllm_of
         from lm_steer.interop.vllm_jobs import run_jobs as run_in_vllm
 

@@ -57,7 +57,12 @@ def check_paths(options: Mapping[str, tuple[Any, Iterable[Any]]]) -> None:
             for path in (Path(each, part) for each in given for part in mark.parts):
                 if inputs.get(real := Path(os.path.realpath(path))) == option:
                     raise LMSteerError(f"{option} names {path} twice: name each file once")
-                inputs |= {real: option} if os.path.lexists(path) else {}
+                # A text may be an id; a folder of caches is made where it is not there.
+                is_path = os.path.lexists(path) or isinstance(value, Path)
+                inputs |= {real: option} if is_path else {}
+            # Of `key=value` the value may be a path.
+            values = [each.partition("=")[2] for each in given if isinstance(each, str)]
+            inputs |= {Path(os.path.realpath(value)): option for value in values if value and os.path.lexists(value)}
     for path, option in outputs.items():
         # What is new destroys nothing in a folder that is read.
         _refuse(option, path, _around(path.parent, outputs) or (_around(path, inputs) if path.exists() else None))

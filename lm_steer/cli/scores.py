@@ -23,6 +23,7 @@ from lm_steer.cli.app import (
     VllmOptions,
     app,
     given_by,
+    pairs_of,
 )
 from lm_steer.cli.paths import Input, Inputs, Reads, Writes
 from lm_steer.util.errors import LMSteerError, presentable
@@ -61,7 +62,9 @@ def score(
     prompts: Annotated[Count, typer.Option(help="How many prompts of each file, the first ones; 0 for all.")] = 0,
     scores: Annotated[Input, typer.Option(help="Earlier scores (JSON lines), imported first.")] = "",
     option: Annotated[
-        list[str] | None, typer.Option(help="A key of the kind, see config/README.md: `mode=replay`; repeated.")
+        list[str] | None,
+        typer.Option(help="A key of the kind, see config/README.md: `mode=replay`; repeated."),
+        Reads(),
     ] = None,
     shard: ShardOf = "1-of-1",
     dtype: Dtype = "float32",
@@ -78,16 +81,16 @@ def score(
     from lm_steer.score.run import score_files
 
     part = Shard.parse(shard)
-    keys = dict(one.partition("=")[::2] for one in option or ())
-    if wrong := [one for one in option or () if "=" not in one]:
-        raise LMSteerError(f"--option: expected a key and its value, as `mode=replay`, found {wrong[0]!r}")
+    keys = pairs_of("--option", option or (), "mode=replay")
     judge = None
-    if vllm:
+    if vllm or vllm_options:
         from lm_steer.interop.vllm_engine import vllm_of
         from lm_steer.interop.vllm_perplexity import causal_lm
 
         if kind != "causal-lm":
             raise LMSteerError(f"--vllm is for --kind causal-lm, not for {kind}")
+        if not resource:
+            raise LMSteerError("--vllm: name the folder of the model that judges by --resource")
         judge = causal_lm(vllm_of(Path(resource), dtype, vllm, vllm_options))
     with leased_device(kind_of(kind).by_model and not vllm):
         score_files(kind, resource, file, output, cache, prompts, scores, part, judge, dtype=dtype, **keys)

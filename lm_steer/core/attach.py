@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from lm_steer.core.values import Value, value_rows
 from lm_steer.model.head import head_weight, output_head
 from lm_steer.util.errors import LMSteerError
+from lm_steer.util.options import check_kind
 
 if TYPE_CHECKING:
     from lm_steer.core.steer import Steer
@@ -250,6 +251,7 @@ def attach(model: nn.Module, steer: "Steer") -> Handle:
 
 def detach(model: nn.Module) -> None:
     """Take any steer off a model, also from a head that has been wrapped since; LMSteerError while one acts."""
+    check_kind(nn.Module, model=model)
     handles = [handle for handle in map(_handle_on, model.modules()) if handle]
     if any(handle.blocks or handle.base.any() for handle in handles):
         raise LMSteerError(

@@ -51,6 +51,8 @@ def read_steer(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 def located(folder: str | Path, revision: str | None = None) -> Path:
     """Return the folder of a steer's files; owner/name that is no folder here is fetched from the hub."""
     if isinstance(folder, str | Path) and os.path.isdir(folder) and str(folder):
+        if revision:
+            raise LMSteerError(f"{folder} is a folder here, which has no revisions: leave out {str(revision)[:80]!r}")
         return Path(folder)
     if isinstance(folder, str) and re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", folder) and not os.path.exists(folder):
         by_hand = "or give the folder of a steer"

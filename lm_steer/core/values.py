@@ -20,20 +20,20 @@ if TYPE_CHECKING:
 Value = float | Sequence[float] | np.ndarray | Tensor
 
 
-def parse_values(text: str) -> dict[str, float]:
-    """Read steer values as they are written on the command line, `detox=5 corpus=1`."""
+def parse_values(text: str, option: str = "at") -> dict[str, float]:
+    """Read steer values as they are written for an option of the command line, `detox=5 corpus=1`."""
     values: dict[str, float] = {}
     for assignment in text.split():
         name, _, value = assignment.partition("=")
         if name in values:
-            raise LMSteerError(f"at: {name!r} stands twice in {text!r}")
+            raise LMSteerError(f"{option}: {name!r} stands twice in {text!r}")
         try:
             values[name] = float(value)
         except ValueError:
             raise LMSteerError(
-                f"at: {assignment!r} in {text!r} is not name=number: values are written `detox=5 corpus=1`"
+                f"{option}: {assignment!r} in {text!r} is not name=number: values are written `detox=5 corpus=1`"
             ) from None
-        check(f"at: {name} in {text!r}", values[name], [A_STEER_VALUE])
+        check(f"{option}: {name} in {text!r}", values[name], [A_STEER_VALUE])
     return values
 
 

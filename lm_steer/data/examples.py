@@ -32,7 +32,7 @@ def examples(frame: pd.DataFrame, origin: str, text: str = "text") -> pd.DataFra
     if {*SIDES} <= {*frame.columns}:
         return _pairs(frame, origin)
     if source := next((name for name in ("completion", "messages") if name in frame), None):
-        return _with_prompts(frame.assign(text=frame[source]), origin)
+        return _with_prompts(frame.assign(text=frame[source]), origin, only_messages=source == "messages")
     return frame
 
 
@@ -53,8 +53,13 @@ def _pairs(frame: pd.DataFrame, origin: str) -> pd.DataFrame:
     return pd.concat(sides).sort_index(kind="stable").reset_index(drop=True)
 
 
-def _with_prompts(frame: pd.DataFrame, origin: str) -> pd.DataFrame:
+def _with_prompts(frame: pd.DataFrame, origin: str, only_messages: bool = False) -> pd.DataFrame:
     """Return the frame with prompt and text as texts; what stands before an answer belongs to its prompt."""
+    for number, text in enumerate(frame["text"] if only_messages else (), start=1):
+        if not is_messages(_listed(text)):
+            raise LMSteerError(
+                f"{origin}, row {number}: expected messages with a role and a content, found {text!r:.80}"
+            )
     given = frame["prompt"] if "prompt" in frame else [""] * len(frame)
     rows = [
         _prompt_and_text(_listed(prompt), _listed(text), f"{origin}, row {number}")

@@ -7,10 +7,10 @@ named after dimensions, of which a text may lack some (NaN).
 import hashlib
 import unicodedata
 from bisect import bisect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import combinations, product
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "dev", "test")
 LABEL = ("label",)
+FORMATS: dict[str, Callable[[str | Path], pd.DataFrame]] = {
+    ".csv": read_csv,
+    ".jsonl": lambda name: pd.DataFrame(read_jsonl(name)),
+    ".parquet": read_parquet,
+}
 
 
 def counts(frame: pd.DataFrame) -> dict[str, int]:
@@ -103,7 +108,7 @@ def read_table(
 def _classified(frame: pd.DataFrame, origin: str, labels: Sequence[str], classes: Mapping[str, float]) -> pd.DataFrame:
     """Return the rows with a label among the classes, as the numbers these count as."""
     require_columns(frame, labels, origin)
-    read = frame[list(labels)].apply(lambda column: column.map(str).map(classes))
+    read = frame[list(labels)].apply(lambda column: column.map(_class_name).map(classes))
     if read.isna().all(axis=None):
         found = sorted({str(value) for name in labels for value in frame[name]})
         raise LMSteerError(f"{origin}: no label is one of {', '.join(classes)}: there are {', '.join(found)[:200]}")
@@ -111,16 +116,16 @@ def _classified(frame: pd.DataFrame, origin: str, labels: Sequence[str], classes
     return frame.assign(**read)[kept].reset_index(drop=True)
 
 
+def _class_name(value: Any) -> str:
+    """Return a value as a class is written: whole numbers are floats in a column with gaps."""
+    return str(int(value) if isinstance(value, float) and value.is_integer() else value)
+
+
 def read_frame(path: str | Path) -> pd.DataFrame:
     """Read a user's .csv, .jsonl or .parquet; LMSteerError where it is missing, unreadable or empty."""
-    readers: dict[str, Callable[[str | Path], pd.DataFrame]] = {
-        ".csv": read_csv,
-        ".jsonl": lambda name: pd.DataFrame(read_jsonl(name)),
-        ".parquet": read_parquet,
-    }
-    reader = readers.get(Path(path).suffix)
+    reader = FORMATS.get(Path(path).suffix)
     if reader is None:
-        raise LMSteerError(f"{path}: expected one of {', '.join(readers)}")
+        raise LMSteerError(f"{path}: expected one of {', '.join(FORMATS)}")
     frame = reader(path)
     if frame.empty:
         raise LMSteerError(f"{path} holds no texts")
@@ -147,15 +152,22 @@ def checked_texts(frame: pd.DataFrame, origin: str, labels: Sequence[str] = LABE
     Of several labels a text may lack some, but not all. Raises LMSteerError naming the column or the row otherwise.
     """
     require_columns(frame, ("text", *labels), origin)
-    for number, words in enumerate(frame["text"], start=1):
-        if not isinstance(words, str) or not words.strip():
-            raise LMSteerError(f"{origin}, row {number}: the text is empty or not text")
+    if wrong := [name for name in labels if name in ("prompt", "text") or [*labels].count(name) > 1]:
+        raise LMSteerError(f"{origin}: the column '{wrong[0]}' holds texts or is named twice: choose others for labels")
+    require_texts(frame["text"], origin)
     read = {name: _numbers(frame[name], f"{origin}, row", name, len(labels) > 1) for name in labels}
     frame = frame.assign(**read)
     unlabelled = frame[list(labels)].isna().all(axis=1).to_numpy()
     if unlabelled.any():
         raise LMSteerError(f"{origin}, row {int(unlabelled.argmax()) + 1}: the text has no label")
     return frame
+
+
+def require_texts(texts: Iterable[Any], origin: str) -> None:
+    """Raise LMSteerError naming the row of what is empty or not text."""
+    for number, words in enumerate(texts, start=1):
+        if not isinstance(words, str) or not words.strip():
+            raise LMSteerError(f"{origin}, row {number}: the text is empty or not text")
 
 
 def _numbers(found: pd.Series, place: str, name: str, gaps: bool) -> pd.Series:
@@ -196,6 +208,11 @@ def write_splits(frame: pd.DataFrame, folder: str | Path) -> None:
 def split_of(frame: pd.DataFrame) -> pd.Series:
     """Return each text's split: its column `split`, or by a hash of the text, or its prompt (60, 10, 30 per cent)."""
     if "split" in frame:
+        if len(wrong := frame["split"][~frame["split"].isin(SPLITS)]):
+            raise LMSteerError(
+                f"the column 'split' holds {wrong.iloc[0]!r:.40}: expected {', '.join(SPLITS)} in each row, or no such "
+                "column"
+            )
         return frame["split"]
     return _split_keys(frame).map(lambda key: SPLITS[bisect((6, 7), int(key[:8], 16) % 10)])
 

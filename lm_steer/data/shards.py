@@ -10,6 +10,7 @@ number of shards.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from lm_steer.util.errors import LMSteerError
@@ -45,8 +46,13 @@ def gather(outputs: Sequence[Path], folder: Path, count: int) -> None:
     for output in outputs:
         if not output.is_relative_to(folder):
             raise LMSteerError(f"{output} is not in {folder}: name files of the folder that has their shards")
-        path = output.relative_to(folder)
-        parts = [folder / "shards" / f"{number}-of-{count}" / path for number in range(1, count + 1)]
+    shards = [folder / "shards" / f"{number}-of-{count}" for number in range(1, count + 1)]
+    made_of = {output: [shard / output.relative_to(folder) for shard in shards] for output in outputs}
+    # All of them, before the first is joined.
+    for part in chain(*made_of.values()):
+        if not part.exists():
+            raise LMSteerError(f"{part}: there is no such file: make this shard first")
+    for output, parts in made_of.items():
         join = _join_scores if output.suffix == ".parquet" else _join_lines
         with replacing(output) as temporary:
             join(parts, temporary)

@@ -8,7 +8,11 @@ import pandas as pd
 
 from lm_steer.data.labelled import LABEL, read_table
 from lm_steer.data.text_sources import Texts, key
-from lm_steer.util.words import quoted
+from lm_steer.util.options import A_DIMENSION
+from lm_steer.util.words import CORPUS, quoted
+
+# What other columns of a dataset are called, and the constant dimension.
+RESERVED = ("id", "prompt", "text", "split", CORPUS)
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,14 @@ class TableTexts(Texts):
         return list(self.labels) if len(self.labels) > 1 else [*LABEL]
 
     def problems(self) -> Iterator[str]:
-        """Yield classes that say nothing."""
+        """Yield labels that cannot be told apart or become dimensions, and classes that say nothing."""
+        if not self.text:
+            yield ".text: expected the name of a column, found nothing"
+        if len(set(self.labels)) < max(1, len(self.labels)):
+            yield f".labels: expected the names of columns, each once, found {quoted(self.labels)}"
+        wrong = [name for name in self.label_names if name in RESERVED or not A_DIMENSION.allows(name)]
+        if wrong:
+            yield f".labels: {quoted(wrong[:1])} cannot be the name of a dimension: rename the column"
         wrong = [one for one in self.classes if not _is_number(one.rpartition("=")[2]) or not one.rpartition("=")[1]]
         if wrong:
             yield f".classes: expected value=label, as joy=1, found {quoted(wrong)}"
@@ -43,6 +54,9 @@ class TableTexts(Texts):
         """Read the file; LMSteerError where it is unreadable, mislabelled or contradictory."""
         classes = {name: float(label) for name, _, label in (one.rpartition("=") for one in self.classes)}
         frame = read_table(path, self.text, self.labels, classes)
+        # Another column may be called `label`.
+        columns = dict.fromkeys(("prompt", "text", "split", *self.labels))
+        frame = frame[[name for name in columns if name in frame]]
         frame = frame.rename(columns=dict(zip(self.labels, self.label_names, strict=True)))
         return frame.assign(id=[f"{Path(path).stem}-{number}" for number in range(1, len(frame) + 1)])
 

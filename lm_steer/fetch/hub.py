@@ -52,7 +52,7 @@ def _explained(error: Exception) -> tuple[str, str]:
         errors.RepositoryNotFoundError: ("no such repository for this login", f"check the id, or {login}"),
         errors.RevisionNotFoundError: ("no such revision", "check the key revision"),
         errors.RemoteEntryNotFoundError: ("no such file in this revision", "check id and revision"),
-        errors.HFValidationError: ("no such name can be", "check id and revision"),
+        errors.HFValidationError: ("not a valid repository id or revision", "check id and revision"),
         errors.OfflineModeIsEnabled: ("HF_HUB_OFFLINE is set", "unset it"),
     }
     for kind, reason_and_advice in known.items():

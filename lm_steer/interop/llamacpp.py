@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from lm_steer.util.answers import read_answers
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.progress import say
 
@@ -80,8 +81,7 @@ def probe(
         asked = {"model": str(base), "lora": lora, "prompts": prompts, "vocabulary": vocabulary}
         request.write_text(json.dumps({**asked, "new_tokens": new_tokens}))
         run(python, DRIVER, "probe", request, answer)
-        answers: list[dict[str, Any]] = json.loads(answer.read_text())
-        return answers
+        return read_answers(answer, [{"ids": [int], "logprobs": list}], len(prompts), python)
 
 
 def run(python: str, *arguments: str | Path) -> None:
@@ -95,4 +95,4 @@ def run(python: str, *arguments: str | Path) -> None:
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if line.strip()] or [f"exit status {done.returncode}"]
         advice = f": in its environment, {INSTALL}" if "No module named" in lines[-1] else ""
-        raise LMSteerError(f"{python} fails: {lines[-1].strip()[:300]}{advice}")
+        raise LMSteerError(f"--python {python} fails: {lines[-1].strip()[:300]}{advice}")

@@ -30,7 +30,9 @@ from lm_steer.core.values import Value, value_rows
 from lm_steer.interop.stored_head import stored_head
 from lm_steer.model.head import Head, head_of, output_head
 from lm_steer.util.errors import LMSteerError
+from lm_steer.util.options import Rule, check
 
+A_SHARE = Rule(float, "a number above 0, at most 1", {"gt": 0, "le": 1})
 # Of Σσ² of what a dimension changes in the logits: the rest is a thousandth of the effect in norm.
 SHARE = 1 - 1e-6
 # The largest numerical error, as a share of the effect.
@@ -85,6 +87,8 @@ class LogitsMap:
     def numpy_processor(self, **values: float) -> Callable[[Sequence[int], np.ndarray], np.ndarray]:
         """Return a function of (ids, logits of one position), the form of llama-cpp-python's logits processors."""
         vector = value_rows(self.steer, values, {})
+        if len(vector) > 1:
+            raise LMSteerError("these logits are those of one text: give one value of each dimension")
 
         def steered(_: Sequence[int], logits: np.ndarray) -> np.ndarray:
             plain = torch.tensor(logits, dtype=torch.float32)
@@ -120,8 +124,7 @@ def logits_map(
     the head is not linear or its logits are capped, where the steer is not the model's, and where rounding to `dtype`
     costs more than `LARGEST_ERROR` of the effect.
     """
-    if not 0 < share <= 1:
-        raise LMSteerError(f"the share of the effect that is kept must lie above 0 and be at most 1, not {share!r}")
+    check("share", share, [A_SHARE])
     if dtype not in LARGEST_ERROR:
         raise LMSteerError(f"logits are of dtype {', '.join(str(one)[6:] for one in LARGEST_ERROR)}, not {dtype!r}")
     if isinstance(model, str | Path):

@@ -52,8 +52,8 @@ def import_original(path: str | Path, dimensions: tuple[str, ...]) -> Steer:
         )
     given = vars(arguments) if isinstance(arguments, argparse.Namespace) else {}
     epsilon = given.get("epsilon", 1e-3 if step is not None else 1.0)
-    if epsilon == 0:
-        raise LMSteerError(f"{path}: its epsilon is 0, so that the steer does nothing")
+    if is_finite(epsilon) and not torch.tensor(float(epsilon), dtype=torch.float32):
+        raise LMSteerError(f"{path}: its epsilon is {epsilon:g}, so that the steer does nothing")
     stated = {key: value for key, value in given.items() if isinstance(value, str | int) or is_finite(value)}
     model = stated.get("model_name") or stated.get("model_name_or_path", "")
     about = {"model": model, "imported_from": Path(path).name, "step": step, "arguments": stated}
@@ -71,6 +71,10 @@ def export_easysteer(steer: Steer, path: str | Path) -> None:
     if steer.kind != "multiply":
         raise LMSteerError(f"a steer of kind {steer.kind} has no projectors, which EasySteer's lm_steer needs")
     state = {"projector1": steer.weights["B"].contiguous(), "projector2": steer.epsilon * steer.weights["A"]}
+    if not state["projector2"].any() or not state["projector2"].isfinite().all():
+        raise LMSteerError(
+            f"the steer's epsilon {steer.epsilon:g} makes its weights 0, or larger than float32 can hold"
+        )
     with replacing(path) as temporary:
         torch.save(state, temporary)
 

@@ -126,7 +126,9 @@ def named_steers() -> tuple[dict[str, Steer], float]:
     text = os.environ.get(VARIABLE, "").strip()
     if text.endswith(".json"):
         settings = read_json(text, {"steers": {str: str}})
-        folders, share = settings["steers"], settings.get("share", SHARE)
+        folders, share = settings.pop("steers"), settings.pop("share", SHARE)
+        if settings:
+            raise LMSteerError(f"{text}: expected the keys steers and share, found {', '.join(settings)[:80]} as well")
     else:
         pairs = [part.partition("=") for part in text.split()]
         folders, share = {name: folder for name, _, folder in pairs}, SHARE

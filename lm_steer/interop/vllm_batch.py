@@ -13,10 +13,15 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from vllm import LLM, SamplingParams
-from vllm.inputs import TokensPrompt
+try:
+    from vllm import LLM, SamplingParams
+    from vllm.inputs import TokensPrompt
 
-from lm_steer.interop.vllm import SteerRequests
+    from lm_steer.interop.vllm import SteerRequests
+except ModuleNotFoundError as error:
+    if __name__ != "__main__":
+        raise
+    sys.exit(f"{sys.executable} has no module named {error.name}")
 
 
 def sampled(engine: LLM, samplings: list[dict[str, Any]], requests: list[dict[str, Any]]) -> list[list[int]]:

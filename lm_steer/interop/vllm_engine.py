@@ -1,6 +1,5 @@
 """vLLM in a separate process of its own environment: what a command names, asks and is answered."""
 
-import json
 import os
 import subprocess
 from collections.abc import Sequence
@@ -12,8 +11,9 @@ from typing import Any
 from transformers import AutoTokenizer, GenerationConfig
 
 from lm_steer.model.load import pretrained
+from lm_steer.util.answers import read_answers
 from lm_steer.util.errors import LMSteerError
-from lm_steer.util.files import write_json
+from lm_steer.util.files import fitting, parse_json, write_json
 from lm_steer.util.progress import say
 
 
@@ -51,24 +51,24 @@ class Vllm:
                 status = subprocess.run(command, env={**os.environ, **settings}).returncode
             except OSError as error:
                 raise LMSteerError(
-                    f"{self.python} cannot be run ({error.strerror}): name the Python of vLLM's venv"
+                    f"--vllm {self.python} cannot be run ({error.strerror}): name the Python of vLLM's venv"
                 ) from None
             if status:
                 raise LMSteerError(
                     f"vLLM ended with status {status}, for the reason above; {self.python} needs vllm and lm-steer: "
                     "pip install 'lm-steer[vllm]'"
                 )
-            return json.loads(answer.read_text())
+            return read_answers(answer, [[int]] if sampling else [int | float], len(requests), self.python)
 
 
 def vllm_of(folder: Path, dtype: str, python: str, options: str) -> Vllm:
     """Return the engine of a command's options; `options` is a JSON mapping, or empty."""
-    try:
-        given = json.loads(options or "{}")
-    except ValueError:
-        given = None
-    if not isinstance(given, dict):
-        raise LMSteerError(f"--vllm-options: expected a JSON mapping of what vllm.LLM takes, found {options!r:.80}")
+    place = "--vllm-options"
+    given: dict[str, Any] = fitting(parse_json(options or "{}", place), dict, place)
+    if options and not python:
+        raise LMSteerError(f"{place} is for --vllm: name the Python of vLLM's venv by it")
+    if taken := [name for name in ("model", "dtype") if name in given]:
+        raise LMSteerError(f"{place}: leave out {taken[0]!r}, which the command has an option for")
     return Vllm(folder, python, dtype, given)
 
 

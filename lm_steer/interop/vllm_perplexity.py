@@ -12,7 +12,7 @@ from lm_steer.util.formats import hub_name, read_record
 def causal_lm(engine: Vllm) -> Scorer:
     """Return the judge of perplexity, as score/perplexity.py has it, by vLLM's log-probabilities of a prompt."""
     name = hub_name(engine.folder) or engine.folder.name
-    identity = fingerprint([read_record(engine.folder)["files"], engine.dtype])
+    identity = fingerprint([read_record(engine.folder)["files"], engine.dtype, *filter(None, [engine.options])])
 
     def judge(items: Sequence[Item]) -> Iterator[tuple[int, tuple[float, ...]]]:
         tokenizer = engine.tokenizer

@@ -27,6 +27,7 @@ def in_memory(
     """
     output_head(model)
     check_kind(PreTrainedTokenizerBase, tokenizer=tokenizer)
+    check_kind(str | Path, cache=cache or "")
     tokenizer = copy.deepcopy(tokenizer)
     tokenizer.pad_token = padding_token(tokenizer, model, "the tokenizer")
     name = str(getattr(model.config, "name_or_path", "") or model.config.model_type)

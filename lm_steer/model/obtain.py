@@ -91,6 +91,8 @@ def folder_of(model: str | Path, cache: str | Path, revision: str | None = None)
     """
     name = str(model)
     place = Path(name)
+    is_local = place.exists() or name in GGUF_MEMBERS
+    check_unused(f"the model '{name}'", {"revision": revision}, [] if is_local else ["revision"])
     if (place / RECORD).exists():
         return place
     if place.is_dir():

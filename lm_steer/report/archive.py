@@ -20,7 +20,7 @@ from lm_steer.report.card import card
 from lm_steer.study.config import Study, read_study
 from lm_steer.tables.cells import edited, read_tables
 from lm_steer.util.errors import LMSteerError
-from lm_steer.util.files import fitting, parse_json, reading, replacing, require_space, sha256_of
+from lm_steer.util.files import decoded, fitting, parse_json, reading, replacing, require_space, sha256_of
 from lm_steer.util.outputs import ARCHIVE
 
 RECORD = ARCHIVE[0]
@@ -83,8 +83,9 @@ def _record(archive: str | Path, packed: zipfile.ZipFile) -> dict[str, str]:
     names = packed.namelist()
     if RECORD not in names or packed.getinfo(RECORD).file_size > LARGEST_RECORD:
         raise LMSteerError(f"{archive} is not an archive of `lm-steer report publish`: it has no {RECORD}")
-    text = packed.read(RECORD).decode()
-    files: dict[str, str] = fitting(parse_json(text, RECORD), {"files": {str: str}}, f"{archive}, {RECORD}")["files"]
+    place = f"{archive}, {RECORD}"
+    record = parse_json(decoded(packed.read(RECORD), place), place)
+    files: dict[str, str] = fitting(record, {"files": {str: str}}, place)["files"]
     for name in (*files, *names):
         if name != RECORD and not PUBLISHED.fullmatch(name):
             raise LMSteerError(f"{archive} holds {name!r:.200}, which is no file of a run: do not trust it")

@@ -11,19 +11,16 @@ Numbers come from tables that `lm-steer table` made: rows that are compared with
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import jinja2
 from huggingface_hub import HfApi, ModelCardData
 
+from lm_steer.core.steer import Steer
 from lm_steer.fetch.hub import from_hub
 from lm_steer.report.wording import compared
 from lm_steer.tables.cells import Cell, edited, read_cells
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.options import check_kind
-
-if TYPE_CHECKING:
-    from lm_steer.core.steer import Steer
 
 TEMPLATE = Path(__file__).parent / "card.md"
 INTENDED_USE = (
@@ -33,7 +30,7 @@ INTENDED_USE = (
 
 
 def push(
-    steer: "Steer",
+    steer: Steer,
     repo: str,
     tables: Sequence[str | Path] = (),
     rows: Sequence[str] = (),
@@ -50,6 +47,8 @@ def push(
     such a row.
     """
     check_kind(str, repo=repo)
+    check_kind(Steer, steer=steer)
+    check_kind(list | tuple, tables=tables, rows=rows)
     text = card(steer, repo, _chosen([Path(table) for table in tables], rows), intended_use)
     with tempfile.TemporaryDirectory() as folder:
         steer.save_pretrained(folder)
@@ -63,7 +62,7 @@ def push(
         return from_hub(repo, "main", "or pass the folder on", upload, "pushed to")
 
 
-def card(steer: "Steer", repo: str, cells: Iterable[Cell] = (), intended_use: str = "") -> str:
+def card(steer: Steer, repo: str, cells: Iterable[Cell] = (), intended_use: str = "") -> str:
     """Return the card as markdown with the hub's metadata; of the cells of tables it tells those that are compared."""
     about = steer.about
     # The hub's own ids alone: it links them.

@@ -185,6 +185,8 @@ class Ablation(OfOneSteer):
             yield ".vary: expected at least 1 key, found 0"
         if "corpus" in self.tried and "corpus" not in base.dimensions:
             yield f".vary.corpus: the steer '{self.steer}' has no dimension 'corpus' to train without"
+        if "corpus" in self.tried and set(self.values) == {"corpus"}:
+            yield ".values: expected a value beside that of 'corpus', which vary.corpus trains without"
         if "rank" in self.tried and base.kind != "multiply":
             yield f".vary.rank: a steer of kind {base.kind} has no rank"
 

@@ -203,7 +203,7 @@ def dimensions_lacking(place: str, steer: str, named: Any, study: "Study") -> It
 class Agreement(Block):
     """How well scorers of toxicity agree with Perspective, on texts that carry its scores."""
 
-    paths: list[str] = key(
+    paths: Annotated[list[str], Unique] = key(
         "Files of JSON lines in RealToxicityPrompts' form, such as results/prompts/NAME.jsonl of prompts from "
         "`real-toxicity-prompts`; their continuations are judged.",
         min_length=1,

@@ -5,7 +5,7 @@
 Judges are the embedded ones unless others are named; scores are kept, so that a second call judges nothing again.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from lm_steer.score.store import STORE, Item, Scorer, ScoreStore
 from lm_steer.tables import metrics
 from lm_steer.tables.metrics import Metric
 from lm_steer.util.errors import LMSteerError
+from lm_steer.util.options import check_kind
 from lm_steer.util.words import unknown
 
 DISTINCT = "dist-n"
@@ -62,8 +63,12 @@ def evaluate(
     Raises LMSteerError where a file is no generation file, where its prompts are not those of `against`, and for an
     attribute without a judge.
     """
+    check_kind(Mapping, judges={} if judges is None else judges)
+    check_kind(str | Path, against=against, cache=cache)
     given = files if isinstance(files, Mapping) else {}
-    steered = [str(file) for file in ([files] if isinstance(files, str | Path) else files)]
+    listed = [files] if isinstance(files, str | Path) else files
+    check_kind(Iterable, files=listed, wanted=wanted)
+    steered = [str(file) for file in listed]
     wanted = [wanted] if isinstance(wanted, str) else wanted
     every, base, cache = {**JUDGES, **(judges or {})}, str(against or ""), Path(cache)
     if not steered or not wanted:
@@ -71,6 +76,8 @@ def evaluate(
     for attribute in wanted:
         if attribute not in (*every, DISTINCT):
             raise LMSteerError(f"--metrics: {unknown(attribute, [*every, DISTINCT], 'attribute')}")
+    if unasked := [attribute for attribute in judges or () if attribute not in wanted or attribute == DISTINCT]:
+        raise LMSteerError(f"--judge: nothing is judged on {unasked[0]} here: leave it out, or name it in --metrics")
     names = list(dict.fromkeys([*steered, base] if base else steered))
     read = {name: _checked(name, given[name]) if name in given else read_generations(name) for name in names}
     if base:
@@ -93,10 +100,12 @@ def evaluate(
 
 
 def _checked(name: str, given: Generations) -> tuple[list[str], list[list[str]]]:
-    prompts, samples = list(given[0]), list(given[1])
+    if not (isinstance(given, tuple | list) and len(given) == 2 and isinstance(given[1], Iterable)):
+        raise LMSteerError(f"{name}: expected prompts and the texts of each, found {given!r:.80}")
+    prompts, samples = texts_of(given[0]), [texts_of(texts) for texts in given[1]]
     if not prompts or len(prompts) != len(samples) or len({len(texts) for texts in samples} | {0}) != 2:
         raise LMSteerError(f"{name}: expected as many texts for each of the prompts, at least one")
-    return texts_of(prompts), [texts_of(texts) for texts in samples]
+    return prompts, samples
 
 
 def judge_of(attribute: str, judge: str | AnyModel, cache: Path) -> Scorer:

@@ -65,7 +65,10 @@ def _frame(texts: Sequence[Any], labels: Sequence[float] | None) -> pd.DataFrame
     if not isinstance(texts, str | Mapping) and labels is None:
         rows = list(texts)
         if rows and all(isinstance(row, Mapping) for row in rows):
-            return examples(pd.DataFrame(rows), "texts")
+            try:
+                return examples(pd.DataFrame(rows), "texts")
+            except UnicodeEncodeError:
+                raise LMSteerError("texts: one holds half of a surrogate pair, which is not valid text") from None
         raise LMSteerError("texts without labels: give a label for each, or rows of a data set that hold their own")
     given = LabelledTexts(texts, labels if labels is not None else [])
     return pd.DataFrame({"text": given.texts, "label": given.labels})

@@ -150,6 +150,11 @@ def read_text(path: str | Path) -> str:
     """Read a UTF-8 file, with or without a byte order mark; LMSteerError names the line where it is not UTF-8."""
     with reading(path, "a text file"):
         content = _piped(path) if Path(path).is_fifo() else Path(path).read_bytes()
+    return decoded(content, path)
+
+
+def decoded(content: bytes, path: str | Path) -> str:
+    """Return the text of what stands in `path`, as `read_text` does."""
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise LMSteerError(f"{path} is encoded as UTF-16: save the file as UTF-8")
     try:

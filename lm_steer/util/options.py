@@ -10,9 +10,10 @@ pydantic reads these types in study/, but is not imported here: training and gen
 import operator
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from lm_steer.util.errors import LMSteerError
@@ -24,6 +25,14 @@ if TYPE_CHECKING:
 MOST = 10**9
 MOST_SHARDS = 10_000
 READERS: dict[type, Callable[[Any], Any]] = {int: int, float: float, bool: {"true": True, "false": False}.__getitem__}
+# What a person calls the types of arguments.
+KINDS: dict[Any, str] = {
+    str: "text",
+    str | Path: "a path",
+    Mapping: "a mapping",
+    Iterable: "a list",
+    list | tuple: "a list",
+}
 JSON_TYPES = {int: "integer", float: "number", bool: "boolean", str: "string"}
 JSON_BOUNDS = {"ge": "minimum", "le": "maximum", "gt": "exclusiveMinimum"}
 Instance = TypeVar("Instance", bound="DataclassInstance")
@@ -138,11 +147,27 @@ def check(name: str, value: Any, marks: Sequence[Any]) -> None:
                 raise LMSteerError(f"{name}: expected {rule}, found {item!r:.80}")
 
 
-def check_kind(kind: type, **arguments: Any) -> None:
+def check_as(kind: Any, **arguments: Any) -> None:
+    """Raise LMSteerError where an argument of a public function breaks the rule of a type of this module."""
+    for name, value in arguments.items():
+        check(name, value, kind.__metadata__)
+
+
+def check_kind(kind: Any, **arguments: Any) -> None:
     """Raise LMSteerError where an argument of a public function is of another type."""
     for name, value in arguments.items():
         if not isinstance(value, kind):
-            raise LMSteerError(f"{name}: expected a {kind.__name__}, found {' '.join(repr(value).split())[:80]}")
+            expected = KINDS.get(kind) or f"a {kind.__name__}"
+            raise LMSteerError(f"{name}: expected {expected}, found {' '.join(repr(value).split())[:80]}")
+
+
+def numbers(name: str, values: Any, rule: Rule) -> list[float]:
+    """Return the numbers of a list, an array or a tensor; LMSteerError where it is none, or a number breaks a rule."""
+    given = values.tolist() if hasattr(values, "tolist") else values
+    check_kind(Iterable, **{name: given})
+    listed = list(given)
+    check(name, listed, [rule])
+    return [float(value) for value in listed]
 
 
 def check_unused(user: str, options: dict[str, Any], used: Sequence[str]) -> None:

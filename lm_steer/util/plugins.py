@@ -24,7 +24,7 @@ def load(reference: str) -> Any:
     except LMSteerError:
         raise
     except Exception as error:  # a module of a user's own may fail in any way
-        raise LMSteerError(f"'{reference}' cannot be imported: {type(error).__name__}: {error}") from error
+        raise LMSteerError(f"'{reference}' cannot be imported: {error}") from error
 
 
 @cache

@@ -95,8 +95,11 @@ def test_perplexity_is_that_of_the_model_here(model, python):
     [
         ("/no/python", "", "/no/python cannot be run"),
         ("/bin/false", "", "ended with status 1"),
-        ("/bin/false", "[1]", "expected a JSON mapping"),
-        ("/bin/false", "{", "expected a JSON mapping"),
+        ("/bin/true", "", "/bin/true gave no answer"),
+        ("/bin/false", "[1]", "--vllm-options: expected a mapping"),
+        ("/bin/false", "{", "--vllm-options, line 1: not valid JSON"),
+        ("/bin/false", "[" * 100_000, "nested too deeply"),
+        ("/bin/false", '{"model": "another"}', "leave out 'model'"),
     ],
 )
 def test_an_engine_that_does_not_run_is_said_and_leaves_nothing(model, tmp_path, python, options, message):

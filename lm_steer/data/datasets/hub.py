@@ -4,10 +4,14 @@
         --classes 1=1 0=-1 -o results/data/joy
 """
 
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 
+from lm_steer.data.labelled import FORMATS
 from lm_steer.data.table_texts import TableTexts
 from lm_steer.data.text_sources import key
 from lm_steer.fetch.hub import hub_file
@@ -20,6 +24,16 @@ class HubTexts(TableTexts):
     id: str = key("owner/name of the dataset.", required=True)
     file: str = key("The path of a .csv, .jsonl or .parquet within it.", required=True)
     revision: str = key("A commit; without it the latest.")
+
+    def problems(self) -> Iterator[str]:
+        """Yield what no repository is called, and a file that would be downloaded in vain."""
+        yield from super().problems()
+        if not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", self.id):
+            yield f".id: expected owner/name, found '{self.id}'"
+        if self.file.startswith("/") or ".." in self.file.split("/"):
+            yield f".file: expected a path within the repository, found '{self.file}'"
+        if Path(self.file).suffix not in FORMATS:
+            yield f".file: expected one of {', '.join(FORMATS)}, found '{self.file}'"
 
     def texts(self) -> pd.DataFrame:
         """Read the file, from the hub's cache or downloaded to it."""
