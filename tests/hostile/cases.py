@@ -83,6 +83,11 @@ STORE_LIST = "store list --cache cache"
 GATHER = "gather shared/out.jsonl --shards 2 --folder shared"
 BENCH = "bench --model model --prompts 2 --samples 1 --new-tokens 2 --steps 1 --batch 1 --text-tokens 4 --rank 2 "
 ENGINES = "engines"
+CALIBRATE = "calibrate --model model --steer steer --dimension style --texts texts.csv --value 5 -o out.csv"
+EVALUATE = "evaluate g.jsonl --metrics toxicity,dist-n -o out.csv"
+PUBLISH = "report publish -o out.zip"
+FETCH = "report fetch run.zip -o out"
+EASYSTEER = "export-easysteer --steer steer -o out.pt"
 
 WORKING = {
     "model": MODEL,
@@ -116,6 +121,11 @@ WORKING = {
     "gather": GATHER,
     "bench": BENCH,
     "engines": ENGINES,
+    "calibrate": CALIBRATE,
+    "evaluate": EVALUATE,
+    "publish": PUBLISH,
+    "fetch": FETCH,
+    "easysteer": EASYSTEER,
 }
 
 

@@ -79,6 +79,10 @@ def outputs() -> Iterator[Case]:
         "score --kind bag-of-words --resource judge --file g.jsonl -o judge",
         "score --kind causal-lm --resource model --file g.jsonl -o model/model.safetensors",
         "score --kind profanity-check --file g.jsonl --scores scores.jsonl -o scores.jsonl",
+        # A path that stands behind a key is read as well.
+        "prompts --source file --path=prompts.jsonl --count=1 -o prompts.jsonl",
+        "evaluate g.jsonl --metrics perplexity --judge perplexity=model -o model/config.json",
+        "calibrate --model model --steer steer --dimension style --texts texts.csv -o texts.csv",
     ):
         yield Case("outputs", command)
 

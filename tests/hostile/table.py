@@ -3,6 +3,7 @@
 from hostile.cases import FINE, WORKING, Case
 from hostile.configs import configs
 from hostile.edited import edited
+from hostile.exchanged import exchanged
 from hostile.files import files
 from hostile.handles import handles
 from hostile.numbers import numbers
@@ -14,6 +15,17 @@ from hostile.security import security
 SOUND = [Case("sound", command, FINE, makes="out shared/out.jsonl") for command in WORKING.values()]
 CASES = list(
     dict.fromkeys(
-        [*SOUND, *outputs(), *options(), *configs(), *files(), *edited(), *numbers(), *handles(), *security()]
+        [
+            *SOUND,
+            *outputs(),
+            *options(),
+            *configs(),
+            *files(),
+            *edited(),
+            *numbers(),
+            *exchanged(),
+            *handles(),
+            *security(),
+        ]
     )
 )

@@ -141,6 +141,7 @@ def build(folder: Path) -> None:
     Path("docs/inner/notes.md").write_text("notes")
     Path("empty").mkdir()
     _results()
+    command("report", "publish", "-o", "run.zip")
     # Its words for a wrong option are imported with the rest.
     with suppress(SystemExit):
         sys.argv = ["lm-steer", "train", "--steps", "none"]
