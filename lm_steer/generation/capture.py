@@ -7,8 +7,9 @@
 `start` sets the buffers that `step` reads and writes to a block's first tokens.
 """
 
-from collections.abc import Callable
-from contextlib import suppress
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 import torch
 from torch import Tensor
@@ -33,13 +34,8 @@ def capture(start: Callable[[], None], step: Callable[[], None], device: torch.d
         start()
         step()
         start()
-        # A wait within the capture would end it by an error that is hard to recover from.
-        mode = torch.cuda.get_sync_debug_mode()
-        torch.cuda.set_sync_debug_mode("error")
-        try:
+        with _waits_refused():
             step()
-        finally:
-            torch.cuda.set_sync_debug_mode(mode)
     before.wait_stream(side)
     start()
     graph, pool = torch.cuda.CUDAGraph(), torch.cuda.graph_pool_handle()
@@ -50,6 +46,20 @@ def capture(start: Callable[[], None], step: Callable[[], None], device: torch.d
         _restore(before, device, pool)
         raise
     return graph
+
+
+@contextmanager
+def _waits_refused() -> Iterator[None]:
+    """Raise where the host waits for the device: within a capture that is an error which is hard to recover from."""
+    mode = torch.cuda.get_sync_debug_mode()
+    with warnings.catch_warnings():
+        # torch says with each call that it finds no more than most waits.
+        warnings.filterwarnings("ignore", message="Synchronization debug mode")
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            yield
+        finally:
+            torch.cuda.set_sync_debug_mode(mode)
 
 
 def _restore(stream: torch.cuda.Stream, device: torch.device, pool: tuple[int, int]) -> None:
