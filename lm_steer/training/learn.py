@@ -18,7 +18,7 @@ from torch import Tensor
 
 from lm_steer.core.steer import Steer
 from lm_steer.data.labelled import drawn
-from lm_steer.model.blocks import sent
+from lm_steer.model.blocks import padded_right, sent
 from lm_steer.model.head import Head, head_inputs, head_of
 from lm_steer.model.hidden_cache import DrawnStates, HiddenMemo, Packed
 from lm_steer.model.load import LoadedModel
@@ -145,7 +145,7 @@ def learn(
         progress.skip(step)
         while step < recipe.steps and not _stalled(log, patience):
             if recipe.loss_on_padding:
-                packed = _padded(loaded, [texts.texts[index] for index in draw[step].tolist()], recipe)
+                packed = _padded(memo, [texts.texts[index] for index in draw[step].tolist()])
             else:
                 packed = states.packed(step)
             nll = nll_of(values[sent(draw[step], loaded.device)], packed)
@@ -252,18 +252,11 @@ def name_of(texts: Path) -> str:
     return texts.parent.name if texts.name == "train.parquet" else texts.name
 
 
-def _padded(loaded: LoadedModel, texts: list[str], recipe: Recipe) -> Packed:
+def _padded(memo: HiddenMemo, texts: list[str]) -> Packed:
     """The same for the right-padded batch with its pad positions kept, as the original code trains."""
-    loaded.tokenizer.padding_side = "right"
-    encoded = loaded.tokenizer(
-        loaded.cut(texts, recipe.max_length),
-        padding=True,
-        truncation=True,
-        max_length=recipe.max_length,
-        return_tensors="pt",
-    )
-    ids, mask = (sent(encoded[name], loaded.device) for name in ("input_ids", "attention_mask"))
-    hidden = head_inputs(loaded.model, ids, mask)[:, :-1]
+    rows_of_ids = memo.token_ids(texts)
+    ids, mask = padded_right(memo.loaded, rows_of_ids, max(map(len, rows_of_ids)))
+    hidden = head_inputs(memo.loaded.model, ids, mask)[:, :-1]
     targets = ids[:, 1:]
-    rows = torch.arange(len(texts), device=loaded.device)[:, None].expand_as(targets)
+    rows = torch.arange(len(texts), device=ids.device)[:, None].expand_as(targets)
     return hidden.flatten(0, 1), targets.flatten(), rows.flatten()
