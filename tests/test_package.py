@@ -44,7 +44,12 @@ OPTIONAL = """
     psutil requests scipy six sklearn snakemake socks tenacity
 """
 # They are made of what an optional library has, or serve the workflow alone.
-OF_EXTRAS = re.compile(r"lm_steer\.(interop\.(lm_eval|vllm(_batch)?)|score\.commentanalyzer|util\.run_lock|report\..+)")
+OF_EXTRAS = re.compile(
+    r"lm_steer\.(interop\.(lm_eval|vllm(_batch)?)|generation\.triton_kernels|score\.commentanalyzer|util\.run_lock"
+    r"|report\..+)"
+)
+    r"lm_steer\.(interop\.(lm_eval|vllm(_batch)?)|generation\.triton_kernels|score\.commentanalyzer|util\.run_lock|report\..+)"
+)
 
 
 def test_the_wheel_installs_and_runs_without_any_extra(wheel, tmp_path):

@@ -92,6 +92,7 @@ def import_libraries() -> None:
             "lm_steer.interop.vllm",
             "lm_steer.interop.vllm_batch",
             "lm_steer.demo",
+            "lm_steer.generation.triton_kernels",
         ):
             importlib.import_module(module.name)
     for name in [name for name in sys.modules if name.split(".")[0] == "lm_steer"]:
