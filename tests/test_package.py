@@ -48,8 +48,6 @@ OF_EXTRAS = re.compile(
     r"lm_steer\.(interop\.(lm_eval|vllm(_batch)?)|generation\.triton_kernels|score\.commentanalyzer|util\.run_lock"
     r"|report\..+)"
 )
-    r"lm_steer\.(interop\.(lm_eval|vllm(_batch)?)|generation\.triton_kernels|score\.commentanalyzer|util\.run_lock|report\..+)"
-)
 
 
 def test_the_wheel_installs_and_runs_without_any_extra(wheel, tmp_path):
