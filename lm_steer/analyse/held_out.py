@@ -17,7 +17,7 @@ from torch import Tensor
 
 from lm_steer.analyse.grid import text_memo
 from lm_steer.core.attach import check_fit
-from lm_steer.data.labelled import first_texts, read_texts
+from lm_steer.data.labelled import first_texts
 from lm_steer.generation.jobs import load_steer
 from lm_steer.model.head import head_of
 from lm_steer.model.load import LoadedModel
@@ -25,6 +25,7 @@ from lm_steer.training.learn import steered_nll
 from lm_steer.training.loss import head_cross_entropy
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import fingerprint, replacing
+from lm_steer.util.formats import read_parquet
 from lm_steer.util.progress import Progress
 
 # Tokens of a text: the first one is given, and training cuts texts at 256.
@@ -37,10 +38,12 @@ def write_held_out(
     """Write a parquet as scores are: (file, prompt, sample, nll, tokens, scorer, version), a text in a prompt's place.
 
     measured    of each setting and seed its generation file, which names it, and its steers with their values
-    path        labelled texts, of which `count` are taken, those of the lowest hashes
+    path        labelled texts, of which `count` are taken, those of the lowest hashes; their labels do not matter
     """
-    texts = _chosen(loaded, path, count)
-    version = f"{Path(path).parent.name}, {len(texts)} texts {fingerprint(texts)[:8]}"
+    every = read_parquet(path, ["text"])
+    texts = _chosen(loaded, every, path, count)
+    # The same for all models of a table, although their tokenizers may leave out different texts.
+    version = f"{Path(path).parent.name}, {min(count, len(every))} texts {fingerprint(list(every['text']))[:8]}"
     states = text_memo(loaded, cache / "texts.sqlite").states(texts, Path(path).parent.name)
     targets = [torch.tensor(ids[1:], device=loaded.device) for ids in loaded.whole_ids(texts)]
     lengths = [len(ids) for ids in targets]
@@ -63,8 +66,7 @@ def scores_of_model(file: str, scores: Mapping[str, Sequence[float]], scorer: st
     return pd.DataFrame(place).join(frame).assign(scorer=scorer, version=version)
 
 
-def _chosen(loaded: LoadedModel, path: str, count: int) -> list[str]:
-    every = read_texts(path)
+def _chosen(loaded: LoadedModel, every: pd.DataFrame, path: str, count: int) -> list[str]:
     lengths = np.array([len(ids) for ids in loaded.whole_ids(list(every["text"]))])
     fitting = every[(lengths >= FEWEST) & (lengths <= min(MOST, loaded.context or MOST))]
     if fitting.empty:

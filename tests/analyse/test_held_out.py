@@ -7,6 +7,7 @@ import tiny
 import torch
 
 from lm_steer import LMSteerError
+from lm_steer.analyse import held_out
 from lm_steer.analyse.held_out import write_held_out
 from lm_steer.data.labelled import write_splits
 
@@ -55,3 +56,18 @@ def test_a_dataset_without_a_text_that_fits_is_named(loaded, tmp_path):
     written([chr(97 + number) for number in range(26)], tmp_path)
     with pytest.raises(LMSteerError, match="no text of 2 to 256 tokens"):
         write_held_out(loaded, [], str(tmp_path / "test.parquet"), 4, tmp_path / "out.parquet", tmp_path)
+
+
+def test_any_labels_will_do_and_the_version_is_the_same_whatever_a_tokenizer_leaves_out(loaded, tmp_path, monkeypatch):
+    texts = [f"{sentence} {number}" for number in range(3) for sentence in tiny.SENTENCES]
+    texts += [f"{text} {text}" for text in texts]
+    frame = pd.DataFrame({"id": range(len(texts)), "text": texts, "warmth": 1.0, "length": np.nan})
+    frame.to_parquet(tmp_path / "texts.parquet")
+    scores = []
+    for most in (held_out.MOST, int(np.median([len(ids) for ids in loaded.whole_ids(texts)]))):
+        monkeypatch.setattr(held_out, "MOST", most)
+        measured = [{"file": "plain.jsonl", "steers": {}}]
+        write_held_out(loaded, measured, str(tmp_path / "texts.parquet"), 1000, tmp_path / "out.parquet", tmp_path)
+        scores.append(pd.read_parquet(tmp_path / "out.parquet"))
+    assert len(scores[0]) > len(scores[1])
+    assert pd.concat(scores)["version"].nunique() == 1
