@@ -108,7 +108,8 @@ def read_table(
 def _classified(frame: pd.DataFrame, origin: str, labels: Sequence[str], classes: Mapping[str, float]) -> pd.DataFrame:
     """Return the rows with a label among the classes, as the numbers these count as."""
     require_columns(frame, labels, origin)
-    read = frame[list(labels)].apply(lambda column: column.map(_class_name).map(classes))
+    given = frame[list(labels)]
+    read = given.map(str).map(classes.get).fillna(given.map(_class_name).map(classes.get)).astype(float)
     if read.isna().all(axis=None):
         found = sorted({str(value) for name in labels for value in frame[name]})
         raise LMSteerError(f"{origin}: no label is one of {', '.join(classes)}: there are {', '.join(found)[:200]}")
@@ -117,7 +118,7 @@ def _classified(frame: pd.DataFrame, origin: str, labels: Sequence[str], classes
 
 
 def _class_name(value: Any) -> str:
-    """Return a value as a class is written: whole numbers are floats in a column with gaps."""
+    """Return a value without the point that whole numbers have in a column with gaps: the class of 1.0 is 1 as well."""
     return str(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 

@@ -71,6 +71,8 @@ def test_several_labels_are_kept_and_may_be_missing(tmp_path):
     [
         # Emotion, formality and another language, as the hub has them.
         ("emotion.jsonl", {"classes": ["1=1", "0=-1"]}),
+        ("stars.jsonl", {"classes": ["1=1", "0=-1"]}),
+        ("stars.jsonl", {"classes": ["1.0=1", "0.0=-1"]}),
         ("formality.csv", {"text": "sentence", "labels": ["formality"]}),
         ("stimmung.csv", {"text": "satz", "labels": ["stimmung"], "classes": ["gut=1", "schlecht=-1"]}),
     ],
@@ -80,6 +82,8 @@ def test_a_dataset_of_the_hub_is_read_by_its_columns_and_classes(hub, name, keys
     folder.mkdir(parents=True)
     lines = [{"text": "i feel glad", "label": 1}, {"text": "so sad", "label": 0}, {"text": "what", "label": 5}]
     (folder / "emotion.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    lines[2]["label"] = 2.5
+    (folder / "stars.jsonl").write_text("\n".join(map(json.dumps, lines)))
     (folder / "formality.csv").write_text("sentence,formality\nDear all,1\nhey,-1\n")
     (folder / "stimmung.csv").write_text("satz,stimmung\nWie schön!,gut\nSo öde.,schlecht\nNaja.,egal\n")
     frame, _ = labelled_texts("hub", id="someone/texts", file=name, **keys)
