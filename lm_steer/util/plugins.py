@@ -24,7 +24,9 @@ def load(reference: str) -> Any:
     except LMSteerError:
         raise
     except Exception as error:  # a module of a user's own may fail in any way
-        raise LMSteerError(f"'{reference}' cannot be imported: {error}") from error
+        # Other errors may say nothing by themselves: that of `assert`, or a key.
+        reason = f"{error}" if isinstance(error, ImportError | AttributeError) else f"{type(error).__name__}: {error}"
+        raise LMSteerError(f"'{reference}' cannot be imported: {reason}") from error
 
 
 @cache

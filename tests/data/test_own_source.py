@@ -22,6 +22,7 @@ def folder(tmp_path, monkeypatch) -> Path:
     """The folder of a study with the how-to's module and its texts."""
     code = re.search(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
     (tmp_path / "weather.py").write_text(code[1], encoding="utf-8")
+    (tmp_path / "storm.py").write_text("{}['wind']\n", encoding="utf-8")
     reports = [f"{words},{number}" for number, words in enumerate(("Frost", "Sun", "Fog", "Sun!"))]
     (tmp_path / "reports.csv").write_text("report,celsius\n" + "\n".join(reports) + "\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
@@ -58,7 +59,8 @@ def test_a_source_of_ones_own_reaches_the_files_of_a_study(folder):
         ({"source": "weather:Reports"}, "datasets.reports: 'path' is missing"),
         ({"source": "weather:Reports", "pth": "a"}, r"unknown key 'pth' \(did you mean 'path'"),
         ({"source": "weather:Greetings"}, "'weather:Greetings' is not a source of texts: expected a subclass of"),
-        ({"source": "climate:Reports"}, "datasets.reports: 'climate:Reports' cannot be imported"),
+        ({"source": "climate:Reports"}, "datasets.reports: 'climate:Reports' cannot be imported: No module"),
+        ({"source": "storm:Reports"}, "datasets.reports: 'storm:Reports' cannot be imported: KeyError: 'wind'"),
     ],
 )
 @pytest.mark.usefixtures("folder")
