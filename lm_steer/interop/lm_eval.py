@@ -73,7 +73,10 @@ def write_task(
     for one in measured:
         with steered_by(one["steers"])(lm):
             found = simple_evaluate(lm, tasks=[task], task_manager=tasks, limit=limit or None, bootstrap_iters=0)
-        samples = sorted(found["samples"][task], key=lambda sample: sample["doc_id"])
+        samples = found["samples"][task]
+        # A question stands once for each filter of the answers: the first is taken.
+        samples = [sample for sample in samples if sample["filter"] == samples[0]["filter"]]
+        samples.sort(key=lambda sample: sample["doc_id"])
         if any(not isinstance(sample.get(metric), int | float) for sample in samples):
             known = ", ".join(samples[0]["metrics"])
             raise LMSteerError(f"the task '{task}' has no metric '{metric}' that is a number: it has {known}")

@@ -107,6 +107,11 @@ def test_a_task_is_measured_under_the_steers_of_each_setting(folder):
     words = sorted({word for sentence in tiny.SENTENCES for word in sentence.split()})[:12]
     rows = [{"q": "It says:", "a": f" {one}", "b": f" {other}"} for one in words for other in words if one < other]
     (folder / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    # As tasks have them that read an answer strictly and leniently.
+    first = {"filter": [{"function": "take_first"}]}
+    task = yaml.safe_load((folder / "which.yaml").read_text())
+    task["filter_list"] = [{"name": "strict", **first}, {"name": "lenient", **first}]
+    (folder / "which.yaml").write_text(yaml.safe_dump(task))
     steers = [{}, {str(folder / "steer"): {"style": 50, "corpus": 1}}, {}]
     measured = [{"file": f"{number}.jsonl", "steers": one} for number, one in enumerate(steers)]
     write_task(folder / "model", measured, "which", folder / "out.parquet", include=str(folder))
