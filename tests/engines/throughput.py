@@ -59,7 +59,7 @@ def here(model: str, steer: str, dtype: str) -> float:
         return rate(lambda: continuations(loaded, PROMPTS, Sampling(samples=SAMPLES, new_tokens=TOKENS), "texts"))
 
 
-def main(model: str, steer: str, dtype: str = "bfloat16") -> None:
+def main(model: str, steer: str, dtype: str = "float32") -> None:
     """Print the table."""
     rates = []
     for named, counts in (("", [0]), (f"style={steer}", [1, 64])):
