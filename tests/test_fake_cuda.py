@@ -14,7 +14,7 @@ from lm_steer.bench.shapes import _words, config_of
 from lm_steer.core.attach import attach
 from lm_steer.core.steer import Steer
 from lm_steer.generation.decoder import Decoder
-from lm_steer.generation.nucleus import Sampling
+from lm_steer.generation.nucleus import Sampling, has_triton, sample_tokens
 from lm_steer.generation.prefill import prefill
 from lm_steer.model.blocks import sent
 from lm_steer.model.head import Head, float32_logits
@@ -64,6 +64,17 @@ def test_the_host_never_waits_in_the_decode_loop(name):
             assert log.kernels and not +log.waits and not +log.mismatches
         # What half precision would have rounded.
         assert decoder.logits.dtype == torch.float32
+
+
+def test_a_gpu_on_which_triton_does_not_run_samples_without_it(capsys):
+    has_triton.cache_clear()
+    with fake_cuda():
+        drawn = sample_tokens(torch.zeros(4, 50, device="cuda:0"), torch.zeros(4, 16, device="cuda:0"), 0.9)
+        assert drawn.shape == (4,) and drawn.is_cuda
+        sample_tokens(torch.zeros(4, 50, device="cuda:0"), torch.zeros(4, 16, device="cuda:0"), 0.9)
+    # Said once.
+    assert capsys.readouterr().err.count("Triton does not run") == 1
+    has_triton.cache_clear()
 
 
 @pytest.mark.parametrize("kind", tiny.KINDS)

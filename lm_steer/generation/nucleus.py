@@ -10,12 +10,13 @@ them are inside takes log2(draws) sums over the vocabulary, and on a CPU one for
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
 
-from lm_steer.model.kernels import has_triton
 from lm_steer.util.options import NewTokens, Samples, Seed, TopK, TopP, check_fields
+from lm_steer.util.progress import say
 
 FEWEST = 16
 NEVER = 1e-12
@@ -64,6 +65,24 @@ def sample_tokens(logits: Tensor, uniforms: Tensor, top_p: float = 1.0, top_k: i
             outside = (_above(probabilities, probabilities.gather(1, draws[:, :1])) >= limit).squeeze(1)
             chosen[outside] = first_inside(probabilities[outside], draws[outside], limit[outside])
     return chosen if ids is None else ids.gather(1, chosen[:, None]).squeeze(1)
+
+
+@cache
+def has_triton(device: torch.device) -> bool:
+    """Whether the kernels written in Triton run on a device, where each is compiled: that needs a C compiler too."""
+    if device.type != "cuda":
+        return False
+    try:
+        from lm_steer.generation.triton_kernels import mass_above
+
+        mass_above(torch.ones(1, 2, device=device), torch.zeros(1, 1, device=device))
+    except torch.OutOfMemoryError:
+        raise
+    # Whatever is missing, torch's own kernels do without it.
+    except Exception as error:
+        say(f"sampling goes on with torch's own kernels, which are slower: Triton does not run ({error})")
+        return False
+    return True
 
 
 def first_inside(probabilities: Tensor, draws: Tensor, limit: Tensor) -> Tensor:

@@ -20,10 +20,9 @@ import torch
 from torch import Tensor
 
 from lm_steer.generation.decoder import Decoder
-from lm_steer.generation.nucleus import Sampling
+from lm_steer.generation.nucleus import Sampling, has_triton
 from lm_steer.generation.prefill import continued_states, has_plain_cache
 from lm_steer.model.head import output_head
-from lm_steer.model.kernels import has_triton
 from lm_steer.model.load import LoadedModel
 from lm_steer.model.probe import holds, pads_right, plain_states, probe, probe_texts, unchanged
 from lm_steer.util.errors import LMSteerError

@@ -9,7 +9,6 @@ AVX512-BF16. transformers calls this attention as it calls torch's, to which all
 """
 
 from contextlib import nullcontext
-from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -32,11 +31,6 @@ def quicken(model: PreTrainedModel) -> None:
         model.set_attn_implementation(NAME)
     if on_gpu:
         use_one_kernel_gelu(model)
-
-
-def has_triton(device: torch.device) -> bool:
-    """Whether the kernels written in Triton run on a device."""
-    return device.type == "cuda" and find_spec("triton") is not None
 
 
 def use_one_kernel_gelu(model: nn.Module) -> None:
@@ -80,7 +74,7 @@ def _one_token(query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor
 
 
 def attention_mask(*sizes: Any, **options: Any) -> Tensor | None:
-    """Return transformers' mask; on a GPU it is always made, for to see whether it is needed the host would wait."""
+    """Return the mask of transformers; on a GPU always a tensor, since finding out that none is needed costs a wait."""
     if torch.device(options.get("device", "cpu")).type == "cuda":
         options["allow_is_causal_skip"] = False
     return sdpa_mask(*sizes, **options)

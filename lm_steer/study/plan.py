@@ -235,7 +235,7 @@ def score(study: Study, model: str, scorer: str, scatteritem: str = "") -> Given
 
 
 def side_effects(study: Study, model: str, scorer: str) -> Given:
-    """Given texts, or a task, under the steers of a model's settings; `part` has the file and steers of each."""
+    """Return what measuring texts or a task under the steers of each setting needs; `part` lists them."""
     block = study.scorers[scorer]
     inputs, part = [layout.model(R, model)], []
     if isinstance(described := block.described, HeldOut):
