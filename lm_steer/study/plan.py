@@ -17,6 +17,7 @@ from lm_steer.data.labelled import SPLITS
 from lm_steer.score.kinds.bag_of_words import BagOfWords
 from lm_steer.score.kinds.classifier import Classifier
 from lm_steer.score.kinds.held_out import HeldOut
+from lm_steer.score.kinds.lm_eval import LmEval
 from lm_steer.score.registry import kind_of
 from lm_steer.study import targets
 from lm_steer.study.config import EFFECT_KINDS, Study, read_study
@@ -242,6 +243,8 @@ def side_effects(study: Study, model: str, scorer: str) -> Given:
         inputs.append(layout.texts(R, described.dataset, "test"))
         asked = {"texts": inputs[-1], "count": described.texts}
     else:
+        assert isinstance(described, LmEval), "the rule is for scorers of the steered model"
+        inputs += described.files()
         asked = _keys_of(block, "task", "metric", "limit", "include")
     for name, setting in study.settings.items():
         files = targets.generations_of(study, [model], [name]) if scorer in setting.scorers else []

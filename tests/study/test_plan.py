@@ -1,6 +1,7 @@
 """What each rule is given, in milliseconds: its inputs, the options of its command, and what it re-runs for."""
 
 import copy
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,18 @@ def test_a_scorer_reads_its_own_settings_and_its_resource():
     assert given.inputs[-1] == "results/judges/sentiment"
     assert given.options[:2] == ["--kind", "bag-of-words"] and "--shard" not in given.options
     assert plan.score(STUDY, "smollm2", "perplexity", "1-of-2").options[-2:] == ["--shard", "1-of-2"]
+
+
+def test_files_of_a_task_of_ones_own_are_inputs(tmp_path):
+    scorer = {"kind": "lm-eval", "task": "which", "include": str(tmp_path)}
+    settings = {"asked": {"prompts": "neutral", "scorers": ["which"]}}
+    given = partial(plan.side_effects, changed(scorers={"which": scorer}, settings=settings), "smollm2", "which")
+    assert given().inputs == ["results/models/smollm2", str(tmp_path)]
+    for name in ("which.yaml", "lib/words.py", "lib/__pycache__/words.pyc"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert given().inputs[1:] == [str(tmp_path / "lib/words.py"), str(tmp_path / "which.yaml")]
+    assert given().options[-2:] == ["--include", str(tmp_path)]
 
 
 def test_a_judge_has_seen_no_training_text_and_no_prompt():

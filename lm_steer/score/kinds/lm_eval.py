@@ -6,6 +6,7 @@ interop/lm_eval.py runs it.
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from lm_steer.score.registry import Kind, key
 from lm_steer.score.store import Scorer
@@ -33,6 +34,14 @@ class LmEval(Kind):
         """Yield a name that no task has."""
         if not re.fullmatch(r"\w[\w-]*", self.task):
             yield f".task: expected the name of a task, as lambada_openai, found '{self.task}'"
+
+    def files(self) -> list[str]:
+        """Return the files of its folder, inputs of the rule: the date of a folder tells of no edit to a file."""
+        if not self.include:
+            return []
+        files = [path for path in Path(self.include).rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+        # A folder that is empty or missing stands for itself, so that it is named before any job starts.
+        return sorted(map(str, files)) or [self.include]
 
     def scorer(self, resource: str = "", dtype: str = "float32") -> Scorer:
         """It judges no text."""
