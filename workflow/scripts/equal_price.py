@@ -9,6 +9,7 @@ model's own answers, for every way.
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -60,6 +61,12 @@ def main(results: Path, output: Path) -> None:
             values[way] = curve.at_kl(NATS, sign)
             made[way] = generate(loaded.model, loaded.tokenizer, QUESTIONS, steer, {"sentiment": values[way]}, **asked)
     made["system message"] = generate(loaded.model, loaded.tokenizer, QUESTIONS, system=SYSTEM, **asked)
+    judges = {"perplexity": str(results / "models/smollm2")}
+    print(markdown(judged(made, ["sentiment", "perplexity", "dist-n"], judges, output), METRICS, {"value": values}))
+
+
+def judged(made: dict[str, list[list[str]]], wanted: list[str], judges: dict[str, str], output: Path) -> pd.DataFrame:
+    """Write the answers of each way, the unsteered ones first, and what judges say of them; return the latter."""
     files = {way: output / f"{way}.jsonl" for way in made}
     output.mkdir(parents=True, exist_ok=True)
     for way, samples in made.items():
@@ -68,19 +75,19 @@ def main(results: Path, output: Path) -> None:
             for question, texts in zip(QUESTIONS, samples, strict=True)
         )
         files[way].write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    judges = {"perplexity": str(results / "models/smollm2")}
-    table = evaluate(list(files.values()), ["sentiment", "perplexity", "dist-n"], judges, against=files["unsteered"])
-    table.to_csv(output / "equal-price.csv", index=False)
-    print(markdown(table, values))
+    table = evaluate(list(files.values()), wanted, judges, against=next(iter(files.values())))
+    table.to_csv(output / "table.csv", index=False)
+    return table
 
 
-def markdown(table: pd.DataFrame, values: dict[str, float]) -> str:
-    """Return a row for each way: its value, and each metric with its interval."""
+def markdown(table: pd.DataFrame, metrics: Sequence[str], columns: dict[str, dict[str, float]]) -> str:
+    """Return a row for each way: columns of its own, and each metric with its interval."""
     ways = table["file"].map(lambda file: Path(file).stem)
     cells = [f"{one.value:.3g} ({one.low:.3g} to {one.high:.3g})" for one in table.itertuples()]
     grid = table.assign(way=ways, cell=cells).pivot(index="way", columns="metric", values="cell")
-    grid = grid.loc[ways.unique(), list(METRICS)]
-    grid.insert(0, "value", [f"{values[way]:.3g}" if way in values else "–" for way in grid.index])
+    grid = grid.loc[ways.unique(), list(metrics)]
+    for name, values in columns.items():
+        grid.insert(0, name, [f"{values[way]:.3g}" if way in values else "–" for way in grid.index])
     return grid.to_markdown()
 
 
