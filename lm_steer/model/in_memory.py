@@ -6,6 +6,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -36,10 +38,27 @@ def in_memory(
         folder = Path(cache or stack.enter_context(tempfile.TemporaryDirectory()))
         model.eval()
         try:
-            yield LoadedModel(model, tokenizer, content_of(model) if cache else name, name), folder
+            fingerprint = content_of(model) if cache else name
+            yield LoadedModel(model, tokenizer, fingerprint, name, probed_before(model, tokenizer)), folder
         finally:
             for module, mode in modes:
                 module.training = mode
+
+
+# Of each model that a program has loaded, what it was when it was probed, and what the probes have learned of it.
+_PROBED: WeakKeyDictionary[PreTrainedModel, tuple[Any, dict[Any, Any]]] = WeakKeyDictionary()
+
+
+def probed_before(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[Any, Any]:
+    """Return what probes have learned in earlier calls (they take seconds), nothing where the model has changed since.
+
+    A weight that is replaced, moved or changed in place has another address or another version.
+    """
+    weights = [(weight.data_ptr(), 0 if weight.is_inference() else weight._version) for weight in model.parameters()]
+    state = (weights, model.device, model.config._attn_implementation, len(tokenizer))
+    if model not in _PROBED or _PROBED[model][0] != state:
+        _PROBED[model] = (state, {})
+    return _PROBED[model][1]
 
 
 # A model as an analysis takes it: what `load_model` returns, or (model, tokenizer).

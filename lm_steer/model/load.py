@@ -50,7 +50,7 @@ class LoadedModel:
     fingerprint: str
     name: str
     # What probes have learned of it (probe.py).
-    probed: dict[Any, Any] = field(init=False, compare=False, repr=False, default_factory=dict)
+    probed: dict[Any, Any] = field(compare=False, repr=False, default_factory=dict)
 
     @property
     def device(self) -> torch.device:

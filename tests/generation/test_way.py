@@ -5,7 +5,7 @@ import tiny
 import torch
 from transformers import BertConfig, GPTNeoConfig, MambaConfig, RobertaConfig
 
-from lm_steer import LMSteerError
+from lm_steer import LMSteerError, generate
 from lm_steer.generation.continuations import continuations
 from lm_steer.generation.nucleus import Sampling
 from lm_steer.generation.way import way_of
@@ -98,6 +98,21 @@ def test_weights_that_are_not_finite_are_refused(made):
     loaded.model.model.layers[0].mlp.down_proj.weight.data[3, 3] = torch.nan
     with pytest.raises(LMSteerError, match="not finite"):
         continuations(loaded, PROMPTS, SAMPLING, "test")
+
+
+def test_a_model_is_probed_once_until_its_weights_change(made):
+    loaded, passes = made("llama"), []
+    loaded.model.get_input_embeddings().register_forward_hook(lambda *_: passes.append(1))
+    counts = []
+    for _ in range(2):
+        generate(loaded.model, loaded.tokenizer, PROMPTS, new_tokens=2)
+        counts.append(len(passes))
+        passes.clear()
+    assert 0 < counts[1] < counts[0] / 2
+    with torch.no_grad():
+        loaded.model.get_input_embeddings().weight.fill_(torch.nan)
+    with pytest.raises(LMSteerError, match="not finite"):
+        generate(loaded.model, loaded.tokenizer, PROMPTS, new_tokens=2)
 
 
 def test_a_steer_that_drives_the_logits_beyond_all_numbers_names_the_prompt(made):

@@ -10,7 +10,6 @@ questions at the values that cost a quarter of a nat per token each; of two at o
 import re
 import sys
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from lm_steer.score.store import Scorer, continuation
 
 NATS, PAIRS = 0.25, 300
 RECIPE: dict[str, Any] = {"rank": 256, "steps": 40, "batch_size": 16, "learning_rate": 0.01, "chat": True}
-ASKED: dict[str, Any] = {"chat": True, "samples": 5, "new_tokens": 30, "top_p": 0.9}
+ASKED: dict[str, Any] = {"chat": True, "samples": 4, "new_tokens": 30, "top_p": 0.9}
 WORDS = {"won't": "will not", "can't": "cannot", "ain't": "is not", "it's": "it is", "that's": "that is"}
 WORDS |= {"there's": "there is", "what's": "what is", "let's": "let us"}
 ENDS = {"n't": " not", "'re": " are", "'ll": " will", "'ve": " have", "'m": " am"}
@@ -88,10 +87,8 @@ def main(results: Path, output: Path) -> None:
         ("composed", composed, ("mood.sentiment", "style.formality")),
     ):
         curves = {name: calibrate(steer, loaded, answers, name, at_kl=NATS, **measured) for name in names}
-        for sides in product((0, 1, -1), repeat=2):
+        for sides in ((1, 0), (0, 1), (0, -1), (1, 1), (1, -1)):
             values = {name: curves[name].at_kl(NATS, side) for name, side in zip(names, sides, strict=True) if side}
-            if not values:
-                continue
             label = f"{way}: " + ", ".join(f"{name.split('.')[-1]} {value:+.1f}" for name, value in values.items())
             *held, (name, value) = values.items()
             curve = calibrate(steer, loaded, answers, name, held=dict(held), values=[value], **measured)
