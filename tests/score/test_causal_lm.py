@@ -2,6 +2,7 @@ import pytest
 import tiny
 import torch
 
+from lm_steer.score import perplexity
 from lm_steer.score.perplexity import causal_lm
 from lm_steer.score.store import Item, ScoreStore
 
@@ -65,6 +66,12 @@ MORE = [Item("The movie", f" {sentence[:end]}") for sentence in tiny.SENTENCES f
 def test_a_score_does_not_depend_on_what_else_is_scored(loaded, others):
     together = judged(loaded, list(dict.fromkeys([*others, *ITEMS])))
     assert all(together[item] == judged(loaded, [item])[item] for item in ITEMS)
+
+
+def test_texts_in_several_parts_have_the_scores_of_one(loaded, monkeypatch):
+    whole = judged(loaded, [*ITEMS, *MORE])
+    monkeypatch.setattr(perplexity, "PART", 7)
+    assert judged(loaded, [*ITEMS, *MORE]) == whole
 
 
 def test_many_continuations_of_a_prompt_equal_the_restatement(loaded):
