@@ -64,7 +64,10 @@ def write_task(
 
     Raises LMSteerError where the harness has no such task, or the task no such metric of each question.
     """
-    tasks = TaskManager(include_path=include or None)
+    # The harness takes seconds to read its own thousands of tasks.
+    tasks = TaskManager(include_path=include or None, include_defaults=not include)
+    if task not in tasks.all_subtasks and include:
+        tasks = TaskManager(include_path=include)
     if task not in tasks.all_subtasks:
         raise LMSteerError(f"lm-evaluation-harness has no task '{task}': name one of `lm-eval ls tasks`")
     device = "cuda:0" if torch.cuda.is_available() else "cpu"
