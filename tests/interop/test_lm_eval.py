@@ -88,8 +88,8 @@ def test_the_command_of_the_harness_runs_it(folder):
         "--model_args",
         arguments,
     ]
-    task = ["--tasks", "which", "--include_path", folder, "--device", "cpu", "--output_path", folder / "out"]
-    run = subprocess.run([*command, *task], env=os.environ, capture_output=True, text=True)
+    options = ["--model_args", arguments, "--tasks", "which", "--include_path", folder, "--device", "cpu", "--output_path", folder / "out"]
+    run = subprocess.run([*command, *options], env=os.environ, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr[-3000:]
     (written,) = (folder / "out").rglob("results_*.json")
     found = json.loads(written.read_text())
