@@ -1,7 +1,6 @@
 """What tables of labelled texts have in common, wherever they are from: datasets/file.py, datasets/hub.py."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -15,7 +14,6 @@ from lm_steer.util.words import CORPUS, quoted
 RESERVED = ("id", "prompt", "text", "split", CORPUS)
 
 
-@dataclass(frozen=True)
 class TableTexts(Texts):
     """Texts of a .csv, .jsonl or .parquet."""
 
@@ -23,10 +21,10 @@ class TableTexts(Texts):
     labels: list[str] = key(
         "The columns of labels: one, or several, each named after the dimension that learns it; of several a text may "
         "lack some.",
-        LABEL,
+        ["label"],
     )
     classes: list[str] = key(
-        "What values of the labels count as, `[joy=1, sadness=-1]`; texts with other values are left out.", ()
+        "What values of the labels count as, `[joy=1, sadness=-1]`; texts with other values are left out.", []
     )
 
     @property
@@ -34,7 +32,7 @@ class TableTexts(Texts):
         """Its columns of labels; one alone is called `label`."""
         return list(self.labels) if len(self.labels) > 1 else [*LABEL]
 
-    def problems(self) -> Iterator[str]:
+    def mistakes(self) -> Iterator[str]:
         """Yield labels that cannot be told apart or become dimensions, and classes that say nothing."""
         if not self.text:
             yield ".text: expected the name of a column, found nothing"

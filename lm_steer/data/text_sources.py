@@ -6,7 +6,7 @@ A source is a module of datasets/, named after it; one of your own is named as `
 as an entry point in the group `lm_steer.datasets`.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -15,18 +15,21 @@ import pandas as pd
 from lm_steer.data import datasets
 from lm_steer.data.labelled import LABEL, checked_texts, keys_of
 from lm_steer.data.sources import Source, checked
-from lm_steer.util.kinds import Kinds, key
+from lm_steer.util.blocks import key
+from lm_steer.util.kinds import Kinds
 
 __all__ = ["DATASETS", "Texts", "key", "labelled_texts"]
 
 
-class Texts(Source, ABC):
+class Texts(Source):
     """A source of labelled texts.
 
     weak        whether its labels are guessed by a rule, which the page says of steers that learn from them
     """
 
     weak: ClassVar[bool] = False
+
+    source: str = ""
 
     @property
     def label_names(self) -> Sequence[str]:
@@ -42,7 +45,7 @@ class Texts(Source, ABC):
         """
 
 
-DATASETS = Kinds("source of texts", Texts, datasets, "lm_steer.datasets")  # type: ignore[type-abstract]
+DATASETS = Kinds("source of texts", "source", Texts, datasets, "lm_steer.datasets")  # type: ignore[type-abstract]
 
 
 def labelled_texts(source: str, **keys: Any) -> tuple[pd.DataFrame, dict[str, int]]:

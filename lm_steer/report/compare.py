@@ -13,6 +13,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from lm_steer.data.prompts.openings import Openings
 from lm_steer.report.wording import number
 from lm_steer.study.config import Study, read_study
 from lm_steer.tables.cells import Cell, read_tables
@@ -120,7 +121,7 @@ def _behind(cell: Cell, study: Study) -> dict[str, Any]:
     steers = [name for setting in settings for name in setting.steer]
     prompts = {setting.prompts: study.prompts[setting.prompts] for setting in settings}
     datasets = [study.steers[name].dataset for name in steers]
-    datasets += [block.described.dataset for block in prompts.values() if block.source == "openings"]
+    datasets += [block.dataset for block in prompts.values() if isinstance(block, Openings)]
     parts = {
         "models": [cell["model"]],
         "datasets": datasets,

@@ -89,7 +89,7 @@ def provenance(study: Study, results: Path, cells: Iterable[Cell]) -> dict[str, 
 
 def weak_steers(study: Study) -> set[str]:
     """Return the steers that were trained on weak labels."""
-    return {name for name, steer in study.steers.items() if study.datasets[steer.dataset].described.weak}
+    return {name for name, steer in study.steers.items() if study.datasets[steer.dataset].weak}
 
 
 def packages_used(study: Study) -> list[Package]:
@@ -97,7 +97,7 @@ def packages_used(study: Study) -> list[Package]:
     models = [study.models[name] for name in study.models_used]
     names = [model.id for model in models if model.source == "package"]
     blocks = [*study.datasets.values(), *study.prompts.values(), *study.scorers.values()]
-    names += [name for block in blocks for name in block.described.packages]
+    names += [name for block in blocks for name in block.packages]
     known = packages()
     return [known[name] for name in dict.fromkeys(names) if name in known]
 
@@ -115,7 +115,7 @@ def _scorer(name: str, study: Study, results: Path, cells: Iterable[Cell]) -> di
         "kind": scorer.kind,
         "versions": list(dict.fromkeys(cell["version"] for cell in cells if cell["judge"] == name)),
         "judge": read_json(note, JUDGE) if note.exists() else None,
-        "note": scorer.described.note,
+        "note": scorer.note,
         "prompts": scorer.prompts,
         "held_out": getattr(scorer, "held_out", ""),
         "own_model": getattr(scorer, "model", "") in study.steered,

@@ -64,7 +64,7 @@ def words_of(name: str, block: Directions, study: Study, results: Path) -> Itera
                 ("How rank concentrates", spectrum(f"{name} {model} σ", sigmas["share"])),
             ],
             "tables": [{"caption": "Words of both ends", "head": head, "rows": rows, "words": True}],
-            "toxic": bool(block.scorer) and study.scorers[block.scorer].described.attribute == "toxicity",
+            "toxic": bool(block.scorer) and study.scorers[block.scorer].yields == "toxicity",
             "downloads": [download(path) for path in paths],
         }
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from http.client import HTTPException
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lm_steer.score.store import AGAIN, Answer, Item, Scorer, continuation
 from lm_steer.util.errors import LMSteerError, needs
@@ -22,6 +22,9 @@ with needs("perspective"):
     from googleapiclient.errors import Error, HttpError
     from httplib2 import HttpLib2Error
     from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential
+
+if TYPE_CHECKING:
+    from lm_steer.score.kinds.perspective import Perspective
 
 MAX_BYTES = 20480
 TRIES = 7
@@ -46,34 +49,23 @@ REPLAY = (
 Ask = Callable[[str], dict[str, Any]]
 
 
-def perspective(
-    mode: str = "live",
-    score: str = "summary",
-    queries_per_second: float = 1.0,
-    version: str = "",
-    attribute: str = "toxicity",
-    endpoint: str = "",
-) -> Scorer:
-    """Return the scorer; the continuation alone is judged. Perspective (perspective.py) checks and explains its keys.
+def perspective(asked: "Perspective") -> Scorer:
+    """Return the scorer; the continuation alone is judged.
 
-    `attribute` and `score` are parts of the version of today's answers; `version` is that of kept ones, for replay, or
-    what answers at the endpoint.
+    Attribute and score are parts of the version of today's answers; the key `version` is that of kept ones, for replay,
+    or what answers at the endpoint.
     """
-    live, name = mode == "live", attribute.upper()
-    if live and version and not endpoint:
-        raise LMSteerError("the service's answers of today have a version of their own: `version` is for replay")
-    if endpoint and not version:
-        raise LMSteerError("an endpoint needs the key `version`: the model that answers there, and its version")
-    today = f"{version if endpoint else 'commentanalyzer v1alpha1'} {name} {score}"
+    live, name = asked.mode == "live", asked.yields.upper()
+    today = f"{asked.version if asked.endpoint else 'commentanalyzer v1alpha1'} {name} {asked.score}"
 
     def judge(items: Sequence[Item]) -> Iterator[tuple[int, Answer]]:
-        connect = partial(_connect, name, endpoint, queries_per_second)
-        return _judge(items, name, score, connect) if live else iter(())
+        connect = partial(_connect, name, asked.endpoint, asked.queries_per_second)
+        return _judge(items, name, asked.score, connect) if live else iter(())
 
     return Scorer(
-        name="endpoint" if endpoint else "perspective",
-        version=today if endpoint else version or today,
-        attributes=(attribute,),
+        name="endpoint" if asked.endpoint else "perspective",
+        version=today if asked.endpoint else asked.version or today,
+        attributes=(asked.yields,),
         text=continuation,
         judge=judge,
         advice=AGAIN if live else REPLAY,

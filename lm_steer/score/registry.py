@@ -8,37 +8,43 @@ A package offers a kind by an entry point in the group `lm_steer.scorers`. Nothi
 made.
 """
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import ClassVar
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
 
 from lm_steer.score import kinds
 from lm_steer.score.store import Scorer
-from lm_steer.util.kinds import Kinds, key
+from lm_steer.util.blocks import key
+from lm_steer.util.kinds import Kinds, OfKind
+from lm_steer.util.options import Count
 
 __all__ = ["SCORERS", "Kind", "key", "kind_of", "make"]
 
 
-@dataclass(frozen=True)
-class Kind(ABC):
-    """What is known of a kind of scorer before it runs; subclasses are frozen dataclasses too.
+class Kind(OfKind):
+    """What is known of a kind of scorer before it runs.
 
-    attribute       what it yields, which decides on the metrics of a table; a new one is shown as its share of
+    yields          what it yields, which decides on the metrics of a table; a new one is shown as its share of
                     samples scored ≥ .5, or by the metrics that the module registers
     by_model        whether it is a model of torch's, which takes a GPU where there is one
     of_model        whether it measures the steered model of each setting, not the texts of the setting
     folder          the folder of results that its judge or model lies in; empty where it has none
-    packages        what of the package registry it reads
+    obtained_by     those of its keys that only say what its judge or model is made of
     online          whether it asks a service: it needs the network, and never runs twice at a time
     note            what a reader of its numbers must know
     """
 
-    attribute: ClassVar[str] = ""
+    yields: ClassVar[str] = ""
     by_model: ClassVar[bool] = False
     of_model: ClassVar[bool] = False
     folder: ClassVar[str] = ""
-    packages: ClassVar[tuple[str, ...]] = ()
+    obtained_by: ClassVar[tuple[str, ...]] = ()
+
+    prompts: Count = key("How many prompts of each setting are scored, the first ones; 0 for all.", 0)
+    scores: str = key(
+        "A file of earlier scores, JSON lines of `lm-steer store export`; what it has is not judged again.", ""
+    )
+    kind: str = ""
 
     @property
     def online(self) -> bool:
@@ -54,14 +60,24 @@ class Kind(ABC):
         """Return the path of the judge or model of a study's scorer, or nothing where it has none."""
         return f"results/{self.folder}/{name}" if self.folder else ""
 
-    def problems(self) -> Iterator[str]:
-        """Yield what is wrong with its block in a study, as `.key: sentence` or `: sentence`."""
-        yield from ()
+    def problems(self, study: Any) -> Iterator[str]:
+        """Yield what is wrong with its keys, and keys about generations where it scores none."""
+        yield from super().problems(study)
+        for name in ("prompts", "scores") if self.of_model else ():
+            if getattr(self, name):
+                yield f".{name}: the kind {self.kind} scores no generations: leave it out"
 
     @abstractmethod
     def scorer(self, resource: str = "", dtype: str = "float32") -> Scorer:
         """Load the judge; `resource` is the folder of its judge or model."""
 
 
-SCORERS = Kinds("kind of scorer", Kind, kinds, "lm_steer.scorers")  # type: ignore[type-abstract]
-kind_of, make = SCORERS.named, SCORERS.make
+SCORERS = Kinds("kind of scorer", "kind", Kind, kinds, "lm_steer.scorers")  # type: ignore[type-abstract]
+kind_of = SCORERS.named
+
+
+def make(name: str, keys: Mapping[str, Any]) -> Kind:
+    """Return a kind with the keys of a command or a call; what its judge is made of need not be among them."""
+    kind = kind_of(name)
+    unknown = {key: "" for key in kind.obtained_by if kind.model_fields[key].is_required()}
+    return SCORERS.make(name, unknown | {**keys})

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast
 
 from pydantic import Field, PlainSerializer, WrapValidator
 
-from lm_steer.study.fields import AtLeastOne, Block, ModelName, Points, SomeValues, SteerName, Text, Unique, Values, key
 from lm_steer.study.of_settings import OfOneSteer, OfSettings, Parts, Point, published_as, slug_of
 from lm_steer.study.settings import Adapter, Published, Transfer, dimensions_lacking
 from lm_steer.study.steer_analyses import Cost, Directions, Evidence, varies
 from lm_steer.util import options
+from lm_steer.util.blocks import AtLeastOne, Block, ModelName, Points, SomeValues, SteerName, Text, Unique, Values, key
 from lm_steer.util.words import number, signed
 
 if TYPE_CHECKING:
@@ -267,7 +267,7 @@ class Baselines(OfOneSteer):
             parts.steers[steer] = base.model_copy(update=update)
             yield self.steered(name, kind, LABELS[kind], parts, steer={steer: values})
         # What is no steer has no side effects that a scorer could measure.
-        of_texts = {"scorers": [name for name in self.scorers if not study.scorers[name].described.of_model]}
+        of_texts = {"scorers": [name for name in self.scorers if not study.scorers[name].of_model]}
         if self.lora:
             adapter = f"{name}-lora"
             shared = base.model_dump(include={"dataset", "steps", "batch_size", "max_length", "texts"})

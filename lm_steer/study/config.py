@@ -12,14 +12,14 @@ from typing import Annotated, Any
 from pydantic import Field, PrivateAttr, ValidationError
 
 from lm_steer.study.analyses import Analyses
-from lm_steer.study.fields import FILLED_IN, AtLeastOne, Block, ModelName, Unique, key
 from lm_steer.study.kinds import Dataset, Model, Prompts, Scorer
-from lm_steer.study.messages import sentences
 from lm_steer.study.of_settings import Parts
 from lm_steer.study.settings import Adapter, Agreement, Sampling, Setting, Steer, Table
+from lm_steer.util.blocks import FILLED_IN, AtLeastOne, Block, ModelName, Unique, key
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import read_json, write_json
 from lm_steer.util.options import Name, Seed, Shards
+from lm_steer.util.sentences import sentences
 
 # Analyses whose settings make figures together (analyse/effects.py), and those that have settings.
 EFFECT_KINDS = ("sweeps", "compositions", "transfers", "ablations")

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from lm_steer.study.fields import FILLED_IN, Block, PromptsName, ScorerNames, SomeValues, SteerName, key
 from lm_steer.study.settings import Adapter, Published, Setting, Steer, dimensions_lacking
 from lm_steer.tables.published import is_row, names_of
+from lm_steer.util.blocks import FILLED_IN, Block, PromptsName, ScorerNames, SomeValues, SteerName, key
 
 if TYPE_CHECKING:
     from lm_steer.study.config import Study

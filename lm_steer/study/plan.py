@@ -8,22 +8,25 @@ reads from the study by name; that part of the study is a parameter of the rule 
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from lm_steer.data import layout
 from lm_steer.data.labelled import SPLITS
+from lm_steer.data.prompt_sources import PROMPTS
+from lm_steer.data.prompts.openings import Openings
+from lm_steer.data.text_sources import DATASETS
 from lm_steer.score.kinds.bag_of_words import BagOfWords
 from lm_steer.score.kinds.classifier import Classifier
 from lm_steer.score.kinds.held_out import HeldOut
 from lm_steer.score.kinds.lm_eval import LmEval
-from lm_steer.score.registry import kind_of
+from lm_steer.score.registry import SCORERS, kind_of
 from lm_steer.study import targets
 from lm_steer.study.config import EFFECT_KINDS, Study, read_study
 from lm_steer.study.targets import RESULTS as R
 from lm_steer.study.targets import STUDY_FILE
 from lm_steer.util.errors import LMSteerError
+from lm_steer.util.kinds import Kinds
 from lm_steer.util.words import unknown
 
 RECIPE = ("rank", "epsilon", "steps", "batch_size", "learning_rate", "regularization", "max_length")
@@ -91,22 +94,22 @@ def _model(study: Study, model: str) -> dict[str, Any]:
 
 def _resource(study: Study, scorer: str) -> list[str]:
     """Return the judge or model of a scorer, where it has one."""
-    return list(filter(None, [study.scorers[scorer].described.resource(scorer)]))
+    return list(filter(None, [study.scorers[scorer].resource(scorer)]))
 
 
 def _keys(study: Study, scorer: str) -> dict[str, Any]:
     """Return the keys of a scorer's kind, but for those that its judge or model is obtained by."""
     block = study.scorers[scorer]
-    keys = (one.name for one in fields(block.described) if not (one.metadata["obtains"] or one.metadata["names"]))
+    keys = [key for key in SCORERS.own_keys(type(block)) if key not in block.obtained_by]
     return {key: getattr(block, key) for key in keys}
 
 
 def model(study: Study, model: str) -> Given:
     """A model, or a classifier, by its name; a rotated one is made of another."""
     if model in study.scorers:
-        described = study.scorers[model].described
-        assert isinstance(described, Classifier), "the rule is for models and classifiers"
-        return Given([], _options(**described.origin()))
+        classifier = study.scorers[model]
+        assert isinstance(classifier, Classifier), "the rule is for models and classifiers"
+        return Given([], _options(**classifier.origin()))
     block = study.models[model]
     inputs = [layout.model(R, block.id)] if block.source == "rotated" else []
     return Given(inputs, _options(**_keys_of(block, "source", "id", "revision") | {"id": (*inputs, block.id)[0]}))
@@ -114,26 +117,25 @@ def model(study: Study, model: str) -> Given:
 
 def dataset(study: Study, dataset: str) -> Given:
     """Labelled texts: the user's own files are inputs, so that an edit to them is seen."""
-    return _source(study.datasets[dataset])
+    return _source(study.datasets[dataset], DATASETS)
 
 
 def prompts(study: Study, prompts: str) -> Given:
     """A set of prompts."""
     block = study.prompts[prompts]
-    inputs, options, *_ = _source(block)
+    inputs, options, *_ = _source(block, PROMPTS)
     return Given(inputs, [*options, *_options(chat=block.chat)])
 
 
-def _source(block: Any) -> Given:
-    source = block.described
-    # A dataset that is named stands for its test texts.
-    named = [one.name for one in fields(source) if one.metadata["names"] == "datasets"]
-    source = replace(source, **{key: layout.texts(R, getattr(source, key), "test") for key in named})
-    options = ["--source", block.source]
-    for one in fields(source):
-        value = getattr(source, one.name)
+def _source(source: Any, kinds: Kinds[Any]) -> Given:
+    if isinstance(source, Openings):
+        # A dataset that is named stands for its test texts.
+        source = source.model_copy(update={"dataset": layout.texts(R, source.dataset, "test")})
+    options = ["--source", source.source]
+    for key in kinds.own_keys(type(source)):
+        value = getattr(source, key)
         if value not in ("", []):
-            options += [f"--{one.name.replace('_', '-')}", *map(_text, value if isinstance(value, list) else [value])]
+            options += [f"--{key.replace('_', '-')}", *map(_text, value if isinstance(value, list) else [value])]
     return Given(source.files(), options)
 
 
@@ -145,7 +147,7 @@ def train(study: Study, model: str, steer: str) -> Given:
     """The training of a steer."""
     block = study.steers[steer]
     texts, dev = (layout.texts(R, block.dataset, split) for split in SPLITS[:2])
-    labels = study.datasets[block.dataset].described.label_names
+    labels = study.datasets[block.dataset].label_names
     styles = [dimension for dimension in block.dimensions if dimension in labels]
     options = _options(
         **_model(study, model),
@@ -209,9 +211,9 @@ def external(study: Study, setting: str) -> Given:
 
 def judge(study: Study, scorer: str) -> Given:
     """A judge that is trained here: it must not have seen any dataset's training texts, nor any prompt."""
-    described = study.scorers[scorer].described
-    assert isinstance(described, BagOfWords), "the rule is for judges that are trained here"
-    held_out = layout.texts(R, described.held_out, "dev")
+    block = study.scorers[scorer]
+    assert isinstance(block, BagOfWords), "the rule is for judges that are trained here"
+    held_out = layout.texts(R, block.held_out, "dev")
     trained_on = sorted({steer.dataset for steer in study.steers.values()})
     unseen = [layout.texts(R, dataset, "train") for dataset in trained_on]
     unseen += [layout.prompts(R, prompts) for prompts in study.prompts]
@@ -239,12 +241,12 @@ def side_effects(study: Study, model: str, scorer: str) -> Given:
     """Return what measuring texts or a task under the steers of each setting needs; `part` lists them."""
     block = study.scorers[scorer]
     inputs, part = [layout.model(R, model)], []
-    if isinstance(described := block.described, HeldOut):
-        inputs.append(layout.texts(R, described.dataset, "test"))
-        asked = {"texts": inputs[-1], "count": described.texts}
+    if isinstance(block, HeldOut):
+        inputs.append(layout.texts(R, block.dataset, "test"))
+        asked = {"texts": inputs[-1], "count": block.texts}
     else:
-        assert isinstance(described, LmEval), "the rule is for scorers of the steered model"
-        inputs += described.files()
+        assert isinstance(block, LmEval), "the rule is for scorers of the steered model"
+        inputs += block.files()
         asked = _keys_of(block, "task", "metric", "limit", "include")
     for name, setting in study.settings.items():
         files = targets.generations_of(study, [model], [name]) if scorer in setting.scorers else []
@@ -290,8 +292,7 @@ def _scored(study: Study, settings: Iterable[str], scorers: Iterable[str]) -> di
     }
     used = {name: study.scorers[name] for name in scorers}
     judges = {
-        name: {"attribute": one.described.attribute, "prompts": one.prompts, "of_model": one.described.of_model}
-        for name, one in used.items()
+        name: {"attribute": one.yields, "prompts": one.prompts, "of_model": one.of_model} for name, one in used.items()
     }
     return {"settings": blocks, "scorers": judges, "models": targets.writers(study), "seeds": study.seeds}
 

@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, ValidationInfo
 
-from lm_steer.study.fields import (
+from lm_steer.tables.published import problems as published_problems
+from lm_steer.util import options
+from lm_steer.util.blocks import (
     FILLED_IN,
     AtLeastOne,
     Block,
@@ -20,8 +22,6 @@ from lm_steer.study.fields import (
     Values,
     key,
 )
-from lm_steer.tables.published import problems as published_problems
-from lm_steer.util import options
 from lm_steer.util.words import near, quoted, unknown
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Steer(Block):
             yield ".dimensions: expected one dimension for the label, and 'corpus' if you like, found corpus"
         if self.training_free and (self.kind == "multiply" or "corpus" in self.dimensions or self.loss_on_padding):
             yield ".training_free: only the kinds add and offset have a closed form, without corpus and loss_on_padding"
-        names = study.datasets[self.dataset].described.label_names
+        names = study.datasets[self.dataset].label_names
         if len(styles) > 1 or len(names) > 1:
             for dimension in styles:
                 if dimension not in names:
@@ -153,7 +153,7 @@ class Setting(Block):
             yield ": generations made elsewhere go without the keys steer, sampling, prefix, system and against"
         if self.generations or self.prefix or self.system or self.adapter:
             for name in self.scorers:
-                if study.scorers[name].described.of_model:
+                if study.scorers[name].of_model:
                     yield (
                         f".scorers: '{name}' measures what steers do to given texts, and this setting is of another "
                         "kind: leave it out"
@@ -215,7 +215,7 @@ class Agreement(Block):
         for name in self.scorers:
             if name == "reference":
                 yield ".scorers: 'reference' is the name of Perspective's own scores: rename the scorer"
-            if study.scorers[name].described.attribute != "toxicity":
+            if study.scorers[name].yields != "toxicity":
                 yield f".scorers: '{name}' does not yield toxicity, as Perspective does"
 
 
@@ -266,7 +266,7 @@ class Table(Block):
                 yield f".scorers: {unknown(scorer, sorted(used), 'scorer of its settings')}"
         by_attribute: dict[str, list[str]] = {}
         for scorer in sorted(used.intersection(self.scorers or used)):
-            by_attribute.setdefault(study.scorers[scorer].described.attribute, []).append(scorer)
+            by_attribute.setdefault(study.scorers[scorer].yields, []).append(scorer)
         for attribute, names in by_attribute.items():
             if len(names) > 1:
                 yield (

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
-from lm_steer.study.fields import Block, NameOf, SomeValues, SteerName, Text, Unique, Values, key
 from lm_steer.study.settings import dimensions_lacking
 from lm_steer.util import options
+from lm_steer.util.blocks import Block, NameOf, SomeValues, SteerName, Text, Unique, Values, key
 
 if TYPE_CHECKING:
     from lm_steer.study.config import Study
@@ -27,9 +27,9 @@ class Directions(Block):
         yield from dimensions_lacking("", self.steer, [self.dimension], study)
         if study.steers[self.steer].kind != "multiply":
             yield ": only a steer of kind multiply has singular directions"
-        judge = study.scorers[self.scorer].described if self.scorer else None
-        if judge and (judge.of_model or judge.attribute == "perplexity"):
-            yield f".scorer: '{self.scorer}' yields {judge.attribute}, which single words have none of"
+        judge = study.scorers[self.scorer] if self.scorer else None
+        if judge and (judge.of_model or judge.yields == "perplexity"):
+            yield f".scorer: '{self.scorer}' yields {judge.yields}, which single words have none of"
 
 
 class Evidence(Block):

@@ -53,17 +53,17 @@ def scorers(study: Study, *kinds: str) -> list[str]:
 
 def online(study: Study) -> list[str]:
     """Return the scorers that ask a service: they need the network, and never two at a time."""
-    return [name for name, scorer in study.scorers.items() if scorer.described.online]
+    return [name for name, scorer in study.scorers.items() if scorer.online]
 
 
 def by_model(study: Study) -> list[str]:
     """Return the scorers that are models, and take a GPU where there is one."""
-    return [name for name, scorer in study.scorers.items() if scorer.described.by_model]
+    return [name for name, scorer in study.scorers.items() if scorer.by_model]
 
 
 def of_model(study: Study) -> list[str]:
     """Return the scorers that measure the steered model of a setting, not its texts."""
-    return [name for name, scorer in study.scorers.items() if scorer.described.of_model]
+    return [name for name, scorer in study.scorers.items() if scorer.of_model]
 
 
 def analyses(study: Study, *kinds: str) -> list[str]:

@@ -36,7 +36,7 @@ def read_cells(path: Path, study: "Study | None" = None) -> list[Cell]:
     frame = read_csv(path, texts=TEXT_COLUMNS, numbers=COUNT_COLUMNS, gaps=NUMBER_COLUMNS)
     require_rows(frame, path)
     if study:
-        attributes = [scorer.described.attribute for scorer in study.scorers.values()]
+        attributes = [scorer.yields for scorer in study.scorers.values()]
         metrics = {*known(), *(metric.name for attribute in attributes for metric in of_attribute(attribute))}
         for column, names in (("metric", metrics), ("setting", study.settings)):
             for number, name in enumerate(frame[column], start=1):
@@ -77,7 +77,7 @@ def _judge(cell: Cell, table: str, study: "Study") -> str:
     """Return the study's name of the scorer behind a cell; a table names it where its settings have several."""
     chosen, attribute = study.tables[table].scorers, named(cell["metric"]).attribute
     for name in study.settings[cell["setting"]].scorers:
-        if study.scorers[name].described.attribute == attribute and (not chosen or name in chosen):
+        if study.scorers[name].yields == attribute and (not chosen or name in chosen):
             return name
     return cell["scorer"]
 

@@ -124,10 +124,10 @@ def judge_of(attribute: str, judge: str | AnyModel, cache: Path) -> Scorer:
         kind = make(judge, {"held_out": SNIPPETS} if judge == "bag-of-words" else {})
     else:
         raise LMSteerError(f"--judge: {unknown(judge, [*SCORERS.known, *presets()], f'judge of {attribute}')}")
-    for problem in kind.problems():
+    for problem in kind.mistakes():
         raise LMSteerError(f"--judge: {judge}{problem}; a commit is written PRESET@COMMIT")
-    if kind.attribute != attribute:
-        raise LMSteerError(f"--judge: {judge} yields {kind.attribute or 'nothing by itself'}, not {attribute}")
+    if kind.yields != attribute:
+        raise LMSteerError(f"--judge: {judge} yields {kind.yields or 'nothing by itself'}, not {attribute}")
     folder = cache / kind.folder / judge
     if kind.folder and not folder.exists():
         _obtain(kind, folder, cache)

@@ -1,6 +1,6 @@
 """Kinds of one thing, a class each, whose fields are the keys of its block in a study: sources, scorers.
 
-    SCORERS = Kinds("kind of scorer", Kind, kinds, "lm_steer.scorers")
+    SCORERS = Kinds("kind of scorer", "kind", Kind, kinds, "lm_steer.scorers")
     SCORERS.named("classifier")                   # the class of kinds/classifier.py
     SCORERS.named("formality:Formality")          # a class of your own, in a module that Python can import
     SCORERS.make("perspective", {"mode": "replay"})
@@ -10,42 +10,39 @@ A package offers a kind by an entry point in the group.
 
 import pkgutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
 from types import ModuleType
-from typing import Any, Generic, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Generic, Literal, TypeVar, get_origin
 
+from pydantic import ValidationError, create_model
+
+from lm_steer.util.blocks import Block
 from lm_steer.util.errors import LMSteerError
-from lm_steer.util.options import Rule
 from lm_steer.util.plugins import load, load_group
+from lm_steer.util.sentences import sentences
 from lm_steer.util.words import quoted
 
-Base = TypeVar("Base")
 
+class OfKind(Block):
+    """A block whose keys depend on its kind, which one of them names.
 
-def key(
-    description: str,
-    default: Any = "",
-    required: bool = False,
-    names: str = "",
-    obtains: bool = False,
-    reads: bool = False,
-) -> Any:
-    """Define a key of a kind.
-
-    names       the section of the study whose blocks it names: `models` or `datasets`
-    obtains     whether it only says where the judge or model is from, which is obtained before and given as a folder
-    reads       whether it is the path of a file, an input of the rule
+    packages        what of the package registry it reads (fetch/packages.py)
     """
-    about = {"description": description, "required": required, "names": names, "obtains": obtains, "reads": reads}
-    return field(default=default, metadata=about)
+
+    packages: ClassVar[tuple[str, ...]] = ()
+
+    def mistakes(self) -> Iterator[str]:
+        """Yield what is wrong with its keys, as `.key: sentence` or `: sentence`."""
+        yield from ()
+
+    def problems(self, study: Any) -> Iterator[str]:
+        """Yield what is wrong with its keys."""
+        yield from self.mistakes()
 
 
-def types_of(kind: type) -> dict[str, Any]:
-    """Return the type of each key of a kind, with its bounds."""
-    hints = get_type_hints(kind, include_extras=True)
-    return {one.name: hints[one.name] for one in fields(kind)}
+Base = TypeVar("Base", bound=OfKind)
 
 
 @dataclass(frozen=True)
@@ -53,12 +50,14 @@ class Kinds(Generic[Base]):
     """The kinds of one thing.
 
     what        what one is called in messages
-    base        the class that all of them derive from, frozen dataclasses like itself
+    decides     the key that names the kind of a block
+    base        the class that all of them derive from
     package     its modules define one kind each, named after it
     group       the entry points by which other packages offer theirs
     """
 
     what: str
+    decides: str
     base: type[Base]
     package: ModuleType
     group: str
@@ -87,28 +86,26 @@ class Kinds(Generic[Base]):
             raise LMSteerError(f"the {self.what} '{name}' has no method {quoted(sorted(missing))}: define it")
         return kind
 
-    def make(self, name: str, keys: Mapping[str, Any]) -> Base:
-        """Return a kind with the keys of a block, or with those of a command, which are text."""
+    def own_keys(self, kind: type[OfKind]) -> list[str]:
+        """Return the keys that a kind has beside those of every kind."""
+        return [key for key in kind.model_fields if key not in self.base.model_fields]
+
+    def block(self, name: str) -> type[Base]:
+        """Return a kind as a study has it: with the key that names it."""
         kind = self.named(name)
-        types = types_of(kind)
-        for unknown in keys.keys() - types.keys():
-            has = f"it has {', '.join(types)}" if types else "it has none"
-            raise LMSteerError(f"the {self.what} '{name}' has no key '{unknown}': {has}")
-        return kind(**{one: _read(one, value, types[one]) for one, value in keys.items()})
+        tag: dict[str, Any] = {self.decides: (Literal[name], ...)}  # type: ignore[valid-type]
+        return create_model(kind.__name__, __base__=kind, __doc__=kind.__doc__, **tag)
 
-
-def _read(name: str, value: Any, kind: Any) -> Any:
-    """Return the value of a key, which may be written as text; LMSteerError where its type does not allow it."""
-    if get_origin(kind) is list:
-        return [_read(name, item, *get_args(kind)) for item in (value if isinstance(value, list) else [value])]
-    choices = get_args(kind) if get_origin(kind) is Literal else ()
-    if choices and value not in choices:
-        raise LMSteerError(f"{name}: '{value}' is unknown; choose {', '.join(filter(None, choices))}")
-    if kind is str and not isinstance(value, str):
-        raise LMSteerError(f"{name}: expected one value, found {value!r:.80}")
-    try:
-        for rule in getattr(kind, "__metadata__", ()):
-            value = rule.read(value) if isinstance(rule, Rule) else value
-    except ValueError as error:
-        raise LMSteerError(f"{name}: {error}") from None
-    return value
+    def make(self, name: str, keys: Mapping[str, Any]) -> Base:
+        """Return a kind with keys of its own, those of a command, which are text, or of a call; they are checked."""
+        kind, place = self.named(name), f"the {self.what} '{name}'"
+        own, given = self.own_keys(kind), {}
+        for key, value in keys.items():
+            if key not in own:
+                raise LMSteerError(f"{place} has no key '{key}': it has {', '.join(own) or 'none'}")
+            one_of_list = get_origin(kind.model_fields[key].annotation) is list and isinstance(value, str)
+            given[key] = [value] if one_of_list else value
+        try:
+            return kind(**given)
+        except ValidationError as error:
+            raise LMSteerError(sentences(error, kind, place)[0]) from None

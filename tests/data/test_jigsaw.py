@@ -237,7 +237,8 @@ def test_a_parquet_file_that_is_none_is_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("origin", "message"), [("", "needs the key 'origin'"), ("nowhere.csv", "nowhere.csv does not exist")]
+    ("origin", "message"),
+    [("", "origin: expected text that is not empty"), ("nowhere.csv", "nowhere.csv does not exist")],
 )
 def test_an_origin_that_is_none_is_told(origin, message):
     with pytest.raises(LMSteerError, match=message):

@@ -72,11 +72,11 @@ def test_a_source_that_is_none_is_named(block, message):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--source", "weather:Reports"], "needs the key 'path'"),
+        (["--source", "weather:Reports"], "the source of texts 'weather:Reports': 'path' is missing"),
         (["--source", "weather:Reports", "--path", "reports.csv", "--seed", "3"], "has no key 'seed': it has path"),
         (["--source", "weather:Reports", "reports.csv"], "'reports.csv' belongs to no key"),
         (["--source", "weather:Reports", "--path", ""], "--path: a value is missing"),
-        (["--source", "weather:Reports", "--path", "a", "b"], "path: expected one value"),
+        (["--source", "weather:Reports", "--path", "a", "b"], "path: expected text"),
     ],
 )
 @pytest.mark.usefixtures("folder")

@@ -53,9 +53,7 @@ def test_a_bad_file_is_named(tmp_path, name, content, message):
     assert name in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "source, message", [("file", "needs the key 'path'"), ("imdb", "unknown source of texts 'imdb'")]
-)
+@pytest.mark.parametrize("source, message", [("file", "'path' is missing"), ("imdb", "unknown source of texts 'imdb'")])
 def test_a_bad_source_is_refused(source, message):
     with pytest.raises(LMSteerError, match=message):
         labelled_texts(source)

@@ -12,7 +12,7 @@ from services.perspective import Perspective, toxicity
 from lm_steer.fetch.hub import hub_file
 from lm_steer.fetch.kaggle import kaggle_file
 from lm_steer.fetch.packages import fetch
-from lm_steer.score.commentanalyzer import perspective
+from lm_steer.score.registry import make
 from lm_steer.score.store import Item, ScoreStore
 from lm_steer.util.errors import LMSteerError
 
@@ -71,12 +71,12 @@ def test_a_call_of_perspective(tmp_path, monkeypatch, row, faults, what):
         seen = "nothing; the call is made again"
         if what == "for good":
             with pytest.raises(LMSteerError, match="of 4 texts have no score") as caught:
-                store.scores(perspective(queries_per_second=1000), items)
+                store.scores(make("perspective", {"queries_per_second": 1000}).scorer(), items)
             seen = f"“{str(caught.value)[:70]}…”"
         service.faults = []
         asked = len(service.requests)
         begun = time.monotonic()
-        assert store.scores(perspective(queries_per_second=1000), items) == scores
+        assert store.scores(make("perspective", {"queries_per_second": 1000}).scorer(), items) == scores
         if what == "for good":
             assert len(service.requests) - asked == 2, "what was answered is not asked again"
         row(f"network cut {what} in the calls of Perspective", seen, "nothing", time.monotonic() - begun)

@@ -14,18 +14,15 @@ from lm_steer.study.config import Study, read_study
 from lm_steer.tables import metrics
 
 SCORER = '''
-from dataclasses import dataclass
-
 from lm_steer.score.registry import Kind, key
 from lm_steer.score.store import Scorer, continuation
 from lm_steer.util.options import Positive
 
 
-@dataclass(frozen=True)
 class Formality(Kind):
     """Formality, by the length of the longest word."""
 
-    attribute = "formality"
+    yields = "formality"
 
     letters: Positive = key("How many letters a formal word has.", 9)
 

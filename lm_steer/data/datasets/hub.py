@@ -6,28 +6,26 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from lm_steer.data.labelled import FORMATS
 from lm_steer.data.table_texts import TableTexts
-from lm_steer.data.text_sources import key
 from lm_steer.fetch.hub import hub_file
+from lm_steer.util.blocks import Text, key
 
 
-@dataclass(frozen=True)
 class HubTexts(TableTexts):
     """A dataset of the hub."""
 
-    id: str = key("owner/name of the dataset.", required=True)
-    file: str = key("The path of a .csv, .jsonl or .parquet within it.", required=True)
-    revision: str = key("A commit; without it the latest.")
+    id: Text = key("owner/name of the dataset.")
+    file: Text = key("The path of a .csv, .jsonl or .parquet within it.")
+    revision: str = key("A commit; without it the latest.", "")
 
-    def problems(self) -> Iterator[str]:
+    def mistakes(self) -> Iterator[str]:
         """Yield what no repository is called, and a file that would be downloaded in vain."""
-        yield from super().problems()
+        yield from super().mistakes()
         if not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", self.id):
             yield f".id: expected owner/name, found '{self.id}'"
         if self.file.startswith("/") or ".." in self.file.split("/"):

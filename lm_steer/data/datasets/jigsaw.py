@@ -15,7 +15,6 @@ The files are read twice, in blocks: first for the hashes, then for the comments
 import hashlib
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +22,10 @@ import pandas as pd
 
 from lm_steer.data.comments import comments
 from lm_steer.data.labelled import SPLITS, plain
-from lm_steer.data.text_sources import Texts, key
+from lm_steer.data.text_sources import Texts
 from lm_steer.fetch.hub import hub_file
 from lm_steer.fetch.kaggle import kaggle_file
+from lm_steer.util.blocks import Text, key
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.options import Seed
 
@@ -45,24 +45,22 @@ LEAST = 10
 LEFT_OUT = -1
 
 
-@dataclass(frozen=True)
 class Jigsaw(Texts):
     """Comments with a toxicity of .5 or more as -1, and as many with 0 as +1."""
 
-    origin: str = key(
+    origin: Text = key(
         "`kaggle` (all_data.csv of the competition jigsaw-unintended-bias-in-toxicity-classification, with your Kaggle "
         "login), `hub` (the same comments as google/civil_comments, without an account), or the path of a .csv "
-        "(all_data.csv or train.csv), of a .zip of one, of a .parquet or of a folder of them.",
-        required=True,
+        "(all_data.csv or train.csv), of a .zip of one, of a .parquet or of a folder of them."
     )
-    revision: str = key("For `hub`, a commit of google/civil_comments other than the one that is pinned.")
+    revision: str = key("For `hub`, a commit of google/civil_comments other than the one that is pinned.", "")
     seed: Seed = key("Which comments are drawn and how they are split.", 0)
 
     def files(self) -> list[str]:
         """Return the path, where the origin is one."""
         return [] if self.origin in ("kaggle", "hub") else [self.origin]
 
-    def problems(self) -> Iterator[str]:
+    def mistakes(self) -> Iterator[str]:
         """Yield a revision of what is not on the hub."""
         if self.revision and self.origin != "hub":
             yield ".revision: only what comes from the hub has a revision"
@@ -108,7 +106,7 @@ class Jigsaw(Texts):
         return files
 
 
-def drawn(key: np.ndarray, is_toxic: np.ndarray, origin: str) -> np.ndarray:
+def drawn(key: np.ndarray, is_toxic: np.ndarray, origin: Text) -> np.ndarray:
     """Return for each comment the number of its split (SPLITS), or LEFT_OUT. (n,) uint64, (n,) bool → (n,) int8."""
     part = np.full(len(key), LEFT_OUT, np.int8)
     # Of copies, the first that is toxic, else the first; in the order of the hashes.

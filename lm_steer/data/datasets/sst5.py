@@ -5,7 +5,6 @@ lm-steer data --source sst5 --path FOLDER -o results/data/sst5          # train.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +20,17 @@ REPO = "SetFit/sst5"
 REVISION = "e51bdcd8cd3a30da231967c1a249ba59361279a3"
 
 
-@dataclass(frozen=True)
 class Sst5(Texts):
     """Sentences of five classes, -1 to 1, in splits of their own."""
 
-    path: str = key("A folder with train.jsonl, dev.jsonl and test.jsonl instead of the hub.")
-    revision: str = key("A commit of SetFit/sst5 other than the one that is pinned.")
+    path: str = key("A folder with train.jsonl, dev.jsonl and test.jsonl instead of the hub.", "")
+    revision: str = key("A commit of SetFit/sst5 other than the one that is pinned.", "")
 
     def files(self) -> list[str]:
         """Return the files of the folder."""
         return [f"{self.path}/{split}.jsonl" for split in SPLITS] if self.path else []
 
-    def problems(self) -> Iterator[str]:
+    def mistakes(self) -> Iterator[str]:
         """Yield a revision of what is not on the hub."""
         if self.revision and self.path:
             yield ".revision: only what comes from the hub has a revision"

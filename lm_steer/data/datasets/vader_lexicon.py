@@ -5,7 +5,6 @@ lm-steer data --source vader-lexicon -o results/data/weak-toxicity
 
 import random
 import re
-from dataclasses import dataclass
 
 import pandas as pd
 
@@ -16,7 +15,6 @@ from lm_steer.fetch.packages import read
 WORD = re.compile(r"[a-z0-9']+")
 
 
-@dataclass(frozen=True)
 class VaderLexicon(Texts):
     """Weak toxicity labels by a word list."""
 

@@ -3,14 +3,13 @@
 lm-steer data --source vader-snippets -o results/data/snippets
 """
 
-from dataclasses import dataclass
 from typing import Literal
 
 import pandas as pd
 
 from lm_steer.data.text_sources import Texts
 from lm_steer.fetch.packages import read
-from lm_steer.util.kinds import key
+from lm_steer.util.blocks import key
 
 ARCHIVE = "vaderSentiment-2.5/additional_resources/hutto_ICWSM_2014.tar.gz"
 CORPORA = {
@@ -21,7 +20,6 @@ CORPORA = {
 }
 
 
-@dataclass(frozen=True)
 class VaderSnippets(Texts):
     """Snippets with graded sentiment."""
 

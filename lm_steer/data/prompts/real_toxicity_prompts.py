@@ -3,7 +3,6 @@
 lm-steer prompts --source real-toxicity-prompts --count 10000 -o results/prompts/rtp.jsonl
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 from lm_steer.data.prompt_files import first_lines, read_lines
@@ -14,11 +13,10 @@ from lm_steer.util.options import Count
 REPO = "allenai/real-toxicity-prompts"
 
 
-@dataclass(frozen=True)
 class RealToxicityPrompts(Prompts):
     """Those of the hub, whose lines carry Perspective's scores."""
 
-    revision: str = key("A commit of allenai/real-toxicity-prompts; without it the latest.")
+    revision: str = key("A commit of allenai/real-toxicity-prompts; without it the latest.", "")
     count: Count = key("How many prompts, from the first on; 0 for all.", 0)
 
     def prompts(self) -> list[dict[str, Any]]:

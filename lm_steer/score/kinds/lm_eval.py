@@ -5,32 +5,31 @@ interop/lm_eval.py runs it.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-from lm_steer.score.registry import Kind, key
+from lm_steer.score.registry import Kind
 from lm_steer.score.store import Scorer
+from lm_steer.util.blocks import Text, key
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.options import Count
 
 
-@dataclass(frozen=True)
 class LmEval(Kind):
     """A side effect: the steered model's accuracy at a task of lm-evaluation-harness."""
 
     of_model = True
 
-    task: str = key("The name of the task, `lambada_openai`; no group of tasks.", required=True)
+    task: Text = key("The name of the task, `lambada_openai`; no group of tasks.")
     metric: str = key("Its metric, a number from 0 to 1 for each question: `acc`, `acc_norm`, `exact_match`, …", "acc")
     limit: Count = key("How many of its questions, the first ones; 0 for all.", 0)
-    include: str = key("A folder with task files of your own.")
+    include: str = key("A folder with task files of your own.", "")
 
     @property
-    def attribute(self) -> str:  # type: ignore[override]
+    def yields(self) -> str:  # type: ignore[override]
         """A metric of its own for each task."""
         return f"accuracy_on_{self.task}"
 
-    def problems(self) -> Iterator[str]:
+    def mistakes(self) -> Iterator[str]:
         """Yield a name that no task has."""
         if not re.fullmatch(r"\w[\w-]*", self.task):
             yield f".task: expected the name of a task, as lambada_openai, found '{self.task}'"

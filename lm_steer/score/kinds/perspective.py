@@ -8,20 +8,18 @@ commentanalyzer.py asks it.
 
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from typing import Literal
 
 from lm_steer.score.registry import Kind, key
 from lm_steer.score.store import Scorer
+from lm_steer.util.errors import LMSteerError
 from lm_steer.util.options import QueriesPerSecond
 
 
-@dataclass(frozen=True)
 class Perspective(Kind):
     """Toxicity or another attribute, by Google's service or one that speaks its JSON."""
 
-    # Of each scorer, where other kinds have one for all.
-    attribute: str = key(  # type: ignore[misc]
+    attribute: str = key(
         "What the service is asked for: `toxicity`, `severe_toxicity`, `insult` or another of its attributes; of "
         "several, each is a scorer.",
         "toxicity",
@@ -37,26 +35,30 @@ class Perspective(Kind):
     queries_per_second: QueriesPerSecond = key("The quota.", 1)
     endpoint: str = key(
         "The address of another service that speaks Perspective's JSON, up to `v1alpha1/comments:analyze`; its key, if "
-        "it wants one, is in LM_STEER_ENDPOINT_KEY."
+        "it wants one, is in LM_STEER_ENDPOINT_KEY.",
+        "",
     )
     version: str = key(
         "With `endpoint`, the model that answers there and its version, which its scores are kept under. Without, for "
         "`replay`: the version of the scores to take, as `lm-steer store list` has it, where it is not that of today's "
-        "answers."
+        "answers.",
+        "",
     )
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "attribute", self.attribute.lower())
+    @property
+    def yields(self) -> str:  # type: ignore[override]
+        """The attribute that the service is asked for."""
+        return self.attribute.lower()
 
     @property
     def online(self) -> bool:
         """Whether it asks the service."""
         return self.mode == "live"
 
-    def problems(self) -> Iterator[str]:
+    def mistakes(self) -> Iterator[str]:
         """Yield an attribute that no service has, an endpoint without a version, and a version of live answers."""
-        if not re.fullmatch("[a-z][a-z_]*", self.attribute) or self.attribute == "perplexity":
-            yield f".attribute: expected an attribute of Perspective's, as severe_toxicity, found '{self.attribute}'"
+        if not re.fullmatch("[a-z][a-z_]*", self.yields) or self.yields == "perplexity":
+            yield f".attribute: expected an attribute of Perspective's, as severe_toxicity, found '{self.yields}'"
         if self.endpoint and not re.match("https?://.", self.endpoint):
             yield f".endpoint: expected an address, as http://localhost:8000, found '{self.endpoint}'"
         if self.endpoint and not self.version:
@@ -68,4 +70,6 @@ class Perspective(Kind):
         """Return the service, or its kept answers."""
         from lm_steer.score.commentanalyzer import perspective
 
-        return perspective(**asdict(self))
+        for mistake in self.mistakes():
+            raise LMSteerError(f"perspective{mistake}")
+        return perspective(self)

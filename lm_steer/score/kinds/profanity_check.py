@@ -5,7 +5,6 @@ compare with each other, not with published ones.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
 
 from lm_steer.score.registry import Kind
@@ -15,11 +14,10 @@ from lm_steer.util.errors import needs
 BATCH = 256
 
 
-@dataclass(frozen=True)
 class ProfanityCheck(Kind):
     """Toxicity, embedded."""
 
-    attribute = "toxicity"
+    yields = "toxicity"
 
     def scorer(self, resource: str = "", dtype: str = "float32") -> Scorer:
         """Return the judge; the continuation alone is judged, an empty one as a line break."""

@@ -25,8 +25,11 @@ class Place(NamedTuple):
     variant: str
 
 
-def sentences(error: ValidationError, whole: type[BaseModel]) -> list[str]:
-    """Return a sentence for each thing that is wrong; missing and unknown keys of one block share theirs."""
+def sentences(error: ValidationError, whole: type[BaseModel], name: str = "the config") -> list[str]:
+    """Return a sentence for each thing that is wrong; missing and unknown keys of one block share theirs.
+
+    name        what a sentence says of the whole
+    """
     gathered: dict[tuple[Place, str], list[str]] = {}
     told: list[str] = []
     for one in error.errors():
@@ -35,15 +38,14 @@ def sentences(error: ValidationError, whole: type[BaseModel]) -> list[str]:
             kind = one["type"].replace("invalid_key", "extra_forbidden")
             gathered.setdefault((_place(one["loc"][:-1], whole), kind), []).append(str(one["loc"][-1]))
         else:
-            told.append(f"{place.path or 'the config'}: {_sentence(one)}")
+            told.append(f"{place.path or name}: {_sentence(one)}")
     for (place, kind), keys in gathered.items():
-        told += _keys(place, kind, keys)
+        told += _keys(place, kind, keys, place.path or name)
     return list(dict.fromkeys(told))
 
 
-def _keys(place: Place, kind: str, keys: list[str]) -> Iterator[str]:
+def _keys(place: Place, kind: str, keys: list[str], path: str) -> Iterator[str]:
     fields = place.block.model_fields if place.block else {}
-    path = place.path or "the config"
     known = [key for key, field in fields.items() if SkipJsonSchema() not in field.metadata]
     if kind == "missing" and place.variant:
         for key in keys:
@@ -66,7 +68,7 @@ def _sentence(error: Any) -> str:
     if kind in ("literal_error", "union_tag_invalid"):
         value = context.get("tag", found)
         expected = context.get("expected_tags") or context["expected"]
-        names = re.findall(r"'([^']*)'", expected) or [expected.lower()]
+        names = [*filter(None, re.findall(r"'([^']*)'", expected))] or [expected.lower()]
         return f"{value!r:.80} is unknown{near(value, names)}; choose {', '.join(names)}"
     if kind == "union_tag_not_found":
         return f"{context['discriminator']} is missing"

@@ -5,7 +5,7 @@ dataset: DatasetName = key("The name of a dataset.")      # there must be such a
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 from pydantic.json_schema import SkipJsonSchema
@@ -14,16 +14,13 @@ from pydantic_core import PydanticCustomError, core_schema
 from lm_steer.util.options import SteerValue
 from lm_steer.util.words import unknown
 
-if TYPE_CHECKING:
-    from lm_steer.study.config import Study
-
 
 class Block(BaseModel):
     """One mapping of a study: it has no other keys than its own, and does not change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    def problems(self, study: "Study") -> Iterator[str]:
+    def problems(self, study: Any) -> Iterator[str]:
         """Yield what does not fit within the block or to the study, as `.key: sentence` or `: sentence`."""
         yield from ()
 
