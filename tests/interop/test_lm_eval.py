@@ -78,18 +78,10 @@ def test_the_harness_runs_it_by_name(folder):
 @pytest.mark.soak
 def test_the_command_of_the_harness_runs_it(folder):
     arguments = f"pretrained={folder / 'model'},steer={folder / 'steer'},at=style=5 corpus=1"
-    command = [
-        sys.executable,
-        "-m",
-        "lm_steer.interop.lm_eval",
-        "run",
-        "--model",
-        "lm-steer",
-        "--model_args",
-        arguments,
-    ]
-    options = ["--model_args", arguments, "--tasks", "which", "--include_path", folder, "--device", "cpu", "--output_path", folder / "out"]
-    run = subprocess.run([*command, *options], env=os.environ, capture_output=True, text=True)
+    command = f"{sys.executable} -m lm_steer.interop.lm_eval run --model lm-steer".split()
+    options = ["--model_args", arguments, "--tasks", "which", "--device", "cpu"]
+    folders = ["--include_path", folder, "--output_path", folder / "out"]
+    run = subprocess.run([*command, *options, *folders], env=os.environ, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr[-3000:]
     (written,) = (folder / "out").rglob("results_*.json")
     found = json.loads(written.read_text())
