@@ -59,6 +59,8 @@ def _told(error: Exception) -> str:
         return str(error)
     if is_full(error):
         return f"the disk is full ({first}): free some space and run again"
+    if isinstance(error, FileNotFoundError) and error.filename is None:
+        return "the working directory is gone: change to another folder"
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     if isinstance(error, sqlite3.Error):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from lm_steer import __version__
 from lm_steer.cli.paths import STUDIED, Input, Reads, Writes, check_paths
@@ -33,12 +33,26 @@ class _InOrder(TyperGroup):
         return sorted(panel_of, key=lambda name: PANELS.index(panel_of[name]))
 
 
+class _Strict(TyperCommand):
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Refuse an option that is given twice, of which the last alone would count, or blank, as by a script."""
+        values, _, given = self.make_parser(ctx).parse_args(list(args))
+        for option in given:
+            if given.count(option) > 1 and not option.multiple:
+                raise LMSteerError(f"{option.opts[0]} is given twice: give it once")
+            value = values[option.name]
+            words = value if isinstance(value, (list, tuple)) else [value]
+            if option.param_type_name == "option" and any(isinstance(word, str) and not word.strip() for word in words):
+                raise LMSteerError(f"{option.opts[0]} is blank: give it a value, or leave it out")
+        return super().parse_args(ctx, args)
+
+
 class Commands(typer.Typer):
     """Commands that check what they were given before they start: what annotations hold beside typer's own."""
 
     def command(self, *args: Any, **kwargs: Any) -> Callable[[Command], Command]:
         """Register a function as typer does, checked."""
-        register = super().command(*args, **kwargs)
+        register = super().command(*args, **{"cls": _Strict} | kwargs)
 
         def add(function: Command) -> Command:
             @wraps(function)

@@ -7,12 +7,19 @@ Both are texts, which the tokenizer turns into the tokens of `apply_chat_templat
 prompt and a continuation like any other, in training, in generation and under a judge of perplexity.
 """
 
-from collections.abc import Sequence
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from lm_steer.util.errors import LMSteerError
+from lm_steer.util.errors import LMSteerError, reason_of
 from lm_steer.util.messages import ChatPrompt, Message, messages_of
+
+# Lines of Python that a template may run, and characters that it may add to its messages: some thousands are usual.
+MOST_LINES, MOST_CHARACTERS = 5 * 10**6, 10**6
 
 
 def as_given(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str]) -> list[str]:
@@ -61,10 +68,15 @@ def _rendered(tokenizer: PreTrainedTokenizerBase, messages: list[Message], asked
             f"the tokenizer of {_name(tokenizer)} has no chat template: use a chat model, or prompts without messages"
         )
     try:
-        text = str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=asked))
+        with _bounded():
+            text = str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=asked))
+        if not 0 < len(text) <= MOST_CHARACTERS + sum(len(message["content"]) for message in messages):
+            raise ValueError(f"it returns {len(text):,} characters")
+        if re.search("[\ud800-\udfff]", text):
+            raise ValueError("it returns half of a surrogate pair, which is not valid text")
     # A template is a program of its author's, which raises what it likes.
     except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = reason_of(error)[:200]
         raise LMSteerError(f"the chat template of {_name(tokenizer)} does not take the messages ({reason})") from None
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     # What the tokenizer puts before every text, the template has put there already.
@@ -76,6 +88,32 @@ def _rendered(tokenizer: PreTrainedTokenizerBase, messages: list[Message], asked
             "template that agrees with it"
         )
     return text
+
+
+@contextmanager
+def _bounded() -> Iterator[None]:
+    """Raise RuntimeError in a template that runs on and on, as loops within loops do; jinja bounds each by itself."""
+    left, before = MOST_LINES, sys.gettrace()
+
+    def count(*_: Any) -> Any:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise RuntimeError(f"it takes more than {MOST_LINES:,} steps")
+        return count
+
+    def start(frame: Any, *_: Any) -> Any:
+        # To compile a template takes more lines than to run it, but an end.
+        if frame.f_code.co_filename == "<template>":
+            sys.settrace(count)
+            return count
+        return None
+
+    sys.settrace(start)
+    try:
+        yield
+    finally:
+        sys.settrace(before)
 
 
 def _name(tokenizer: PreTrainedTokenizerBase) -> str:

@@ -197,7 +197,7 @@ def _fitted(plain: Head, hidden: Tensor, expected: Tensor, numbers: list[float],
 
 def output_head(model: nn.Module) -> nn.Module:
     """Return the module that turns hidden states into logits; LMSteerError where there is none."""
-    head: Any = getattr(model, "get_output_embeddings", lambda: None)()
+    head: Any = getattr(model, "get_output_embeddings", lambda: None)() if isinstance(model, nn.Module) else None
     if not isinstance(head, nn.Module) or getattr(head, "weight", None) is None:
         found = "None" if model is None else type(model).__name__
         raise LMSteerError(f"{found} has no output embeddings: a steer needs a causal LM")

@@ -227,10 +227,10 @@ def _load(kind: Any, folder: Path, dtype: torch.dtype, device: str | None) -> Lo
             f"{record['id']} has no weight {first}{more}, which a {type(model).__name__} needs: it is a model of "
             "another type, or incomplete"
         )
-    made = getattr(model.config, "architectures", None) or [""]
+    made = str(getattr(model.config, "architectures", None)).strip("[']")
     # Its head may be tied to the embeddings, so that nothing is missing.
-    if kind is AutoModelForCausalLM and "Classification" in str(made[0]):
-        raise LMSteerError(f"{record['id']} is a {made[0]}: give a causal language model")
+    if kind is AutoModelForCausalLM and "Classification" in made:
+        raise LMSteerError(f"{record['id']} is a {made}: give a causal language model")
     model.config.return_dict = True
     tokenizer.pad_token = padding_token(tokenizer, model, folder)
     model.requires_grad_(False).eval().to(device)

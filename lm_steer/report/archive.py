@@ -37,12 +37,15 @@ LARGEST_RECORD = 2**24
 def publish(results: str | Path, output: str | Path) -> int:
     """Pack a run into a .zip, and return how many files of it.
 
-    Raises LMSteerError where `results` is no run, or has nothing to publish yet.
+    Raises LMSteerError where `results` is no run, has nothing to publish yet, or links to a file elsewhere.
     """
     root = Path(results)
     cards = dict(_cards(root, read_study(root / "study.json")))
     paths = {path.relative_to(root).as_posix(): path for path in sorted(root.rglob("*")) if path.is_file()}
     paths = {name: path for name, path in paths.items() if PUBLISHED.fullmatch(name) and name not in cards}
+    for path in paths.values():
+        if not path.resolve().is_relative_to(root.resolve()):
+            raise LMSteerError(f"{path} is a link to a file outside of {root}, which may not be for others: remove it")
     if not any(name.startswith("generations/") for name in paths):
         raise LMSteerError(f"{root} has no generations: run the study first")
     with replacing(output) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:

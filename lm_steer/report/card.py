@@ -49,6 +49,8 @@ def push(
     check_kind(str, repo=repo)
     check_kind(Steer, steer=steer)
     check_kind(list | tuple, tables=tables, rows=rows)
+    for table in tables:
+        check_kind(str | Path, tables=table)
     text = card(steer, repo, _chosen([Path(table) for table in tables], rows), intended_use)
     with tempfile.TemporaryDirectory() as folder:
         steer.save_pretrained(folder)

@@ -53,7 +53,8 @@ def of_file(path: Path, rule: Callable[..., Given], **names: str) -> Given:
         "analysis": targets.analyses(study, *(EFFECT_KINDS if rule is effects else ["evidence"])),
     }
     for what, name in names.items():
-        if name and name not in known.get(what, [name]):
+        # All settings of a model are written together, unless one is named.
+        if (name or what != "setting") and name not in known.get(what, [name]):
             raise LMSteerError(f"{path}: {unknown(name, known[what], what)}")
     return rule(study, **names)
 

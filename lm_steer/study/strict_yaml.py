@@ -27,6 +27,11 @@ DECIDES = {"models": "source", "datasets": "source", "prompts": "source", "score
 
 
 class _Strict(yaml.SafeLoader):
+    def compose_node(self, parent: Any, index: Any) -> yaml.Node | None:
+        if (tag := getattr(self.peek_event(), "tag", None)) not in (None, "!"):
+            raise _error(f"the tag {tag.replace(TAG, '!!')} is not read: write the value alone", self.peek_event())
+        return super().compose_node(parent, index)
+
     def compose_scalar_node(self, anchor: Any) -> yaml.ScalarNode:
         node = super().compose_scalar_node(anchor)
         kind = node.tag.removeprefix(TAG)
@@ -49,7 +54,7 @@ class _Strict(yaml.SafeLoader):
         return node
 
 
-def _error(problem: str, node: yaml.Node) -> yaml.MarkedYAMLError:
+def _error(problem: str, node: yaml.Node | yaml.Event) -> yaml.MarkedYAMLError:
     return yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
 
 

@@ -78,6 +78,7 @@ class Recipe:
         return next((name for name in self.dimensions if name != CORPUS), "steer")
 
 
+@torch.inference_mode(False)
 def learn(
     loaded: LoadedModel,
     train_texts: LabelledTexts,

@@ -69,7 +69,9 @@ def _frame(texts: Sequence[Any], labels: Sequence[float] | None) -> pd.DataFrame
                 return examples(pd.DataFrame(rows), "texts")
             except UnicodeEncodeError:
                 raise LMSteerError("texts: one holds half of a surrogate pair, which is not valid text") from None
-        raise LMSteerError("texts without labels: give a label for each, or rows of a data set that hold their own")
+        raise LMSteerError(
+            "texts without labels: give a label for each, or rows that hold their own, as frame.to_dict('records')"
+        )
     given = LabelledTexts(texts, labels if labels is not None else [])
     return pd.DataFrame({"text": given.texts, "label": given.labels})
 

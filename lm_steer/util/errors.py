@@ -8,10 +8,12 @@ from contextlib import contextmanager
 def presentable(text: str) -> str:
     """Return a message without the credentials of its URLs, and with the numbers of characters that act on a terminal.
 
-    `https://name:word@host/` becomes `https://host/`; line breaks stay.
+    `https://name:word@host/` becomes `https://host/`; line breaks stay, and a word of thousands of letters is cut.
     """
+    text = re.sub(r"(\S{200})\S{400,}", r"\1…", text)
     text = re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", lambda found: f"\\x{ord(found[0]):02x}", text)
-    return re.sub(r"(?<=//|:/)[^/\s]*@|[^\s/:@'\"]+:[^\s/@]+@", "", text)
+    credentials = r"(?<=//|:/)[^/\s]*@|(?<![^\s/:@'\"])[^\s/:@'\"]+:[^\s/@]+@"
+    return re.sub(credentials, "", text) if "@" in text else text
 
 
 def reason_of(error: BaseException | None) -> str:

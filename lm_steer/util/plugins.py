@@ -14,9 +14,11 @@ from lm_steer.util.errors import LMSteerError
 def load(reference: str) -> Any:
     """Return what `module:Name` names; a module may lie in the folder of the study.
 
-    Raises LMSteerError with the reason where it cannot be imported.
+    Raises LMSteerError where it is not of that form, or with the reason where it cannot be imported.
     """
     module, _, name = reference.partition(":")
+    if not all(part.isidentifier() for part in (*module.split("."), name)):
+        raise LMSteerError(f"'{reference}' does not name a class: expected module:Class")
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
     try:

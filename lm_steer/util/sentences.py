@@ -14,7 +14,8 @@ from pydantic.json_schema import SkipJsonSchema
 
 from lm_steer.util.words import near, quoted
 
-TYPES = {"model_type": "a mapping", "dict_type": "a mapping", "list_type": "a list", "string_type": "text"}
+TYPES = {"list_type": "a list", "string_type": "text"}
+TYPES |= dict.fromkeys(("model_type", "model_attributes_type", "dict_type"), "a mapping")
 
 
 class Place(NamedTuple):

@@ -195,7 +195,6 @@ def test_a_model_of_the_hub_is_fetched_once(run, hub, model, reviews):
         ([], "reviews.csv has no column 'text': it has review, stars"),
         (["--text-column", "review", "--label-column", "mood"], "no column 'mood': it has review, stars"),
         (["--text-column", "review", "--label-column", "review"], "row 1: review 'The movie was a joy"),
-        (["--text-column", "review", "--label-column", "stars", "--model", "gpt-17"], "no model 'gpt-17'"),
         (
             ["--text-column", "review", "--label-column", "stars", "--dimensions", "a,b"],
             "need as many columns of labels",

@@ -78,10 +78,12 @@ def numbers() -> Iterator[Case]:
         # The original's transfer script writes None for its arguments; whole numbers are weights as well.
         loose = change.startswith(("c[0] = None", "c[0] = {}", "c[2]")) or "long()" in change
         yield Case("numbers", WORKING["import"], EITHER if loose else "refused", before=before)
-    for options in ("--learning-rate 1e30", "--epsilon 1e30", "--label-scale 1e30", "--learning-rate 1e30 --steps 5"):
+    for options in ("--learning-rate 1e30", "--epsilon 1e30", "--label-scale 1e30"):
         finite = "w = lm_steer.Steer.from_pretrained('out').weights\nassert all(t.isfinite().all() for t in w.values())"
         yield Case("numbers", f"{WORKING['train']} {options}", EITHER, check=finite)
-    yield Case("numbers", f"{WORKING['lora']} --learning-rate 1e30 --steps 5", before="")
+    for name, expect in (("train", EITHER), ("lora", "refused")):
+        command = WORKING[name].replace("--steps 2", "--steps 5")
+        yield Case("numbers", f"{command} --learning-rate 1e30", expect)
     yield from _caches()
 
 

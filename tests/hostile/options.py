@@ -103,11 +103,15 @@ SINGLE = (
     (f"{WORKING['train']} --text-column ''", "column"),
     (f"{WORKING['train']} --text-column label", "text"),
     (f"{WORKING['train']} --label-scale 1e300", ""),
-    (f"{WORKING['train']} --model ''", "model"),
-    (f"{WORKING['train']} --model docs", "config.json"),
-    (f"{WORKING['train']} --model none", "none"),
-    (f"{WORKING['train']} --texts ''", ""),
-    (f"{WORKING['train']} --texts docs", "docs"),
+    (WORKING["train"].replace("model model", "model ''"), "--model is blank"),
+    (WORKING["train"].replace("model model", "model docs"), "config.json"),
+    (WORKING["train"].replace("model model", "model none"), "none"),
+    (WORKING["train"].replace("texts.csv", "' '"), "--texts is blank"),
+    (WORKING["train"].replace("texts.csv", "docs"), "docs"),
+    (f"{WORKING['train']} --rank 4", "--rank is given twice"),
+    (f"{WORKING['train']} --output out2", "--output is given twice"),
+    (f"{WORKING['lora']} --labels 0 1", "--labels is given twice"),
+    (WORKING["agreement"].replace("name rtp", "name ''"), "--name is blank"),
     (f"{WORKING['train']} --dev none.csv", "none.csv"),
     (f"{WORKING['train']} --steps", "--steps"),
     ("import-original checkpoint.pt --dimensions '' -o out", "dimension"),
@@ -157,7 +161,7 @@ SINGLE = (
     ("analyse directions --model model --steer docs --dimension style --spectrum out2.csv -o out.csv", "docs"),
     ("analyse directions --model model --steer steer --dimension '' --spectrum out2.csv -o out.csv", "dimension"),
     (f"{WORKING['directions']} --judge none", "none"),
-    (f"{WORKING['evidence']} --dimension tone", "tone"),
+    (WORKING["evidence"].replace("dimension style", "dimension tone"), "tone"),
     (f"{WORKING['evidence']} --text ''", "text"),
     (f"{WORKING['evidence'].replace('style=5', 'style=0')}", "style"),
     (f"{WORKING['evidence'].replace('style=5', 'corpus=1')}", "style"),
@@ -203,7 +207,7 @@ SINGLE = (
     (f"{WORKING['plain']} --steer steer", "--at"),
     (f"{WORKING['plain']} --at style=5", "--at"),
     (f"{WORKING['generate']} --steer steer --at style=5", "steer"),
-    (f"{WORKING['plain']} --new-tokens 100000", "token"),
+    (WORKING["plain"].replace("tokens 3", "tokens 100000"), "token"),
     ("model --source Folder --id origin -o out", "Folder"),
     ("score --kind profanity-check --file g.jsonl --file ./g.jsonl -o out.parquet", "g.jsonl twice"),
     ("score --kind classifier --file g.jsonl -o out.parquet", "resource"),
@@ -242,7 +246,7 @@ def options() -> Iterator[Case]:
 def _without(command: str, option: str) -> str:
     """Take an option and its value out of a command."""
     words = command.split(" ")
-    if option not in words or option == "--labels":
+    if option not in words:
         return command
     place = words.index(option)
-    return " ".join(words[:place] + words[place + 2 :])
+    return " ".join(words[:place] + words[place + (3 if option == "--labels" else 2) :])

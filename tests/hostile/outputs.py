@@ -103,6 +103,11 @@ sys.exit(perform({command!r}))
     ):
         check = "assert json.loads(Path('out.jsonl').read_text())['prompt']['text'] == 'The'"
         yield Case("outputs", piped.format(command=command, content=content), FINE, check=check)
+    gone = "py:from hostile.worker import perform\nos.mkdir('a'); os.chdir('a'); os.rmdir('../a')\n"
+    gone += f"sys.exit(perform({WORKING['page']!r}))"
+    yield Case("outputs", gone, says="working directory is gone")
+    secret = "os.symlink('/etc/passwd', 'results/generations/tiny/seed0/z.jsonl')"
+    yield Case("outputs", WORKING["publish"], says="z.jsonl is a link", before=secret)
     for output in ("/dev/stderr", "/dev/fd/99", "/proc/none/x"):
         yield Case("outputs", with_output(WORKING["prompts"], output), says=output)
     yield Case("outputs", "prompts --source file --path /dev/zero -o out.jsonl", says="memory")

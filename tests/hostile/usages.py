@@ -78,6 +78,12 @@ from lm_steer.model.load import LoadedModel
 loaded = load()
 with attach(loaded.model, steer).at(style=[3, -3]):
     assert refused(lambda: continuations(loaded, ['The movie', 'What'], Sampling(samples=1, new_tokens=2), 'texts'))
+## a training where nothing is differentiated
+learned = []
+for mode in (torch.enable_grad, torch.inference_mode):
+    with mode():
+        learned.append(train(model, load().tokenizer, ['a b', 'c d', 'e f'], [1, -1, 1], steps=1, rank=2))
+assert learned[0] == learned[1]
 ## columns of pandas
 columns = LabelledTexts(pd.Series(['a', 'b'], index=[7, 3]), pd.Series([1, -1], index=[3, 7]))
 assert (columns.texts, columns.labels) == (['a', 'b'], [1.0, -1.0])

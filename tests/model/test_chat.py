@@ -55,6 +55,13 @@ def test_messages_have_one_system_message_and_something_to_answer():
     [
         (None, "has no chat template: use a chat model"),
         ("{{ raise_exception('roles must alternate') }}", r"does not take the messages \(roles must alternate\)"),
+        ("{{ '' }}", r"does not take the messages \(it returns 0 characters\)"),
+        ("{{ 'a' * 2000000 }}", "it returns 2,000,000 characters"),
+        ("{{ '\\ud800' }}", "half of a surrogate pair"),
+        (
+            "{% for i in range(9999) %}{% for j in range(9999) %}{% endfor %}{% endfor %}",
+            "it takes more than 5,000,000 steps",
+        ),
         ("{{ messages[0].content }}{% if add_generation_prompt %}:{% endif %}", "drops the answer 'A joy.'"),
         ("{% for message in messages %}{{ loop.length }}{{ message.content }}{% endfor %}", "drops the answer"),
     ],
