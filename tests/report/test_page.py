@@ -79,6 +79,12 @@ def test_control_characters_are_shown_as_such(page_of, study_of):
     assert not re.search("[\x00-\x08\x0b\x0c\x0e-\x1f]", html)
 
 
+def test_where_the_corpus_dimension_is_held(page, page_of, study_of):
+    assert "it is held at 1, as in the original code" in page.text
+    off = study_of(settings={"mild-rude": {"steer": {"detox": {"corpus": 0}}}})
+    assert "it is off in every row, at 0." in page_of(off).text
+
+
 def test_toxic_samples_are_behind_a_warning_in_their_chapter_and_the_others_are_not(page):
     for data, around in page.texts:
         if "<script>mild-rude" in data or "<script>plain-rude" in data:

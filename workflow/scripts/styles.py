@@ -23,7 +23,7 @@ from lm_steer.score.store import Scorer, continuation
 
 NATS, PAIRS = 0.25, 300
 RECIPE: dict[str, Any] = {"rank": 256, "steps": 40, "batch_size": 16, "learning_rate": 0.01, "chat": True}
-ASKED: dict[str, Any] = {"chat": True, "samples": 4, "new_tokens": 30, "top_p": 0.9}
+ASKED: dict[str, Any] = {"chat": True, "samples": 3, "new_tokens": 30, "top_p": 0.9}
 WORDS = {"won't": "will not", "can't": "cannot", "ain't": "is not", "it's": "it is", "that's": "that is"}
 WORDS |= {"there's": "there is", "what's": "what is", "let's": "let us"}
 ENDS = {"n't": " not", "'re": " are", "'ll": " will", "'ve": " have", "'m": " am"}
