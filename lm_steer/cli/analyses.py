@@ -5,24 +5,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from lm_steer.cli.app import (
-    CACHE,
-    OUTPUT,
-    RESULTS,
-    At,
-    Cache,
-    Commands,
-    Dimension,
-    Dtype,
-    Model,
-    Output,
-    Results,
-    SteerFolder,
-    StudyFile,
-    TextCount,
-    app,
-    given_by,
-)
+from lm_steer.cli import arguments as arg
+from lm_steer.cli.app import RESULTS, Commands, app
 from lm_steer.cli.paths import Input, Writes
 from lm_steer.util import options
 from lm_steer.util.gpu_lease import leased_device
@@ -34,14 +18,14 @@ app.add_typer(analyse, name="analyse", rich_help_panel=RESULTS)
 
 @analyse.command("transfer")
 def analyse_transfer(
-    output: Annotated[Path, OUTPUT, Writes(STEER)],
-    steer: SteerFolder,
+    output: Annotated[Path, arg.OUTPUT, Writes(STEER)],
+    steer: arg.SteerFolder,
     source: Annotated[Input, typer.Option(help="The model it was trained on, as the other commands take it.")],
     target: Annotated[Input, typer.Option(help="The model it is carried over to.")],
     method: Annotated[Literal["least-squares", "as-published", "inverse"], typer.Option()] = "least-squares",
     anchors: Annotated[options.AtLeastTwo, typer.Option(help="At most so many shared tokens, the first ones.")] = 4000,
     seed: Annotated[options.Seed, typer.Option(help="Where Adam starts, for as-published.")] = 0,
-    cache: Cache = CACHE,
+    cache: arg.Cache = arg.CACHE,
 ) -> None:
     """Carry a steer over to another model by the tokens that both vocabularies share.
 
@@ -62,18 +46,18 @@ def analyse_transfer(
 @analyse.command("directions")
 @leased_device()
 def analyse_directions(
-    output: Output,
+    output: arg.Output,
     spectrum: Annotated[Path, typer.Option(help="Where the singular values go (csv)."), Writes()],
-    model: Model,
-    steer: SteerFolder,
-    dimension: Dimension,
+    model: arg.Model,
+    steer: arg.SteerFolder,
+    dimension: arg.Dimension,
     count: Annotated[options.AtLeastTwo, typer.Option(help="How many directions.")] = 8,
     words: Annotated[options.Positive, typer.Option(help="How many words of each end.")] = 12,
     texts: Annotated[Path | None, typer.Option(help="Labelled texts (parquet) that orient the directions.")] = None,
     judge: Annotated[str, typer.Option(help="The kind of a scorer that judges both ends.")] = "",
     resource: Annotated[Input, typer.Option(help="The judge's folder, where it has one.")] = "",
-    dtype: Dtype = "float32",
-    cache: Cache = CACHE,
+    dtype: arg.Dtype = "float32",
+    cache: arg.Cache = arg.CACHE,
 ) -> None:
     """Write the singular directions of a steer as words.
 
@@ -111,12 +95,12 @@ def analyse_directions(
 @analyse.command("evidence")
 @leased_device()
 def analyse_evidence(
-    output: Output,
+    output: arg.Output,
     readings: Annotated[Path, typer.Option(help="Where the likelihood curves go (csv)."), Writes()],
-    model: Model,
-    steer: SteerFolder,
-    dimension: Dimension,
-    at: At,
+    model: arg.Model,
+    steer: arg.SteerFolder,
+    dimension: arg.Dimension,
+    at: arg.At,
     text: Annotated[list[str] | None, typer.Option(help="A text; repeated.")] = None,
     path: Annotated[Path | None, typer.Option(help="Instead, JSON lines with texts and marked spans.")] = None,
     study: Annotated[Path | None, typer.Option(help="Instead, a study whose block `evidence` has the texts.")] = None,
@@ -127,8 +111,8 @@ def analyse_evidence(
     reading: Annotated[
         list[float] | None, options.A_STEER_VALUE, typer.Option(help="A value of the likelihood curve; repeated.")
     ] = None,
-    dtype: Dtype = "float32",
-    cache: Cache = CACHE,
+    dtype: arg.Dtype = "float32",
+    cache: arg.Cache = arg.CACHE,
 ) -> None:
     """Find where texts show a style, and the steer value that explains each best.
 
@@ -146,7 +130,7 @@ def analyse_evidence(
 
     if sum(map(bool, (text, path, study))) != 1:
         raise LMSteerError("give the texts by --text, --path or --study with --name, and by one of them alone")
-    own = given_by(study, "evidence_texts", analysis=name) if study else text or []
+    own = arg.given_by(study, "evidence_texts", analysis=name) if study else text or []
     texts, marked = read_marked(path) if path else (own, [None] * len(own))
     learned, values = Steer.from_pretrained(steer), parse_values(at)
     value, others = values.get(dimension, 0), {other: held for other, held in values.items() if other != dimension}
@@ -166,10 +150,10 @@ def analyse_evidence(
 
 @analyse.command("effects")
 def analyse_effects(
-    output: Output,
-    study: StudyFile,
+    output: arg.Output,
+    study: arg.StudyFile,
     name: Annotated[str, typer.Option(help="One of the study's sweeps, compositions, transfers and ablations.")],
-    results: Results = Path("results"),
+    results: arg.Results = Path("results"),
 ) -> None:
     """Compute what several settings say together, as where quality breaks or whether effects add up.
 
@@ -177,27 +161,27 @@ def analyse_effects(
     """
     from lm_steer.tables.effects import write_effects
 
-    write_effects(given_by(study, "effects", analysis=name), results, output)
+    write_effects(arg.given_by(study, "effects", analysis=name), results, output)
 
 
 @analyse.command("lora")
 @leased_device()
 def analyse_lora(
-    output: Annotated[Path, OUTPUT, Writes(ADAPTER)],
-    model: Model,
+    output: Annotated[Path, arg.OUTPUT, Writes(ADAPTER)],
+    model: arg.Model,
     texts: Annotated[Path, typer.Option(help="Training texts (parquet).")],
     budget_rank: Annotated[options.Rank, typer.Option(help="It may have as many parameters as a steer of this rank.")],
     labels: Annotated[
         tuple[float, float], options.A_FINITE_NUMBER, typer.Option(help="Lowest and highest label of the texts.")
     ] = (-1, 1),
-    count: TextCount = 0,
+    count: arg.TextCount = 0,
     steps: options.Steps = 1000,
     batch_size: options.BatchSize = 32,
     learning_rate: options.LearningRate = 1e-3,
     max_length: options.MaxLength = 256,
     seed: options.Seed = 0,
-    dtype: Dtype = "float32",
-    cache: Cache = CACHE,
+    dtype: arg.Dtype = "float32",
+    cache: arg.Cache = arg.CACHE,
 ) -> None:
     """Train a LoRA on the texts of one style; `lm-steer generate` takes its folder in a steer's place.
 
@@ -227,13 +211,13 @@ def analyse_lora(
 @analyse.command("cost")
 @leased_device()
 def analyse_cost(
-    output: Output,
-    model: Model,
-    steer: SteerFolder,
-    at: At,
+    output: arg.Output,
+    model: arg.Model,
+    steer: arg.SteerFolder,
+    at: arg.At,
     training: Annotated[Path | None, typer.Option(help="The training's benchmark file of Snakemake's.")] = None,
-    dtype: Dtype = "float32",
-    cache: Cache = CACHE,
+    dtype: arg.Dtype = "float32",
+    cache: arg.Cache = arg.CACHE,
 ) -> None:
     """Measure what a steer costs: parameters, bytes, training seconds, decoding time hooked and folded.
 

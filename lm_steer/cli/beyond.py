@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from lm_steer.cli.app import BEYOND, CACHE, OUTPUT, AsJson, At, Cache, Dtype, Model, Revision, SteerFolder, app
+from lm_steer.cli import arguments as arg
+from lm_steer.cli.app import BEYOND, app
 from lm_steer.cli.paths import Input, Writes
 from lm_steer.util import options
 from lm_steer.util.errors import LMSteerError, needs
@@ -16,10 +17,10 @@ from lm_steer.util.outputs import EXPORT
 
 @app.command(rich_help_panel=BEYOND)
 def export(
-    steer: SteerFolder,
-    model: Model,
-    output: Annotated[Path, OUTPUT, Writes(EXPORT)],
-    at: At,
+    steer: arg.SteerFolder,
+    model: arg.Model,
+    output: Annotated[Path, arg.OUTPUT, Writes(EXPORT)],
+    at: arg.At,
     form: Annotated[
         Literal["checkpoint", "adapter"], typer.Option(help="The whole model, or a LoRA of its head (PEFT).")
     ] = "checkpoint",
@@ -28,9 +29,9 @@ def export(
     outtype: Annotated[
         Literal["", "f32", "f16", "bf16", "q8_0"], typer.Option(help="Of the GGUF; without, that of --dtype.")
     ] = "",
-    revision: Revision = "",
-    dtype: Dtype = "float32",
-    cache: Cache = CACHE,
+    revision: arg.Revision = "",
+    dtype: arg.Dtype = "float32",
+    cache: arg.Cache = arg.CACHE,
 ) -> None:
     """Export a steer at fixed values, as a folded checkpoint or a LoRA of the head, and check it.
 
@@ -49,7 +50,7 @@ def export(
 
 
 @app.command(rich_help_panel=BEYOND)
-def engines(as_json: AsJson = False) -> None:
+def engines(as_json: arg.AsJson = False) -> None:
     """Tell which engines run an exported steer, which drop it silently, and how that is known.
 
     lm-steer engines --json
@@ -67,8 +68,8 @@ def demo(
     results: Annotated[Path, typer.Option(help="The folder of the last run's results.")] = Path("results"),
     host: Annotated[str, typer.Option(help="Where it listens; 0.0.0.0 opens it to the network.")] = "127.0.0.1",
     port: Annotated[int | None, options.A_PORT, typer.Option(help="Without: the first free one from 7860.")] = None,
-    dtype: Dtype = "float32",
-    cache: Cache = CACHE,
+    dtype: arg.Dtype = "float32",
+    cache: arg.Cache = arg.CACHE,
 ) -> None:
     """Open a playground in the browser: unsteered and steered side by side, evidence, words.
 
@@ -91,7 +92,7 @@ def bench(
     model: Annotated[Input, typer.Option(help="A model, as the other commands take it; instead of a shape.")] = "",
     shape: Annotated[str, typer.Option(help="Random weights of a known shape: gpt2, gpt2-large, …")] = "pythia-70m",
     device: Annotated[str, typer.Option(help="cpu or cuda; the first GPU where there is one.")] = "",
-    dtype: Dtype = "float32",
+    dtype: arg.Dtype = "float32",
     prompts: Annotated[options.Positive, typer.Option(help="Prompts to continue.")] = 32,
     samples: Annotated[options.Samples, typer.Option(help="Continuations of each.")] = 5,
     new_tokens: options.NewTokens = 20,
@@ -104,7 +105,7 @@ def bench(
         list[str],
         typer.Option(help="What to compare with: transformers (in batches), single (one text at a time), vllm=PYTHON."),
     ] = ["transformers", "single"],  # noqa: B006
-    cache: Cache = CACHE,
+    cache: arg.Cache = arg.CACHE,
 ) -> None:
     """Measure generation, training and perplexity beside plain transformers and the machine's limit.
 

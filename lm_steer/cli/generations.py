@@ -5,21 +5,8 @@ from typing import Annotated
 
 import typer
 
-from lm_steer.cli.app import (
-    CACHE,
-    OUTPUT,
-    STEER,
-    TEXTS,
-    Cache,
-    Dtype,
-    Model,
-    Output,
-    ShardOf,
-    Vllm,
-    VllmOptions,
-    app,
-    given_by,
-)
+from lm_steer.cli import arguments as arg
+from lm_steer.cli.app import TEXTS, app
 from lm_steer.cli.paths import Reads, Writes
 from lm_steer.util import options
 from lm_steer.util.gpu_lease import leased_device
@@ -27,10 +14,10 @@ from lm_steer.util.gpu_lease import leased_device
 
 @app.command(rich_help_panel=TEXTS)
 def generate(
-    model: Model,
-    output: Annotated[Path | None, OUTPUT, Writes()] = None,
+    model: arg.Model,
+    output: Annotated[Path | None, arg.OUTPUT, Writes()] = None,
     prompts: Annotated[Path | None, typer.Option(help="Prompts: JSON lines in the field's form.")] = None,
-    steer: Annotated[list[str] | None, STEER, Reads()] = None,
+    steer: Annotated[list[str] | None, arg.STEER, Reads()] = None,
     at: Annotated[list[str] | None, typer.Option(help="The values of each steer, `detox=5 corpus=1`.")] = None,
     prefix: Annotated[str, typer.Option(help="Words before each prompt, which the file does not show.")] = "",
     chat: Annotated[bool, typer.Option(help="Prompts are a user's messages, for the model's chat template.")] = False,
@@ -42,11 +29,11 @@ def generate(
     seed: options.Seed = 0,
     study: Annotated[Path | None, typer.Option(help="Instead, a study: --model names one of its models.")] = None,
     setting: Annotated[str, typer.Option(help="One setting of the study, instead of all that every model has.")] = "",
-    shard: ShardOf | None = None,
-    dtype: Dtype = "float32",
-    vllm: Vllm = "",
-    vllm_options: VllmOptions = "",
-    cache: Cache = CACHE,
+    shard: arg.ShardOf | None = None,
+    dtype: arg.Dtype = "float32",
+    vllm: arg.Vllm = "",
+    vllm_options: arg.VllmOptions = "",
+    cache: arg.Cache = arg.CACHE,
 ) -> None:
     """Sample continuations of prompts, steered or not, or those of a study.
 
@@ -68,7 +55,7 @@ def generate(
         )
     if study and not (output or prompts or steer):
         names = {"model": model, "seed": str(seed), "setting": setting, "scatteritem": shard or ""}
-        jobs = [Job(**job | {"output": Path(job["output"])}) for job in given_by(study, "generate", **names)]
+        jobs = [Job(**job | {"output": Path(job["output"])}) for job in arg.given_by(study, "generate", **names)]
         model = layout.model("results", model)
     elif output and prompts and not study:
         jobs = [Job(output, prompts, steers_at(steer or [], at or []), {}, prefix, system, chat)]
@@ -102,7 +89,7 @@ def gather(
 
 @app.command(rich_help_panel=TEXTS)
 def external(
-    output: Output,
+    output: arg.Output,
     path: Annotated[Path, typer.Option(help="Generations made elsewhere, JSON lines in the field's form.")],
 ) -> None:
     """Take in generations of another method, to be scored beside one's own.

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from lm_steer.cli.app import FOLDER, OUTPUT, RESULTS, AsJson, Commands, Output, Results, StudyFile, app, given_by
+from lm_steer.cli import arguments as arg
+from lm_steer.cli.app import RESULTS, Commands, app
 from lm_steer.cli.paths import SHOWN, STUDIED, Reads, Writes
 from lm_steer.util.errors import needs, presentable
 from lm_steer.util.outputs import ARCHIVE, FIGURES
@@ -13,16 +14,16 @@ from lm_steer.util.outputs import ARCHIVE, FIGURES
 report = Commands(no_args_is_help=True, help="The page of a run and its figures; what differs between two runs.")
 app.add_typer(report, name="report", rich_help_panel=RESULTS)
 
-Shown = Annotated[Path, FOLDER, Reads(*SHOWN)]
+Shown = Annotated[Path, arg.FOLDER, Reads(*SHOWN)]
 Kept = Annotated[Path | None, typer.Option(help="The study, as the workflow keeps it; by default RESULTS/study.json.")]
 
 
 @app.command(rich_help_panel=RESULTS)
 def table(
-    output: Output,
-    study: StudyFile,
+    output: arg.Output,
+    study: arg.StudyFile,
     name: Annotated[str, typer.Option(help="One of the study's tables, or an analysis that makes one.")],
-    results: Results = Path("results"),
+    results: arg.Results = Path("results"),
 ) -> None:
     """Compute one table: every metric with its interval and its difference to the unsteered row.
 
@@ -30,15 +31,15 @@ def table(
     """
     from lm_steer.tables.table import write_table
 
-    write_table(given_by(study, "table", table=name), results, output)
+    write_table(arg.given_by(study, "table", table=name), results, output)
 
 
 @app.command(rich_help_panel=RESULTS)
 def record(
-    output: Output,
-    study: StudyFile,
+    output: arg.Output,
+    study: arg.StudyFile,
     benchmarks: Annotated[Path, typer.Option(help="Where time and memory of the steps go, as one table."), Writes()],
-    results: Annotated[Path, FOLDER, Reads(*STUDIED, "tables")] = Path("results"),
+    results: Annotated[Path, arg.FOLDER, Reads(*STUDIED, "tables")] = Path("results"),
 ) -> None:
     """Write down how a run was made: study, versions, machine, checksums of inputs, times and memory.
 
@@ -51,7 +52,7 @@ def record(
 
 
 @report.command()
-def page(output: Output = Path("reports/index.html"), results: Shown = Path("results"), study: Kept = None) -> None:
+def page(output: arg.Output = Path("reports/index.html"), results: Shown = Path("results"), study: Kept = None) -> None:
     """Make the report, one self-contained HTML page, of a run that is finished or not.
 
     lm-steer report page --results results -o reports/index.html
@@ -65,7 +66,7 @@ def page(output: Output = Path("reports/index.html"), results: Shown = Path("res
 
 @report.command()
 def figures(
-    output: Annotated[Path, OUTPUT, Writes(FIGURES)], results: Shown = Path("results"), study: Kept = None
+    output: Annotated[Path, arg.OUTPUT, Writes(FIGURES)], results: Shown = Path("results"), study: Kept = None
 ) -> None:
     """Draw the figures of the page as SVG files.
 
@@ -79,7 +80,7 @@ def figures(
 
 
 @report.command()
-def publish(output: Output = Path("run.zip"), results: Shown = Path("results")) -> None:
+def publish(output: arg.Output = Path("run.zip"), results: Shown = Path("results")) -> None:
     """Pack generations, scores, steers with their cards, tables and the study of a run into one .zip.
 
     lm-steer report publish --results results -o run.zip
@@ -93,7 +94,7 @@ def publish(output: Output = Path("run.zip"), results: Shown = Path("results")) 
 @report.command()
 def fetch(
     archive: Annotated[Path, typer.Argument(help="A .zip of `lm-steer report publish`.")],
-    output: Annotated[Path, OUTPUT, Writes(ARCHIVE)],
+    output: Annotated[Path, arg.OUTPUT, Writes(ARCHIVE)],
 ) -> None:
     """Unpack a published run, every file checked against its sha256, as a folder of results.
 
@@ -109,7 +110,7 @@ def fetch(
 def compare(
     first: Annotated[Path, typer.Argument(help="The results folder of a run.")],
     second: Annotated[Path, typer.Argument(help="That of another.")],
-    as_json: AsJson = False,
+    as_json: arg.AsJson = False,
 ) -> None:
     """Say which cells moved beyond their intervals from one run to another, and what differs between them.
 

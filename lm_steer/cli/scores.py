@@ -7,24 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lm_steer.cli.app import (
-    CACHE,
-    OUTPUT,
-    SCORES,
-    AsJson,
-    Cache,
-    Commands,
-    Dtype,
-    Model,
-    Output,
-    ShardOf,
-    StudyFile,
-    Vllm,
-    VllmOptions,
-    app,
-    given_by,
-    pairs_of,
-)
+from lm_steer.cli import arguments as arg
+from lm_steer.cli.app import SCORES, Commands, app
 from lm_steer.cli.paths import Input, Inputs, Reads, Writes
 from lm_steer.util.errors import LMSteerError, presentable
 from lm_steer.util.gpu_lease import leased_device
@@ -40,7 +24,7 @@ app.add_typer(store, name="store", rich_help_panel=SCORES)
 
 @app.command(rich_help_panel=SCORES)
 def judge(
-    output: Annotated[Path, OUTPUT, Writes(JUDGE)],
+    output: Annotated[Path, arg.OUTPUT, Writes(JUDGE)],
     held_out: Annotated[Input, typer.Option(help="Labelled texts for its accuracy (parquet); not trained on.")],
     exclude: Annotated[Inputs, typer.Option(help="Texts or prompts it must not have seen; repeated.")],
 ) -> None:
@@ -55,7 +39,7 @@ def judge(
 
 @app.command(rich_help_panel=SCORES)
 def score(
-    output: Output,
+    output: arg.Output,
     kind: Annotated[str, typer.Option(help="A kind of scorer, as in a study: profanity-check, …, or module:Class.")],
     file: Annotated[Inputs, typer.Option(help="A generation file; repeated.")],
     resource: Annotated[Input, typer.Option(help="The folder of the judge or model, where the kind has one.")] = "",
@@ -66,11 +50,11 @@ def score(
         typer.Option(help="A key of the kind, see config/README.md: `mode=replay`; repeated."),
         Reads(),
     ] = None,
-    shard: ShardOf = "1-of-1",
-    dtype: Dtype = "float32",
-    vllm: Vllm = "",
-    vllm_options: VllmOptions = "",
-    cache: Cache = CACHE,
+    shard: arg.ShardOf = "1-of-1",
+    dtype: arg.Dtype = "float32",
+    vllm: arg.Vllm = "",
+    vllm_options: arg.VllmOptions = "",
+    cache: arg.Cache = arg.CACHE,
 ) -> None:
     """Score generation files: one row per generation.
 
@@ -81,7 +65,7 @@ def score(
     from lm_steer.score.run import score_files
 
     part = Shard.parse(shard)
-    keys = pairs_of("--option", option or (), "mode=replay")
+    keys = arg.pairs_of("--option", option or (), "mode=replay")
     judge = None
     if vllm or vllm_options:
         from lm_steer.interop.vllm_engine import vllm_of
@@ -99,19 +83,19 @@ def score(
 @app.command(rich_help_panel=SCORES)
 @leased_device()
 def side_effects(
-    output: Output,
-    study: StudyFile,
+    output: arg.Output,
+    study: arg.StudyFile,
     name: Annotated[str, typer.Option(help="The model's name in it.")],
     scorer: Annotated[str, typer.Option(help="A scorer of it, of the kind held-out or lm-eval.")],
-    model: Model,
+    model: arg.Model,
     texts: Annotated[Input, typer.Option(help="Labelled texts (parquet), whose labels do not matter.")] = "",
     count: Annotated[Positive, typer.Option(help="How many of them.")] = 100,
     task: Annotated[str, typer.Option(help="Instead of texts, a task of lm-evaluation-harness.")] = "",
     metric: Annotated[str, typer.Option(help="The task's metric.")] = "acc",
     limit: Annotated[Count, typer.Option(help="How many of its questions; 0 for all.")] = 0,
     include: Annotated[str, typer.Option(help="A folder with task files of your own."), Reads()] = "",
-    dtype: Dtype = "float32",
-    cache: Cache = CACHE,
+    dtype: arg.Dtype = "float32",
+    cache: arg.Cache = arg.CACHE,
 ) -> None:
     """Measure the loss on given texts, or a task, under the steers of a study's settings.
 
@@ -121,7 +105,7 @@ def side_effects(
     from lm_steer.model.load import load_model
     from lm_steer.model.obtain import folder_of
 
-    measured = given_by(study, "side_effects", model=name, scorer=scorer)
+    measured = arg.given_by(study, "side_effects", model=name, scorer=scorer)
     if bool(texts) == bool(task):
         raise LMSteerError("give either --texts or --task")
     if task:
@@ -134,12 +118,12 @@ def side_effects(
 
 @app.command(rich_help_panel=SCORES)
 def agreement(
-    output: Output,
+    output: arg.Output,
     file: Annotated[Inputs, typer.Option(help="Texts with Perspective's scores, in RealToxicityPrompts' form.")],
-    study: StudyFile,
+    study: arg.StudyFile,
     name: Annotated[str, typer.Option(help="The block of its `agreement` whose scorers judge.")],
     pairs: Annotated[Path | None, typer.Option(help="Where the scores themselves go (parquet)."), Writes()] = None,
-    cache: Cache = CACHE,
+    cache: arg.Cache = arg.CACHE,
 ) -> None:
     """Measure how well scorers of toxicity agree with Perspective, with intervals.
 
@@ -148,7 +132,7 @@ def agreement(
     from lm_steer.score.registry import kind_of
     from lm_steer.tables.agreement import write_agreement
 
-    scorers = given_by(study, "agreement", agreement=name)
+    scorers = arg.given_by(study, "agreement", agreement=name)
     with leased_device(any(kind_of(block["kind"]).by_model for block in scorers.values())):
         write_agreement(file, scorers, output, cache, pairs)
 
@@ -164,11 +148,11 @@ def _opened(cache: Path) -> "ScoreStore":
 
 @store.command("export")
 def store_export(
-    output: Output,
+    output: arg.Output,
     scorer: Annotated[str | None, typer.Option(help="Its scores alone.")] = None,
     version: Annotated[str | None, typer.Option(help="Those of one version alone.")] = None,
     file: Annotated[list[str] | None, typer.Option(help="A file whose texts are written out."), Reads()] = None,
-    cache: Cache = CACHE,
+    cache: arg.Cache = arg.CACHE,
 ) -> None:
     """Write kept scores as JSON lines, to be imported elsewhere.
 
@@ -181,7 +165,7 @@ def store_export(
 
 @store.command("import")
 def store_import(
-    path: Annotated[list[Path], typer.Argument(help="Files of `lm-steer store export`.")], cache: Cache = CACHE
+    path: Annotated[list[Path], typer.Argument(help="Files of `lm-steer store export`.")], cache: arg.Cache = arg.CACHE
 ) -> None:
     """Take in scores of JSON lines; one that is there with another value is refused.
 
@@ -195,7 +179,7 @@ def store_import(
 
 
 @store.command("list")
-def store_list(cache: Cache = CACHE, as_json: AsJson = False) -> None:
+def store_list(cache: arg.Cache = arg.CACHE, as_json: arg.AsJson = False) -> None:
     """Say which scorers and versions have scores, of how many texts, and when they were made (UTC).
 
     lm-steer store list --json

@@ -5,20 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from lm_steer.cli.app import (
-    CACHE,
-    OUTPUT,
-    STEERS,
-    Cache,
-    Dtype,
-    Model,
-    Names,
-    Output,
-    Revision,
-    SteerFolder,
-    TextCount,
-    app,
-)
+from lm_steer.cli import arguments as arg
+from lm_steer.cli.app import STEERS, app
 from lm_steer.cli.paths import Writes
 from lm_steer.util import options
 from lm_steer.util.errors import LMSteerError
@@ -32,8 +20,8 @@ ADVISED = 16
 @app.command(rich_help_panel=STEERS)
 @leased_device()
 def train(
-    output: Annotated[Path, OUTPUT, Writes(STEER)],
-    model: Model,
+    output: Annotated[Path, arg.OUTPUT, Writes(STEER)],
+    model: arg.Model,
     texts: Annotated[Path, typer.Option(help="Training texts with labels in [-1, 1]: .csv, .jsonl or .parquet.")],
     dev: Annotated[Path | None, typer.Option(help="Texts for the dev loss; without, a tenth of the others.")] = None,
     text_column: Annotated[str, typer.Option(help="The column of the texts.")] = "text",
@@ -41,8 +29,8 @@ def train(
         str, typer.Option(help="The column of the labels, `label`; of several dimensions one each, by comma.")
     ] = "",
     chat: Annotated[bool, typer.Option(help="Put prompts through the model's chat template.")] = False,
-    revision: Revision = "",
-    dimensions: Names = "style,corpus",
+    revision: arg.Revision = "",
+    dimensions: arg.Names = "style,corpus",
     kind: Annotated[Literal["multiply", "add", "offset"], typer.Option(help="What its map acts on.")] = "multiply",
     training_free: Annotated[
         bool, typer.Option(help="add: the difference of means; offset: the log-odds of tokens. Nothing is trained.")
@@ -56,11 +44,11 @@ def train(
     max_length: options.MaxLength = 256,
     loss_on_padding: bool = False,
     patience: Annotated[options.Count, typer.Option(help="Stop after so many dev losses without a lower one.")] = 0,
-    count: TextCount = 0,
+    count: arg.TextCount = 0,
     label_scale: Annotated[options.LabelScale, typer.Option(help="What the labels are multiplied by.")] = 1.0,
     seed: options.Seed = 0,
-    dtype: Dtype = "float32",
-    cache: Cache = CACHE,
+    dtype: arg.Dtype = "float32",
+    cache: arg.Cache = arg.CACHE,
 ) -> None:
     """Train a steer on labelled texts.
 
@@ -144,8 +132,8 @@ def push(
 @app.command(rich_help_panel=STEERS)
 def import_original(
     checkpoint: Annotated[Path, typer.Argument(help="A file of the authors' code, EasyEdit or EasySteer.")],
-    output: Annotated[Path, OUTPUT, Writes(STEER)],
-    dimensions: Names,
+    output: Annotated[Path, arg.OUTPUT, Writes(STEER)],
+    dimensions: arg.Names,
 ) -> None:
     """Make a steer of an LM-Steer file of the authors' code, EasyEdit or EasySteer, without executing it.
 
@@ -157,7 +145,7 @@ def import_original(
 
 
 @app.command(rich_help_panel=STEERS)
-def export_easysteer(steer: SteerFolder, output: Output) -> None:
+def export_easysteer(steer: arg.SteerFolder, output: arg.Output) -> None:
     """Write a steer as EasySteer's algorithm lm_steer reads it; its scale is then the steer value.
 
     lm-steer export-easysteer --steer my-steer -o my-steer.pt
