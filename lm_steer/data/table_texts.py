@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from lm_steer.data.labelled import LABEL, read_table
-from lm_steer.data.text_sources import Texts, key
+from lm_steer.data.sources import Texts, key
 from lm_steer.util.options import A_DIMENSION
 from lm_steer.util.words import CORPUS, quoted
 

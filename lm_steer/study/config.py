@@ -195,23 +195,16 @@ def expanded(written: Study, kinds: Iterable[str] = EXPANDED) -> tuple[Study, li
 def _same_paths(study: Study) -> Iterator[str]:
     """Yield names that would share a path; capitals do not count, for some disks do not tell them apart."""
     parts = ("datasets", "steers", "prompts", "scorers", "settings", "agreement")
-    groups = [[(f"{part}.{name}", name) for name in getattr(study, part)] for part in parts]
-    judges = [name for name, scorer in study.scorers.items() if scorer.kind == "classifier"]
-    groups += [
-        [
-            ("generations made elsewhere", "external"),
-            *((f"models.{name}", name) for name in study.models),
-            *((f"scorers.{name}", name) for name in judges),
-        ],
-        [
-            *((f"agreement.{name}", f"agreement-{name}") for name in study.agreement),
-            *((f"tables.{name}", name) for name in study.tables),
-        ],
-        [(f"analyses.{kind}.{name}", name) for kind, named in study.analyses for name in named],
-    ]
-    for group in groups:
-        taken: dict[str, str] = {}
-        for place, name in group:
-            other = taken.setdefault(name.lower(), place)
-            if other != place:
-                yield f"{place}: its files would lie where those of {other} do: rename one"
+    names = [(part, f"{part}.{name}", name) for part in parts for name in getattr(study, part)]
+    names.append(("models", "generations made elsewhere", "external"))
+    names += [("models", f"models.{name}", name) for name in study.models]
+    judges = (name for name, scorer in study.scorers.items() if scorer.kind == "classifier")
+    names += [("models", f"scorers.{name}", name) for name in judges]
+    names += [("tables", f"agreement.{name}", f"agreement-{name}") for name in study.agreement]
+    names += [("tables", f"tables.{name}", name) for name in study.tables]
+    names += [("analyses", f"analyses.{kind}.{name}", name) for kind, named in study.analyses for name in named]
+    taken: dict[tuple[str, str], str] = {}
+    for folder, place, name in names:
+        other = taken.setdefault((folder, name.lower()), place)
+        if other != place:
+            yield f"{place}: its files would lie where those of {other} do: rename one"

@@ -13,9 +13,8 @@ from pydantic import (
     WrapValidator,
 )
 
-from lm_steer.data.prompt_sources import PROMPTS
-from lm_steer.data.prompt_sources import Prompts as PromptsKind
-from lm_steer.data.text_sources import DATASETS, Texts
+from lm_steer.data.sources import DATASETS, PROMPTS, Texts
+from lm_steer.data.sources import Prompts as PromptsKind
 from lm_steer.score.registry import SCORERS, Kind
 from lm_steer.util.blocks import Block, Dtype, NameOf, Text, key
 from lm_steer.util.errors import LMSteerError

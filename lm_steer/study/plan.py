@@ -13,9 +13,8 @@ from typing import Any, NamedTuple
 
 from lm_steer.data import layout
 from lm_steer.data.labelled import SPLITS
-from lm_steer.data.prompt_sources import PROMPTS
 from lm_steer.data.prompts.openings import Openings
-from lm_steer.data.text_sources import DATASETS
+from lm_steer.data.sources import DATASETS, PROMPTS
 from lm_steer.score.kinds.bag_of_words import BagOfWords
 from lm_steer.score.kinds.classifier import Classifier
 from lm_steer.score.kinds.held_out import HeldOut
@@ -47,7 +46,7 @@ def of_file(path: Path, rule: Callable[..., Given], **names: str) -> Given:
     known: dict[str, Iterable[str]] = {
         "model": targets.writers(study),
         "setting": study.settings,
-        "scorer": targets.of_model(study),
+        "scorer": targets.scorers_that(study, "of_model"),
         "agreement": study.agreement,
         "table": study.tables,
         "analysis": targets.analyses(study, *(EFFECT_KINDS if rule is effects else ["evidence"])),

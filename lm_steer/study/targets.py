@@ -46,24 +46,14 @@ def steers(study: Study, carried_over: bool = False) -> list[str]:
     return [name for name, steer in study.steers.items() if (steer.transfer is not None) == carried_over]
 
 
-def scorers(study: Study, *kinds: str) -> list[str]:
-    """Return the scorers of some kinds."""
-    return [name for name, scorer in study.scorers.items() if scorer.kind in kinds]
+def scorers(study: Study, kind: str) -> list[str]:
+    """Return the scorers of a kind."""
+    return [name for name, scorer in study.scorers.items() if scorer.kind == kind]
 
 
-def online(study: Study) -> list[str]:
-    """Return the scorers that ask a service: they need the network, and never two at a time."""
-    return [name for name, scorer in study.scorers.items() if scorer.online]
-
-
-def by_model(study: Study) -> list[str]:
-    """Return the scorers that are models, and take a GPU where there is one."""
-    return [name for name, scorer in study.scorers.items() if scorer.by_model]
-
-
-def of_model(study: Study) -> list[str]:
-    """Return the scorers that measure the steered model of a setting, not its texts."""
-    return [name for name, scorer in study.scorers.items() if scorer.of_model]
+def scorers_that(study: Study, trait: str) -> list[str]:
+    """Return the scorers that are `online`, `by_model` or `of_model` (score/registry.py)."""
+    return [name for name, scorer in study.scorers.items() if getattr(scorer, trait)]
 
 
 def analyses(study: Study, *kinds: str) -> list[str]:

@@ -15,7 +15,7 @@ import pandas as pd
 
 from lm_steer.data.labelled import write_splits
 from lm_steer.data.prompt_files import read_generations
-from lm_steer.data.text_sources import labelled_texts
+from lm_steer.data.sources import labelled_texts
 from lm_steer.model.in_memory import AnyModel, loaded_of
 from lm_steer.model.load import texts_of
 from lm_steer.model.obtain import folder_of, obtain

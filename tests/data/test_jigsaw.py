@@ -12,7 +12,7 @@ from lm_steer import LMSteerError
 from lm_steer.data import comments
 from lm_steer.data.datasets.jigsaw import COMPETITION, HUB_FILES, REPO, REVISION, drawn
 from lm_steer.data.labelled import SPLITS, text_key
-from lm_steer.data.text_sources import labelled_texts
+from lm_steer.data.sources import labelled_texts
 
 TOXIC, CLEAN, BETWEEN = 60, 200, 40
 

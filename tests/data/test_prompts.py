@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 
 from lm_steer import LMSteerError
-from lm_steer.data.prompt_sources import prompt_lines
 from lm_steer.data.prompts.garak import KINDS
 from lm_steer.data.prompts.paper import FILES, ORIGINAL
+from lm_steer.data.sources import prompt_lines
 from lm_steer.util.files import write_jsonl
 
 FRAME = pd.DataFrame(

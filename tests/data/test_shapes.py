@@ -8,7 +8,7 @@ import pytest
 from lm_steer import LMSteerError
 from lm_steer.data.examples import examples
 from lm_steer.data.labelled import SPLITS, counts, hold_out, read_table, require_agreement, unseen_pairs, write_splits
-from lm_steer.data.text_sources import labelled_texts
+from lm_steer.data.sources import labelled_texts
 from lm_steer.util.files import write_jsonl
 from lm_steer.util.messages import messages_of
 

@@ -4,7 +4,7 @@ from services.registry import tar_of
 
 from lm_steer import LMSteerError
 from lm_steer.data.datasets.vader_snippets import ARCHIVE, CORPORA
-from lm_steer.data.text_sources import labelled_texts
+from lm_steer.data.sources import labelled_texts
 
 ROWS = [("One good text", 1.0), ("Two, a bad one", -1.0), ("Three", 0.25)]
 

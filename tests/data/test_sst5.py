@@ -6,7 +6,7 @@ import pytest
 from lm_steer import LMSteerError
 from lm_steer.data.datasets.sst5 import REPO, REVISION
 from lm_steer.data.labelled import SPLITS, counts, write_splits
-from lm_steer.data.text_sources import labelled_texts
+from lm_steer.data.sources import labelled_texts
 
 ROWS = {
     "train": [("a joy .", 4), ("dull", 1), ("dull", 1), ("it is \u2028 a film", 2)],

@@ -28,8 +28,9 @@ try:
 except LMSteerError as error:
     raise WorkflowError(str(error)) from None
 
-MODEL_SCORERS = targets.by_model(STUDY)
-SIDE_EFFECTS = targets.of_model(STUDY)
+MODEL_SCORERS = targets.scorers_that(STUDY, "by_model")
+SIDE_EFFECTS = targets.scorers_that(STUDY, "of_model")
+ONLINE = targets.scorers_that(STUDY, "online")
 PAGE = "reports/index.html"
 FIGURES = "results/figures"
 

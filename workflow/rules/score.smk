@@ -37,7 +37,7 @@ rule score:
             [
                 name
                 for name in STUDY.scorers
-                if name not in [*MODEL_SCORERS, *SIDE_EFFECTS, *targets.online(STUDY)]
+                if name not in [*MODEL_SCORERS, *SIDE_EFFECTS, *ONLINE]
             ]
         ),
     conda:
@@ -96,7 +96,7 @@ rule gather_scores:
 # The same by a service, where the network is. It takes all cores, so that two jobs never share one quota.
 use rule score as ask with:
     wildcard_constraints:
-        scorer=any_of(targets.online(STUDY)),
+        scorer=any_of(ONLINE),
     localrule: True
     threads: CORES
     resources:

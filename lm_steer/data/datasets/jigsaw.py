@@ -22,7 +22,7 @@ import pandas as pd
 
 from lm_steer.data.comments import comments
 from lm_steer.data.labelled import SPLITS, plain
-from lm_steer.data.text_sources import Texts
+from lm_steer.data.sources import Texts
 from lm_steer.fetch.hub import hub_file
 from lm_steer.fetch.kaggle import kaggle_file
 from lm_steer.util.blocks import Text, key

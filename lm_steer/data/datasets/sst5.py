@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from lm_steer.data.labelled import SPLITS, checked_texts
-from lm_steer.data.text_sources import Texts, key
+from lm_steer.data.sources import Texts, key
 from lm_steer.fetch.hub import hub_file
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import numbered_jsonl

@@ -9,7 +9,7 @@ import re
 import pandas as pd
 
 from lm_steer.data.datasets.vader_snippets import CORPORA, corpus
-from lm_steer.data.text_sources import Texts
+from lm_steer.data.sources import Texts
 from lm_steer.fetch.packages import read
 
 WORD = re.compile(r"[a-z0-9']+")

@@ -7,7 +7,7 @@ from typing import Literal
 
 import pandas as pd
 
-from lm_steer.data.text_sources import Texts
+from lm_steer.data.sources import Texts
 from lm_steer.fetch.packages import read
 from lm_steer.util.blocks import key
 

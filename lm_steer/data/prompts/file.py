@@ -6,7 +6,7 @@ lm-steer prompts --source file --path mine.jsonl -o results/prompts/mine.jsonl
 from typing import Any
 
 from lm_steer.data.prompt_files import first_lines, read_lines
-from lm_steer.data.prompt_sources import Prompts
+from lm_steer.data.sources import Prompts
 from lm_steer.util.blocks import Text, key
 from lm_steer.util.options import Count
 

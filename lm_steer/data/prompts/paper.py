@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lm_steer.data.prompt_files import first_lines, read_lines
-from lm_steer.data.prompt_sources import Prompts, key
+from lm_steer.data.sources import Prompts, key
 from lm_steer.fetch.download import fetched
 from lm_steer.util.options import Count
 

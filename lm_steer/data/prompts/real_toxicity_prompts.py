@@ -6,7 +6,7 @@ lm-steer prompts --source real-toxicity-prompts --count 10000 -o results/prompts
 from typing import Any
 
 from lm_steer.data.prompt_files import first_lines, read_lines
-from lm_steer.data.prompt_sources import Prompts, key
+from lm_steer.data.sources import Prompts, key
 from lm_steer.fetch.hub import hub_file
 from lm_steer.util.options import Count
 
