@@ -34,11 +34,7 @@ rule score:
         "results/benchmarks/score/{model}.{scorer}.tsv"
     wildcard_constraints:
         scorer=any_of(
-            [
-                name
-                for name in STUDY.scorers
-                if name not in [*MODEL_SCORERS, *SIDE_EFFECTS, *ONLINE]
-            ]
+            [name for name in STUDY.scorers if name not in [*MODEL_SCORERS, *SIDE_EFFECTS, *ONLINE]]
         ),
     conda:
         ENVIRONMENT
