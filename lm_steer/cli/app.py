@@ -9,6 +9,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from lm_steer import __version__
 from lm_steer.cli.paths import check_paths
+from lm_steer.util.errors import LMSteerError
 from lm_steer.util.options import check
 
 Command = TypeVar("Command", bound=Callable[..., Any])
