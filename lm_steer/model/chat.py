@@ -93,21 +93,19 @@ def _rendered(tokenizer: PreTrainedTokenizerBase, messages: list[Message], asked
 @contextmanager
 def _bounded() -> Iterator[None]:
     """Raise RuntimeError in a template that runs on and on, as loops within loops do; jinja bounds each by itself."""
-    left, before = MOST_LINES, sys.gettrace()
+    steps, before = iter(range(MOST_LINES)), sys.gettrace()
 
     def count(*_: Any) -> Any:
-        nonlocal left
-        left -= 1
-        if left < 0:
+        if next(steps, None) is None:
             raise RuntimeError(f"it takes more than {MOST_LINES:,} steps")
         return count
 
     def start(frame: Any, *_: Any) -> Any:
         # To compile a template takes more lines than to run it, but an end.
-        if frame.f_code.co_filename == "<template>":
-            sys.settrace(count)
-            return count
-        return None
+        if frame.f_code.co_filename != "<template>":
+            return None
+        sys.settrace(count)
+        return count
 
     sys.settrace(start)
     try:

@@ -219,7 +219,12 @@ def _load(kind: Any, folder: Path, dtype: torch.dtype, device: str | None) -> Lo
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     tokenizer = pretrained(AutoTokenizer, folder)
-    model, report = pretrained(kind, folder, dtype=dtype, use_safetensors=True, output_loading_info=True)
+    model, report = pretrained(
+        kind, folder, dtype=dtype, use_safetensors=True, ignore_mismatched_sizes=True, output_loading_info=True
+    )
+    for weight, shape, expected in sorted(report["mismatched_keys"]):
+        shapes = f"{tuple(shape)}, by its config.json {tuple(expected)}"
+        raise LMSteerError(f"{record['id']}: the weight {weight} is {shapes}: one of the two is of another model")
     if report["missing_keys"]:
         first, *others = sorted(report["missing_keys"])
         more = f" (and {len(others)} more)" if others else ""

@@ -127,7 +127,7 @@ def reading(path: str | Path, what: str) -> Iterator[None]:
             raise
         if isinstance(error, OSError) and error.strerror:
             raise LMSteerError(f"{path} cannot be read: {error.strerror}") from None
-        reason = (re.sub(r"\x1b\[\d*m", "", str(error)).strip().splitlines() or [type(error).__name__])[0]
+        reason = " ".join(re.sub(r"\x1b\[\d*m|\b\w+Error: ", "", str(error)).split()) or type(error).__name__
         if isinstance(error, AttributeError | TypeError | LookupError):
             reason = "it holds something of another form"
         if "weights_only" in reason:

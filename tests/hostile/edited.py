@@ -199,7 +199,9 @@ def _edited() -> Iterator[Case]:
                 # A folder that obtains but cannot be loaded is refused at the latest when it is used.
                 use = WORKING["plain"].replace("--model model", "--model origin")
                 # Weights that a model has no use for are common, as in one without some of its layers.
-                yield Case("files", use, EITHER if "layers'] = 0" in change else "refused", before=before)
+                says_why = "by its config.json" if "= 48" in change or "= 7" in change else ""
+                expect = EITHER if "layers'] = 0" in change else "refused"
+                yield Case("files", use, expect, says_why, before=before)
             else:
                 loose = EITHER if "about" in change else "refused"
                 yield Case("files", command, loose, "" if "about" in change else f"none|{says(path)}", before)
