@@ -10,7 +10,7 @@ import platform
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,6 +52,11 @@ def measure(work: Callable[[], object], device: torch.device, repeat: int = 1) -
         _wait(device)
         seconds.append(clock() - start)
     return Cost(min(seconds), _peak(device))
+
+
+def fastest(runs: Sequence[Cost]) -> Cost:
+    """Return the fastest of several runs, with the highest peak."""
+    return Cost(min(run.seconds for run in runs), max(run.peak for run in runs))
 
 
 def machine_limit(device: torch.device, dtype: torch.dtype) -> Limit:

@@ -9,16 +9,15 @@ time, as the original code does it; `vllm` is vLLM in an environment of its own.
 at the speed of a measured matrix product, or of the bytes at that of a measured copy, whichever is longer.
 """
 
-import math
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from lm_steer.bench.measure import Cost, Limit, hardware, machine_limit, measure
+from lm_steer.bench.measure import Cost, Limit, fastest, hardware, machine_limit, measure
 from lm_steer.bench.vllm import vllm_generation
 from lm_steer.core.attach import attach
 from lm_steer.core.steer import Steer
@@ -33,7 +32,11 @@ from lm_steer.training.texts import LabelledTexts
 from lm_steer.util.errors import LMSteerError
 
 SINGLES = 3
+NLL_BATCH = 64
 DIMENSIONS = ("style", "corpus")
+# What is measured of each kind of work: `first` is ours with all warming up, `steered` with a steer on, `known` with
+# hidden states that the memo has.
+WAYS = ("ours", "first", "steered", "known", "plain", "single", "vllm")
 
 
 @dataclass(frozen=True)
@@ -51,162 +54,119 @@ class Load:
     rank: int = 1000
 
 
-@dataclass(frozen=True)
-class Row:
-    """The cost of one kind of work, in seconds per unit, and the peak memory of ours and of `plain` in bytes.
-
-    `first` is ours with all warming up, `steered` with a steer on, `known` with hidden states that the memo has.
-    """
-
-    work: str
-    unit: str
-    ours: float
-    first: float
-    steered: float | None
-    known: float | None
-    plain: float | None
-    single: float | None
-    limit: float
-    peak: int
-    plain_peak: int | None
-    vllm: float | None = None
-
-
 def bench(loaded: LoadedModel, load: Load, against: Sequence[str] = ("transformers", "single")) -> dict[str, Any]:
     """Measure generation, training and perplexity, and return all as one document.
 
     against     other ways to measure: transformers (batched), single (one text at a time), vllm=PYTHON
+
+    A row has the seconds per unit of each way, None of what was not measured, and the peak memory of ours and of
+    `plain` in bytes.
     """
-    python = next((way.removeprefix("vllm=") for way in against if way.startswith("vllm=")), "")
-    plain, single = "transformers" in against, "single" in against
     if loaded.context and load.text_tokens > loaded.context:
         raise LMSteerError(f"texts of {load.text_tokens} tokens do not fit the model's context of {loaded.context}")
+    # First: another environment is what is most often wrong.
+    pythons = [way.removeprefix("vllm=") for way in against if way.startswith("vllm=")]
+    prompts = texts(loaded, load.prompts, load.prompt_tokens, seed=0)
+    elsewhere = vllm_generation(pythons[0], loaded, prompts, load) if pythons else {"version": None}
     dtype = loaded.model.get_output_embeddings().weight.dtype
-    if python:
-        # First: another environment is what is most often wrong.
-        prompts = texts(loaded, load.prompts, load.prompt_tokens, seed=0)
-        elsewhere = vllm_generation(python, loaded, prompts, load)
     limit = machine_limit(loaded.device, dtype)
-    rows = [work(loaded, load, limit, plain, single) for work in (generation, training, perplexity)]
-    if python:
-        rows[0] = replace(rows[0], vllm=elsewhere["seconds"] / (load.prompts * load.samples))
-    need = requirements(loaded.model.config, str(dtype).removeprefix("torch."), load.rank)
+    rows = [work(loaded, load, limit, against) for work in (generation, training, perplexity)]
+    if pythons:
+        rows[0]["vllm"] = elsewhere["seconds"] / (load.prompts * load.samples)
+    name = str(dtype).removeprefix("torch.")
     return {
         "hardware": hardware(loaded.device),
         "torch": torch.__version__,
-        "vllm": elsewhere["version"] if python else None,
+        "vllm": elsewhere["version"],
         "model": loaded.name,
-        "dtype": str(dtype).removeprefix("torch."),
+        "dtype": name,
         "load": asdict(load),
         "machine": asdict(limit),
-        "memory": asdict(need),
-        "rows": [asdict(row) for row in rows],
+        "memory": asdict(requirements(loaded.model.config, name, load.rank)),
+        "rows": rows,
     }
 
 
-def generation(loaded: LoadedModel, load: Load, limit: Limit, plain: bool = True, single: bool = True) -> Row:
+def generation(loaded: LoadedModel, load: Load, limit: Limit, against: Sequence[str]) -> dict[str, Any]:
     """Measure continuations, with a steer and without."""
     prompts = texts(loaded, load.prompts, load.prompt_tokens, seed=0)
     sampling = Sampling(load.samples, load.new_tokens, load.top_p)
     device, count = loaded.device, load.prompts * load.samples
 
-    def ours() -> None:
-        continuations(loaded, prompts, sampling, "bench")
+    def ours() -> Cost:
+        return measure(lambda: continuations(loaded, prompts, sampling, "bench"), device)
 
-    first = measure(ours, device)
-    best, steered = first, Cost(math.inf, 0)
-    handle = attach(loaded.model, steer_for(loaded, load.rank))
+    runs, steered = [ours()], []
     for _ in range(2):
-        with handle.at(style=5, corpus=1):
-            steered = fastest(steered, measure(ours, device))
-        handle.remove()
-        best = fastest(best, measure(ours, device))
-        handle = attach(loaded.model, steer_for(loaded, load.rank))
-    handle.remove()
-    batch = max(1, 160 // load.samples) if device.type == "cpu" else max(1, 1000 // load.samples)
-    batched = measured(plain, lambda: _plain_generation(loaded, prompts[:batch], load, load.samples), device)
-    alone = measured(
-        single, lambda: [_plain_generation(loaded, [prompt], load, 1) for prompt in prompts[:SINGLES]], device
-    )
+        with attach(loaded.model, steer_for(loaded, load.rank)) as handle, handle.at(style=5, corpus=1):
+            steered.append(ours())
+        runs.append(ours())
+    costs = {"ours": (fastest(runs), count), "first": (runs[0], count), "steered": (fastest(steered), count)}
+    if "transformers" in against:
+        batch = prompts[: max(1, (160 if device.type == "cpu" else 1000) // load.samples)]
+        plain = measure(lambda: _plain_generation(loaded, batch, load, load.samples), device)
+        costs["plain"] = plain, len(batch) * load.samples
+    if "single" in against:
+        few = prompts[:SINGLES]
+        alone = measure(lambda: [_plain_generation(loaded, [prompt], load, 1) for prompt in few], device)
+        costs["single"] = alone, len(few)
     body, head = operations(loaded)
     need = requirements(loaded.model.config, str(loaded.model.dtype).removeprefix("torch."))
     operated = count * load.new_tokens * (body + head) + load.prompts * load.prompt_tokens * body
     # A step reads all weights, and each row's keys and values so far; as many rows at once as there are.
     length = load.prompt_tokens + load.new_tokens / 2
     read = load.new_tokens * (need.weights + count * length * need.cache_per_token)
-    return Row(
-        "generation",
-        f"continuation of {load.new_tokens} tokens",
-        best.seconds / count,
-        first.seconds / count,
-        steered.seconds / count,
-        None,
-        per_unit(batched, min(batch, load.prompts) * load.samples),
-        per_unit(alone, min(SINGLES, load.prompts)),
-        max(operated / limit.flops, read / limit.bandwidth) / count,
-        best.peak,
-        batched.peak if batched else None,
-    )
+    least = max(operated / limit.flops, read / limit.bandwidth) / count
+    return _row("generation", f"continuation of {load.new_tokens} tokens", least, costs)
 
 
-def training(loaded: LoadedModel, load: Load, limit: Limit, plain: bool = True, single: bool = True) -> Row:
+def training(loaded: LoadedModel, load: Load, limit: Limit, against: Sequence[str]) -> dict[str, Any]:
     """Measure training steps on texts that are new, and on texts whose hidden states are known."""
     count = load.steps * load.batch
     labelled = LabelledTexts(texts(loaded, count, load.text_tokens, seed=1), [1.0] * count)
-    recipe = Recipe(DIMENSIONS, rank=load.rank, steps=load.steps, batch_size=load.batch)
     few = LabelledTexts(labelled.texts[:1], labelled.labels[:1])
+
+    def ours(folder: str, seed: int = 0) -> Cost:
+        recipe = Recipe(DIMENSIONS, rank=load.rank, steps=load.steps, batch_size=load.batch, seed=seed)
+        return measure(lambda: learn(loaded, labelled, few, recipe, folder), loaded.device)
+
     with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as two:
-        first = measure(lambda: learn(loaded, labelled, few, recipe, one), loaded.device)
-        best = fastest(first, measure(lambda: learn(loaded, labelled, few, recipe, two), loaded.device))
-        again = replace(recipe, seed=1)
-        known = measure(lambda: learn(loaded, labelled, few, again, two), loaded.device)
-    batched = measured(plain, lambda: _plain_training(loaded, labelled.texts, load), loaded.device)
+        runs, known = [ours(one), ours(two)], ours(two, seed=1)
+    costs = {"ours": (fastest(runs), load.steps), "first": (runs[0], load.steps), "known": (known, load.steps)}
+    if "transformers" in against:
+        costs["plain"] = measure(lambda: _plain_training(loaded, labelled.texts, load), loaded.device), load.steps
     body, head = operations(loaded)
-    tokens = load.batch * load.text_tokens
-    return Row(
-        "training",
-        f"step of {load.batch} texts of {load.text_tokens} tokens",
-        best.seconds / load.steps,
-        first.seconds / load.steps,
-        None,
-        known.seconds / load.steps,
-        per_unit(batched, load.steps),
-        None,
-        tokens * (body + 2 * head) / limit.flops,
-        best.peak,
-        batched.peak if batched else None,
-    )
+    least = load.batch * load.text_tokens * (body + 2 * head) / limit.flops
+    return _row("training", f"step of {load.batch} texts of {load.text_tokens} tokens", least, costs)
 
 
-def perplexity(loaded: LoadedModel, load: Load, limit: Limit, plain: bool = True, single: bool = True) -> Row:
+def perplexity(loaded: LoadedModel, load: Load, limit: Limit, against: Sequence[str]) -> dict[str, Any]:
     """Measure the scoring of continuations whose prompts they share."""
     prompts = texts(loaded, load.prompts, load.prompt_tokens, seed=0)
     endings = texts(loaded, load.prompts * load.samples, load.new_tokens, seed=2)
     items = [Item(prompts[i // load.samples], f" {ending}") for i, ending in enumerate(endings)]
-    first = measure(lambda: list(causal_lm(loaded, "bench").judge(items)), loaded.device)
-    best = fastest(first, measure(lambda: list(causal_lm(loaded, "bench").judge(items)), loaded.device))
-    batch = 64
-    batched = measured(
-        plain,
-        lambda: [_plain_nll(loaded, items[start : start + batch]) for start in range(0, len(items), batch)],
-        loaded.device,
-    )
-    alone = measured(single, lambda: [_plain_nll(loaded, [item]) for item in items[:SINGLES]], loaded.device)
+
+    def plain(given: list[Item], batch: int) -> tuple[Cost, int]:
+        batches = [given[start : start + batch] for start in range(0, len(given), batch)]
+        return measure(lambda: [_plain_nll(loaded, each) for each in batches], loaded.device), len(given)
+
+    runs = [measure(lambda: list(causal_lm(loaded, "bench").judge(items)), loaded.device) for _ in range(2)]
+    costs = {"ours": (fastest(runs), len(items)), "first": (runs[0], len(items))}
+    if "transformers" in against:
+        costs["plain"] = plain(items, NLL_BATCH)
+    if "single" in against:
+        costs["single"] = plain(items[:SINGLES], 1)
     body, head = operations(loaded)
     operated = len(items) * load.new_tokens * (body + head) + load.prompts * load.prompt_tokens * body
-    return Row(
-        "perplexity",
-        f"continuation of {load.new_tokens} tokens",
-        best.seconds / len(items),
-        first.seconds / len(items),
-        None,
-        None,
-        per_unit(batched, len(items)),
-        per_unit(alone, min(SINGLES, len(items))),
-        operated / limit.flops / len(items),
-        best.peak,
-        batched.peak if batched else None,
-    )
+    least = operated / limit.flops / len(items)
+    return _row("perplexity", f"continuation of {load.new_tokens} tokens", least, costs)
+
+
+def _row(work: str, unit: str, limit: float, costs: dict[str, tuple[Cost, int]]) -> dict[str, Any]:
+    """Return the costs of one kind of work, each given with the number of units that it is of."""
+    seconds = {way: cost.seconds / units for way, (cost, units) in costs.items()}
+    peaks = {"peak": costs["ours"][0].peak, "plain_peak": costs["plain"][0].peak if "plain" in costs else None}
+    return {"work": work, "unit": unit, **dict.fromkeys(WAYS), **seconds, "limit": limit, **peaks}
 
 
 def operations(loaded: LoadedModel) -> tuple[int, int]:
@@ -228,21 +188,6 @@ def steer_for(loaded: LoadedModel, rank: int) -> Steer:
     """Return a steer as a training starts with."""
     width = loaded.model.get_output_embeddings().weight.shape[1]
     return Steer.initial(DIMENSIONS, width, rank=rank, generator=torch.Generator().manual_seed(0))
-
-
-def fastest(one: Cost, other: Cost) -> Cost:
-    """Return the faster of two runs, with the higher peak."""
-    return Cost(min(one.seconds, other.seconds), max(one.peak, other.peak))
-
-
-def measured(wanted: bool, work: Callable[[], object], device: torch.device) -> Cost | None:
-    """Measure another way of the same work where it is wanted."""
-    return measure(work, device) if wanted else None
-
-
-def per_unit(cost: Cost | None, units: int) -> float | None:
-    """Return the seconds of one unit of a cost that was measured."""
-    return cost.seconds / units if cost else None
 
 
 def _encoded(loaded: LoadedModel, rows: Sequence[str], side: str) -> Any:

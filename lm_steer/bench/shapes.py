@@ -8,58 +8,28 @@ from typing import Any
 
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import (
-    AutoModelForCausalLM,
-    GPT2Config,
-    GPTJConfig,
-    GPTNeoXConfig,
-    LlamaConfig,
-    PretrainedConfig,
-    PreTrainedTokenizerFast,
-)
+from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedTokenizerFast
 
 from lm_steer.model.kernels import quicken
 from lm_steer.model.load import LoadedModel, dtype_of
 from lm_steer.util.errors import LMSteerError
 
-
-def _gpt2(width: int, layers: int, heads: int) -> PretrainedConfig:
-    return GPT2Config(n_embd=width, n_layer=layers, n_head=heads)
-
-
-def _pythia(width: int, layers: int, heads: int, vocabulary: int = 50304) -> PretrainedConfig:
-    return GPTNeoXConfig(
-        hidden_size=width,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        intermediate_size=4 * width,
-        vocab_size=vocabulary,
-    )
-
-
-SHAPES = {
-    "gpt2": lambda: _gpt2(768, 12, 12),
-    "gpt2-medium": lambda: _gpt2(1024, 24, 16),
-    "gpt2-large": lambda: _gpt2(1280, 36, 20),
-    "gpt2-xl": lambda: _gpt2(1600, 48, 25),
-    "smollm2": lambda: LlamaConfig(
-        hidden_size=576,
-        intermediate_size=1536,
-        num_hidden_layers=30,
-        num_attention_heads=9,
-        num_key_value_heads=3,
-        vocab_size=49152,
-        max_position_embeddings=8192,
-        tie_word_embeddings=True,
-    ),
-    "pythia-70m": lambda: _pythia(512, 6, 8),
-    "pythia-160m": lambda: _pythia(768, 12, 12),
-    "pythia-410m": lambda: _pythia(1024, 24, 16),
-    "pythia-1b": lambda: _pythia(2048, 16, 8),
-    "pythia-1.4b": lambda: _pythia(2048, 24, 16),
-    "pythia-2.8b": lambda: _pythia(2560, 32, 32),
-    "pythia-6.9b": lambda: _pythia(4096, 32, 32, 50432),
-    "gpt-j-6b": lambda: GPTJConfig(),
+SMOLLM2 = {"vocab_size": 49152, "max_position_embeddings": 8192, "tie_word_embeddings": True, "num_key_value_heads": 3}
+# Kind, hidden size, layers, heads, and what the kind's config has otherwise.
+SHAPES: dict[str, tuple[str, int, int, int, dict[str, Any]]] = {
+    "gpt2": ("gpt2", 768, 12, 12, {}),
+    "gpt2-medium": ("gpt2", 1024, 24, 16, {}),
+    "gpt2-large": ("gpt2", 1280, 36, 20, {}),
+    "gpt2-xl": ("gpt2", 1600, 48, 25, {}),
+    "smollm2": ("llama", 576, 30, 9, {"intermediate_size": 1536, **SMOLLM2}),
+    "pythia-70m": ("gpt_neox", 512, 6, 8, {"intermediate_size": 2048, "vocab_size": 50304}),
+    "pythia-160m": ("gpt_neox", 768, 12, 12, {"intermediate_size": 3072, "vocab_size": 50304}),
+    "pythia-410m": ("gpt_neox", 1024, 24, 16, {"intermediate_size": 4096, "vocab_size": 50304}),
+    "pythia-1b": ("gpt_neox", 2048, 16, 8, {"intermediate_size": 8192, "vocab_size": 50304}),
+    "pythia-1.4b": ("gpt_neox", 2048, 24, 16, {"intermediate_size": 8192, "vocab_size": 50304}),
+    "pythia-2.8b": ("gpt_neox", 2560, 32, 32, {"intermediate_size": 10240, "vocab_size": 50304}),
+    "pythia-6.9b": ("gpt_neox", 4096, 32, 32, {"intermediate_size": 16384, "vocab_size": 50432}),
+    "gpt-j-6b": ("gptj", 4096, 28, 16, {}),
 }
 
 
@@ -67,7 +37,9 @@ def config_of(shape: str, **changes: Any) -> PretrainedConfig:
     """Return the config of a shape, with some of its values changed; LMSteerError names the shapes there are."""
     if shape not in SHAPES:
         raise LMSteerError(f"unknown shape '{shape}': choose {', '.join(SHAPES)}")
-    config = SHAPES[shape]()
+    kind, width, layers, heads, others = SHAPES[shape]
+    sizes = {"hidden_size": width, "num_hidden_layers": layers, "num_attention_heads": heads}
+    config = AutoConfig.for_model(kind, **sizes, **others)
     for key, value in changes.items():
         setattr(config, key, value)
     config.bos_token_id = config.eos_token_id = config.vocab_size - 1
