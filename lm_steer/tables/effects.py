@@ -53,60 +53,57 @@ def _metrics(reader: Reader, setting: str) -> dict[str, tuple[Metric, Callable, 
     return {one[0].name: one for one in every if one[0].attribute and not one[0].variant}
 
 
-def _estimate(reader: Reader, metric: str, settings: Sequence[str], combine: Callable[[Array], float]) -> Estimate:
+def _row(figure: str, metric: str, point: str, estimate: Estimate) -> Row:
+    values = {"value": estimate.value, "low": estimate.low, "high": estimate.high}
+    return {"figure": figure, "metric": metric, "point": point, **values}
+
+
+def _joint(
+    reader: Reader, figure: str, metric: str, point: str, settings: Sequence[str], combine: Callable[[Array], float]
+) -> Row:
     """Return `combine` of a metric's values in the settings, with its interval."""
     one, read, *_ = _metrics(reader, settings[0])[metric]
     stacked = [np.stack(seed, axis=-1) for seed in zip(*map(read, settings), strict=True)]
-    return metrics.interval(joint(one, combine), stacked)
+    return _row(figure, metric, point, metrics.interval(joint(one, combine), stacked))
 
 
 def joint(metric: Metric, combine: Callable[[Array], float]) -> Metric:
     """Return a metric of scores whose last axis is settings: `combine` of the metric's values, (settings,)."""
 
     def per_prompt(scores: Array) -> Array:
-        return np.stack([metric.per_prompt(scores[..., index]) for index in range(scores.shape[-1])], axis=-1)
+        return np.stack([metric.per_prompt(each) for each in np.moveaxis(scores, -1, 0)], axis=-1)
 
-    def over_prompts(kept: Array) -> float:
-        return combine(np.array([metric.over_prompts(kept[..., index]) for index in range(kept.shape[-1])]))
+    def over_prompts(prompts: Array) -> float:
+        return combine(np.array([metric.over_prompts(each) for each in np.moveaxis(prompts, -1, 0)]))
 
     return replace(metric, per_prompt=per_prompt, over_prompts=over_prompts, scale=0, highest=lambda: 0.0)
 
 
-def _row(figure: str, metric: str, point: str, estimate: Estimate) -> Row:
-    values = {"value": estimate.value, "low": estimate.low, "high": estimate.high}
-    return {"figure": figure, "metric": metric, "point": point, **values}
-
-
 def _sweep(reader: Reader, block: Row) -> Iterator[Row]:
-    unsteered, *points = block["points"]
-    settings = [unsteered["setting"], *(point["setting"] for point in points)]
+    settings, times = [point["setting"] for point in block["points"]], block["breaks_at"]
     if "perplexity" not in _metrics(reader, settings[0]):
         return
-    steps = [point["x"] for point in points]
+    steps = [point["x"] for point in block["points"][1:]]
+
+    def broken(each: Array, side: int) -> float:
+        return break_point(steps, each[1:], times * each[0], side)
+
     for name, side in (("breaks_above", 1), ("breaks_below", -1)):
         if any(step * side > 0 for step in steps):
-            times = block["breaks_at"]
-            broken = partial(_break, steps, times, side)
-            yield _row(name, "perplexity", f"{times:g} × unsteered", _estimate(reader, "perplexity", settings, broken))
-
-
-def _break(steps: Sequence[float], times: float, side: int, perplexities: Array) -> float:
-    return break_point(steps, perplexities[1:], times * perplexities[0], side)
+            yield _joint(reader, name, "perplexity", f"{times:g} × unsteered", settings, partial(broken, side=side))
 
 
 def _composition(reader: Reader, block: Row) -> Iterator[Row]:
     where = {(point["x"], point["y"]): point["setting"] for point in block["points"] if "x" in point}
-    pairs = [(x, y) for x, y in where if x and y]
-    for metric in _metrics(reader, where[0, 0]):
-        settings = [where[0, 0]]
-        for x, y in pairs:
-            settings += [where[x, 0], where[0, y], where[x, y]]
-        if pairs:
-            yield _row("additivity", metric, "all pairs", _estimate(reader, metric, settings, additivity))
-        for x, y in pairs:
-            four = [where[0, 0], where[x, 0], where[0, y], where[x, y]]
-            interaction = _estimate(reader, metric, four, lambda each: each[3] - each[1] - each[2] + each[0])
-            yield _row("interaction", metric, f"{number(x)}, {number(y)}", interaction)
+    pairs = {(x, y): [where[x, 0], where[0, y], where[x, y]] for x, y in where if x and y}
+    start = [where[0, 0]]
+    for metric in _metrics(reader, *start) if pairs else ():
+        yield _joint(reader, "additivity", metric, "all pairs", sum(pairs.values(), start), additivity)
+        for (x, y), three in pairs.items():
+            point = f"{number(x)}, {number(y)}"
+            yield _joint(
+                reader, "interaction", metric, point, start + three, lambda each: each[3] - each[1] - each[2] + each[0]
+            )
 
 
 def additivity(each: Array) -> float:
@@ -122,18 +119,17 @@ def additivity(each: Array) -> float:
 def _transfer(reader: Reader, block: Row) -> Iterator[Row]:
     unsteered, trained, *transferred = block["points"]
     for metric, (one, read, scorer, version) in _metrics(reader, unsteered["setting"]).items():
-        theirs = {"none": "unsteered", "trained": "trained"}
+        names_there = {"none": "unsteered", "trained": "trained"}
         for point in block["points"]:
             name = point.get("method", "none")
             row = _row(name, metric, point["label"], metrics.interval(one, read(point["setting"])))
-            cell = {**row, "scorer": scorer, "version": version}
-            key = ("transfer", f"{block['source']} to {block['target']}", theirs.get(name, "transferred"))
-            found = published().get(key) if metric == "avg_max_toxicity" else None
-            verdict, reason = judged(cell, found) if found else ("", "")
-            yield {**row, "published": found["value"] if found else "", "verdict": verdict, "reason": reason}
+            key = ("transfer", f"{block['source']} to {block['target']}", names_there.get(name, "transferred"))
+            figure = published().get(key) if metric == "avg_max_toxicity" else None
+            verdict, reason = judged({**row, "scorer": scorer, "version": version}, figure) if figure else ("", "")
+            yield {**row, "published": figure["value"] if figure else "", "verdict": verdict, "reason": reason}
         for point in transferred if metric != "perplexity" else []:
             settings = [unsteered["setting"], trained["setting"], point["setting"]]
-            yield _row("recovered", metric, point["label"], _estimate(reader, metric, settings, recovered))
+            yield _joint(reader, "recovered", metric, point["label"], settings, recovered)
 
 
 def recovered(each: Array) -> float:
@@ -147,10 +143,9 @@ def _ablation(reader: Reader, block: Row) -> Iterator[Row]:
     for metric, (one, read, *_) in _metrics(reader, unsteered["setting"]).items():
         for key in dict.fromkeys(point["key"] for point in points):
             settings = [base["setting"], *(point["setting"] for point in points if point["key"] == key)]
-            values = [float(np.mean([one(scores) for scores in read(setting)])) for setting in settings]
-            ends = [settings[int(np.argmin(values))], settings[int(np.argmax(values))]]
-            spread = _estimate(reader, metric, ends, lambda each: each[1] - each[0])
-            yield _row("range", metric, key, spread)
+            values = [np.mean([one(scores) for scores in read(setting)]) for setting in settings]
+            ends = [settings[np.argmin(values)], settings[np.argmax(values)]]
+            yield _joint(reader, "range", metric, key, ends, lambda each: each[1] - each[0])
 
 
 FIGURES: dict[str, Callable[[Reader, Row], Iterator[Row]]] = {

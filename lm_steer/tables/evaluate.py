@@ -25,12 +25,13 @@ from lm_steer.score.perplexity import causal_lm
 from lm_steer.score.registry import SCORERS, Kind, make
 from lm_steer.score.store import STORE, Item, Scorer, ScoreStore
 from lm_steer.tables import metrics
-from lm_steer.tables.metrics import Metric
+from lm_steer.tables.table import cell_of
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.options import check_kind
 from lm_steer.util.words import unknown
 
 DISTINCT = "dist-n"
+DIFFERENCE = ["difference", "difference_low", "difference_high"]
 # Prompts, and the texts of each.
 Generations = tuple[Sequence[str], Sequence[Sequence[str]]]
 # What the embedded judge of sentiment is measured on.
@@ -86,16 +87,18 @@ def evaluate(
     rows: list[dict[str, Any]] = []
     for attribute in wanted:
         if attribute == DISTINCT:
-            texts = {name: samples for name, (_, samples) in read.items()}
-            for metric in metrics.of_attribute(""):
-                rows += _rows(metric, texts, base, *metric.judge)
-            continue
-        scorer = judge_of(attribute, every[attribute], cache)
-        scores = _scores(scorer, read, ScoreStore(cache / STORE))
-        for metric in metrics.of_attribute(attribute):
-            rows += _rows(metric.under(OPTIONS), scores, base, scorer.name, scorer.version)
+            scored: dict[str, Any] = {name: samples for name, (_, samples) in read.items()}
+        else:
+            scorer = judge_of(attribute, every[attribute], cache)
+            scored = _scores(scorer, read, ScoreStore(cache / STORE))
+        for metric in metrics.of_attribute("" if attribute == DISTINCT else attribute):
+            scorer_name, version = metric.judge if attribute == DISTINCT else (scorer.name, scorer.version)
+            for name, scores in scored.items():
+                cell = cell_of(metric.under(OPTIONS), [scores], [scored[base]] if base not in ("", name) else None)
+                rows.append({"file": name, **cell, "scorer": scorer_name, "version": version})
     # An interval without an end has none in a table.
     frame = pd.DataFrame(rows).replace([np.inf, -np.inf], np.nan)
+    frame = frame.drop(columns=["seed_low", "seed_high", "trainings", "seeds", *([] if base else DIFFERENCE)])
     return frame.sort_values("file", key=lambda column: column.map(names.index), kind="stable", ignore_index=True)
 
 
@@ -168,26 +171,9 @@ def _scores(scorer: Scorer, read: Mapping[str, tuple[list[str], list[list[str]]]
     ]
     judged = np.array(store.scores(scorer, items), dtype=float)
     judged = judged[:, 0] if judged.shape[1] == 1 else judged
-    arrays, first = {}, 0
-    for name, (prompts, samples) in read.items():
-        shape = (len(prompts), len(samples[0]))
-        last = first + shape[0] * shape[1]
-        arrays[name] = judged[first:last].reshape(*shape, *judged.shape[1:])
-        first = last
-    return arrays
-
-
-def _rows(metric: Metric, scores: Mapping[str, Any], against: str, scorer: str, version: str) -> list[dict[str, Any]]:
-    rows = []
-    for name, its in scores.items():
-        found = metrics.interval(metric, [its])
-        row = {"file": name, "metric": metric.name, "value": found.value, "low": found.low, "high": found.high}
-        if against:
-            gap = metrics.Estimate(np.nan, np.nan, np.nan)
-            if name != against:
-                gap = metrics.interval(metric, [its], [scores[against]])
-            row |= {"difference": gap.value, "difference_low": gap.low, "difference_high": gap.high}
-        row |= {"n_prompts": len(its), "n_generations": len(its) * len(its[0]), "left_out": metric.left_out(its)}
-        row["dominating"], row["dominating_share"] = metrics.dominating(metric, [its])
-        rows.append({**row, "scorer": scorer, "version": version})
-    return rows
+    ends = np.cumsum([len(samples) * len(samples[0]) for _, samples in read.values()])
+    parts = np.split(judged, ends[:-1])
+    return {
+        name: part.reshape(len(samples), len(samples[0]), *judged.shape[1:])
+        for (name, (_, samples)), part in zip(read.items(), parts, strict=True)
+    }

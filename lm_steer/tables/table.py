@@ -5,7 +5,7 @@
 Long form, one line per cell. All rows of a table are scored by the same scorer and version; otherwise it is refused.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,22 +27,21 @@ KEYS = ["file", "prompt", "sample", "scorer", "version"]
 
 def write_table(table: dict[str, Any], results: Path, output: Path) -> None:
     """Compute a table: its rows, published numbers, settings, scorers, models and seeds, as the study has them."""
-    cells = [(label, setting) for label, settings in table["rows"].items() for setting in settings]
-    elsewhere = [cell for cell in cells if table["settings"][cell[1]]["generations"]]
-    here = [cell for cell in cells if cell not in elsewhere]
-    readers = []
-    for model in table["models"]:
-        its = [cell for cell in here if model in table["settings"][cell[1]]["models"]]
-        readers.append((Reader(results, model, table), its))
-    readers.append((Reader(results, layout.EXTERNAL, table), elsewhere))
+    readers = {model: Reader(results, model, table) for model in (*table["models"], layout.EXTERNAL)}
+    cells = [
+        (reader, label, setting)
+        for model, reader in readers.items()
+        for label, settings in table["rows"].items()
+        for setting in settings
+        if model in _models_of(table["settings"][setting])
+    ]
     rows: list[dict[str, Any]] = []
-    with Progress(f"table {output.stem}", sum(len(part) for _, part in readers), "setting") as progress:
-        for reader, part in readers:
-            for label, setting in part:
-                prompts = table["settings"][setting]["prompts"]
-                start = {"model": reader.model, "row": label, "setting": setting, "prompts": prompts}
-                rows += [{**start, **cell} for cell in _cells(reader, setting)]
-                progress.advance()
+    with Progress(f"table {output.stem}", len(cells), "setting") as progress:
+        for reader, label, setting in cells:
+            prompts = table["settings"][setting]["prompts"]
+            start = {"model": reader.model, "row": label, "setting": setting, "prompts": prompts}
+            rows += [{**start, **cell} for cell in _cells(reader, setting)]
+            progress.advance()
     if table["published"]:
         rows = [{**row, **beside(table["published"], row)} for row in rows]
     # An interval without an end has none in the file.
@@ -51,41 +50,50 @@ def write_table(table: dict[str, Any], results: Path, output: Path) -> None:
     write_csv(output, frame)
 
 
+def _models_of(setting: dict[str, Any]) -> Sequence[str]:
+    return [layout.EXTERNAL] if setting["generations"] else setting["models"]
+
+
 def _cells(reader: "Reader", setting: str) -> Iterator[dict[str, Any]]:
     """Yield the cells of one setting and model."""
     against = reader.table["settings"][setting]["against"]
     for metric, read, scorer, version in reader.metrics_of(setting):
         scores = read(setting)
-        estimate = metrics.interval(metric, scores)
-        prompts = len(scores[0])
-        difference = metrics.Estimate(np.nan, np.nan, np.nan)
+        others = None
         if against:
             others = read(against)
-            reader.check_pairs(setting, against, prompts, len(others[0]))
+            reader.check_pairs(setting, against, len(scores[0]), len(others[0]))
             # What has no training was sampled once, for all of them.
             others = others * len(scores) if len(others) == 1 else others
-            difference = metrics.interval(metric, scores, others)
-        dominating, dominating_share = metrics.dominating(metric, scores)
-        yield {
-            "metric": metric.name,
-            "value": estimate.value,
-            "low": estimate.low,
-            "high": estimate.high,
-            "seed_low": min(estimate.by_seed),
-            "seed_high": max(estimate.by_seed),
-            "trainings": estimate.trainings,
-            "difference": difference.value,
-            "difference_low": difference.low,
-            "difference_high": difference.high,
-            "n_prompts": prompts,
-            "n_generations": sum(len(samples) for each in scores for samples in each),
-            "seeds": len(scores),
-            "left_out": sum(metric.left_out(each) for each in scores),
-            "dominating": dominating,
-            "dominating_share": dominating_share,
-            "scorer": scorer,
-            "version": version,
-        }
+        yield {**cell_of(metric, scores, others), "scorer": scorer, "version": version}
+
+
+def cell_of(metric: Metric, seeds: Sequence[Any], against: Sequence[Any] | None = None) -> dict[str, Any]:
+    """Return what a table says of a metric: value, difference to `against` (NaN without it), intervals, counts.
+
+    seeds       of each training seed the scores (prompts, samples, …), or the texts of each prompt
+    """
+    estimate = metrics.interval(metric, seeds)
+    difference = metrics.interval(metric, seeds, against) if against else metrics.Estimate(np.nan, np.nan, np.nan)
+    dominating, dominating_share = metrics.dominating(metric, seeds)
+    return {
+        "metric": metric.name,
+        "value": estimate.value,
+        "low": estimate.low,
+        "high": estimate.high,
+        "seed_low": min(estimate.by_seed),
+        "seed_high": max(estimate.by_seed),
+        "trainings": estimate.trainings,
+        "difference": difference.value,
+        "difference_low": difference.low,
+        "difference_high": difference.high,
+        "n_prompts": len(seeds[0]),
+        "n_generations": sum(len(samples) for each in seeds for samples in each),
+        "seeds": len(seeds),
+        "left_out": sum(metric.left_out(each) for each in seeds),
+        "dominating": dominating,
+        "dominating_share": dominating_share,
+    }
 
 
 class Reader:
@@ -93,21 +101,16 @@ class Reader:
 
     def __init__(self, results: Path, model: str, table: dict[str, Any]) -> None:
         self.results, self.model, self.table = results, model, table
-        self._seeds: dict[str, list[int]] = {name: block["seeds"] for name, block in table["settings"].items()}
         self._scores: dict[str, dict[str, pd.DataFrame]] = {}
         self._generations: dict[str, list[tuple[list[str], list[list[str]]]]] = {}
 
     def metrics_of(self, setting: str) -> Iterator[tuple[Metric, Callable[[str], list], str, str]]:
         """Yield (metric, reader of a setting's scores or texts, one item per seed, scorer, version) of a setting."""
-        options = self.table["settings"][setting]
-        for scorer in options["scorers"]:
-            if scorer not in self.table["scorers"]:
-                continue
-            frame = next(iter(self._files(scorer).values()))
-            columns = [column for column in frame.columns if column not in KEYS]
-            read = partial(self._scores_of, scorer, columns)
-            for metric in metrics.of_attribute(self.table["scorers"][scorer]["attribute"]):
-                yield metric.under(options), read, frame["scorer"].iloc[0], frame["version"].iloc[0]
+        options, scorers = self.table["settings"][setting], self.table["scorers"]
+        for scorer in (name for name in options["scorers"] if name in scorers):
+            first = next(iter(self._files(scorer).values())).iloc[0]
+            for metric in metrics.of_attribute(scorers[scorer]["attribute"]):
+                yield metric.under(options), partial(self._scores_of, scorer), first["scorer"], first["version"]
         for metric in metrics.of_attribute(""):
             yield metric.under(options), self._samples, *metric.judge
 
@@ -120,11 +123,14 @@ class Reader:
                 "needs the same prompts"
             )
 
+    def _paths(self, setting: str) -> list[Path]:
+        seeds = self.table["settings"][setting]["seeds"]
+        return [layout.generations(self.results, self.model, seed, setting) for seed in seeds]
+
     def _read(self, setting: str) -> list[tuple[list[str], list[list[str]]]]:
         """Return the prompts of a setting and their texts, for each seed."""
         if setting not in self._generations:
-            files = [layout.generations(self.results, self.model, seed, setting) for seed in self._seeds[setting]]
-            self._generations[setting] = [read_generations(file) for file in files]
+            self._generations[setting] = [read_generations(path) for path in self._paths(setting)]
         return self._generations[setting]
 
     def _samples(self, setting: str) -> list[list[list[str]]]:
@@ -136,34 +142,32 @@ class Reader:
             path = layout.scores(self.results, self.model, scorer)
             frame = read_parquet(path, KEYS)
             values = frame.drop(columns=KEYS)
-            if frame.empty or values.empty or not all(np.isfinite(values.select_dtypes("number")).all()):
+            numbers = values.select_dtypes("number")
+            if frame.empty or values.empty or not np.isfinite(numbers).all(axis=None):
                 raise LMSteerError(f"{path} has no scores, or some that are not finite numbers: score again")
-            if len(values.select_dtypes("number").columns) < len(values.columns) or frame.duplicated(KEYS[:3]).any():
+            if len(numbers.columns) < len(values.columns) or frame.duplicated(KEYS[:3]).any():
                 raise LMSteerError(f"{path} has scores that are not numbers, or several for one text: score again")
             if len(frame[KEYS[3:]].drop_duplicates()) > 1:
                 raise LMSteerError(f"{path} has scores of several versions: score again")
             self._scores[scorer] = dict(iter(frame.groupby("file")))
         return self._scores[scorer]
 
-    def _scores_of(self, scorer: str, columns: list[str], setting: str) -> list[metrics.Array]:
+    def _scores_of(self, scorer: str, setting: str) -> list[metrics.Array]:
         """Return the scores (prompts, samples, …) of a setting by one scorer, for each seed."""
-        arrays = []
-        for seed, samples in zip(self._seeds[setting], self._samples(setting), strict=True):
-            path = layout.generations(self.results, self.model, seed, setting)
+        block, arrays = self.table["scorers"][scorer], []
+        for path, samples in zip(self._paths(setting), self._samples(setting), strict=True):
             rows = self._files(scorer).get(str(path))
             if rows is None:
                 raise LMSteerError(f"{path} has no scores by {scorer}: score it first")
-            rows = rows.sort_values(["prompt", "sample"])
-            if self.table["scorers"][scorer]["of_model"]:
-                # What was asked of the model stands in the place of the prompts.
-                samples = [[""]] * len(rows)
-            prompts = min(self.table["scorers"][scorer]["prompts"] or len(samples), len(samples))
-            if len(rows) != prompts * len(samples[0]) or rows["prompt"].nunique() != prompts:
+            # What was asked of the model itself stands in the place of the prompts.
+            texts, each = (len(rows), 1) if block["of_model"] else (len(samples), len(samples[0]))
+            prompts = min(block["prompts"] or texts, texts)
+            if len(rows) != prompts * each or rows["prompt"].nunique() != prompts:
                 raise LMSteerError(
                     f"{path} lacks scores by {scorer} of some texts, or has those of others: score it again"
                 )
-            values = rows[columns].to_numpy(dtype=float).reshape(prompts, -1, len(columns))
-            arrays.append(values[..., 0] if len(columns) == 1 else values)
+            values = rows.sort_values(["prompt", "sample"]).drop(columns=KEYS).to_numpy(dtype=float)
+            arrays.append(values.reshape((prompts, each) if values.shape[1] == 1 else (prompts, each, -1)))
         return arrays
 
 
