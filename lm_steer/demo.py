@@ -58,11 +58,6 @@ class Playground:
     place: str = ""
     folders: Sequence[Path] = ()
 
-    @property
-    def steer(self) -> Steer:
-        """The steer on the model."""
-        return self.handle.steer
-
     @torch.no_grad()
     def stream(
         self,
@@ -87,33 +82,31 @@ class Playground:
         random = np.random.default_rng(seed)
         rows = {name: [0.0, value] for name, value in values.items()}
         tokens = torch.tensor([ids, ids], device=self.loaded.device)
-        made: list[list[int]] = [[], []]
-        cache_name, cache, open_rows = self.loaded.cache_name, None, [True, True]
+        texts, ended = [list(ids), list(ids)], [False, False]
+        before = len(self.loaded.tokenizer.decode(ids, skip_special_tokens=True))
+        cache_name, cache = self.loaded.cache_name, None
         for _ in range(new_tokens):
             # Set for this step alone: between two of them the page may be asked for something else.
             with self.handle.at(rows):
                 out = self.loaded.model(input_ids=tokens, use_cache=True, **{cache_name: cache})
-            if not (out.logits[:, -1].amax(-1).abs() < LARGEST_LOGIT).all():
+            logits = out.logits[:, -1]
+            if not (logits.amax(-1).abs() < LARGEST_LOGIT).all():
                 raise LMSteerError("the logits are not finite, or too large, at these values: choose lower ones")
             uniforms = torch.from_numpy(random.random((1, tries(top_p)))).to(tokens.device).expand(2, -1)
-            drawn = sample_tokens(out.logits[:, -1].float(), uniforms, top_p)
+            drawn = sample_tokens(logits.float(), uniforms, top_p)
             cache, tokens = out[cache_name], drawn[:, None]
             for row, token in enumerate(drawn.tolist()):
-                open_rows[row] &= token != self.loaded.tokenizer.eos_token_id
-                if open_rows[row]:
-                    made[row].append(token)
-            yield self._added(ids, made[0]), self._added(ids, made[1])
-            if not any(open_rows):
+                ended[row] |= token == self.loaded.tokenizer.eos_token_id
+                texts[row] += [] if ended[row] else [token]
+            plain, steered = (self.loaded.tokenizer.decode(row, skip_special_tokens=True) for row in texts)
+            yield plain[before:], steered[before:]
+            if all(ended):
                 return
-
-    def _added(self, ids: list[int], made: list[int]) -> str:
-        before, after = (self.loaded.tokenizer.decode(row, skip_special_tokens=True) for row in (ids, ids + made))
-        return str(after[len(before) :])
 
     def reach(self, dimension: str) -> tuple[float, float, float]:
         """Return the lowest and the highest value of a dimension before quality breaks, and the recommended one."""
         try:
-            curve = calibrate(self.steer, self.loaded, SENTENCES, dimension)
+            curve = calibrate(self.handle.steer, self.loaded, SENTENCES, dimension)
         except LMSteerError:
             return -LIMIT, LIMIT, LIMIT / 2
         ends = ((curve.breaks(-1), curve.points[0].value), (curve.breaks(1), curve.points[-1].value))
@@ -127,7 +120,7 @@ class Playground:
     ) -> str:
         """Return the Python that continues a prompt at these values; its draws are others than the page's."""
         read = {steer_name(folder): f"lm_steer.Steer.from_pretrained({str(folder)!r})" for folder in self.folders}
-        on_it = {dimension.partition(".")[0] for dimension in self.steer.dimensions}
+        on_it = {dimension.partition(".")[0] for dimension in self.handle.steer.dimensions}
         steers = ", ".join(f"{name!r}: {code}" for name, code in read.items() if name in on_it)
         steer = f"lm_steer.compose({{{steers}}})" if len(read) > 1 else "".join(read.values())
         at = {name: value for name, value in values.items() if value}
@@ -142,11 +135,11 @@ class Playground:
         """Return where in a text the steer at these values shows."""
         if not any(values.values()):
             raise LMSteerError("every slider is at 0: move one to see evidence for it")
-        return evidence(self.steer, self.loaded, text, values)
+        return evidence(self.handle.steer, self.loaded, text, values)
 
     def words(self, dimension: str) -> list[list[str]]:
         """Return the first directions of a dimension: share in per cent, words raised, words lowered."""
-        found = directions(self.steer, self.loaded, dimension)
+        found = directions(self.handle.steer, self.loaded, dimension)
         return [
             [f"{100 * one.share:.1f}", *(", ".join(word for word, _ in side) for side in (one.raised, one.lowered))]
             for one in found
@@ -218,14 +211,14 @@ def build(playground: Playground) -> Any:
     """Return the page, a `gradio.Blocks`."""
     import gradio as gr
 
-    names = playground.steer.dimensions
+    names = playground.handle.steer.dimensions
     reach = {name: playground.reach(name) for name in names}
     styles = [name for name in names if name.split(".")[-1] != CORPUS] or list(names)
     # One thing at a time on the one model; who asks again while it works is heard afterwards.
     once: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "model", "trigger_mode": "always_last"}
     once |= {"api_visibility": "private"}
 
-    def told(function: Any) -> Any:
+    def errors_shown(function: Any) -> Any:
         """Turn an error for people into the page's own."""
 
         def inner(*given: Any) -> Any:
@@ -236,14 +229,23 @@ def build(playground: Playground) -> Any:
 
         return inner
 
-    @told
+    def at(values: Sequence[float]) -> dict[str, float]:
+        return dict(zip(names, values, strict=True))
+
+    @errors_shown
     def write(prompt: str, chat: bool, new_tokens: int, seed: int, *values: float) -> Iterator[tuple[str, str]]:
-        at = dict(zip(names, values, strict=True))
-        yield from playground.stream(prompt, at, int(new_tokens), int(seed), chat=chat)
+        yield from playground.stream(prompt, at(values), int(new_tokens), int(seed), chat=chat)
 
     def in_python(prompt: str, chat: bool, new_tokens: int, seed: int, *values: float) -> str:
-        at = dict(zip(names, values, strict=True))
-        return playground.python(prompt, at, int(new_tokens), int(seed), chat=chat)
+        return playground.python(prompt, at(values), int(new_tokens), int(seed), chat=chat)
+
+    @errors_shown
+    def mark(text: str, *values: float) -> Iterator[str]:
+        yield highlighted(playground.evidence(text, at(values)))
+
+    @errors_shown
+    def list_words(dimension: str) -> Iterator[list[list[str]]]:
+        yield playground.words(dimension)
 
     def preset(name: str, side: int) -> list[float] | float:
         low, _, recommended = reach[name]
@@ -256,14 +258,6 @@ def build(playground: Playground) -> Any:
         low, high, recommended = reach[name]
         value = recommended if name == styles[0] else 0.0
         return gr.Slider(low, high, value=value, label=label(name), elem_id=f"at-{names.index(name)}")
-
-    @told
-    def mark(text: str, *values: float) -> Iterator[str]:
-        yield highlighted(playground.evidence(text, dict(zip(names, values, strict=True))))
-
-    @told
-    def list_words(dimension: str) -> Iterator[list[list[str]]]:
-        yield playground.words(dimension)
 
     with gr.Blocks(title=TITLE, analytics_enabled=False) as page:
         gr.Markdown(
@@ -303,7 +297,7 @@ def build(playground: Playground) -> Any:
             show = gr.Button("Show where the style is", variant="primary", elem_id="show")
             marked = gr.HTML(elem_id="marked")
             show.click(mark, [text, *sliders], marked, **once)
-        if playground.steer.kind == "multiply":
+        if playground.handle.steer.kind == "multiply":
             with gr.Tab("Words"):
                 which = gr.Dropdown(
                     [(label(name), name) for name in names], value=names[0], label="Dimension", elem_id="which"
@@ -344,10 +338,8 @@ def serve(playground: Playground, host: str, port: int | None) -> None:
 def _check_address(host: str, port: int | None) -> None:
     """Raise LMSteerError unless this machine can listen there."""
     try:
-        family, kind, _, _, (name, _, *rest) = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind) as tried:
-            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            tried.bind((name, port or 0, *rest))
+        family, _, _, _, (name, _, *rest) = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0]
+        socket.create_server((name, port or 0, *rest), family=family).close()
     except (OSError, OverflowError, UnicodeError) as error:
         raise LMSteerError(
             f"a page cannot be served on {host}:{port or 7860} ({reason_of(error)}): give another --host or --port"

@@ -17,7 +17,7 @@ from markupsafe import Markup
 from lm_steer.data import layout
 from lm_steer.report.figures.planes import heat_map
 from lm_steer.report.figures.rows import values as values_with_intervals
-from lm_steer.report.steer_contents import Part, cost_of, download, evidence_of, words_of
+from lm_steer.report.steer_contents import Part, cost_of, download, evidence_of, of_steer, words_of
 from lm_steer.report.wording import compared, direction, estimate, interval, number, signed, title_of, typeset, verdict
 from lm_steer.study.analyses import Ablation, Baselines, Composition, Sweep, TransferOf
 from lm_steer.study.config import Study
@@ -55,13 +55,11 @@ def _of_settings(
     table, effects = layout.table(results, name), layout.analysis(results, name)
     if not table.exists():
         return
-    files, rows = [table], []
+    cells, rows = read_cells(table, study), []
     if effects.exists():
-        files.append(effects)
-        numbers = ("value", "low", "high")
-        rows = read_csv(effects, ("model", "figure", "metric", "point"), gaps=numbers).to_dict("records")
-    cells = read_cells(table, study)
-    models = [model for model in dict.fromkeys(cell["model"] for cell in cells) if model != layout.EXTERNAL]
+        texts, numbers = ("model", "figure", "metric", "point"), ("value", "low", "high")
+        rows = read_csv(effects, texts, gaps=numbers).to_dict("records")
+    models = dict.fromkeys(cell["model"] for cell in cells if cell["model"] != layout.EXTERNAL)
     for model in models:
         own = [cell for cell in cells if cell["model"] in (model, layout.EXTERNAL)]
         placed = {(cell["setting"], cell["metric"]): cell for cell in own}
@@ -70,7 +68,7 @@ def _of_settings(
             "title": name if len(models) == 1 else f"{name}, {model}",
             **part,
             "tables": [_metrics_table(block, own), *part.get("tables", [])],
-            "downloads": [download(path) for path in files],
+            "downloads": [download(path) for path in (table, effects) if path.exists()],
         }
 
 
@@ -82,9 +80,10 @@ def _sweep(block: Sweep, cells: Cells, rows: list[Part], name: str) -> Part:
     text = []
     for row in rows:
         side = "upwards" if row["figure"] == "breaks_above" else "downwards"
-        exceeds = f"exceeds {row['point']} at {estimate(row, 1)}"
-        within = f"stays within {row['point']} over the whole sweep"
-        text.append(f"Going {side}, perplexity {within if math.isnan(row['value']) else exceeds}.")
+        what = f"exceeds {row['point']} at {estimate(row, 1)}"
+        if math.isnan(row["value"]):
+            what = f"stays within {row['point']} over the whole sweep"
+        text.append(f"Going {side}, perplexity {what}.")
     return {"text": text}
 
 
@@ -110,13 +109,15 @@ def _transfer(block: TransferOf, cells: Cells, rows: list[Part], name: str) -> P
     text = []
     trained = block.points[1]["setting"]
     for row in rows:
-        if row["figure"] == "recovered" and not direction(cells[trained, row["metric"]]):
-            text.append(
-                f"{row['point']}: the steer trained on the target has no effect on {named(row['metric']).phrase} that "
-                "can be told from 0, of which a share could be kept."
-            )
-        elif row["figure"] == "recovered":
-            text.append(f"{row['point']}: {estimate(row, 2)} of the effect on {named(row['metric']).phrase} is kept.")
+        phrase = named(row["metric"]).phrase
+        if row["figure"] == "recovered":
+            said = f"{estimate(row, 2)} of the effect on {phrase} is kept."
+            if not direction(cells[trained, row["metric"]]):
+                said = (
+                    f"the steer trained on the target has no effect on {phrase} that can be told from 0, of which a "
+                    "share could be kept."
+                )
+            text.append(f"{row['point']}: {said}")
         if row.get("verdict"):
             text.append(f"{row['point']}: published {row['published']}, {row['verdict']} ({row['reason']}).")
     return {"figures": _points(block, cells, name), "text": text}
@@ -145,8 +146,8 @@ def _points(block: OfSettings, cells: Cells, name: str) -> list[tuple[str, Marku
     figures = []
     for metric in _plotted(cells):
         labels = {point["setting"]: point["label"] for point in block.points if (point["setting"], metric) in cells}
-        if labels:
-            own = [cells[setting, metric] for setting in labels]
+        own = [cells[setting, metric] for setting in labels]
+        if own:
             svg = values_with_intervals(f"{name} points {metric}", list(labels.values()), own, metric)
             figures.append(("Each with its 95 % interval", svg))
     return figures
@@ -196,9 +197,9 @@ PARTS: dict[str, tuple[str, Callable[[str, Any, Study, Path], Iterator[Part]]]] 
     "sweeps": ("Value sweep", partial(_of_settings, _sweep)),
     "compositions": ("Two steers together", partial(_of_settings, _composition)),
     "transfers": ("Transfer to another model", partial(_of_settings, _transfer)),
-    "directions": ("Words a steer raises and lowers", words_of),
-    "evidence": ("Which words show the style", evidence_of),
+    "directions": ("Words a steer raises and lowers", partial(of_steer, ["words", "spectrum"], words_of)),
+    "evidence": ("Which words show the style", partial(of_steer, ["tokens", "readings"], evidence_of)),
     "ablations": ("Training choices", partial(_of_settings, _ablation)),
     "baselines": ("Comparison with other methods", partial(_of_settings, _baselines)),
-    "costs": ("Cost", cost_of),
+    "costs": ("Cost", partial(of_steer, ["cost"], cost_of)),
 }

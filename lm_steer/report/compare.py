@@ -26,15 +26,8 @@ Place = tuple[str, str, str, str, str]
 UNTOLD = "nothing in the study: code, versions, inputs or machine"
 # What a run's record says of how its numbers were made.
 MADE_BY = ("versions", "git", "hardware", "inputs")
-
-
-@dataclass(frozen=True)
-class Run:
-    """A folder of results: its study, its record, and its cells."""
-
-    study: Study
-    record: dict[str, Any]
-    cells: dict[Place, Cell]
+# What a cell itself says of that.
+COUNTED = ("scorer", "version", "n_prompts", "n_generations", "left_out")
 
 
 @dataclass(frozen=True)
@@ -65,22 +58,28 @@ class Comparison:
 
 def compare(first: Path, second: Path) -> Comparison:
     """Compare two folders of results; LMSteerError where one is no finished run's, or holds no table."""
-    one, other = read_run(first), read_run(second)
-    both = [place for place in one.cells if place in other.cells]
-    moved = tuple(_moved(place, one, other) for place in both if _is_apart(one.cells[place], other.cells[place]))
+    (study, record, cells), (other_study, other_record, other_cells) = _read_run(first), _read_run(second)
+    both = {place: (cell, other_cells[place]) for place, cell in cells.items() if place in other_cells}
+    moved = []
+    for place, (one, other) in both.items():
+        if _is_apart(one, other):
+            reasons = [f"{key}: {one[key]} → {other[key]}" for key in COUNTED if one[key] != other[key]]
+            reasons += _differences("", _behind(one, study), _behind(other, other_study))
+            before, after = ((cell["value"], cell["low"], cell["high"]) for cell in (one, other))
+            moved.append(Moved(*place, before, after, tuple(reasons) or (UNTOLD,)))
     unknown = ("run.json: neither run has one, so versions and machine are not known",)
     return Comparison(
-        moved,
+        tuple(moved),
         len(both) - len(moved),
-        tuple(place for place in one.cells if place not in other.cells),
-        tuple(place for place in other.cells if place not in one.cells),
-        tuple(_differences("", one.study.dump(), other.study.dump())),
-        tuple(_differences("", one.record, other.record)) if one.record or other.record else unknown,
+        tuple(place for place in cells if place not in both),
+        tuple(place for place in other_cells if place not in both),
+        tuple(_differences("", study.dump(), other_study.dump())),
+        tuple(_differences("", record, other_record)) if record or other_record else unknown,
     )
 
 
-def read_run(folder: Path) -> Run:
-    """Read the study and the tables of a folder of results."""
+def _read_run(folder: Path) -> tuple[Study, dict[str, Any], dict[Place, Cell]]:
+    """Read the study, the record and the cells of a folder of results."""
     if not (folder / "study.json").exists():
         raise LMSteerError(f"{folder} has no study.json: give the results folder of a run, such as `results`")
     study = read_study(folder / "study.json")
@@ -93,7 +92,7 @@ def read_run(folder: Path) -> Run:
         raise LMSteerError(f"{folder} holds none of the tables of its study: finish the run, `snakemake tables`")
     path = folder / "run.json"
     record = read_json(path, dict) if path.exists() else {}
-    return Run(study, {key: record[key] for key in MADE_BY if key in record}, cells)
+    return study, {key: record[key] for key in MADE_BY if key in record}, cells
 
 
 def _is_apart(one: Cell, other: Cell) -> bool:
@@ -103,15 +102,6 @@ def _is_apart(one: Cell, other: Cell) -> bool:
         return (here != here) != (there != there)
     # An interval without an end excludes nothing on that side.
     return (there < one["low"] or there > one["high"]) and (here < other["low"] or here > other["high"])
-
-
-def _moved(place: Place, *runs: Run) -> Moved:
-    first, second = (run.cells[place] for run in runs)
-    numbers = ("scorer", "version", "n_prompts", "n_generations", "left_out")
-    reasons = [f"{key}: {first[key]} → {second[key]}" for key in numbers if first[key] != second[key]]
-    reasons += _differences("", *(_behind(run.cells[place], run.study) for run in runs))
-    before, after = ((cell["value"], cell["low"], cell["high"]) for cell in (first, second))
-    return Moved(*place, before, after, tuple(reasons) or (UNTOLD,))
 
 
 def _behind(cell: Cell, study: Study) -> dict[str, Any]:
@@ -130,13 +120,12 @@ def _behind(cell: Cell, study: Study) -> dict[str, Any]:
         "scorers": [cell["judge"]],
         "settings": names,
     }
-    blocks = {part: getattr(study, part) for part in parts}
     # Texts from elsewhere are of no model, and distinct words are of no scorer.
-    dumped = {
-        part: {name: blocks[part][name].model_dump() for name in chosen if name in blocks[part]}
+    blocks = {
+        part: {name: block.model_dump() for name in chosen if (block := getattr(study, part).get(name))}
         for part, chosen in parts.items()
     }
-    return {"seeds": study.seeds, "sampling": study.sampling.model_dump(), **dumped}
+    return {"seeds": study.seeds, "sampling": study.sampling.model_dump(), **blocks}
 
 
 def _differences(place: str, one: Any, other: Any) -> Iterator[str]:
@@ -158,8 +147,7 @@ def told(comparison: Comparison) -> str:
         for cell in cells:
             digits = named(cell.metric).digits
             both = ("{} ({} to {})".format(*(number(end, digits) for end in run)) for run in (cell.first, cell.second))
-            lines.append(f"  {cell.row}, {cell.prompts} prompts, {named(cell.metric).phrase}:")
-            lines.append(f"    {' → '.join(both)}")
+            lines += [f"  {cell.row}, {cell.prompts} prompts, {named(cell.metric).phrase}:", f"    {' → '.join(both)}"]
             lines += [f"    because of {reason}" for reason in cell.reasons]
     for name, places in (("first", comparison.only_first), ("second", comparison.only_second)):
         if places:

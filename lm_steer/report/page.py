@@ -57,7 +57,7 @@ def write_page(study: Study, results: Path, output: Path) -> None:
         edited=edited(results),
         first_claims=first_claims(said),
         claims=said,
-        figures=list(drawn(swept, results, swept_cells)),
+        **drawn(swept, results, swept_cells),
         tables=[laid_out(name, tables[name], layout.table(results, name), plan) for name in tables],
         dials=dials(swept, results, swept_cells),
         unsteered=UNSTEERED,

@@ -63,10 +63,7 @@ RUN = {
 
 def provenance(study: Study, results: Path, cells: Iterable[Cell]) -> dict[str, Any]:
     """Return all that the page says of its origin."""
-    steps = {}
-    for path in sorted((results / "benchmarks").glob("**/*.tsv")):
-        row = read_benchmark(path)
-        steps[path.relative_to(results / "benchmarks").with_suffix("").as_posix()] = (row["s"], row["max_rss"])
+    measured = benchmark_table(results / "benchmarks")
     models = {name: layout.model(results, name) for name in study.models_used}
     # Each as its first training wrote it down: models and seeds share that.
     steers = {name: layout.steer(results, study.steered[0], name, study.seeds[0]) for name in study.steers}
@@ -77,9 +74,9 @@ def provenance(study: Study, results: Path, cells: Iterable[Cell]) -> dict[str, 
         "recipe": RECIPE,
         "steers": _read({name: folder / "steer_config.json" for name, folder in steers.items()}, STEER),
         "scorers": [_scorer(name, study, results, cells) for name in study.scorers],
-        "steps": steps,
-        "total_seconds": sum(seconds for seconds, _ in steps.values()),
-        "peak_memory": max((memory for _, memory in steps.values() if memory > 0), default=0),
+        "steps": measured.to_dict("records"),
+        "total_seconds": measured["seconds"].sum(),
+        "peak_memory": measured["peak_memory_mb"].max(),
         "version": lm_steer.__version__,
         "revision": git_revision(),
         "record": read_json(results / "run.json", RUN) if (results / "run.json").exists() else None,
@@ -96,10 +93,9 @@ def packages_used(study: Study) -> list[Package]:
     """Return the files of the package registry that a study reads, each once."""
     models = [study.models[name] for name in study.models_used]
     names = [model.id for model in models if model.source == "package"]
-    blocks = [*study.datasets.values(), *study.prompts.values(), *study.scorers.values()]
-    names += [name for block in blocks for name in block.packages]
-    known = packages()
-    return [known[name] for name in dict.fromkeys(names) if name in known]
+    for block in (*study.datasets.values(), *study.prompts.values(), *study.scorers.values()):
+        names += block.packages
+    return [packages()[name] for name in dict.fromkeys(names) if name in packages()]
 
 
 def _read(paths: dict[str, Path], shape: Any) -> dict[str, dict[str, Any]]:
@@ -147,11 +143,9 @@ def write_record(study: Study, results: Path, output: Path, benchmarks: Path) ->
 
 def benchmark_table(folder: Path) -> pd.DataFrame:
     """Return the last measurement of every job: rule, job, seconds, peak_memory_mb, cpu_seconds."""
-    rows = []
-    for path in sorted(folder.glob("*/*.tsv")):
-        row = read_benchmark(path)
-        rows.append({"rule": path.parent.name, "job": path.stem, **{MEASURED[key]: row[key] for key in MEASURED}})
-    return pd.DataFrame(rows, columns=["rule", "job", *MEASURED.values()])
+    paths = sorted(folder.glob("*/*.tsv"))
+    rows = [{"rule": path.parent.name, "job": path.stem, **read_benchmark(path)} for path in paths]
+    return pd.DataFrame(rows, columns=["rule", "job", *MEASURED]).rename(columns=MEASURED)
 
 
 def hardware() -> dict[str, Any]:

@@ -1,11 +1,11 @@
 """Which figures a study has: differences, steers over their values and what that costs, losses.
 
-for figure in drawn(study, results, cells): …       # {"kind", "name", "title", "panels"}
+drawn(study, results, cells)["losses"]              # [{"name", "title", "panels"}, …]
 write_figures(study, results, Path("results/figures"))
 """
 
 from collections.abc import Collection, Iterator, Mapping
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
@@ -34,72 +34,65 @@ def write_figures(study: Study, results: Path, output: Path) -> None:
     """Write every figure of a study that can be drawn as an SVG file into a folder, one file for each panel."""
     swept = expanded(study.written, ["sweeps"])[0]
     cells = [cell for table in read_tables(swept, results).values() for cell in table]
+    figures = chain(*drawn(swept, results, cells).values(), analysis_figures(study, results))
     with replacing(output, FIGURES) as folder:
         folder.mkdir()
-        for figure in [*drawn(swept, results, cells), *analysis_figures(study, results)]:
+        for figure in figures:
             for place, svg in enumerate(figure["panels"]):
-                (folder / f"{figure['name']}{f'-{place}' if place else ''}.svg").write_text(
-                    standalone(svg), encoding="utf-8"
-                )
+                path = folder / f"{figure['name']}{f'-{place}' if place else ''}.svg"
+                path.write_text(standalone(svg), encoding="utf-8")
 
 
-def drawn(study: Study, results: Path, cells: list[Cell]) -> Iterator[Drawn]:
-    """Yield the figures of a study, the settings of its sweeps among them, in the order of the page."""
-    yield from _effects([cell for cell in cells if cell["setting"] in study.written.settings], study)
-    for model in study.steered:
-        yield from _dials(cells, study, model)
-        yield from _trade_offs(cells, study, model)
-    yield from _losses(study, results)
+def drawn(study: Study, results: Path, cells: list[Cell]) -> dict[str, list[Drawn]]:
+    """Return the figures of a study, the settings of its sweeps among them, by the part of the page they stand in."""
+    trade_offs = ([*_dials(cells, study, model), *_trade_offs(cells, study, model)] for model in study.steered)
+    return {
+        "effects": list(_effects([cell for cell in cells if cell["setting"] in study.written.settings], study)),
+        "trade_offs": list(chain(*trade_offs)),
+        "losses": list(_losses(study, results)),
+    }
 
 
 def _effects(cells: list[Cell], study: Study) -> Iterator[Drawn]:
     """Draw every steered setting once, whichever tables it is in, a figure for each model and headline metric."""
     for model, metric in product(study.steered, headlines(cells)):
         chosen = by_setting(cells, model, metric)
+        compared_cells = {name: chosen[name] for name in study.settings if name in chosen and compared(chosen[name])}
         rows = [
-            Point(
-                f"{typeset(cell['row'])}, {cell['prompts']} prompts{' †' if is_weak(name, study) else ''}",
-                cell,
-                price_of(cell, cells),
-            )
-            for name in study.settings
-            if (cell := chosen.get(name)) and compared(cell)
+            Point(f"{typeset(cell['row'])}, {cell['prompts']} prompts{weak}", cell, price_of(cell, cells))
+            for name, cell in compared_cells.items()
+            for weak in [" †" if is_weak(name, study) else ""]
         ]
         if rows:
             title = f"{named(metric).phrase.capitalize()}{on_model(model, study)}"
             said = f"{title}: differences to unsteered with 95 % intervals. The numbers are in the tables below."
-            svg = effects(said, rows, metric)
-            title = f"{title}: difference to unsteered"
-            yield {"kind": "effects", "name": f"effects-{model}-{metric}", "title": title, "panels": [svg]}
+            title, svg = f"{title}: difference to unsteered", effects(said, rows, metric)
+            yield {"name": f"effects-{model}-{metric}", "title": title, "panels": [svg]}
 
 
 def _dials(cells: list[Cell], study: Study, model: str) -> Iterator[Drawn]:
     """Draw each family over its values: headline metric and perplexity, and beside them one against the other."""
+    columns = {metric: by_setting(cells, model, metric) for metric in (*headlines(cells), PRICE)}
     for family in families(study):
-        rows = {}
-        for metric in (*headlines(cells), PRICE):
-            chosen = by_setting(cells, model, metric)
-            row = [chosen.get(setting) for setting in family.settings.values()]
-            if sum(cell is not None for cell in row) > 1:
-                rows[metric] = row
+        rows = {name: [column.get(each) for each in family.settings.values()] for name, column in columns.items()}
+        rows = {metric: row for metric, row in rows.items() if len(row) - row.count(None) > 1}
         if rows:
             title = f"{family.title}: {family.prompts} prompts{on_model(model, study)}"
             said = f"{title}: {', '.join(named(metric).phrase for metric in rows)}, with 95 % intervals."
-            panels = [value_curves(said, list(family.settings), rows, family.dimension)]
-            labels = _labels(family, study)
-            panels += _planes(title, labels, family.settings.values(), cells, model)
-            yield {"kind": "trade-offs", "name": f"values-{model}-{family.name}", "title": title, "panels": panels}
+            curves = value_curves(said, list(family.settings), rows, family.dimension)
+            planes = _planes(title, _labels(family, study), family.settings.values(), cells, model)
+            yield {"name": f"values-{model}-{family.name}", "title": title, "panels": [curves, *planes]}
 
 
 def _labels(family: Family, study: Study) -> dict[str, str]:
     """Return what stands at the points of a family's trade-off: its values, and like settings that are not of it."""
     line = {setting: value_text(value) for value, setting in family.settings.items()}
-    labels = {family.unsteered: "unsteered"} | {name: line[name] for name in line if name != family.unsteered}
+    labels = {family.unsteered: "", **line, family.unsteered: "unsteered"}
     of_families = {setting for other in families(study) for setting in other.settings.values()}
+    same = {steer_label(study.settings[member].steer, study) for member in line}
     for name, setting in study.written.settings.items():
         like = setting.prompts == family.prompts and set(setting.steer) == {family.steer}
         values = steer_label(setting.steer, study)
-        same = {steer_label(study.settings[member].steer, study) for member in line}
         if like and name not in of_families and values not in same:
             labels[name] = values
     return labels
@@ -107,15 +100,13 @@ def _labels(family: Family, study: Study) -> dict[str, str]:
 
 def _trade_offs(cells: list[Cell], study: Study, model: str) -> Iterator[Drawn]:
     """Draw the settings on each set of prompts that no family is on, by headline metric and perplexity."""
-    written = study.written.settings
     with_dials = {family.prompts for family in families(study)}
     for prompts in (name for name in study.prompts if name not in with_dials):
-        on = {
-            name: steer_label(setting.steer, study) for name, setting in written.items() if setting.prompts == prompts
-        }
+        settings = study.written.settings.items()
+        labels = {name: steer_label(one.steer, study) for name, one in settings if one.prompts == prompts}
         title = f"{prompts} prompts{on_model(model, study)}: what each setting reaches and costs"
-        if len(on) > 2 and (panels := list(_planes(title, on, (), cells, model))):
-            yield {"kind": "trade-offs", "name": f"trade-off-{model}-{prompts}", "title": title, "panels": panels}
+        if panels := list(_planes(title, labels, (), cells, model)):
+            yield {"name": f"trade-off-{model}-{prompts}", "title": title, "panels": panels}
 
 
 def _planes(
@@ -125,15 +116,11 @@ def _planes(
     prices = by_setting(cells, model, PRICE)
     for metric in headlines(cells):
         chosen = by_setting(cells, model, metric)
-        points = [
-            Point(label, chosen[name], prices[name], "line" if name in line else "")
-            for name, label in labels.items()
-            if name in chosen and name in prices
-        ]
+        both = [name for name in labels if name in chosen and name in prices]
+        points = [Point(labels[name], chosen[name], prices[name], name in line) for name in both]
         if len(points) > 2:
-            yield trade_off(
-                f"{title}: {named(metric).phrase} and perplexity. The numbers are in the tables.", points, metric
-            )
+            said = f"{title}: {named(metric).phrase} and perplexity. The numbers are in the tables."
+            yield trade_off(said, points, metric)
 
 
 def _losses(study: Study, results: Path) -> Iterator[Drawn]:
@@ -145,4 +132,4 @@ def _losses(study: Study, results: Path) -> Iterator[Drawn]:
             if dev := [row["dev_loss"] for row in logs[0] if "dev_loss" in row]:
                 title += f": on dev texts from {dev[0]:.2f} to {dev[-1]:.2f}"
             svg, weak = loss_curves(title, logs), name in weak_steers(study)
-            yield {"kind": "losses", "name": f"loss-{model}-{name}", "title": title, "weak": weak, "panels": [svg]}
+            yield {"name": f"loss-{model}-{name}", "title": title, "weak": weak, "panels": [svg]}

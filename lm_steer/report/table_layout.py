@@ -5,7 +5,7 @@ laid_out("detoxification", cells, path, study)["latex"]
 
 import base64
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from pathlib import Path
@@ -17,7 +17,7 @@ from lm_steer.report.findings import is_weak
 from lm_steer.report.wording import number, printable, title_of
 from lm_steer.study.config import Study
 from lm_steer.tables.cells import Cell, is_published
-from lm_steer.tables.metrics import PRICE, SIDES, Metric, in_order, named
+from lm_steer.tables.metrics import PRICE, SIDES, in_order, named
 from lm_steer.util.formats import harmless
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -50,19 +50,13 @@ def templates(**options: Any) -> Environment:
 
 def laid_out(name: str, cells: list[Cell], path: Path, study: Study) -> dict[str, Any]:
     """Return a table for the page's templates, with its CSV and LaTeX (base64) for download."""
-    firsts = {cell["prompts"]: cell for cell in reversed(cells)}
     groups = [
-        {
-            "prompts": prompts,
-            **dict(zip(("first", "rest"), _split([metric for metric in present if not metric.variant]), strict=True)),
-            "variants": [metric.name for metric in present if metric.variant],
-            **{key: firsts[prompts][key] for key in ("n_prompts", "n_generations")},
-        }
+        _group([cell for cell in cells if cell["prompts"] == prompts])
         for prompts in dict.fromkeys(cell["prompts"] for cell in cells)
-        for present in [in_order(cell["metric"] for cell in cells if cell["prompts"] == prompts)]
     ]
-    rows = dict.fromkeys((cell["model"], cell["row"]) for cell in cells)
-    models = {model: [row for which, row in rows if which == model] for model, _ in rows}
+    models: dict[str, dict[str, None]] = {}
+    for cell in cells:
+        models.setdefault(cell["model"], {})[cell["row"]] = None
     placed = {(cell["model"], cell["row"], cell["prompts"], cell["metric"]): cell for cell in cells}
     scorers = list(dict.fromkeys((cell["scorer"], cell["version"]) for cell in cells))
     columns = [
@@ -85,14 +79,20 @@ def laid_out(name: str, cells: list[Cell], path: Path, study: Study) -> dict[str
     }
 
 
-def _split(metrics: list[Metric]) -> tuple[list[str], list[str]]:
-    """Return the metrics shown at first (what steers aim at, its price, side effects, distinctness) and the rest."""
+def _group(cells: list[Cell]) -> dict[str, Any]:
+    """Return the metrics on one set of prompts: shown at first (aims, price, side effects, distinctness), the rest."""
+    present = in_order(cell["metric"] for cell in cells)
+    metrics = [metric for metric in present if not metric.variant]
     aims = [metric for metric in metrics if metric.headline] or metrics[:1]
-    prices = [metric for metric in metrics if metric.name == PRICE]
+    costs = [metric for metric in metrics if metric.name == PRICE or metric.attribute.startswith(SIDES)]
     last = [metric for metric in metrics if not metric.attribute][-1:]
-    sides = [metric for metric in metrics if metric.attribute.startswith(SIDES)]
-    first = list(dict.fromkeys(metric.name for metric in [*aims, *prices, *sides, *last]))
-    return first, [metric.name for metric in metrics if metric.name not in first]
+    first = list(dict.fromkeys(metric.name for metric in [*aims, *costs, *last]))
+    return {
+        "first": first,
+        "rest": [metric.name for metric in metrics if metric.name not in first],
+        "variants": [metric.name for metric in present if metric.variant],
+        **{key: cells[0][key] for key in ("prompts", "n_prompts", "n_generations")},
+    }
 
 
 def downloads(csv: Path, tex: str) -> dict[str, str]:
@@ -104,7 +104,7 @@ def downloads(csv: Path, tex: str) -> dict[str, str]:
 def latex(
     title: str,
     columns: Sequence[Column],
-    models: Mapping[str, Sequence[str]],
+    models: Mapping[str, Iterable[str]],
     cells: Mapping[tuple[str, str, str, str], Cell],
     scorers: Sequence[tuple[str, str]] = (),
 ) -> str:

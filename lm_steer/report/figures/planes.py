@@ -23,8 +23,7 @@ def trade_off(axes: Axes, points: Sequence[style.Point], metric: str) -> None:
     """Draw a metric against perplexity, each setting with both intervals and its name; hollow is as published."""
     prices = [point.price for point in points if point.price]
     places = [(price["value"], point.cell["value"]) for price, point in zip(prices, points, strict=True)]
-    for line in dict.fromkeys(point.line for point in points if point.line):
-        joined = [place for place, point in zip(places, points, strict=True) if point.line == line]
+    if joined := [place for place, point in zip(places, points, strict=True) if point.line]:
         axes.plot(*zip(*joined, strict=True), color=style.MUTED, linewidth=0.9, zorder=1)
     for (x, y), price, point in zip(places, prices, points, strict=True):
         axes.plot([price["low"], price["high"]], [y, y], color=style.LINE, linewidth=1.4, zorder=0)

@@ -55,12 +55,12 @@ P = ParamSpec("P")
 
 @dataclass(frozen=True)
 class Point:
-    """One setting: what it is called, its metric, its perplexity; points of one `line` are joined."""
+    """One setting: what it is called, its metric, its perplexity; those on the `line` are joined."""
 
     label: str
     cell: Cell
     price: Cell | None
-    line: str = ""
+    line: bool = False
 
 
 def as_svg(draw: Callable[P, Figure]) -> Callable[Concatenate[str, P], Markup]:
