@@ -30,7 +30,7 @@ from lm_steer.model.load import texts_of
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import write_json
 from lm_steer.util.formats import write_csv
-from lm_steer.util.options import A_POSITIVE_NUMBER, A_STEER_VALUE, MaxLength, check, check_as, check_kind, numbers
+from lm_steer.util.options import A_POSITIVE_NUMBER, A_STEER_VALUE, check, check_kind, numbers
 from lm_steer.util.words import number
 
 # The grid is these multiples of the power of two at which the KL on a few tokens reaches the price.
@@ -39,6 +39,8 @@ POWERS = [2.0**power for power in range(-14, 15)]
 FEW = 32
 # Texts that a command measures: more would not change the first digit.
 TEXTS = 64
+# They are cut to so many tokens, as in training.
+LONGEST = 256
 # Quality breaks at this multiple of the unsteered perplexity, as in a study's sweeps.
 BREAKS_AT = 2.0
 
@@ -71,11 +73,13 @@ class Calibration:
 
         The square root of the KL is interpolated, for near 0 the KL grows with the square of the value.
         """
-        return self._crossing([math.sqrt(point.kl) for point in self.points], math.sqrt(kl), side)
+        roots = [math.sqrt(point.kl) for point in self.points]
+        return break_point([point.value for point in self.points], roots, math.sqrt(kl), side)
 
     def breaks(self, side: int = 1) -> float:
         """Return the value at which the perplexity exceeds twice the unsteered one; NaN where none of the grid does."""
-        return self._crossing([point.perplexity for point in self.points], BREAKS_AT * self.unsteered, side)
+        heights = [point.perplexity for point in self.points]
+        return break_point([point.value for point in self.points], heights, BREAKS_AT * self.unsteered, side)
 
     def recommended(self, side: int = 1) -> float:
         """Return the value that costs the price, or the one at which quality breaks if that comes first; or NaN."""
@@ -94,9 +98,6 @@ class Calibration:
             lines.append(f"recommended {self.dimension}={value:.2g} ({'; '.join(filter(None, (reason, broken)))})")
         return lines
 
-    def _crossing(self, heights: list[float], limit: float, side: int) -> float:
-        return break_point([point.value for point in self.points], heights, limit, side)
-
 
 @torch.no_grad()
 def calibrate(
@@ -109,7 +110,6 @@ def calibrate(
     held: Mapping[str, float] | None = None,
     values: Sequence[float] | None = None,
     at_kl: float = 0.5,
-    max_length: int = 256,
     cache: str | Path = ":memory:",
 ) -> Calibration:
     """Measure what the values of one dimension cost on texts, the others held at values of their own, or at 0.
@@ -118,7 +118,6 @@ def calibrate(
     prompts     what each text continues: only the tokens of the text are then measured
     values      the grid, to which 0 is added; without it, one around the value that costs `at_kl`
     at_kl       the price of the recommended value, KL(steered ‖ unsteered) in nats per token
-    max_length  texts are cut to so many tokens, as in training
     cache       a file for hidden states (model/hidden_cache.py)
 
     Raises LMSteerError for a dimension that the steer lacks, texts without a token to predict, and where no value
@@ -127,16 +126,15 @@ def calibrate(
     check_kind(Steer, steer=steer)
     loaded = loaded_of(loaded, cache)
     check("at_kl", at_kl, [A_POSITIVE_NUMBER])
-    check_as(MaxLength, max_length=max_length)
     check_kind(str, dimension=dimension)
     check_kind(Mapping, held=held or {})
-    given = None if values is None else numbers("values", values, A_STEER_VALUE)
     held = dict(held or {})
+    given = None if values is None else numbers("values", values, A_STEER_VALUE)
     if dimension in held:
         raise LMSteerError(f"the dimension '{dimension}' is calibrated: it cannot be held as well")
     check_fit(steer, loaded.model)
     head = head_of(loaded.model)
-    hidden, targets = _predicted(HiddenMemo(cache, loaded, max_length), texts_of(texts), prompts)
+    hidden, targets = _predicted(HiddenMemo(cache, loaded, LONGEST), texts_of(texts), prompts)
 
     def costs(hidden: Tensor, targets: Tensor, values: Sequence[float]) -> list[list[float]]:
         entries = [{}, *({**held, dimension: value} for value in values)]
@@ -171,16 +169,13 @@ def _predicted(memo: HiddenMemo, texts: list[str], prompts: Sequence[str] | None
     if len(starts) != len(texts):
         raise LMSteerError(f"{len(texts)} texts need a prompt each, found {len(starts)}")
     pairs = list(zip(starts, texts, strict=True))
-    usable = [
-        (pair, row, given)
-        for pair, (row, given) in zip(pairs, completions(memo, pairs), strict=True)
-        if len(row) > given
-    ]
+    given = zip(map("".join, pairs), completions(memo, pairs), strict=True)
+    usable = [(text, ids, start) for text, (ids, start) in given if len(ids) > start]
     if not usable:
         raise LMSteerError(f"none of the {len(texts)} texts has a token to predict: the first one is given")
-    states = memo.states(["".join(pair) for pair, _, _ in usable], "calibrate")
-    hidden = torch.cat([states["".join(pair)][given - 1 : -1] for pair, _, given in usable])
-    return hidden, torch.tensor([token for _, row, given in usable for token in row[given:]])
+    states = memo.states([text for text, _, _ in usable], "calibrate")
+    hidden = torch.cat([states[text][start - 1 : -1] for text, _, start in usable])
+    return hidden, torch.tensor([token for _, ids, start in usable for token in ids[start:]])
 
 
 def _power(costs: list[list[float]], at_kl: float) -> float:

@@ -9,12 +9,8 @@ alike; ratios are medians over rounds, with the lowest and the highest.
 
 import math
 import time
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
-from statistics import median
-from typing import Any
 
 import pandas as pd
 import torch
@@ -68,27 +64,23 @@ def decode_ratios(loaded: LoadedModel, steer: Steer, values: Mapping[str, float]
     head = loaded.model.get_output_embeddings()
     folded = fold(loaded.model, steer, values) if isinstance(head, torch.nn.Linear) else None
     loaded.model.set_output_embeddings(head)
-    ratios: dict[str, list[float]] = {"decode_hooked": [], **({"decode_folded": []} if folded is not None else {})}
+    rounds: list[dict[str, float]] = []
     with Progress("time decoding", ROUNDS + 1, "round") as progress:
-        for number in range(ROUNDS + 1):
-            plain = _timed(loaded, nullcontext)
-            handle = attach(loaded.model, steer)
-            hooked = _timed(loaded, partial(handle.at, values))
-            handle.remove()
-            times = {"decode_hooked": hooked / plain}
+        for _ in range(ROUNDS + 1):
+            plain = _seconds(loaded)
+            with attach(loaded.model, steer) as handle, handle.at(values):
+                rounds.append({"decode_hooked": _seconds(loaded) / plain})
             if folded is not None:
                 loaded.model.set_output_embeddings(folded)
-                times["decode_folded"] = _timed(loaded, nullcontext) / plain
+                rounds[-1]["decode_folded"] = _seconds(loaded) / plain
                 loaded.model.set_output_embeddings(head)
-            # The first round warms caches up.
-            for name, ratio in times.items() if number else ():
-                ratios[name].append(ratio)
             progress.advance()
-    return {name: {"value": median(each), "low": min(each), "high": max(each)} for name, each in ratios.items()}
+    # The first round warms caches up.
+    ratios = pd.DataFrame(rounds[1:]).agg(["median", "min", "max"]).to_dict()
+    return {name: dict(zip(("value", "low", "high"), each.values(), strict=True)) for name, each in ratios.items()}
 
 
-def _timed(loaded: LoadedModel, around: Callable[[], Any]) -> float:
+def _seconds(loaded: LoadedModel) -> float:
     start = time.perf_counter()
-    with around():
-        continuations(loaded, PROMPTS, Sampling(samples=2, new_tokens=16), "to time it")
+    continuations(loaded, PROMPTS, Sampling(samples=2, new_tokens=16), "to time it")
     return time.perf_counter() - start

@@ -88,14 +88,15 @@ def directions(
     shares = values.square() / values.square().sum().clamp_min(torch.finfo(values.dtype).tiny)
     found = []
     for index in range(min(count, len(values))):
-        weight = embeddings @ left[:, index]
-        raised, lowered = _extremes(names, weight, words)
+        weights = dict(zip(names, (embeddings @ left[:, index]).tolist(), strict=True))
+        # Of words of equal weight the lower id comes first.
+        raised = sorted(weights.items(), key=lambda item: -item[1])[:words]
+        lowered = sorted(weights.items(), key=lambda item: item[1])[:words]
         scores = None
         if judge:
             each = judge([word for word, _ in [*raised, *lowered]])
             scores = (fmean(each[: len(raised)]), fmean(each[len(raised) :]))
         context = (acting[:, index].mean().item(), acting[:, index].std(correction=0).item())
-        weights = dict(zip(names, weight.tolist(), strict=True))
         found.append(Direction(values[index].item(), shares[index].item(), context, raised, lowered, weights, scores))
     return found
 
@@ -147,10 +148,3 @@ def write_directions(found: Sequence[Direction], values: Tensor, words: Path, sp
     shares = values.square() / values.square().sum()
     frame = pd.DataFrame({"singular_value": values.tolist(), "share": shares.tolist()})
     write_csv(spectrum, frame.assign(effective_rank=effective_rank(values)))
-
-
-def _extremes(names: list[str], weight: Tensor, words: int) -> tuple[list[tuple[str, float]], list[tuple[str, float]]]:
-    """Return the words of highest and of lowest weight; of equal ones the lower id comes first."""
-    orders = (torch.sort(weight, descending=descending, stable=True).indices[:words] for descending in (True, False))
-    highest, lowest = ([(names[i], weight[i].item()) for i in order.tolist()] for order in orders)
-    return highest, lowest

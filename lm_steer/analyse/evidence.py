@@ -11,6 +11,7 @@ The style reading of a text is the steer value under which it is likeliest.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -89,11 +90,9 @@ def evidence(
     if steer.vector(values).equal(steer.vector(against or {})):
         raise LMSteerError(f"both sides have the same values, {dict(values)}: there is nothing to tell apart")
     (nll,) = grid_nll(loaded, steer, [text], [values, against or {}], cache)
-    encoded = loaded.tokenizer(text, return_offsets_mapping=True)
+    offsets = loaded.tokenizer(text, return_offsets_mapping=True)["offset_mapping"]
     scores = [0.0, *(nll[1] - nll[0]).tolist()]
-    return Evidence(
-        text, [tuple(pair) for pair in encoded["offset_mapping"]], scores, best_spans(scores, count, length)
-    )
+    return Evidence(text, [tuple(pair) for pair in offsets], scores, best_spans(scores, count, length))
 
 
 def best_spans(scores: Sequence[float], count: int = 4, length: int = 10) -> list[Span]:
@@ -103,9 +102,7 @@ def best_spans(scores: Sequence[float], count: int = 4, length: int = 10) -> lis
     """
     if count < 1 or length < 1:
         raise LMSteerError(f"{count} spans of {length} tokens requested: both numbers must be at least 1")
-    sums = [0.0]
-    for score in scores:
-        sums.append(sums[-1] + score)
+    sums = list(accumulate(scores, initial=0.0))
     # The highest sum within the first tokens, and its spans; one span more in each round.
     best: list[tuple[float, list[Span]]] = [(0.0, [])] * len(sums)
     for _ in range(min(count, len(scores))):
@@ -154,10 +151,10 @@ Marked = list[tuple[int, int]]
 def read_marked(path: str | Path) -> tuple[list[str], list[Marked | None]]:
     """Read texts and the character ranges that people have marked in them, None where a line has no key spans."""
     texts, marked = [], []
-    for number, row in numbered_jsonl(path):
-        text, spans = row.get("text"), row.get("spans")
-        if not isinstance(text, str) or not text.strip():
-            raise LMSteerError(f"{path}, line {number}: expected text in text")
+    for number, row in numbered_jsonl(path, {"text": str}):
+        text, spans = row["text"], row.get("spans")
+        if not text.strip():
+            raise LMSteerError(f"{path}, line {number}: the text is empty")
         if spans is not None and not (isinstance(spans, list) and all(_is_range(span, text) for span in spans)):
             raise LMSteerError(f"{path}, line {number}: expected spans as [start, end] in characters, found {spans!r}")
         texts.append(text)
