@@ -98,7 +98,7 @@ class Playground:
             for row, token in enumerate(drawn.tolist()):
                 ended[row] |= token == self.loaded.tokenizer.eos_token_id
                 texts[row] += [] if ended[row] else [token]
-            plain, steered = (self.loaded.tokenizer.decode(row, skip_special_tokens=True) for row in texts)
+            plain, steered = (str(self.loaded.tokenizer.decode(row, skip_special_tokens=True)) for row in texts)
             yield plain[before:], steered[before:]
             if all(ended):
                 return

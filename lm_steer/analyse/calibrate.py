@@ -30,7 +30,7 @@ from lm_steer.model.load import texts_of
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import write_json
 from lm_steer.util.formats import write_csv
-from lm_steer.util.options import A_POSITIVE_NUMBER, A_STEER_VALUE, check, check_kind, numbers
+from lm_steer.util.options import A_POSITIVE_NUMBER, A_STEER_VALUE, MaxLength, check, check_as, check_kind, numbers
 from lm_steer.util.words import number
 
 # The grid is these multiples of the power of two at which the KL on a few tokens reaches the price.
@@ -39,8 +39,6 @@ POWERS = [2.0**power for power in range(-14, 15)]
 FEW = 32
 # Texts that a command measures: more would not change the first digit.
 TEXTS = 64
-# They are cut to so many tokens, as in training.
-LONGEST = 256
 # Quality breaks at this multiple of the unsteered perplexity, as in a study's sweeps.
 BREAKS_AT = 2.0
 
@@ -110,6 +108,7 @@ def calibrate(
     held: Mapping[str, float] | None = None,
     values: Sequence[float] | None = None,
     at_kl: float = 0.5,
+    max_length: int = 256,
     cache: str | Path = ":memory:",
 ) -> Calibration:
     """Measure what the values of one dimension cost on texts, the others held at values of their own, or at 0.
@@ -118,6 +117,7 @@ def calibrate(
     prompts     what each text continues: only the tokens of the text are then measured
     values      the grid, to which 0 is added; without it, one around the value that costs `at_kl`
     at_kl       the price of the recommended value, KL(steered ‖ unsteered) in nats per token
+    max_length  texts are cut to so many tokens, as in training
     cache       a file for hidden states (model/hidden_cache.py)
 
     Raises LMSteerError for a dimension that the steer lacks, texts without a token to predict, and where no value
@@ -126,6 +126,7 @@ def calibrate(
     check_kind(Steer, steer=steer)
     loaded = loaded_of(loaded, cache)
     check("at_kl", at_kl, [A_POSITIVE_NUMBER])
+    check_as(MaxLength, max_length=max_length)
     check_kind(str, dimension=dimension)
     check_kind(Mapping, held=held or {})
     held = dict(held or {})
@@ -134,7 +135,7 @@ def calibrate(
         raise LMSteerError(f"the dimension '{dimension}' is calibrated: it cannot be held as well")
     check_fit(steer, loaded.model)
     head = head_of(loaded.model)
-    hidden, targets = _predicted(HiddenMemo(cache, loaded, LONGEST), texts_of(texts), prompts)
+    hidden, targets = _predicted(HiddenMemo(cache, loaded, max_length), texts_of(texts), prompts)
 
     def costs(hidden: Tensor, targets: Tensor, values: Sequence[float]) -> list[list[float]]:
         entries = [{}, *({**held, dimension: value} for value in values)]

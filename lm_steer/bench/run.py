@@ -67,7 +67,7 @@ def bench(loaded: LoadedModel, load: Load, against: Sequence[str] = ("transforme
     # First: another environment is what is most often wrong.
     pythons = [way.removeprefix("vllm=") for way in against if way.startswith("vllm=")]
     prompts = texts(loaded, load.prompts, load.prompt_tokens, seed=0)
-    elsewhere = vllm_generation(pythons[0], loaded, prompts, load) if pythons else {"version": None}
+    elsewhere: dict[str, Any] = vllm_generation(pythons[0], loaded, prompts, load) if pythons else {"version": None}
     dtype = loaded.model.get_output_embeddings().weight.dtype
     limit = machine_limit(loaded.device, dtype)
     rows = [work(loaded, load, limit, against) for work in (generation, training, perplexity)]
