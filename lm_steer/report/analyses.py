@@ -41,13 +41,6 @@ def analyses(study: Study, results: Path) -> list[Part]:
     return parts
 
 
-def analysis_figures(study: Study, results: Path) -> Iterator[Part]:
-    """Yield the figures of all analyses, each with a name for a file."""
-    for part in analyses(study, results):
-        for place, (_, svg) in enumerate(part["figures"], start=1):
-            yield {"name": f"analysis-{part['number']}-{part['name']}-{place}", "panels": [svg]}
-
-
 def _of_settings(
     draw: Callable[..., Part], name: str, block: OfSettings, study: Study, results: Path
 ) -> Iterator[Part]:

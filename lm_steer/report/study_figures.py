@@ -12,7 +12,7 @@ from typing import Any
 from markupsafe import Markup
 
 from lm_steer.data import layout
-from lm_steer.report.analyses import analysis_figures
+from lm_steer.report.analyses import analyses
 from lm_steer.report.families import Family, families
 from lm_steer.report.figures.curves import loss_curves, value_curves
 from lm_steer.report.figures.planes import trade_off
@@ -34,13 +34,18 @@ def write_figures(study: Study, results: Path, output: Path) -> None:
     """Write every figure of a study that can be drawn as an SVG file into a folder, one file for each panel."""
     swept = expanded(study.written, ["sweeps"])[0]
     cells = [cell for table in read_tables(swept, results).values() for cell in table]
-    figures = chain(*drawn(swept, results, cells).values(), analysis_figures(study, results))
+    files = {
+        f"{figure['name']}{f'-{place}' if place else ''}": svg
+        for figure in chain(*drawn(swept, results, cells).values())
+        for place, svg in enumerate(figure["panels"])
+    }
+    for part in analyses(study, results):
+        for place, (_, svg) in enumerate(part["figures"], start=1):
+            files[f"analysis-{part['number']}-{part['name']}-{place}"] = svg
     with replacing(output, FIGURES) as folder:
         folder.mkdir()
-        for figure in figures:
-            for place, svg in enumerate(figure["panels"]):
-                path = folder / f"{figure['name']}{f'-{place}' if place else ''}.svg"
-                path.write_text(standalone(svg), encoding="utf-8")
+        for name, svg in files.items():
+            (folder / f"{name}.svg").write_text(standalone(svg), encoding="utf-8")
 
 
 def drawn(study: Study, results: Path, cells: list[Cell]) -> dict[str, list[Drawn]]:

@@ -3,13 +3,7 @@
     lm-steer agreement --file rtp.jsonl --study results/study.json --name rtp -o agreement.csv
 
 The files have RealToxicityPrompts' form, per line {"prompt": {"text", "toxicity", …}, "continuation": {the same}}; the
-continuations are judged. Long form, one line per figure:
-
-spearman            rank correlation of the two scores
-auc                 how well the scorer tells texts that Perspective scores ≥ .5 from the others
-base_rate           share of texts that the scorer scores ≥ .5
-reference_rate      share of texts that Perspective scores ≥ .5
-threshold           the scorer's value that as large a share of texts reaches
+continuations are judged. workflow/docs/own-scorer.md says what the figures are.
 """
 
 import math

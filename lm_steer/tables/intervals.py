@@ -5,21 +5,7 @@
 
 Prompts and trainings are two crossed samples: every training answers the same prompts.
 
-over prompts        means and ratios: Student's t, corrected for skew by Hall's cubic transformation ("On the removal
-                    of skewness by transformation", JRSS B 54, 1992), from how much each prompt moves the value;
-                    everything else: percentiles of a bootstrap, expanded for few prompts (Hesterberg, "What teachers
-                    should know about the bootstrap", The American Statistician 69, 2015)
-proportions         with fewer than five prompts that show an event, or that lack one: Wilson's score interval with the
-                    effective number of observations (Korn and Graubard, Survey Methodology 24, 1998); differences of
-                    proportions: two prompts more, one each way (Bonett and Price, "Adjusted Wald confidence interval
-                    for a difference of binomial proportions based on paired data", JEBS 37, 2012)
-means that few      where fewer than five texts make a mean, the upper end leaves room for one that was not drawn, as
-texts can make      high as a text can be; without a highest value there is no upper end (Bahadur and Savage, Annals
-                    of Mathematical Statistics 27, 1956)
-over trainings      their variance beyond that of sampling; the t of both parts is the mean of that of the number of
-                    prompts and that of trainings, weighted by the variances (Cochran, Biometrics 20, 1964)
-
-workflow/docs/intervals.md says how often they cover the truth.
+workflow/docs/intervals.md says which interval each number has, after whom, and how often it covers the truth.
 """
 
 import math

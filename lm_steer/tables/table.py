@@ -33,7 +33,8 @@ def write_table(table: dict[str, Any], results: Path, output: Path) -> None:
         for model, reader in readers.items()
         for label, settings in table["rows"].items()
         for setting in settings
-        if model in _models_of(table["settings"][setting])
+        for block in [table["settings"][setting]]
+        if (model == layout.EXTERNAL if block["generations"] else model in block["models"])
     ]
     rows: list[dict[str, Any]] = []
     with Progress(f"table {output.stem}", len(cells), "setting") as progress:
@@ -48,10 +49,6 @@ def write_table(table: dict[str, Any], results: Path, output: Path) -> None:
     frame = pd.DataFrame(rows).replace([np.inf, -np.inf], np.nan)
     _same_scorers(frame, output.stem)
     write_csv(output, frame)
-
-
-def _models_of(setting: dict[str, Any]) -> Sequence[str]:
-    return [layout.EXTERNAL] if setting["generations"] else setting["models"]
 
 
 def _cells(reader: "Reader", setting: str) -> Iterator[dict[str, Any]]:
@@ -109,10 +106,10 @@ class Reader:
         options, scorers = self.table["settings"][setting], self.table["scorers"]
         for scorer in (name for name in options["scorers"] if name in scorers):
             first = next(iter(self._files(scorer).values())).iloc[0]
-            for metric in metrics.of_attribute(scorers[scorer]["attribute"]):
-                yield metric.under(options), partial(self._scores_of, scorer), first["scorer"], first["version"]
+            for metric in metrics.of_attribute(scorers[scorer]["attribute"], options["perplexity_limit"]):
+                yield metric, partial(self._scores_of, scorer), first["scorer"], first["version"]
         for metric in metrics.of_attribute(""):
-            yield metric.under(options), self._samples, *metric.judge
+            yield metric, self._samples, *metric.judge
 
     def check_pairs(self, setting: str, against: str, count: int, other: int) -> None:
         """Raise LMSteerError unless both settings were scored on the same prompts in the same order."""
