@@ -48,17 +48,15 @@ def publish(results: str | Path, output: str | Path) -> int:
             raise LMSteerError(f"{path} is a link to a file outside of {root}, which may not be for others: remove it")
     if not any(name.startswith("generations/") for name in paths):
         raise LMSteerError(f"{root} has no generations: run the study first")
-    with replacing(output) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+    with replacing(output) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         files = {}
-        for name, path in paths.items():
-            with open(path, "rb") as source, archive.open(zipfile.ZipInfo(name, DAY), "w") as target:
-                shutil.copyfileobj(source, target)
-            files[name] = sha256_of(path)
-        for name, text in cards.items():
-            archive.writestr(zipfile.ZipInfo(name, DAY), text)
-            files[name] = hashlib.sha256(text.encode()).hexdigest()
-        archive.writestr(zipfile.ZipInfo(RECORD, DAY), json.dumps({"lm_steer": __version__, "files": files}, indent=1))
-        return len(files)
+        for name, given in {**paths, **cards}.items():
+            content = given.read_bytes() if isinstance(given, Path) else given.encode()
+            files[name] = hashlib.sha256(content).hexdigest()
+            archive.writestr(zipfile.ZipInfo(name, DAY), content, zipfile.ZIP_DEFLATED)
+        record = json.dumps({"lm_steer": __version__, "files": files}, indent=1)
+        archive.writestr(zipfile.ZipInfo(RECORD, DAY), record, zipfile.ZIP_DEFLATED)
+    return len(files)
 
 
 def fetch(archive: str | Path, output: str | Path) -> int:

@@ -35,6 +35,7 @@ def test_a_published_run_comes_back_with_cards_and_nothing_else(run, tmp_path):
     card = published["steers/tiny/detox/seed0/README.md"].read_text(encoding="utf-8")
     assert "# detox" in card and "| Mild |" in card and "| Glad |" not in card
     assert not any(".cache" in name for name in published)
+    assert (tmp_path / "run.zip").stat().st_size < sum(path.stat().st_size for path in published.values()) / 2
 
 
 def test_the_same_run_has_the_same_bytes(run, tmp_path):
