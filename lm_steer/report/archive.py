@@ -50,8 +50,8 @@ def publish(results: str | Path, output: str | Path) -> int:
         raise LMSteerError(f"{root} has no generations: run the study first")
     with replacing(output) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         files = {}
-        for name, given in {**paths, **cards}.items():
-            content = given.read_bytes() if isinstance(given, Path) else given.encode()
+        for name in (*paths, *cards):
+            content = paths[name].read_bytes() if name in paths else cards[name].encode()
             files[name] = hashlib.sha256(content).hexdigest()
             archive.writestr(zipfile.ZipInfo(name, DAY), content, zipfile.ZIP_DEFLATED)
         record = json.dumps({"lm_steer": __version__, "files": files}, indent=1)

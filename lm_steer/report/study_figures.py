@@ -62,12 +62,12 @@ def _effects(cells: list[Cell], study: Study) -> Iterator[Drawn]:
     """Draw every steered setting once, whichever tables it is in, a figure for each model and headline metric."""
     for model, metric in product(study.steered, headlines(cells)):
         chosen = by_setting(cells, model, metric)
-        compared_cells = {name: chosen[name] for name in study.settings if name in chosen and compared(chosen[name])}
-        rows = [
-            Point(f"{typeset(cell['row'])}, {cell['prompts']} prompts{weak}", cell, price_of(cell, cells))
-            for name, cell in compared_cells.items()
-            for weak in [" †" if is_weak(name, study) else ""]
-        ]
+        rows = []
+        for name in study.settings:
+            cell = chosen.get(name)
+            if cell and compared(cell):
+                label = f"{typeset(cell['row'])}, {cell['prompts']} prompts{' †' if is_weak(name, study) else ''}"
+                rows.append(Point(label, cell, price_of(cell, cells)))
         if rows:
             title = f"{named(metric).phrase.capitalize()}{on_model(model, study)}"
             said = f"{title}: differences to unsteered with 95 % intervals. The numbers are in the tables below."

@@ -33,8 +33,7 @@ def write_table(table: dict[str, Any], results: Path, output: Path) -> None:
         for model, reader in readers.items()
         for label, settings in table["rows"].items()
         for setting in settings
-        for block in [table["settings"][setting]]
-        if (model == layout.EXTERNAL if block["generations"] else model in block["models"])
+        if model in _models_of(table["settings"][setting])
     ]
     rows: list[dict[str, Any]] = []
     with Progress(f"table {output.stem}", len(cells), "setting") as progress:
@@ -49,6 +48,10 @@ def write_table(table: dict[str, Any], results: Path, output: Path) -> None:
     frame = pd.DataFrame(rows).replace([np.inf, -np.inf], np.nan)
     _same_scorers(frame, output.stem)
     write_csv(output, frame)
+
+
+def _models_of(setting: dict[str, Any]) -> Sequence[str]:
+    return [layout.EXTERNAL] if setting["generations"] else setting["models"]
 
 
 def _cells(reader: "Reader", setting: str) -> Iterator[dict[str, Any]]:
