@@ -16,8 +16,16 @@ from typing import Any
 import numpy as np
 
 from lm_steer.tables import intervals
-from lm_steer.tables.aggregates import Array, exp_ratio, mean, mean_of_texts, median_of_texts, ratio
-from lm_steer.tables.intervals import Estimate, Statistic
+from lm_steer.tables.intervals import (
+    Array,
+    Estimate,
+    Statistic,
+    exp_ratio,
+    mean,
+    mean_of_texts,
+    median_of_texts,
+    ratio,
+)
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.plugins import load_group
 
