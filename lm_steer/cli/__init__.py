@@ -13,7 +13,7 @@ try:
 
     from lm_steer.cli import analyses, beyond, data, evaluation, generations, report, scores, steers  # noqa: F401
     from lm_steer.cli.app import app
-    from lm_steer.util.errors import LMSteerError
+    from lm_steer.util.errors import LMSteerError, presentable
     from lm_steer.util.files import is_full, is_memory
 except KeyboardInterrupt:
     print("interrupted", file=sys.stderr)
@@ -48,7 +48,7 @@ def main() -> None:
         asks = bool(os.environ.get("LM_STEER_TRACEBACK"))
         if asks and (error.__cause__ if isinstance(error, LMSteerError) else told.startswith(FAULT)):
             raise
-        sys.exit(f"error: {told}")
+        sys.exit(f"error: {presentable(told)}")
 
 
 def _told(error: Exception) -> str:

@@ -264,9 +264,10 @@ def compose(steers: Mapping[str, Steer]) -> Steer:
 
 
 def is_finite(value: Any) -> bool:
-    """Whether a value is one number, and float32 can hold it."""
+    """Whether a value is one number, and float32 can hold it; a truth value, of NumPy's or torch's too, is none."""
+    is_truth = "bool" in str(getattr(value, "dtype", type(value)))
     try:
-        return not isinstance(value, str | bytes | bool) and abs(float(value)) <= LARGEST
+        return not (is_truth or isinstance(value, str | bytes)) and abs(float(value)) <= LARGEST
     except (TypeError, ValueError, OverflowError, RuntimeError):
         return False
 
