@@ -13,24 +13,26 @@ from lm_steer import Steer
 from lm_steer.model.obtain import folder_of
 
 HEADING = "| engine | model | way | version | date | error of the effect | teacher-forced | free-running | tokens |\n"
+MARK = "<!-- run by make engines -->\n"
 WAYS = {"checkpoint": "folded", "adapter": "LoRA", "logits": "logits processor"}
 
 
 @pytest.fixture(scope="session")
 def note() -> Callable[..., None]:
     """Return a function that notes what was run, for the table that LM_STEER_ENGINE_TABLE names a file for."""
-    rows: list[str] = []
 
     def add(engine: str, model: str, way: str, error: float, forced: float, running: float, tokens: int) -> None:
         shares = f"{forced:.1%} | {running:.1%} | {tokens:,}"
         today = datetime.now(UTC).date()
-        rows.append(f"| {engine} | {model} | {WAYS[way]} | {VERSIONS[engine]} | {today} | {error:.1g} | {shares} |\n")
-        print(rows[-1], end="")
+        what = f"| {engine} | {model} | {WAYS[way]} |"
+        row = f"{what} {VERSIONS[engine]} | {today} | {error:.1g} | {shares} |\n"
+        print(row, end="")
         if path := os.environ.get("LM_STEER_ENGINE_TABLE"):
-            page = Path(path).read_text(encoding="utf-8")
-            start = page.index("<!-- run by make engines -->")
-            table = "".join([HEADING, "| --- " * HEADING.count(" | "), "| --- |\n", *sorted(rows)])
-            Path(path).write_text(f"{page[:start]}<!-- run by make engines -->\n{table}", encoding="utf-8")
+            start, table = Path(path).read_text(encoding="utf-8").split(MARK)
+            # Engines may be run one by one: a row replaces that of the same engine, model and way.
+            others = [line for line in table.splitlines(keepends=True)[2:] if not line.startswith(what)]
+            table = "".join([HEADING, "| --- " * HEADING.count(" | "), "| --- |\n", *sorted([*others, row])])
+            Path(path).write_text(f"{start}{MARK}{table}", encoding="utf-8")
 
     return add
 
