@@ -69,7 +69,7 @@ def score(
     judge = None
     if vllm or vllm_options:
         from lm_steer.interop.vllm_engine import vllm_of
-        from lm_steer.interop.vllm_jobs import causal_lm
+        from lm_steer.interop.vllm_perplexity import causal_lm
 
         if kind != "causal-lm":
             raise LMSteerError(f"--vllm is for --kind causal-lm, not for {kind}")

@@ -1,4 +1,4 @@
-"""The continuations of a study and their perplexity by vLLM, for models that one GPU does not hold.
+"""The continuations of a study by vLLM, for models that one GPU does not hold.
 
     lm-steer generate --model M --prompts P --steer S --at "detox=5" --vllm .vllm/bin/python -o out.jsonl
 
@@ -8,7 +8,7 @@ two runs, or two engines, give the same bytes is not promised.
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,12 +19,9 @@ from lm_steer.generation.jobs import Job
 from lm_steer.generation.nucleus import Sampling
 from lm_steer.interop.vllm_engine import Vllm, ids_of
 from lm_steer.model.chat import as_given, end_tokens
-from lm_steer.score.perplexity import Pair, as_put, exact_text, judged
-from lm_steer.score.store import Item, Scorer
 from lm_steer.training.lora import is_adapter
 from lm_steer.util.errors import LMSteerError
-from lm_steer.util.files import fingerprint, write_jsonl
-from lm_steer.util.formats import hub_name, read_record
+from lm_steer.util.files import write_jsonl
 from lm_steer.util.messages import ChatPrompt
 
 
@@ -70,30 +67,3 @@ def _seed(seed: int, prompt: str, sample: int) -> int:
     """Return the seed of a request, below 2⁶³."""
     digest = hashlib.sha256(json.dumps([seed, prompt, sample]).encode()).digest()
     return int.from_bytes(digest[:8], "little") >> 1
-
-
-def causal_lm(engine: Vllm) -> Scorer:
-    """Return the judge of perplexity, as score/perplexity.py has it, by vLLM's log-probabilities of a prompt."""
-    name = hub_name(engine.folder) or engine.folder.name
-    identity = fingerprint([read_record(engine.folder)["files"], engine.dtype, *filter(None, [engine.options])])
-
-    def judge(items: Sequence[Item]) -> Iterator[tuple[int, tuple[float, ...]]]:
-        tokenizer = engine.tokenizer
-        return judged(
-            as_put(tokenizer, items), lambda texts: ids_of(tokenizer, texts), lambda pairs: _nll(engine, pairs)
-        )
-
-    return Scorer(
-        name="causal-lm",
-        version=f"{name} {identity} vllm",
-        attributes=("nll", "tokens"),
-        text=exact_text,
-        judge=judge,
-    )
-
-
-def _nll(engine: Vllm, pairs: list[Pair]) -> Iterator[tuple[int, float]]:
-    requests = [{"ids": [*first, *second], "start": len(first)} for first, second in pairs if second]
-    sums = iter(engine.answers(requests, None, []) if requests else [])
-    for index, (_, second) in enumerate(pairs):
-        yield index, next(sums) if second else 0.0

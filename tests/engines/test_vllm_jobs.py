@@ -9,7 +9,8 @@ from lm_steer import Sampling
 from lm_steer.data.prompt_files import read_generations
 from lm_steer.generation.jobs import Job
 from lm_steer.interop.vllm_engine import vllm_of
-from lm_steer.interop.vllm_jobs import causal_lm, run_jobs
+from lm_steer.interop.vllm_jobs import run_jobs
+from lm_steer.interop.vllm_perplexity import causal_lm
 from lm_steer.model.load import load_model
 from lm_steer.score.perplexity import causal_lm as causal_lm_here
 from lm_steer.score.store import Item

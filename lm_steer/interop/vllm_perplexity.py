@@ -1,0 +1,36 @@
+"""Perplexity by vLLM's log-probabilities of a prompt, for judges that one GPU does not hold."""
+
+from collections.abc import Iterator, Sequence
+
+from lm_steer.interop.vllm_engine import Vllm, ids_of
+from lm_steer.score.perplexity import Pair, as_put, exact_text, judged
+from lm_steer.score.store import Item, Scorer
+from lm_steer.util.files import fingerprint
+from lm_steer.util.formats import hub_name, read_record
+
+
+def causal_lm(engine: Vllm) -> Scorer:
+    """Return the judge of perplexity, as score/perplexity.py has it, by vLLM's log-probabilities of a prompt."""
+    name = hub_name(engine.folder) or engine.folder.name
+    identity = fingerprint([read_record(engine.folder)["files"], engine.dtype, *filter(None, [engine.options])])
+
+    def judge(items: Sequence[Item]) -> Iterator[tuple[int, tuple[float, ...]]]:
+        tokenizer = engine.tokenizer
+        return judged(
+            as_put(tokenizer, items), lambda texts: ids_of(tokenizer, texts), lambda pairs: _nll(engine, pairs)
+        )
+
+    return Scorer(
+        name="causal-lm",
+        version=f"{name} {identity} vllm",
+        attributes=("nll", "tokens"),
+        text=exact_text,
+        judge=judge,
+    )
+
+
+def _nll(engine: Vllm, pairs: list[Pair]) -> Iterator[tuple[int, float]]:
+    requests = [{"ids": [*first, *second], "start": len(first)} for first, second in pairs if second]
+    sums = iter(engine.answers(requests, None, []) if requests else [])
+    for index, (_, second) in enumerate(pairs):
+        yield index, next(sums) if second else 0.0
