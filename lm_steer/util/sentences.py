@@ -70,7 +70,8 @@ def _sentence(error: Any) -> str:
         value = context.get("tag", found)
         expected = context.get("expected_tags") or context["expected"]
         names = [*filter(None, re.findall(r"'([^']*)'", expected))] or [expected.lower()]
-        return f"{value!r:.80} is unknown{near(value, names)}; choose {', '.join(names)}"
+        key = "the " + context["discriminator"].strip("'") + " " if kind == "union_tag_invalid" else ""
+        return f"{key}{value!r:.80} is unknown{near(value, names)}; choose {', '.join(names)}"
     if kind == "union_tag_not_found":
         return f"{context['discriminator']} is missing"
     if kind in ("too_short", "string_too_short"):

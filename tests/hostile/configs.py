@@ -93,7 +93,7 @@ WRONG: list[tuple[Any, str]] = [
     ({"settings": {"a b": STYLED}}, "a b"),
     ({"settings": {"Styled": STYLED}}, "styled"),
     ({"scorers": {"perplexity": {"model": "none"}}}, "none"),
-    ({"scorers": {"toxicity": {"kind": "nose"}}}, "nose"),
+    ({"scorers": {"toxicity": {"kind": "nose"}}}, "the kind 'nose' is unknown"),
     ({"scorers": {"toxicity": [None]}}, "toxicity: expected a mapping"),
     ({"settings": {"styled": {"against": "x" * 3000}}}, "xxx…"),
     ({"scorers": {"toxicity": {"model": "tiny"}}}, "model"),
