@@ -53,7 +53,7 @@ def patiently(what: str, *passing: type[BaseException]) -> Callable[..., Any]:
 def fetched(name: str, digest: str, address: Callable[[], str]) -> Path:
     """Return the checked local file `name`, downloading it from `address()` if it is not there.
 
-    `digest` is `sha256:…`, or `git:…` for the id of a git blob. Raises LMSteerError where the transfer fails five
+    `digest` is `sha256:…` or `git blob id:…`. Raises LMSteerError where the transfer fails five
     times, or the file is not the one expected.
     """
     folder = downloads()
@@ -69,7 +69,7 @@ def fetched(name: str, digest: str, address: Callable[[], str]) -> Path:
         try:
             patiently(name, *passing)(_download, name, address, temporary)
         except passing as error:
-            kind, wanted = _kind_of(digest)
+            kind, wanted = digest.split(":")
             raise LMSteerError(
                 f"{name} could not be downloaded ({reason_of(error)}): check the network and run again, "
                 f"or place {name} ({kind} {wanted}) in {folder} by hand"
@@ -95,17 +95,12 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def _check(path: Path, digest: str) -> None:
-    kind, wanted = _kind_of(digest)
+    kind, wanted = digest.split(":")
     found = sha256_of(path) if kind == "sha256" else _git_blob_id(path)
     if found != wanted:
         raise LMSteerError(
             f"{path} has {kind} {found}, expected {wanted}: it is damaged or another file; delete it and run again"
         )
-
-
-def _kind_of(digest: str) -> tuple[str, str]:
-    kind, wanted = digest.split(":")
-    return {"sha256": "sha256", "git": "git blob id"}[kind], wanted
 
 
 def _git_blob_id(path: Path) -> str:

@@ -63,7 +63,8 @@ def export(
     check_fit(steer, loaded.model)
     check_engine(loaded.model.config.model_type, form, engine)
     _check_form(steer, loaded.model, form, engine)
-    ids = _probe(loaded)
+    # Any model takes so few tokens.
+    ids = torch.randint(len(loaded.tokenizer), (4, 12), generator=torch.Generator().manual_seed(0))
     plain = _logits(loaded.model, ids)
     with steer.attach(loaded.model) as handle, handle.at(values):
         expected = _logits(loaded.model, ids)
@@ -167,12 +168,6 @@ def _read(folder: Path, model: Path, form: str, dtype: str) -> nn.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         return PeftModel.from_pretrained(load_model(model, dtype, "cpu").model, str(folder)).eval()
-
-
-def _probe(loaded: LoadedModel) -> Tensor:
-    """Return token ids (4, 12) that any model takes."""
-    generator = torch.Generator().manual_seed(0)
-    return torch.randint(len(loaded.tokenizer), (4, 12), generator=generator)
 
 
 @torch.no_grad()

@@ -11,7 +11,7 @@ CONTENT, BLOB = b"hello\n", "ce013625030ba8dba906f756967f9e9ca394464a"
 
 
 def fetch(registry) -> bytes:
-    return fetched("a.txt", f"git:{BLOB}", lambda: f"{registry.files_url}/a.txt").read_bytes()
+    return fetched("a.txt", f"git blob id:{BLOB}", lambda: f"{registry.files_url}/a.txt").read_bytes()
 
 
 def test_a_file_is_known_by_the_id_of_its_git_blob(registry):

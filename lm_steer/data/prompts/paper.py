@@ -26,7 +26,7 @@ FILES = {
         "data/prompts/sentiment_prompts-10k/negative_prompts.jsonl",
         "sha256:b82729cf20e3ee339b2b80e62adab365676010044ad29ad722ecb3ceb5a86950",
     ),
-    "non-toxic": ("data/prompts/nontoxic_prompts-10k.jsonl", "git:e94faf71a56643c9b680da52f8dbfef6d7c33051"),
+    "non-toxic": ("data/prompts/nontoxic_prompts-10k.jsonl", "git blob id:e94faf71a56643c9b680da52f8dbfef6d7c33051"),
 }
 
 
