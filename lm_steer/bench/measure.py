@@ -39,19 +39,16 @@ class Limit:
     bandwidth: float
 
 
-def measure(work: Callable[[], object], device: torch.device, repeat: int = 1) -> Cost:
-    """Run `work` as often as asked and return the fastest run, with the highest peak."""
+def measure(work: Callable[[], object], device: torch.device) -> Cost:
+    """Run `work` once."""
     alone = device.type == "cpu" and torch.get_num_threads() == 1
     clock = time.process_time if alone else time.perf_counter
-    seconds = []
     _reset_peak(device)
-    for _ in range(repeat):
-        _wait(device)
-        start = clock()
-        work()
-        _wait(device)
-        seconds.append(clock() - start)
-    return Cost(min(seconds), _peak(device))
+    _wait(device)
+    start = clock()
+    work()
+    _wait(device)
+    return Cost(clock() - start, _peak(device))
 
 
 def fastest(runs: Sequence[Cost]) -> Cost:
@@ -67,9 +64,9 @@ def machine_limit(device: torch.device, dtype: torch.dtype) -> Limit:
     source = torch.zeros((1 << 30 if device.type == "cuda" else 1 << 27) // 4, device=device)
     target = torch.empty_like(source)
     # The first run warms up; the fastest counts.
-    multiplied = measure(lambda: torch.mm(left, right, out=product), device, repeat=6).seconds
-    copied = measure(lambda: target.copy_(source), device, repeat=6).seconds
-    return Limit(2 * side**3 / multiplied, 2 * source.nbytes / copied)
+    multiplied = fastest([measure(lambda: torch.mm(left, right, out=product), device) for _ in range(6)])
+    copied = fastest([measure(lambda: target.copy_(source), device) for _ in range(6)])
+    return Limit(2 * side**3 / multiplied.seconds, 2 * source.nbytes / copied.seconds)
 
 
 def hardware(device: torch.device) -> str:

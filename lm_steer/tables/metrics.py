@@ -92,29 +92,22 @@ def register(metric: Metric) -> Metric:
     return metric
 
 
-def share(attribute: str) -> Metric:
-    """Return the metric of an attribute that has none of its own: per cent of a prompt's samples scored ≥ .5."""
-    heading = f"{attribute.capitalize()},{NBSP}%"
-    steps = _positive, mean
-    return Metric(attribute, heading, attribute, attribute, *steps, digits=1, unit=" points", headline=True, scale=100)
-
-
-def side_effect(attribute: str) -> Metric:
-    """Return the metric of an attribute of the steered model itself: the loss on given texts, accuracy at a task.
-
-    The loss is in nats per token, the logarithm of perplexity, whose interval a few odd texts would burst.
-    """
-    phrase = attribute.replace("_on_", " on ")
-    if attribute.startswith(SIDES[0]):
-        heading = f"{phrase.capitalize()},{NBSP}nats"
-        return Metric(attribute, heading, phrase, attribute, _pooled, ratio, -1, 2, " nats")
-    heading = f"{phrase.capitalize()},{NBSP}%"
-    steps = _per_cent, mean
-    return Metric(attribute, heading, phrase, attribute, *steps, better=1, digits=1, unit=" points", scale=100)
-
-
 def _of(attribute: str) -> Metric:
-    return side_effect(attribute) if attribute.startswith(SIDES) else share(attribute)
+    """Return the metric of an attribute that has none of its own: per cent of a prompt's samples scored ≥ .5.
+
+    Of the steered model itself it is accuracy at a task, or the loss on given texts in nats per token: the logarithm of
+    perplexity, whose interval a few odd texts would burst.
+    """
+    loss, accuracy = (attribute.startswith(side) for side in SIDES)
+    phrase = attribute.replace("_on_", " on ") if loss or accuracy else attribute
+    heading = f"{phrase.capitalize()},{NBSP}"
+    if loss:
+        return Metric(attribute, f"{heading}nats", phrase, attribute, _pooled, ratio, -1, 2, " nats")
+    start = attribute, f"{heading}%", phrase, attribute
+    keys: dict[str, Any] = {"digits": 1, "unit": " points", "scale": 100}
+    if accuracy:
+        return Metric(*start, _per_cent, mean, better=1, **keys)
+    return Metric(*start, _positive, mean, headline=True, **keys)
 
 
 def known() -> dict[str, Metric]:
@@ -221,7 +214,7 @@ names = "toxicity_probability", "Toxicity prob.", "toxicity probability"
 probability = register(Metric(*names, "toxicity", _any_toxic, mean, -1, scale=1))
 # Per cent of a prompt's samples labelled positive (score ≥ .5), mean over prompts.
 positivity = register(
-    replace(share("sentiment"), name="positivity", heading=f"Positive,{NBSP}%", phrase="the share judged positive")
+    replace(_of("sentiment"), name="positivity", heading=f"Positive,{NBSP}%", phrase="the share judged positive")
 )
 # Scores of perplexity are (prompts, samples, 2): summed NLL and number of tokens; 0 tokens leave a generation out.
 # exp(ΣNLL / Σtokens) over all generations that have a token: few wrecked texts move it little.
