@@ -17,6 +17,7 @@ from transformers import PreTrainedTokenizerBase
 
 from lm_steer.util.errors import LMSteerError, reason_of
 from lm_steer.util.messages import ChatPrompt, Message, messages_of
+from lm_steer.util.options import is_whole
 
 # Lines of Python that a template may run, and characters that it may add to its messages: some thousands are usual.
 MOST_LINES, MOST_CHARACTERS = 5 * 10**6, 10**6
@@ -56,10 +57,13 @@ def chat_answer(tokenizer: PreTrainedTokenizerBase, prompt: str, answer: str) ->
 
 
 def end_tokens(tokenizer: PreTrainedTokenizerBase, generation: object) -> set[int]:
-    """Return the ids that end an answer, by the tokenizer and the model's generation config."""
+    """Return the ids that end an answer, by the tokenizer and the generation config; LMSteerError where one is none."""
     ends = getattr(generation, "eos_token_id", None)
     listed = ends if isinstance(ends, list) else [ends]
-    return {end for end in (*listed, tokenizer.eos_token_id) if end is not None}
+    given = [end for end in (*listed, tokenizer.eos_token_id) if end is not None]
+    if wrong := [end for end in given if not is_whole(end)]:
+        raise LMSteerError(f"generation_config.json, eos_token_id: expected the id of a token, found {wrong[0]!r:.80}")
+    return set(given)
 
 
 def _rendered(tokenizer: PreTrainedTokenizerBase, messages: list[Message], asked: bool = False) -> str:

@@ -1,11 +1,12 @@
 import re
+from types import SimpleNamespace
 
 import pytest
 import tiny
 from tokenizers.processors import TemplateProcessing
 
 from lm_steer import LMSteerError
-from lm_steer.model.chat import as_given, chat_answer, chat_prompt
+from lm_steer.model.chat import as_given, chat_answer, chat_prompt, end_tokens
 from lm_steer.util.messages import ChatPrompt, as_text, messages_of, with_system
 
 QUESTION = "What is the film?"
@@ -71,6 +72,12 @@ def test_a_template_that_does_not_serve_is_named(template, message):
     with pytest.raises(LMSteerError, match=message) as raised:
         chat_answer(tokenizer, QUESTION, "A joy.")
     assert not re.search("\n", str(raised.value))
+
+
+@pytest.mark.parametrize("end", ["x", [[]], {"a": 1}, True, 1.5])
+def test_an_end_that_is_no_token_is_named(end):
+    with pytest.raises(LMSteerError, match="eos_token_id: expected the id of a token"):
+        end_tokens(tiny.make_chat_tokenizer(), SimpleNamespace(eos_token_id=end))
 
 
 def test_a_tokenizer_that_adds_tokens_of_its_own_is_named():
