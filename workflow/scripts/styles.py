@@ -63,13 +63,13 @@ def trained(*model: Any, cache: Path) -> tuple[Steer, Steer]:
     rows, pairs = [], []
     for number, (text, rating) in enumerate(zip(frame["text"], frame["rating"], strict=True)):
         about = {"prompt": f"What did you think of film {number}?", "sentiment": rating / 4}
-        rows += [{**about, "text": written_out(text), "formality": 1}, {**about, "text": text, "formality": -1}]
+        rows += [{**about, "text": written_out(text), "style": 1}, {**about, "text": text, "style": -1}]
         pairs.append({"prompt": about["prompt"], "chosen": written_out(text), "rejected": text})
     rated = [{"prompt": row["prompt"], "text": row["text"], "label": row["sentiment"]} for row in rows]
-    joint = train(*model, rows, dimensions=("sentiment", "formality", "corpus"), cache=cache, **RECIPE)
+    joint = train(*model, rows, dimensions=("sentiment", "style", "corpus"), cache=cache, **RECIPE)
     mood = train(*model, rated, dimensions=("sentiment", "corpus"), cache=cache, **RECIPE)
-    style = train(*model, pairs, dimensions=("formality", "corpus"), cache=cache, **RECIPE)
-    return joint, compose({"mood": mood, "style": style})
+    style = train(*model, pairs, dimensions=("style", "corpus"), cache=cache, **RECIPE)
+    return joint, compose({"mood": mood, "pairs": style})
 
 
 def main(results: Path, output: Path) -> None:
@@ -82,14 +82,16 @@ def main(results: Path, output: Path) -> None:
     measured: dict[str, Any] = {"prompts": given, "cache": output / "cache/states.sqlite"}
     joint, composed = trained(*model, cache=output / "cache")
     price: dict[str, float] = {}
-    for way, steer, names in (
-        ("joint", joint, ("sentiment", "formality")),
-        ("composed", composed, ("mood.sentiment", "style.formality")),
+    for way, alone, steer, names in (
+        ("joint", "joint", joint, ("sentiment", "style")),
+        ("composed", "apart", composed, ("mood.sentiment", "pairs.style")),
     ):
         curves = {name: calibrate(steer, loaded, answers, name, at_kl=NATS, **measured) for name in names}
         for sides in ((1, 0), (0, 1), (0, -1), (1, 1), (1, -1)):
             values = {name: curves[name].at_kl(NATS, side) for name, side in zip(names, sides, strict=True) if side}
-            label = f"{way}: " + ", ".join(f"{name.split('.')[-1]} {value:+.1f}" for name, value in values.items())
+            label = f"{way if all(sides) else alone}: " + ", ".join(
+                f"{name.split('.')[-1]} {value:+.1f}" for name, value in values.items()
+            )
             *held, (name, value) = values.items()
             curve = calibrate(steer, loaded, answers, name, held=dict(held), values=[value], **measured)
             price[label] = next(point.kl for point in curve.points if point.value == value)
