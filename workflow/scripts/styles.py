@@ -9,7 +9,6 @@ questions at the values that cost a quarter of a nat per token each; of two at o
 
 import re
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +29,10 @@ ENDS = {"n't": " not", "'re": " are", "'ll": " will", "'ve": " have", "'m": " am
 CONTRACTION = re.compile(rf"(?:\b(?:{'|'.join(WORDS)})|{'|'.join(ENDS)})\b", re.IGNORECASE)
 
 
-@dataclass(frozen=True)
 class Contractions(Kind):
     """Whether a text has a contraction."""
 
-    attribute = "contracted"
+    yields = "contracted"
 
     def scorer(self, resource: str = "", dtype: str = "float32") -> Scorer:
         """Return the judge, a rule."""
@@ -43,7 +41,7 @@ class Contractions(Kind):
             for index, item in enumerate(items):
                 yield index, (float(bool(CONTRACTION.search(item.continuation.replace("’", "'")))),)
 
-        return Scorer("contractions", "1", (self.attribute,), continuation, judge)
+        return Scorer("contractions", "1", (self.yields,), continuation, judge)
 
 
 def written_out(text: str) -> str:
@@ -89,9 +87,8 @@ def main(results: Path, output: Path) -> None:
         curves = {name: calibrate(steer, loaded, answers, name, at_kl=NATS, **measured) for name in names}
         for sides in ((1, 0), (0, 1), (0, -1), (1, 1), (1, -1)):
             values = {name: curves[name].at_kl(NATS, side) for name, side in zip(names, sides, strict=True) if side}
-            label = f"{way if all(sides) else alone}: " + ", ".join(
-                f"{name.split('.')[-1]} {value:+.1f}" for name, value in values.items()
-            )
+            shown = (f"{name.split('.')[-1]} {value:+.1f}" for name, value in values.items())
+            label = f"{way if all(sides) else alone}: {', '.join(shown)}"
             *held, (name, value) = values.items()
             curve = calibrate(steer, loaded, answers, name, held=dict(held), values=[value], **measured)
             price[label] = next(point.kl for point in curve.points if point.value == value)
