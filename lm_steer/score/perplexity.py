@@ -79,10 +79,11 @@ def judged(
     `nll_of` yields (index of a pair, summed NLL of its second ids given its first).
     """
     parts = [items[start : start + PART] for start in range(0, len(items), PART)]
-    # Parts are tokenised while others are run.
+    # Parts are tokenised while others are run. A single one needs no thread, which would keep memory of its own.
     thread = ThreadPoolExecutor(1)
+    mapped = thread.map if len(parts) > 1 else map
     try:
-        for number, ids in enumerate(thread.map(lambda part: _tokenised(part, tokenise), parts)):
+        for number, ids in enumerate(mapped(lambda part: _tokenised(part, tokenise), parts)):
             for index, answer in _judged(*ids, nll_of):
                 yield number * PART + index, answer
     finally:

@@ -84,7 +84,7 @@ from lm_steer.score.store import Item
 from lm_steer.bench.shapes import random_model
 from lm_steer.training.learn import LabelledTexts, Recipe, learn
 hidden_cache.HELD_BYTES = 1 << 20
-sizes = {"vocab_size": 2000, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 1}
+sizes = {"vocab_size": 2000, "hidden_size": 256, "intermediate_size": 128, "num_hidden_layers": 1}
 loaded = random_model("pythia-70m", device="cpu", **sizes)
 def work(count):
     prompts = texts(loaded, count, 12, seed=count)
@@ -104,5 +104,5 @@ print(work(1600) - few)
 def test_memory_does_not_grow_with_the_number_of_prompts_and_texts():
     result = subprocess.run([sys.executable, "-c", textwrap.dedent(SCRIPT)], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    # The states of all texts would be 16 MB, the logits of all tokens 500.
-    assert float(result.stdout) < 12
+    # Allocators vary by some 30 MB. The states of all texts would be 64 MB and more, the logits of all tokens 500.
+    assert float(result.stdout) < 50
