@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import tiny
 
-from lm_steer import LMSteerError
+from lm_steer import LMSteerError, cli
 from lm_steer.demo import Playground, _check_address, _names, highlighted, joined, last_run
 from lm_steer.model.chat import chat_prompt
 from lm_steer.model.load import load_model
@@ -217,14 +217,11 @@ def test_only_names_of_this_machine_are_answered(host):
     assert client.get("/", headers={"host": "rebound.example:7860"}).status_code == 400
 
 
-def test_a_port_that_is_taken_is_told(results):
+def test_a_port_that_is_taken_is_told(results, monkeypatch):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        code = "from lm_steer.cli import main; main()"
-        command = [sys.executable, "-c", code, "demo", "--results", str(results), "--port", str(port)]
-        run = subprocess.run(command, capture_output=True, text=True)
-    assert run.returncode == 1 and run.stderr.splitlines()[-1].startswith(
-        f"error: a page cannot be served on 127.0.0.1:{port}"
-    )
+        monkeypatch.setattr(sys, "argv", ["lm-steer", "demo", "--results", str(results), "--port", str(port)])
+        with pytest.raises(SystemExit, match=f"error: a page cannot be served on 127.0.0.1:{port}"):
+            cli.main()

@@ -132,7 +132,8 @@ def test_a_read_only_folder_is_named(folder, reference, row, step):
 
 def test_too_little_memory_is_named(folder, reference, row):
     shutil.rmtree(folder / "cache")
-    command = ["prlimit", f"--as={6 << 30}", *words("train"), "--rank", "40000000"]
+    command = ["prlimit", f"--as={6 << 30}", *words("train")]
+    command[command.index("--rank") + 1] = "40000000"
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     assert done.returncode == 1, done.stderr[-2000:]
     assert "error: out of memory" in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr
