@@ -50,11 +50,11 @@ def server(folder, steer, tmp_path_factory):
         process.wait(60)
 
 
-def ask(address: str, **request) -> tuple[int, dict]:
-    body = {"model": "smollm2", "prompt": PROMPT, "temperature": 0, "max_tokens": 12, "ignore_eos": True, **request}
-    call = urllib.request.Request(
-        f"{address}/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
-    )
+def ask(address: str, path: str = "completions", **request) -> tuple[int, dict]:
+    body = {"model": "smollm2", "temperature": 0, "max_tokens": 12, "ignore_eos": True, **request}
+    if path == "completions":
+        body["prompt"] = PROMPT
+    call = urllib.request.Request(f"{address}/{path}", json.dumps(body).encode(), {"Content-Type": "application/json"})
     try:
         with urllib.request.urlopen(call, timeout=300) as answer:
             return answer.status, json.loads(answer.read())
@@ -76,6 +76,20 @@ def test_users_at_once_get_each_their_own_steer(server, loaded, steer):
         found = answer["choices"][0]["text"]
         print(f"{at}: {PROMPT}{found}")
         assert found == tokenizer.decode(greedy(loaded, Steer.from_pretrained(steer), PROMPT, at)[1][:12])
+
+
+def test_a_chat_is_steered_after_its_template(server, loaded, steer):
+    messages = [{"role": "user", "content": "How was the film?"}]
+    prompt = loaded[1].apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    answers = []
+    for values in ({"mood": 5.0, "corpus": 1.0}, None):
+        request = {"vllm_xargs": {"steer": "mood=5 corpus=1"}} if values else {}
+        status, answer = ask(server, "chat/completions", messages=messages, **request)
+        assert status == 200, answer
+        answers.append(answer["choices"][0]["message"]["content"])
+        made = greedy(loaded, Steer.from_pretrained(steer), prompt, values)[1][:12]
+        assert answers[-1] == loaded[1].decode(made, skip_special_tokens=True)
+    assert answers[0] != answers[1]
 
 
 @pytest.mark.parametrize(
