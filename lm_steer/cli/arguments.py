@@ -52,7 +52,7 @@ def pairs_of(option: str, given: Sequence[str], example: str) -> dict[str, str]:
     pairs: dict[str, str] = {}
     for word in given:
         key, _, value = word.partition("=")
-        if not (key and value):
+        if not (key and value.strip()):
             raise LMSteerError(f"{option}: expected a key and its value, as `{example}`, found {word!r}")
         if key in pairs:
             raise LMSteerError(f"{option} gives {key} twice, as {pairs[key]!r} and {value!r}: choose one")

@@ -91,6 +91,6 @@ def _read_keys(words: list[str] | None) -> dict[str, str | list[str]]:
         else:
             keys[name].append(word)
     for name, values in keys.items():
-        if not values or "" in values:
+        if not values or not all(map(str.strip, values)):
             raise LMSteerError(f"--{name}: a value is missing")
     return {name.replace("-", "_"): each[0] if len(each) == 1 else each for name, each in keys.items()}
