@@ -50,7 +50,7 @@ _PROBED: WeakKeyDictionary[PreTrainedModel, tuple[Any, dict[Any, Any]]] = WeakKe
 
 
 def probed_before(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[Any, Any]:
-    """Return what probes have learned in earlier calls (they take seconds), nothing where the model has changed since.
+    """Return what earlier calls have learned from probes, which take seconds; empty if the model has changed since.
 
     A weight that is replaced, moved or changed in place has another address or another version.
     """

@@ -97,7 +97,7 @@ class Kinds(Generic[Base]):
         return create_model(kind.__name__, __base__=kind, __doc__=kind.__doc__, **tag)
 
     def make(self, name: str, keys: Mapping[str, Any]) -> Base:
-        """Return a kind with keys of its own, those of a command, which are text, or of a call; they are checked."""
+        """Return a kind with the given keys, which are checked; those of a command are text."""
         kind, place = self.named(name), f"the {self.what} '{name}'"
         own, given = self.own_keys(kind), {}
         for key, value in keys.items():
