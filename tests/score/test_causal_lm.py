@@ -3,7 +3,7 @@ import tiny
 import torch
 
 from lm_steer.score import perplexity
-from lm_steer.score.perplexity import causal_lm
+from lm_steer.score.perplexity import PART, causal_lm
 from lm_steer.score.store import Item, ScoreStore
 
 ITEMS = [
@@ -68,10 +68,20 @@ def test_a_score_does_not_depend_on_what_else_is_scored(loaded, others):
     assert all(together[item] == judged(loaded, [item])[item] for item in ITEMS)
 
 
-def test_texts_in_several_parts_have_the_scores_of_one(loaded, monkeypatch):
-    whole = judged(loaded, [*ITEMS, *MORE])
-    monkeypatch.setattr(perplexity, "PART", 7)
-    assert judged(loaded, [*ITEMS, *MORE]) == whole
+def test_many_texts_are_tokenised_in_parts_and_keep_their_places():
+    items = [Item("a", str(number)) for number in range(2 * PART + 1)]
+    sizes = []
+
+    def tokenise(texts):
+        sizes.append(len(texts))
+        return [[*map(ord, text)] for text in texts]
+
+    def nll_of(pairs):
+        return ((index, float(sum(second))) for index, (_, second) in enumerate(pairs))
+
+    answers = dict(perplexity.judged(items, tokenise, nll_of))
+    assert answers == {n: (sum(map(ord, str(n))), len(str(n))) for n in range(len(items))}
+    assert max(sizes) == PART
 
 
 def test_many_continuations_of_a_prompt_equal_the_restatement(loaded):
