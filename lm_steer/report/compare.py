@@ -13,11 +13,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from lm_steer.data.prompts.openings import Openings
 from lm_steer.report.wording import number
 from lm_steer.study.config import Study, read_study
 from lm_steer.tables.cells import Cell, read_tables
 from lm_steer.tables.metrics import named
+from lm_steer.util.blocks import keys_naming
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import read_json
 
@@ -111,7 +111,7 @@ def _behind(cell: Cell, study: Study) -> dict[str, Any]:
     steers = [name for setting in settings for name in setting.steer]
     prompts = {setting.prompts: study.prompts[setting.prompts] for setting in settings}
     datasets = [study.steers[name].dataset for name in steers]
-    datasets += [block.dataset for block in prompts.values() if isinstance(block, Openings)]
+    datasets += [getattr(block, key) for block in prompts.values() for key in keys_naming(type(block), "datasets")]
     parts = {
         "models": [cell["model"]],
         "datasets": datasets,

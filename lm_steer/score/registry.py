@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from lm_steer.score import kinds
 from lm_steer.score.store import Scorer
-from lm_steer.util.blocks import key
+from lm_steer.util.blocks import key, keys_naming
 from lm_steer.util.kinds import Kinds, OfKind
 from lm_steer.util.options import Count
 
@@ -29,7 +29,7 @@ class Kind(OfKind):
     by_model        whether it is a model of torch's, which takes a GPU where there is one
     of_model        whether it measures the steered model of each setting, not the texts of the setting
     folder          the folder of results that its judge or model lies in; empty where it has none
-    obtained_by     those of its keys that only say what its judge or model is made of
+    origins         those of its keys that only say where its judge or model is from
     online          whether it asks a service: it needs the network, and never runs twice at a time
     note            what a reader of its numbers must know
     """
@@ -38,7 +38,7 @@ class Kind(OfKind):
     by_model: ClassVar[bool] = False
     of_model: ClassVar[bool] = False
     folder: ClassVar[str] = ""
-    obtained_by: ClassVar[tuple[str, ...]] = ()
+    origins: ClassVar[tuple[str, ...]] = ()
 
     prompts: Count = key("How many prompts of each setting are scored, the first ones; 0 for all.", 0)
     scores: str = key(
@@ -67,6 +67,11 @@ class Kind(OfKind):
             if getattr(self, name):
                 yield f".{name}: the kind {self.kind} scores no generations: leave it out"
 
+    @classmethod
+    def obtained_by(cls) -> list[str]:
+        """Return the keys that say what its judge or model is made of, or which texts it reads: it is given these."""
+        return [*cls.origins, *keys_naming(cls, "models"), *keys_naming(cls, "datasets")]
+
     @abstractmethod
     def scorer(self, resource: str = "", dtype: str = "float32") -> Scorer:
         """Load the judge; `resource` is the folder of its judge or model."""
@@ -79,5 +84,5 @@ kind_of = SCORERS.named
 def make(name: str, keys: Mapping[str, Any]) -> Kind:
     """Return a kind with the keys of a command or a call; what its judge is made of need not be among them."""
     kind = kind_of(name)
-    unknown = {key: "" for key in kind.obtained_by if kind.model_fields[key].is_required()}
+    unknown = {key: "" for key in kind.obtained_by() if kind.model_fields[key].is_required()}
     return SCORERS.make(name, unknown | {**keys})

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 from lm_steer.data import layout
 from lm_steer.data.labelled import SPLITS
-from lm_steer.data.prompts.openings import Openings
 from lm_steer.data.sources import DATASETS, PROMPTS
 from lm_steer.score.kinds.bag_of_words import BagOfWords
 from lm_steer.score.kinds.classifier import Classifier
@@ -24,6 +23,7 @@ from lm_steer.study import targets
 from lm_steer.study.config import EFFECT_KINDS, Study, read_study
 from lm_steer.study.targets import RESULTS as R
 from lm_steer.study.targets import STUDY_FILE
+from lm_steer.util.blocks import keys_naming
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.kinds import Kinds
 from lm_steer.util.words import unknown
@@ -100,7 +100,7 @@ def _resource(study: Study, scorer: str) -> list[str]:
 def _keys(study: Study, scorer: str) -> dict[str, Any]:
     """Return the keys of a scorer's kind, but for those that its judge or model is obtained by."""
     block = study.scorers[scorer]
-    keys = [key for key in SCORERS.own_keys(type(block)) if key not in block.obtained_by]
+    keys = [key for key in SCORERS.own_keys(type(block)) if key not in block.obtained_by()]
     return {key: getattr(block, key) for key in keys}
 
 
@@ -128,15 +128,15 @@ def prompts(study: Study, prompts: str) -> Given:
 
 
 def _source(source: Any, kinds: Kinds[Any]) -> Given:
-    if isinstance(source, Openings):
-        # A dataset that is named stands for its test texts.
-        source = source.model_copy(update={"dataset": layout.texts(R, source.dataset, "test")})
+    # A dataset that is named stands for its test texts.
+    named = {key: layout.texts(R, getattr(source, key), "test") for key in keys_naming(type(source), "datasets")}
+    source = source.model_copy(update=named)
     options = ["--source", source.source]
     for key in kinds.own_keys(type(source)):
         value = getattr(source, key)
         if value not in ("", []):
             options += [f"--{key.replace('_', '-')}", *map(_text, value if isinstance(value, list) else [value])]
-    return Given(source.files(), options)
+    return Given([*named.values(), *source.files()], options)
 
 
 def _text(value: Any) -> str:

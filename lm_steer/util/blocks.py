@@ -48,6 +48,12 @@ class NameOf:
         return name
 
 
+def keys_naming(block: type[BaseModel], section: str) -> list[str]:
+    """Return the keys of a block that name blocks of a section of the study."""
+    fields = block.model_fields.items()
+    return [key for key, field in fields if section in (getattr(mark, "section", None) for mark in field.metadata)]
+
+
 def _unique(items: list[Any]) -> list[Any]:
     for item in items:
         if items.count(item) > 1:

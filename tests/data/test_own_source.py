@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from textwrap import dedent
 
 import pandas as pd
 import pytest
@@ -53,6 +54,26 @@ def test_a_source_of_ones_own_reaches_the_files_of_a_study(folder):
     assert read_prompts(folder / "greetings.jsonl") == ["Dear Ada,", "Dear Bo,"]
 
 
+def test_a_dataset_that_ones_own_prompts_name_is_read_and_made_before(folder):
+    code = """
+    from lm_steer.data.sources import Prompts, key
+    from lm_steer.util.blocks import DatasetName
+
+    class Endings(Prompts):
+        texts: DatasetName = key("The dataset.")
+
+        def prompts(self):
+            return []
+    """
+    (folder / "endings.py").write_text(dedent(code))
+    datasets = {"reports": {"source": "weather:Reports", "path": "reports.csv"}}
+    study = resolved(
+        study_of({"datasets": datasets, "prompts": {"ends": {"source": "endings:Endings", "texts": "reports"}}})
+    )
+    given, path = plan.prompts(study, "ends"), "results/data/reports/test.parquet"
+    assert given.inputs == [path] and given.options[:4] == ["--source", "endings:Endings", "--texts", path]
+
+
 @pytest.mark.parametrize(
     ("block", "message"),
     [
@@ -76,6 +97,7 @@ def test_a_source_that_is_none_is_named(block, message):
         (["--source", "weather:Reports", "--path", "reports.csv", "--seed", "3"], "has no key 'seed': it has path"),
         (["--source", "weather:Reports", "reports.csv"], "'reports.csv' belongs to no key"),
         (["--source", "weather:Reports", "--path", ""], "--path: a value is missing"),
+        (["--source", "weather:Reports", "--path", " "], "--path: a value is missing"),
         (["--source", "weather:Reports", "--path", "a", "b"], "path: expected text"),
     ],
 )

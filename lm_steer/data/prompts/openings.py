@@ -17,8 +17,6 @@ from lm_steer.util.options import Finite, Positive
 class Openings(Prompts):
     """First words of a dataset's test texts."""
 
-    reads = ("dataset",)
-
     # Of a command, the path of the texts.
     dataset: DatasetName = key("The dataset.")
     count: Positive = key("How many prompts, from the first on.")

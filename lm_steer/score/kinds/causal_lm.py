@@ -15,7 +15,6 @@ class CausalLM(Kind):
     yields = "perplexity"
     by_model = True
     folder = "models"
-    obtained_by = ("model",)
 
     model: ModelName = key("The name of the judging model.")
 

@@ -47,7 +47,7 @@ class Classifier(Kind):
 
     by_model = True
     folder = "models"
-    obtained_by = ("source", "id", "revision")
+    origins = ("source", "id", "revision")
 
     preset: str = key(
         "One whose id and labels are known: `roberta-toxicity`, `granite-hap-38m`, `granite-hap-125m`, "

@@ -14,7 +14,6 @@ class HeldOut(Kind):
     """A side effect: the steered model's loss on given texts, in nats per token."""
 
     of_model = True
-    obtained_by = ("dataset",)
 
     dataset: DatasetName = key("The dataset whose test texts are read, which no steer has learnt from.")
     texts: Positive = key("How many of them, chosen by hash among those of 2 to 256 tokens.", 100)
