@@ -13,13 +13,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from jinja2.runtime import Context
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 from transformers import PreTrainedTokenizerBase
+from transformers.utils import chat_template_utils
 
 from lm_steer.util.errors import LMSteerError, reason_of
 from lm_steer.util.messages import ChatPrompt, Message, messages_of
 from lm_steer.util.options import is_whole
 
-# Lines of Python that a template may run, and characters that it may add to its messages: some thousands are usual.
+# Lines of Python that a template may run, and characters that it may add to its messages, which is also the largest
+# product that it may compute: some thousands are usual.
 MOST_LINES, MOST_CHARACTERS = 5 * 10**6, 10**6
 
 
@@ -94,10 +98,23 @@ def _rendered(tokenizer: PreTrainedTokenizerBase, messages: list[Message], asked
     return text
 
 
+class _Sandbox(ImmutableSandboxedEnvironment):
+    """A sandbox in which a product is small, and is computed by the template: jinja would while it compiles it."""
+
+    intercepted_binops = frozenset(("*", "**"))
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        """Return a product or power; ValueError where it is too large, before it is computed."""
+        first, second = (abs(side) if isinstance(side, int | float) else len(side) for side in (left, right))
+        if (first * second if operator == "*" else first ** min(second, 99)) > MOST_CHARACTERS:
+            raise ValueError(f"it computes {left!r:.40} {operator} {right!r:.40}")
+        return super().call_binop(context, operator, left, right)
+
+
 @contextmanager
 def _bounded() -> Iterator[None]:
     """Raise RuntimeError in a template that runs on and on, as loops within loops do; jinja bounds each by itself."""
-    steps, before = iter(range(MOST_LINES)), sys.gettrace()
+    steps, before, sandbox = iter(range(MOST_LINES)), sys.gettrace(), chat_template_utils.ImmutableSandboxedEnvironment
 
     def count(*_: Any) -> Any:
         if next(steps, None) is None:
@@ -112,10 +129,12 @@ def _bounded() -> Iterator[None]:
         return count
 
     sys.settrace(start)
+    chat_template_utils.ImmutableSandboxedEnvironment = _Sandbox  # type: ignore[misc]
     try:
         yield
     finally:
         sys.settrace(before)
+        chat_template_utils.ImmutableSandboxedEnvironment = sandbox  # type: ignore[misc]
 
 
 def _name(tokenizer: PreTrainedTokenizerBase) -> str:

@@ -7,6 +7,7 @@ loaded = load_classifier("results/models/toxicity")     # a sequence classifier
 import inspect
 import math
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
@@ -26,8 +28,9 @@ from transformers.utils import logging
 
 from lm_steer.model.kernels import quicken
 from lm_steer.util.errors import LMSteerError
-from lm_steer.util.files import fingerprint, reading, sha256_of
+from lm_steer.util.files import fingerprint, read_json, reading, sha256_of
 from lm_steer.util.formats import RECORD, read_record
+from lm_steer.util.options import is_whole
 from lm_steer.util.progress import say
 
 DTYPES = ("float32", "bfloat16", "float16", "auto")
@@ -38,6 +41,12 @@ CHARACTERS = 16
 SPARE = 64
 # The most tokens of one text for a model without a bound of its own.
 UNBOUNDED = 100_000
+# Keys of a config.json that say how much is built.
+LAYERS = re.compile(r"(num|n)_(hidden_|decoder_|encoder_)?layers?")
+SIZES = re.compile(
+    r"vocab_size|hidden_size|intermediate_size|head_dim|d_model|n_embd|n_inner|ffn_dim|(num|n)_.*(heads?|experts)"
+)
+SETTINGS = ("generation_config.json", "tokenizer_config.json", "special_tokens_map.json")
 CACHES = ("past_key_values", "cache", "cache_params", "state")
 
 
@@ -192,6 +201,7 @@ def load_classifier(folder: str | Path, device: str | None = None) -> LoadedMode
 def pretrained(kind: Any, folder: str | Path, **options: Any) -> Any:
     """Return `kind.from_pretrained` of a local folder, without ever executing code that lies in it."""
     with reading(folder, "a model that can be loaded"):
+        _check_folder(Path(folder))
         try:
             return kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **options)
         except ValueError as error:
@@ -203,6 +213,34 @@ def pretrained(kind: Any, folder: str | Path, **options: Any) -> Any:
                 f"{folder} needs Python code from its own folder, which is never executed (trust_remote_code=False): "
                 "choose a model of a type that transformers knows"
             ) from None
+
+
+def _check_folder(folder: Path) -> None:
+    """Raise LMSteerError for settings that are no mapping, and a config of far more than the folder's weights hold.
+
+    Such a model would be built for hours, or until the memory is full, before its weights are found not to fit.
+    """
+    for name in SETTINGS:
+        if (folder / name).exists():
+            read_json(folder / name, dict)
+    weights = [path for path in folder.glob("*.safetensors") if (folder / "config.json").exists()]
+    shapes: list[list[int]] = []
+    for path in weights:
+        with reading(path, "a whole safetensors file"), safe_open(path, "pt") as file:
+            shapes += [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118
+    if not shapes:
+        return
+    # Packed weights are up to eight times as many.
+    largest = 8 * max(size for shape in shapes for size in [1, *shape])
+    config = read_json(folder / "config.json", dict)
+    of_text = config.get("text_config")
+    for name, value in [*config.items(), *(of_text.items() if isinstance(of_text, dict) else ())]:
+        most = len(shapes) if LAYERS.fullmatch(name) else largest if SIZES.fullmatch(name) else math.inf
+        if is_whole(value) and value > most:
+            raise LMSteerError(
+                f"{folder / 'config.json'}: {name} is {value:,}, but the {len(shapes):,} tensors of its weights are of "
+                "a smaller one: one of the two is of another model"
+            )
 
 
 def _load(kind: Any, folder: Path, dtype: torch.dtype, device: str | None) -> LoadedModel:

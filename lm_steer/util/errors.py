@@ -27,7 +27,8 @@ class LMSteerError(Exception):
     """Bad input or a failed service. The command line prints the message alone, without a traceback."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(presentable(message))
+        # A line of its own, indented, is a problem of a config; any other break comes with a name or a text.
+        super().__init__(presentable(re.sub(r"\n(?!  )", r"\\n", message)))
 
 
 @contextmanager

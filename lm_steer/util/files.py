@@ -129,10 +129,22 @@ def reading(path: str | Path, what: str) -> Iterator[None]:
             raise LMSteerError(f"{path} cannot be read: {error.strerror}") from None
         reason = " ".join(re.sub(r"\x1b\[\d*m|\b\w+Error: ", "", str(error)).split()) or type(error).__name__
         if isinstance(error, AttributeError | TypeError | LookupError):
-            reason = "it holds something of another form"
+            reason = _in_words(error)
         if "weights_only" in reason:
             reason = "it holds something else than tensors, perhaps code, and is not opened"
         raise LMSteerError(f"{path} is not {what} ({reason[:200]})") from error
+
+
+def _in_words(error: AttributeError | TypeError | LookupError) -> str:
+    """Say what a file holds that the code of a library stumbled over, without the words of Python."""
+    if isinstance(error, KeyError):
+        return f"{error} is missing in it, or unknown"
+    kinds = {kind.__name__: words for kind, words in KINDS.items() if isinstance(kind, type)} | {"NoneType": "null"}
+    quoted = re.findall(r"'(\w+)'", str(error))
+    for name in quoted:
+        if name in kinds:
+            return f"it holds {kinds[name]} where something else is expected"
+    return f"it sets '{quoted[0]}'" if quoted else "it is of another format"
 
 
 def is_full(error: Exception) -> bool:

@@ -111,6 +111,9 @@ CONFIGS = {
     "vocabulary": "c['vocab_size'] = 7",
     "no layers": "c['num_hidden_layers'] = 0",
     "more layers": "c['num_hidden_layers'] = 5",
+    "layers without end": "c['num_hidden_layers'] = 10**7",
+    "vocabulary without end": "c['vocab_size'] = 10**7",
+    "heads without end": "c['num_attention_heads'] = 10**7",
     "heads": "c['num_attention_heads'] = 0",
     "negative": "c['hidden_size'] = -32",
     "encoder": "c['model_type'] = 'bert'; c['architectures'] = ['BertModel']",
@@ -200,6 +203,7 @@ def _edited() -> Iterator[Case]:
                 use = WORKING["plain"].replace("--model model", "--model origin")
                 # Weights that a model has no use for are common, as in one without some of its layers.
                 says_why = "by its config.json" if "= 48" in change or "= 7" in change else ""
+                says_why = "of a smaller one" if "10**7" in change else says_why
                 expect = EITHER if "layers'] = 0" in change else "refused"
                 yield Case("files", use, expect, says_why, before=before)
             else:

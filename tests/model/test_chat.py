@@ -57,7 +57,10 @@ def test_messages_have_one_system_message_and_something_to_answer():
         (None, "has no chat template: use a chat model"),
         ("{{ raise_exception('roles must alternate') }}", r"does not take the messages \(roles must alternate\)"),
         ("{{ '' }}", r"does not take the messages \(it returns 0 characters\)"),
-        ("{{ 'a' * 2000000 }}", "it returns 2,000,000 characters"),
+        ("{{ 'a' * 2000000 }}", r"it computes 'a' \* 2000000"),
+        ("{{ 'a' * 999999999 }}", r"it computes 'a' \* 999999999"),
+        ("{{ 9 ** (9 ** 9) }}", r"it computes 9 \*\* 9\)"),
+        ("{{ 'a' | center(2000000) }}", "it returns 2,000,000 characters"),
         ("{{ '\\ud800' }}", "half of a surrogate pair"),
         (
             "{% for i in range(9999) %}{% for j in range(9999) %}{% endfor %}{% endfor %}",
