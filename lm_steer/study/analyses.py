@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast
 from pydantic import Field, PlainSerializer, WrapValidator
 
 from lm_steer.study.of_settings import OfOneSteer, OfSettings, Parts, Point, published_as, slug_of
-from lm_steer.study.settings import Adapter, Published, Transfer, dimensions_lacking
+from lm_steer.study.settings import Published, Transfer, dimensions_lacking
 from lm_steer.study.steer_analyses import Cost, Directions, Evidence, wrong_dimensions
 from lm_steer.util import options
 from lm_steer.util.blocks import AtLeastOne, Block, ModelName, Points, SomeValues, SteerName, Text, Unique, Values, key
@@ -263,10 +263,8 @@ class Baselines(OfOneSteer):
         of_texts = {"scorers": [name for name in self.scorers if not study.scorers[name].of_model]}
         if self.lora:
             adapter = f"{name}-lora"
-            shared = base.model_dump(include={"dataset", "steps", "batch_size", "max_length", "texts"})
-            own = {"labels": self.lora, "learning_rate": self.lora_learning_rate}
-            budget = {"rank": base.rank * len(base.dimensions)}
-            parts.adapters[adapter] = Adapter.model_validate({**budget, **shared, **own})
+            budget = {"rank": base.rank * len(base.dimensions), "learning_rate": self.lora_learning_rate}
+            parts.adapters[adapter] = base.model_copy(update={**budget, "labels": [*map(float, self.lora)]})
             made = {"adapter": adapter, "models": study.steered, **of_texts}
             yield self.steered(name, "lora", "LoRA of equal budget", parts, **made)
         if self.prefix:

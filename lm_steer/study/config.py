@@ -14,7 +14,7 @@ from pydantic import Field, PrivateAttr, ValidationError
 from lm_steer.study.analyses import Analyses
 from lm_steer.study.kinds import Dataset, Model, Prompts, Scorer
 from lm_steer.study.of_settings import Parts
-from lm_steer.study.settings import Adapter, Agreement, Sampling, Setting, Steer, Table
+from lm_steer.study.settings import Agreement, Sampling, Setting, Steer, Table
 from lm_steer.util.blocks import FILLED_IN, AtLeastOne, Block, ModelName, Unique, key
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import read_json, write_json
@@ -64,7 +64,7 @@ class Study(Block):
         Analyses(),
     )
     tables: Annotated[dict[Name, Table], AtLeastOne] = key("The tables of the page.")
-    adapters: Annotated[dict[str, Adapter], *FILLED_IN] = Field({}, exclude=True)
+    adapters: Annotated[dict[str, Steer], *FILLED_IN] = Field({}, exclude=True)
     of_analyses: Annotated[list[str], *FILLED_IN] = Field([], exclude=True)
     _written: "Study | None" = PrivateAttr(None)
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from lm_steer.study.settings import Adapter, Published, Setting, Steer, dimensions_lacking
+from lm_steer.study.settings import AtValues, Published, Setting, Steer
 from lm_steer.tables.published import is_row, names_of
-from lm_steer.util.blocks import FILLED_IN, Block, PromptsName, ScorerNames, SomeValues, SteerName, key
+from lm_steer.util.blocks import FILLED_IN, Block, PromptsName, ScorerNames, key
 
 if TYPE_CHECKING:
     from lm_steer.study.config import Study
@@ -24,7 +24,7 @@ class Parts:
 
     settings: dict[str, Setting] = field(default_factory=dict)
     steers: dict[str, Steer] = field(default_factory=dict)
-    adapters: dict[str, Adapter] = field(default_factory=dict)
+    adapters: dict[str, Steer] = field(default_factory=dict)
 
 
 class OfSettings(Block):
@@ -56,15 +56,8 @@ class OfSettings(Block):
         return {"label": label, "setting": setting}
 
 
-class OfOneSteer(OfSettings):
+class OfOneSteer(AtValues, OfSettings):
     """One of a steer at given values."""
-
-    steer: SteerName = key("The name of a steer.")
-    values: SomeValues = key("The values of the steer's dimensions.")
-
-    def problems(self, study: "Study") -> Iterator[str]:
-        """Yield dimensions that the steer lacks."""
-        yield from dimensions_lacking("", self.steer, self.values, study)
 
 
 def published_as(table: str, rows: dict[str, Any], prompts: str, *more: str) -> Published:

@@ -177,7 +177,9 @@ def lora(study: Study, model: str, adapter: str) -> Given:
     block = study.adapters[adapter]
     texts = layout.texts(R, block.dataset, "train")
     options = _options(**_model(study, model), texts=texts, budget_rank=block.rank, count=block.texts or None)
-    options += ["--labels", *map(str, block.labels), *_options(**_keys_of(block, *RECIPE[2:]))]
+    assert block.labels is not None, "the rule is for LoRAs"
+    keys = _keys_of(block, "steps", "batch_size", "learning_rate", "max_length")
+    options += ["--labels", *map(str, block.labels), *_options(**keys)]
     return Given([layout.model(R, model), texts], options)
 
 

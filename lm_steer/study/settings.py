@@ -17,6 +17,7 @@ from lm_steer.util.blocks import (
     ScorerName,
     ScorerNames,
     SettingName,
+    SomeValues,
     SteerName,
     Unique,
     Values,
@@ -70,6 +71,8 @@ class Steer(Block):
     )
     label_scale: options.LabelScale = key("What the labels are multiplied by.", 1)
     transfer: Annotated[Transfer | None, *FILLED_IN] = None
+    # Of a LoRA, whose rank is the steer's over all dimensions together: the range of its texts' labels.
+    labels: Annotated[list[float] | None, *FILLED_IN] = None
 
     def problems(self, study: "Study") -> Iterator[str]:
         """Yield dimensions of which none is of a label, or that the dataset has no labels for."""
@@ -83,19 +86,6 @@ class Steer(Block):
             for dimension in styles:
                 if dimension not in names:
                     yield f".dimensions: {unknown(dimension, names, f'label of {self.dataset}')}"
-
-
-class Adapter(Block):
-    """A LoRA that an analysis trains beside a steer; `rank` is the steer's, over all dimensions together."""
-
-    dataset: str
-    rank: int
-    labels: list[float]
-    steps: int
-    batch_size: int
-    learning_rate: float
-    max_length: int
-    texts: int
 
 
 class Sampling(Block):
@@ -198,6 +188,17 @@ def dimensions_lacking(place: str, steer: str, named: Any, study: "Study") -> It
         if name not in dimensions:
             has = f"{near(name, dimensions)}; it has {', '.join(dimensions)}"
             yield f"{place}: the steer '{steer}' has no dimension '{name}'{has}"
+
+
+class AtValues(Block):
+    """What is of one steer at given values."""
+
+    steer: SteerName = key("The name of a steer.")
+    values: SomeValues = key("The values of the steer's dimensions.")
+
+    def problems(self, study: "Study") -> Iterator[str]:
+        """Yield dimensions that the steer lacks."""
+        yield from dimensions_lacking("", self.steer, self.values, study)
 
 
 class Agreement(Block):

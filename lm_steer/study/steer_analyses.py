@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
-from lm_steer.study.settings import dimensions_lacking
+from lm_steer.study.settings import AtValues, dimensions_lacking
 from lm_steer.util import options
-from lm_steer.util.blocks import Block, NameOf, SomeValues, SteerName, Text, Unique, Values, key
+from lm_steer.util.blocks import Block, NameOf, SteerName, Text, Unique, Values, key
 
 if TYPE_CHECKING:
     from lm_steer.study.config import Study
@@ -64,15 +64,8 @@ class Evidence(Block):
             yield ": give either the key 'texts' or the key 'path'"
 
 
-class Cost(Block):
+class Cost(AtValues):
     """What a steer costs, in parameters, training time, memory and decoding time, hooked and folded."""
-
-    steer: SteerName = key("The name of a steer.")
-    values: SomeValues = key("The values of the steer's dimensions.")
-
-    def problems(self, study: "Study") -> Iterator[str]:
-        """Yield dimensions that the steer lacks."""
-        yield from dimensions_lacking("", self.steer, self.values, study)
 
 
 def wrong_dimensions(place: str, steer: str, dimension: str, held: Values, study: "Study") -> Iterator[str]:
