@@ -25,10 +25,6 @@ class Interrupted(Exception):
     """A transfer that may go through on another try."""
 
 
-class Refused(Exception):
-    """A transfer that another try will not change."""
-
-
 def downloads() -> Path:
     """Return the folder that keeps downloads: $LM_STEER_DOWNLOADS, or one in the user's cache."""
     return Path(os.environ.get("LM_STEER_DOWNLOADS") or Path.home() / ".cache" / "lm-steer" / "downloads")

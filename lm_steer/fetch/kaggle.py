@@ -14,7 +14,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from lm_steer.fetch.download import Interrupted, Refused, alone, downloads, patiently
+from lm_steer.fetch.download import Interrupted, alone, downloads, patiently
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.progress import SECONDS_BETWEEN_LINES, say
 
@@ -49,18 +49,16 @@ def kaggle_file(competition: str, file: str) -> Path:
                 return kept
         say(f"download {file} of {competition} with the kaggle client")
         try:
-            part = patiently(file, Interrupted)(_download, competition, file, folder / "partial")
+            part = patiently(file, Interrupted)(_download, competition, file, folder / "partial", by_hand)
         except Interrupted as error:
             raise LMSteerError(
                 f"{file} could not be downloaded from Kaggle ({error}): wait a few minutes and run again, {by_hand}"
             ) from None
-        except Refused as error:
-            raise LMSteerError(f"{error}; {by_hand}") from None
         return part.replace(folder / part.name)
 
 
-def _download(competition: str, file: str, folder: Path) -> Path:
-    """Run the client once; return the file it made in `folder`."""
+def _download(competition: str, file: str, folder: Path, by_hand: str) -> Path:
+    """Run the client once; return the file it made in `folder`. LMSteerError where another try would not change it."""
     folder.mkdir(parents=True, exist_ok=True)
     code, words = _run(["-c", competition, "-f", file, "-p", str(folder)], folder)
     if code:
@@ -69,7 +67,8 @@ def _download(competition: str, file: str, folder: Path) -> Path:
         said = last if "Traceback" in words else words
         for pattern, sentence in REFUSALS.items():
             if re.search(pattern, said, re.IGNORECASE):
-                raise Refused(sentence.format(competition=competition, file=file, logins=_logins()))
+                said = sentence.format(competition=competition, file=file, logins=_logins())
+                raise LMSteerError(f"{said}; {by_hand}")
         raise Interrupted(last)
     path = next((folder / name for name in (f"{file}.zip", file) if (folder / name).exists()), None)
     if path is None:

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 from lm_steer.score import kinds
 from lm_steer.score.store import Scorer
 from lm_steer.util.blocks import key, keys_naming
+from lm_steer.util.errors import LMSteerError
 from lm_steer.util.kinds import Kinds, OfKind
 from lm_steer.util.options import Count
 
@@ -75,6 +76,17 @@ class Kind(OfKind):
     @abstractmethod
     def scorer(self, resource: str = "", dtype: str = "float32") -> Scorer:
         """Load the judge; `resource` is the folder of its judge or model."""
+
+
+class OfModel(Kind):
+    """A kind that measures the steered model of each setting: it judges no text."""
+
+    of_model = True
+
+    def scorer(self, resource: str = "", dtype: str = "float32") -> Scorer:
+        """Refuse: there is nothing to judge."""
+        name = type(self).__name__
+        raise LMSteerError(f"{name} measures steered models: use it in a study, as a scorer of its settings")
 
 
 SCORERS = Kinds("kind of scorer", "kind", Kind, kinds, "lm_steer.scorers")  # type: ignore[type-abstract]

@@ -3,17 +3,13 @@
 analyse/held_out.py computes it.
 """
 
-from lm_steer.score.registry import Kind
-from lm_steer.score.store import Scorer
+from lm_steer.score.registry import OfModel
 from lm_steer.util.blocks import DatasetName, key
-from lm_steer.util.errors import LMSteerError
 from lm_steer.util.options import Positive
 
 
-class HeldOut(Kind):
+class HeldOut(OfModel):
     """A side effect: the steered model's loss on given texts, in nats per token."""
-
-    of_model = True
 
     dataset: DatasetName = key("The dataset whose test texts are read, which no steer has learnt from.")
     texts: Positive = key("How many of them, chosen by hash among those of 2 to 256 tokens.", 100)
@@ -27,7 +23,3 @@ class HeldOut(Kind):
     def note(self) -> str:
         """What a reader of its numbers must know."""
         return "Of given texts, not of generations: what the steer does to a text that nobody asked it to change."
-
-    def scorer(self, resource: str = "", dtype: str = "float32") -> Scorer:
-        """It judges no text."""
-        raise LMSteerError("held-out measures steered models: use it in a study, as a scorer of its settings")
