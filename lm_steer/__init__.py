@@ -5,57 +5,20 @@
     with steer.attach(model).at(style=5):
         model.generate(**inputs)
 
-Names are imported when they are first used, so that `import lm_steer` alone does not import torch.
+Names are imported when they are first used, so that `import lm_steer` alone does not import torch; which they are
+stands in __init__.pyi, for type checkers as for this file.
 """
 
+import re
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-from lm_steer.util.errors import LMSteerError
-
-if TYPE_CHECKING:
-    from lm_steer.analyse.calibrate import calibrate as calibrate
-    from lm_steer.analyse.directions import directions as directions
-    from lm_steer.analyse.evidence import evidence as evidence
-    from lm_steer.analyse.transfer import transfer as transfer
-    from lm_steer.core.attach import attach as attach
-    from lm_steer.core.attach import detach as detach
-    from lm_steer.core.fold import fold as fold
-    from lm_steer.core.steer import Steer as Steer
-    from lm_steer.core.steer import compose as compose
-    from lm_steer.generation.generate import generate as generate
-    from lm_steer.generation.nucleus import Sampling as Sampling
-    from lm_steer.interop.logits import logits_map as logits_map
-    from lm_steer.model.load import load_model as load_model
-    from lm_steer.model.obtain import folder_of as folder_of
-    from lm_steer.report.card import push as push
-    from lm_steer.tables.evaluate import evaluate as evaluate
-    from lm_steer.training.learn import Recipe as Recipe
-    from lm_steer.training.train import train as train
+from pathlib import Path
+from typing import Any
 
 __version__ = "0.1.0"
-_PLACES = {
-    "Recipe": "training.learn",
-    "Sampling": "generation.nucleus",
-    "Steer": "core.steer",
-    "attach": "core.attach",
-    "calibrate": "analyse.calibrate",
-    "compose": "core.steer",
-    "detach": "core.attach",
-    "directions": "analyse.directions",
-    "evaluate": "tables.evaluate",
-    "evidence": "analyse.evidence",
-    "fold": "core.fold",
-    "folder_of": "model.obtain",
-    "generate": "generation.generate",
-    "load_model": "model.load",
-    "logits_map": "interop.logits",
-    "push": "report.card",
-    "train": "training.train",
-    "transfer": "analyse.transfer",
-}
+_STUB = Path(__file__).with_suffix(".pyi").read_text(encoding="utf-8")
+_PLACES = {name: place for place, name in re.findall(r"from lm_steer\.(\S+) import (\w+)", _STUB)}
 
-__all__ = ["LMSteerError", *_PLACES]
+__all__ = list(_PLACES)
 
 
 def __getattr__(name: str) -> Any:

@@ -93,7 +93,7 @@ def _table(lines: re.Match[str]) -> str:
 
 def api() -> str:
     """Return the page of every public name, with its docstring."""
-    places = {"LMSteerError": "util.errors"} | lm_steer._PLACES
+    places = lm_steer._PLACES
     parts = [f"::: lm_steer.{places[name]}.{name}\n" for name in lm_steer.__all__]
     return "# Python reference\n\nEverything here is imported from `lm_steer` itself.\n\n" + "\n".join(parts)
 
