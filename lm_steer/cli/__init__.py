@@ -11,7 +11,8 @@ try:
     import os
     import sqlite3
 
-    from lm_steer.cli import analyses, beyond, data, evaluation, generations, report, scores, steers  # noqa: F401
+    # In the order of the data, as `--help` lists them.
+    from lm_steer.cli import data, steers, generations, evaluation, scores, analyses, report, beyond  # noqa: F401  # isort: skip
     from lm_steer.cli.app import app
     from lm_steer.util.errors import LMSteerError, presentable
     from lm_steer.util.files import is_full, is_memory

@@ -5,7 +5,7 @@ from functools import wraps
 from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperCommand
 
 from lm_steer import __version__
 from lm_steer.cli.paths import check_paths
@@ -13,23 +13,13 @@ from lm_steer.util.errors import LMSteerError
 from lm_steer.util.options import check
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-# The groups of commands, in the order of the data.
-PANELS = (
-    "Models, texts, prompts",
-    "Steers",
-    "Continuations",
-    "Scores",
-    "Tables, analyses, the page",
-    "Beyond the study",
-)
-SOURCES, STEERS, TEXTS, SCORES, RESULTS, BEYOND = PANELS
-
-
-class _InOrder(TyperGroup):
-    def list_commands(self, ctx: Any) -> list[str]:
-        """Return the names of commands group by group."""
-        panel_of = {name: getattr(command, "rich_help_panel", BEYOND) for name, command in self.commands.items()}
-        return sorted(panel_of, key=lambda name: PANELS.index(panel_of[name]))
+# The groups of commands: they are listed as their modules are imported (cli/__init__.py), in the order of the data.
+SOURCES = "Models, texts, prompts"
+STEERS = "Steers"
+TEXTS = "Continuations"
+SCORES = "Scores"
+RESULTS = "Tables, analyses, the page"
+BEYOND = "Beyond the study"
 
 
 class _Strict(TyperCommand):
@@ -80,7 +70,7 @@ def marked(function: Callable[..., None], given: dict[str, Any]) -> dict[str, tu
     return found
 
 
-app = Commands(cls=_InOrder, no_args_is_help=True, pretty_exceptions_enable=False)
+app = Commands(no_args_is_help=True, pretty_exceptions_enable=False)
 
 
 def _tell_version(asked: bool) -> None:

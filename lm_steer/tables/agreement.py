@@ -76,11 +76,7 @@ def read_scored(files: Sequence[str]) -> tuple[list[tuple[Item, float]], int]:
 
 def figures(both: Array) -> list[dict[str, Any]]:
     """Return each figure of (texts, [scorer, reference]) with its interval, from a bootstrap over texts."""
-    estimates = {name: metrics.interval(figure, [both]) for name, figure in FIGURES.items()}
-    return [
-        {"metric": name, "value": estimate.value, "low": estimate.low, "high": estimate.high}
-        for name, estimate in estimates.items()
-    ]
+    return [{"metric": name, **metrics.interval(figure, [both]).row()} for name, figure in FIGURES.items()]
 
 
 def spearman(both: Array) -> float:

@@ -46,8 +46,7 @@ def _metrics(reader: Reader, setting: str) -> dict[str, tuple[Metric, Callable, 
 
 
 def _row(figure: str, metric: str, point: str, estimate: Estimate) -> Row:
-    values = {"value": estimate.value, "low": estimate.low, "high": estimate.high}
-    return {"figure": figure, "metric": metric, "point": point, **values}
+    return {"figure": figure, "metric": metric, "point": point, **estimate.row()}
 
 
 def _joint(

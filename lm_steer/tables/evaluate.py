@@ -149,14 +149,11 @@ def _obtain(kind: Kind, folder: Path, cache: Path) -> None:
 def _check_pairs(name: str, prompts: list[str], against: str, others: list[str]) -> None:
     for number, (one, other) in enumerate(zip_longest(prompts, others), start=1):
         if one != other:
+            first, second = ("missing" if prompt is None else f"{prompt[:60]!r}" for prompt in (one, other))
             raise LMSteerError(
                 f"{name} and {against} do not have the same prompts, which a difference needs: prompt {number} of the "
-                f"first is {_quoted(one)}, of the second {_quoted(other)}"
+                f"first is {first}, of the second {second}"
             )
-
-
-def _quoted(prompt: str | None) -> str:
-    return "missing" if prompt is None else f"{prompt[:60]!r}"
 
 
 def _scores(scorer: Scorer, read: Mapping[str, tuple[list[str], list[list[str]]]], store: ScoreStore) -> dict[str, Any]:
@@ -167,11 +164,7 @@ def _scores(scorer: Scorer, read: Mapping[str, tuple[list[str], list[list[str]]]
         for prompt, texts in zip(prompts, samples, strict=True)
         for text in texts
     ]
-    judged = np.array(store.scores(scorer, items), dtype=float)
-    judged = judged[:, 0] if judged.shape[1] == 1 else judged
-    ends = np.cumsum([len(samples) * len(samples[0]) for _, samples in read.values()])
-    parts = np.split(judged, ends[:-1])
-    return {
-        name: part.reshape(len(samples), len(samples[0]), *judged.shape[1:])
-        for (name, (_, samples)), part in zip(read.items(), parts, strict=True)
-    }
+    judged = iter(store.scores(scorer, items))
+    by_file = {name: [[next(judged) for _ in texts] for texts in samples] for name, (_, samples) in read.items()}
+    width = 0 if len(scorer.attributes) == 1 else slice(None)
+    return {name: np.array(scores)[..., width] for name, scores in by_file.items()}

@@ -94,6 +94,10 @@ class Estimate:
     by_seed: tuple[float, ...] = ()
     trainings: float = math.nan
 
+    def row(self) -> dict[str, float]:
+        """Return the value and its ends as tables have them."""
+        return {"value": self.value, "low": self.low, "high": self.high}
+
 
 @dataclass(frozen=True)
 class _Prompts:

@@ -26,11 +26,7 @@ JUDGES = {
 }
 PARTS = {"span": "of the first sentence", "summary": "of the whole text"}
 # Figures of the sentiment table that are over two sets of prompts at once.
-BOTH = {
-    f"{metric}_{target}"
-    for metric in ("perplexity", "dist_1", "dist_2", "dist_3")
-    for target in ("positive", "negative")
-}
+BOTH = re.compile(r"(perplexity|dist_[123])_(positive|negative)")
 
 Figure = dict[str, str]
 
@@ -113,7 +109,7 @@ def _obstacle(cell: dict[str, Any], figure: Figure) -> str:
         return figure["note"]
     if metric in ("avg_max_toxicity", "toxicity_probability"):
         return _other_perspective(cell["scorer"], version, figure)
-    if figure["metric"] in BOTH:
+    if BOTH.fullmatch(figure["metric"]):
         return "the paper gives one figure for both sets of prompts"
     if metric in JUDGES:
         kind, judge = JUDGES[metric]

@@ -78,9 +78,7 @@ def cell_of(metric: Metric, seeds: Sequence[Any], against: Sequence[Any] | None 
     dominating, dominating_share = metrics.dominating(metric, seeds)
     return {
         "metric": metric.name,
-        "value": estimate.value,
-        "low": estimate.low,
-        "high": estimate.high,
+        **estimate.row(),
         "seed_low": min(estimate.by_seed),
         "seed_high": max(estimate.by_seed),
         "trainings": estimate.trainings,

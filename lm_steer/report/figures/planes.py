@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.transforms import Bbox
 
 from lm_steer.report.figures import style
 from lm_steer.report.wording import number, title_of
@@ -86,27 +87,26 @@ def _annotate(axes: Axes, places: Sequence[tuple[float, float]], labels: Sequenc
     assert figure is not None
     scale = 72 / figure.get_dpi()
     points = axes.transData.transform(places) * scale
-    frame = axes.bbox.x0 * scale, axes.bbox.y0 * scale, axes.bbox.x1 * scale, axes.bbox.y1 * scale
-    taken = [(x - 3, y - 3, x + 3, y + 3) for x, y in points]
+    frame = Bbox(axes.bbox.get_points() * scale)
+    taken = [Bbox.from_extents(x - 3, y - 3, x + 3, y + 3) for x, y in points]
     lead = {"arrowstyle": "-", "color": style.MUTED, "linewidth": 0.5, "shrinkA": 0, "shrinkB": 3}
     for index in np.argsort(points[:, 1], kind="stable"):
         (x, y), width = points[index], 0.58 * size * len(labels[index])
         boxes = [
-            (left, bottom, left + width, bottom + size)
+            Bbox.from_bounds(left, bottom, width, size)
             for distance in range(5, 60, 5)
             for left, bottom in _around(x, y, width, size, distance)
         ]
-        free = [box for box in boxes if not any(_overlap(box, other) for other in taken)]
-        inside = [box for box in free if _within(box, frame)]
-        left, bottom, *_ = box = (inside or free or boxes)[0]
+        free = [box for box in boxes if not box.count_overlaps(taken)]
+        inside = [box for box in free if frame.contains(*box.min) and frame.contains(*box.max)]
+        box = (inside or free or boxes)[0]
         taken.append(box)
         axes.annotate(
-            labels[index], places[index], (left - x, bottom - y), textcoords="offset points", fontsize=size,
+            labels[index], places[index], (box.x0 - x, box.y0 - y), textcoords="offset points", fontsize=size,
             zorder=3, arrowprops=lead if boxes.index(box) > SIDES else None,
         )  # fmt: skip
 
 
-Box = tuple[float, float, float, float]  # left, bottom, right, top
 SIDES = 8
 
 
@@ -116,11 +116,3 @@ def _around(x: float, y: float, width: float, height: float, distance: float) ->
     up, down = y + 0.6 * distance, y - 0.6 * distance - 0.7 * height
     beside = [(right, level), (left, level), (middle, up), (middle, down)]
     return [*beside, (right, up), (right, down), (left, up), (left, down)]
-
-
-def _overlap(one: Box, other: Box) -> bool:
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
-
-
-def _within(box: Box, frame: Box) -> bool:
-    return box[0] >= frame[0] and box[1] >= frame[1] and box[2] <= frame[2] and box[3] <= frame[3]
