@@ -41,8 +41,9 @@ def probe(request: dict[str, Any]) -> list[dict[str, Any]]:
     settings = xllamacpp.CommonParams()
     settings.model.path = request["model"]
     settings.n_ctx, settings.n_gpu_layers, settings.warmup, settings.verbosity = 256, 0, False, 0
-    # What is compared is the model, not the rounding of its cache.
+    # What is compared is the model: the cache is not rounded, nor keys and values, which flash attention casts to f16.
     settings.cache_type_k = settings.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
+    settings.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
     if request["lora"]:
         adapter = xllamacpp.CommonAdapterLoraInfo(request["lora"], 1.0)
         settings.lora_adapters = [adapter]
