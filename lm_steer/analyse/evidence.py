@@ -24,7 +24,7 @@ from lm_steer.model.in_memory import AnyModel, loaded_of
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import numbered_jsonl
 from lm_steer.util.formats import write_csv
-from lm_steer.util.options import check_kind
+from lm_steer.util.options import Positive, check_as, check_kind
 
 # So that two touching spans never replace one by the rounding of a sum.
 ROUNDING = 1e-9
@@ -100,8 +100,7 @@ def best_spans(scores: Sequence[float], count: int = 4, length: int = 10) -> lis
 
     By dynamic programming; a span is there only where it adds something.
     """
-    if count < 1 or length < 1:
-        raise LMSteerError(f"{count} spans of {length} tokens requested: both numbers must be at least 1")
+    check_as(Positive, count=count, length=length)
     sums = list(accumulate(scores, initial=0.0))
     # The highest sum within the first tokens, and its spans; one span more in each round.
     best: list[tuple[float, list[Span]]] = [(0.0, [])] * len(sums)

@@ -62,8 +62,8 @@ def _told(error: Exception) -> str:
         return f"the disk is full ({first}): free some space and run again"
     if isinstance(error, FileNotFoundError) and error.filename is None:
         return "the working directory is gone: change to another folder"
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'a file or stream'}: {error.strerror}"
     if isinstance(error, sqlite3.Error):
         place = getattr(error, "__notes__", ["a database in the cache folder"])[0]
         advice = "make sure that no other process holds it and that it is writable and intact, and run again"

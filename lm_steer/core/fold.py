@@ -61,5 +61,7 @@ def check_linear(head: nn.Module, how: str) -> nn.Linear:
     """Return a head that is a plain linear map; LMSteerError for any other: a steer `how` (folds, …) only into one."""
     if not isinstance(head, nn.Linear) or not head.weight.is_floating_point() or head.weight.is_meta:
         kind = f"{type(head).__module__}.{type(head).__name__}"
+        if isinstance(head, nn.Linear):
+            kind = f"Linear of {str(head.weight.dtype).removeprefix('torch.')} on the device {head.weight.device}"
         raise LMSteerError(f"the head is a {kind}: a steer {how} only into a torch.nn.Linear that is loaded as it is")
     return head

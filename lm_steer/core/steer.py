@@ -103,7 +103,8 @@ class Steer:
             )
         shape = (len(dimensions), width, rank) if kind == "multiply" else (len(dimensions), width)
         weights = {
-            name: torch.randn(shape, generator=generator) * INITIAL_STD[kind] for name in WEIGHTS_OF.get(kind, ())
+            name: torch.randn(shape, generator=generator, dtype=torch.float32) * INITIAL_STD[kind]
+            for name in WEIGHTS_OF.get(kind, ())
         }
         return cls(tuple(dimensions), weights, kind, epsilon)
 

@@ -17,6 +17,8 @@ from lm_steer.model.load import LoadedModel, padding_token
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.options import check_kind
 
+DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+
 
 @contextmanager
 def in_memory(
@@ -28,6 +30,11 @@ def in_memory(
     Raises LMSteerError for what is not a causal LM, or not a tokenizer.
     """
     output_head(model)
+    if model.device.type == "meta" or model.dtype not in DTYPES:
+        raise LMSteerError(
+            f"the model's weights are {str(model.dtype).removeprefix('torch.')} on the device {model.device}: load "
+            "them as float32, bfloat16 or float16, on a processor or a GPU"
+        )
     check_kind(PreTrainedTokenizerBase, tokenizer=tokenizer)
     check_kind(str | Path, cache=cache or "")
     tokenizer = copy.deepcopy(tokenizer)

@@ -7,7 +7,6 @@ loaded = load_classifier("results/models/toxicity")     # a sequence classifier
 import inspect
 import math
 import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -16,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
@@ -26,11 +24,11 @@ from transformers import (
 )
 from transformers.utils import logging
 
+from lm_steer.model.folder import check_folder
 from lm_steer.model.kernels import quicken
 from lm_steer.util.errors import LMSteerError
-from lm_steer.util.files import fingerprint, read_json, reading, sha256_of
+from lm_steer.util.files import fingerprint, reading, sha256_of
 from lm_steer.util.formats import RECORD, read_record
-from lm_steer.util.options import is_whole
 from lm_steer.util.progress import say
 
 DTYPES = ("float32", "bfloat16", "float16", "auto")
@@ -41,12 +39,6 @@ CHARACTERS = 16
 SPARE = 64
 # The most tokens of one text for a model without a bound of its own.
 UNBOUNDED = 100_000
-# Keys of a config.json that say how much is built.
-LAYERS = re.compile(r"(num|n)_(hidden_|decoder_|encoder_)?layers?")
-SIZES = re.compile(
-    r"vocab_size|hidden_size|intermediate_size|head_dim|d_model|n_embd|n_inner|ffn_dim|(num|n)_.*(heads?|experts)"
-)
-SETTINGS = ("generation_config.json", "tokenizer_config.json", "special_tokens_map.json")
 CACHES = ("past_key_values", "cache", "cache_params", "state")
 
 
@@ -201,7 +193,7 @@ def load_classifier(folder: str | Path, device: str | None = None) -> LoadedMode
 def pretrained(kind: Any, folder: str | Path, **options: Any) -> Any:
     """Return `kind.from_pretrained` of a local folder, without ever executing code that lies in it."""
     with reading(folder, "a model that can be loaded"):
-        _check_folder(Path(folder))
+        check_folder(Path(folder))
         try:
             return kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **options)
         except ValueError as error:
@@ -213,34 +205,6 @@ def pretrained(kind: Any, folder: str | Path, **options: Any) -> Any:
                 f"{folder} needs Python code from its own folder, which is never executed (trust_remote_code=False): "
                 "choose a model of a type that transformers knows"
             ) from None
-
-
-def _check_folder(folder: Path) -> None:
-    """Raise LMSteerError for settings that are no mapping, and a config of far more than the folder's weights hold.
-
-    Such a model would be built for hours, or until the memory is full, before its weights are found not to fit.
-    """
-    for name in SETTINGS:
-        if (folder / name).exists():
-            read_json(folder / name, dict)
-    weights = [path for path in folder.glob("*.safetensors") if (folder / "config.json").exists()]
-    shapes: list[list[int]] = []
-    for path in weights:
-        with reading(path, "a whole safetensors file"), safe_open(path, "pt") as file:
-            shapes += [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118
-    if not shapes:
-        return
-    # Packed weights are up to eight times as many.
-    largest = 8 * max(size for shape in shapes for size in [1, *shape])
-    config = read_json(folder / "config.json", dict)
-    of_text = config.get("text_config")
-    for name, value in [*config.items(), *(of_text.items() if isinstance(of_text, dict) else ())]:
-        most = len(shapes) if LAYERS.fullmatch(name) else largest if SIZES.fullmatch(name) else math.inf
-        if is_whole(value) and value > most:
-            raise LMSteerError(
-                f"{folder / 'config.json'}: {name} is {value:,}, but the {len(shapes):,} tensors of its weights are of "
-                "a smaller one: one of the two is of another model"
-            )
 
 
 def _load(kind: Any, folder: Path, dtype: torch.dtype, device: str | None) -> LoadedModel:
@@ -257,23 +221,7 @@ def _load(kind: Any, folder: Path, dtype: torch.dtype, device: str | None) -> Lo
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     tokenizer = pretrained(AutoTokenizer, folder)
-    model, report = pretrained(
-        kind, folder, dtype=dtype, use_safetensors=True, ignore_mismatched_sizes=True, output_loading_info=True
-    )
-    for weight, shape, expected in sorted(report["mismatched_keys"]):
-        shapes = f"{tuple(shape)}, by its config.json {tuple(expected)}"
-        raise LMSteerError(f"{record['id']}: the weight {weight} is {shapes}: one of the two is of another model")
-    if report["missing_keys"]:
-        first, *others = sorted(report["missing_keys"])
-        more = f" (and {len(others)} more)" if others else ""
-        raise LMSteerError(
-            f"{record['id']} has no weight {first}{more}, which a {type(model).__name__} needs: it is a model of "
-            "another type, or incomplete"
-        )
-    made = str(getattr(model.config, "architectures", None)).strip("[']")
-    # Its head may be tied to the embeddings, so that nothing is missing.
-    if kind is AutoModelForCausalLM and "Classification" in made:
-        raise LMSteerError(f"{record['id']} is a {made}: give a causal language model")
+    model = whole_model(kind, folder, dtype, record["id"])
     model.config.return_dict = True
     tokenizer.pad_token = padding_token(tokenizer, model, folder)
     model.requires_grad_(False).eval().to(device)
@@ -281,6 +229,29 @@ def _load(kind: Any, folder: Path, dtype: torch.dtype, device: str | None) -> Lo
     name = fingerprint([record["files"], str(dtype)])
     identifier = record["id"] if record["source"] != "folder" else Path(record["id"]).name
     return LoadedModel(model, tokenizer, name, identifier)
+
+
+def whole_model(kind: Any, folder: Path, dtype: torch.dtype, name: str) -> PreTrainedModel:
+    """Load a model of which nothing is drawn at random; LMSteerError where a weight is missing or of another shape."""
+    model, report = pretrained(
+        kind, folder, dtype=dtype, use_safetensors=True, ignore_mismatched_sizes=True, output_loading_info=True
+    )
+    for weight, shape, expected in sorted(report["mismatched_keys"]):
+        shapes = f"{tuple(shape)}, by its config.json {tuple(expected)}"
+        raise LMSteerError(f"{name}: the weight {weight} is {shapes}: one of the two is of another model")
+    if report["missing_keys"]:
+        first, *others = sorted(report["missing_keys"])
+        more = f" (and {len(others)} more)" if others else ""
+        raise LMSteerError(
+            f"{name} has no weight {first}{more}, which a {type(model).__name__} needs: it is a model of "
+            "another type, or incomplete"
+        )
+    made = str(getattr(model.config, "architectures", None)).strip("[']")
+    # Its head may be tied to the embeddings, so that nothing is missing.
+    if kind is AutoModelForCausalLM and "Classification" in made:
+        raise LMSteerError(f"{name} is a {made}: give a causal language model")
+    loaded: PreTrainedModel = model
+    return loaded
 
 
 def padding_token(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, origin: str | Path) -> str:

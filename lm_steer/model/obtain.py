@@ -30,7 +30,7 @@ from lm_steer.model.rotated import write_rotated
 from lm_steer.util.errors import LMSteerError, needs
 from lm_steer.util.files import fingerprint, read_json, reading, replacing, require_space, sha256_of, write_json
 from lm_steer.util.formats import RECORD
-from lm_steer.util.options import check_unused
+from lm_steer.util.options import check_kind, check_unused
 from lm_steer.util.outputs import MODEL
 from lm_steer.util.progress import say
 
@@ -49,6 +49,7 @@ def obtain(source: str, identifier: str, folder: str | Path, revision: str | Non
     folder    a local folder in the hub's layout
     rotated   a model folder, computed in another basis of its hidden space (model/rotated.py)
     """
+    check_kind(str, revision=revision or "")
     if not str(identifier):
         raise LMSteerError("the id of the model is empty: name a folder, owner/name of the hub, or a package")
     check_unused(f"the source '{source}'", {"revision": revision}, ["revision"] if source == "hub" else [])
@@ -67,7 +68,7 @@ def obtain(source: str, identifier: str, folder: str | Path, revision: str | Non
             _from_folder(Path(str(identifier)), temporary)
         else:
             raise LMSteerError(f"unknown source of models '{source}': choose package, hub, folder or rotated")
-        _convert_pickles(temporary)
+        _convert_pickles(temporary, identifier)
         if not any(temporary.glob("*.safetensors")):
             raise LMSteerError(f"{identifier} has no safetensors weights: convert it, or choose another revision")
         for path in temporary.glob("*.safetensors"):
@@ -180,7 +181,7 @@ def _is_weight(name: object, weight: object) -> bool:
     return dense and isinstance(name, str)
 
 
-def _convert_pickles(folder: Path) -> None:
+def _convert_pickles(folder: Path, origin: str) -> None:
     """Write older weights, which only a pickle holds, as safetensors; nothing in them is executed."""
     pickles = sorted(folder.glob(PICKLES))
     if not pickles:
@@ -188,10 +189,10 @@ def _convert_pickles(folder: Path) -> None:
     say(f"convert {', '.join(path.name for path in pickles)} to safetensors")
     weights: dict[str, torch.Tensor] = {}
     for path in pickles:
-        with reading(path.name, "a file of weights"):
+        with reading(f"{origin}/{path.name}", "a file of weights"):
             found = torch.load(path, map_location="cpu", weights_only=True)
         if not isinstance(found, dict) or not all(map(_is_weight, found, found.values())):
-            raise LMSteerError(f"{path.name} does not hold tensors by name: save the state_dict alone")
+            raise LMSteerError(f"{origin}/{path.name} does not hold tensors by name: save the state_dict alone")
         weights |= found
     # Tied weights share memory, which the format refuses.
     apart = {name: tensor.clone().contiguous() for name, tensor in weights.items()}

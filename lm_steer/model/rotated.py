@@ -20,10 +20,10 @@ from lm_steer.util.errors import LMSteerError
 @torch.no_grad()
 def write_rotated(origin: Path, folder: Path) -> None:
     """Write the rotated copy of a model of the Llama family; LMSteerError for any other."""
-    from lm_steer.model.load import pretrained
+    from lm_steer.model.load import pretrained, whole_model
 
     logging.disable_progress_bar()
-    model = pretrained(AutoModelForCausalLM, origin, dtype=torch.float32, use_safetensors=True)
+    model: Any = whole_model(AutoModelForCausalLM, origin, torch.float32, str(origin))
     if model.config.model_type != "llama":
         raise LMSteerError(f"{origin} is a {model.config.model_type}: only models of type llama can be rotated")
     width = model.config.hidden_size

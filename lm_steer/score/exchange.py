@@ -68,7 +68,7 @@ def import_scores(store: ScoreStore, path: str | Path) -> int:
 
     Raises LMSteerError naming the line of a score that is not one, or that the store has with another value.
     """
-    new = 0
+    new = number = 0
     database = store.database
     with store.whole(), transaction(database):
         for number, line in numbered_jsonl(path, LINE):
@@ -85,6 +85,8 @@ def import_scores(store: ScoreStore, path: str | Path) -> int:
             if not kept:
                 database.execute("INSERT INTO scores VALUES (?, ?, ?, ?, ?, ?)", row)
                 new += 1
+        if not number:
+            raise LMSteerError(f"{path} is empty: expected a score on each line")
     say(f"{new} new scores of {path}")
     return new
 

@@ -8,7 +8,7 @@ Rows of a data set serve as well: {"prompt": …, "completion": …, "label": 1}
 {"prompt": …, "chosen": …, "rejected": …}.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -62,7 +62,7 @@ def train(
 
 
 def _frame(texts: Sequence[Any], labels: Sequence[float] | None) -> pd.DataFrame:
-    if not isinstance(texts, str | Mapping) and labels is None:
+    if labels is None and isinstance(texts, Iterable) and not isinstance(texts, str | Mapping):
         rows = list(texts)
         if rows and all(isinstance(row, Mapping) for row in rows):
             try:

@@ -10,7 +10,7 @@ def presentable(text: str) -> str:
 
     `https://name:word@host/` becomes `https://host/`; line breaks stay, and a word of thousands of letters is cut.
     """
-    text = re.sub(r"(\S{200})\S{400,}", r"\1…", text)
+    text = re.sub(r" at 0x[0-9a-f]{6,}>", ">", re.sub(r"(\S{200})\S{400,}", r"\1…", text))
     text = re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", lambda found: f"\\x{ord(found[0]):02x}", text)
     credentials = r"(?<=//|:/)[^/\s]*@|(?<![^\s/:@'\"])[^\s/:@'\"]+:[^\s/@]+@"
     return re.sub(credentials, "", text) if "@" in text else text

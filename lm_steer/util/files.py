@@ -14,7 +14,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from errno import ENOSPC
+from errno import EDQUOT, EFBIG, ENOSPC
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -127,9 +127,12 @@ def reading(path: str | Path, what: str) -> Iterator[None]:
             raise
         if isinstance(error, OSError) and error.strerror:
             raise LMSteerError(f"{path} cannot be read: {error.strerror}") from None
-        reason = " ".join(re.sub(r"\x1b\[\d*m|\b\w+Error: ", "", str(error)).split()) or type(error).__name__
+        words = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", re.sub(r"\x1b\[\d*m|\b\w+Error: ", "", str(error)))
+        reason = " ".join(words.split()) or type(error).__name__
         if isinstance(error, AttributeError | TypeError | LookupError):
             reason = _in_words(error)
+        if isinstance(error, UnicodeError):
+            reason = "it holds text that is not UTF-8"
         if "weights_only" in reason:
             reason = "it holds something else than tensors, perhaps code, and is not opened"
         raise LMSteerError(f"{path} is not {what} ({reason[:200]})") from error
@@ -148,9 +151,9 @@ def _in_words(error: AttributeError | TypeError | LookupError) -> str:
 
 
 def is_full(error: Exception) -> bool:
-    """Whether a disk is full: sqlite, safetensors and shutil say so in words of their own."""
+    """Whether no more can be written, by disk, quota or limit: sqlite, safetensors and shutil say so in words."""
     words = ("No space left on device", "database or disk is full")
-    return getattr(error, "errno", None) == ENOSPC or any(said in str(error) for said in words)
+    return getattr(error, "errno", None) in (ENOSPC, EDQUOT, EFBIG) or any(said in str(error) for said in words)
 
 
 def is_memory(error: Exception) -> bool:

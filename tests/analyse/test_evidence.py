@@ -109,5 +109,5 @@ def test_bad_input_is_named(loaded):
         reading(steer, loaded, TEXT, "tone", [-1, 0, 1])
     with pytest.raises(LMSteerError, match="at least three values of 'style', found 1"):
         reading(steer, loaded, TEXT, "style", [1, 1])
-    with pytest.raises(LMSteerError, match="must be at least 1"):
+    with pytest.raises(LMSteerError, match="count: expected a whole number from 1"):
         best_spans([1.0], count=0)

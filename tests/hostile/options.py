@@ -130,6 +130,8 @@ SINGLE = (
     ("model --source hub --id a/b/c -o out", "a/b/c"),
     ("model --source hub --id '' -o out", "id"),
     ("model --source rotated --id docs -o out", "docs"),
+    ("model --source rotated --id classifier -o out", "causal language model"),
+    ("store import /dev/null --cache out-cache", "/dev/null is empty"),
     ("data --source nowhere -o out", "nowhere"),
     ("data --source file -o out", "path"),
     ("data --source jigsaw -o out", "origin"),
