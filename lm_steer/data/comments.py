@@ -94,14 +94,11 @@ def _opened(file: Path) -> Iterator[tuple[IO[bytes], int]]:
 
 def _member(archive: zipfile.ZipFile, file: Path) -> zipfile.ZipInfo:
     tables = [member for member in archive.infolist() if member.filename.endswith(".csv")]
-    for wanted in CSV_NAMES:
-        for member in tables:
-            if Path(member.filename).name == wanted:
-                return member
-    if len(tables) != 1:
+    known = [member for name in CSV_NAMES for member in tables if Path(member.filename).name == name]
+    if not known and len(tables) != 1:
         held = ", ".join(archive.namelist()) or "nothing"
         raise LMSteerError(f"{file} holds {held}: expected {' or '.join(CSV_NAMES)}")
-    return tables[0]
+    return (known or tables)[0]
 
 
 def _parquet_blocks(file: Path) -> Iterator[pd.DataFrame]:

@@ -18,8 +18,8 @@ from lm_steer.data import layout
 from lm_steer.report.figures.planes import heat_map
 from lm_steer.report.figures.rows import values as values_with_intervals
 from lm_steer.report.steer_contents import Part, cost_of, download, evidence_of, of_steer, words_of
-from lm_steer.report.wording import compared, direction, estimate, interval, number, signed, title_of, typeset, verdict
-from lm_steer.study.analyses import Ablation, Baselines, Composition, Sweep, TransferOf
+from lm_steer.report.wording import direction, estimate, number, title_of, typeset
+from lm_steer.study.analyses import Ablation, Composition, Sweep, TransferOf
 from lm_steer.study.config import Study
 from lm_steer.study.of_settings import OfSettings
 from lm_steer.tables.cells import Cell, headlines, is_published, read_cells, shown
@@ -127,10 +127,6 @@ def _ablation(block: Ablation, cells: Cells, rows: list[Part], name: str) -> Par
     return {"figures": _points(block, cells, name), "tables": [matters]}
 
 
-def _baselines(block: Baselines, cells: Cells, rows: list[Part], name: str) -> Part:
-    return {"figures": _points(block, cells, name)}
-
-
 def _plotted(cells: Cells) -> list[str]:
     return [*headlines(cells.values()), PRICE]
 
@@ -151,7 +147,7 @@ def _metrics_table(block: OfSettings, cells: list[Cell]) -> Part:
     placed = {(cell["row"], cell["metric"]): cell for cell in cells}
     head = ["Setting", *(title_of(metric.name) for metric in metrics)]
     labels = [point["label"] for point in block.points]
-    rows = [[typeset(label), *(_cell(placed.get((label, metric.name))) for metric in metrics)] for label in labels]
+    rows = [[typeset(label), *(placed.get((label, metric.name)) for metric in metrics)] for label in labels]
     if published := [cell for cell in cells if is_published(cell)]:
         head.append("As published")
         for row, label in zip(rows, labels, strict=True):
@@ -159,17 +155,6 @@ def _metrics_table(block: OfSettings, cells: list[Cell]) -> Part:
             row.append("; ".join(f"{named(c['metric']).heading} {c['published']}: {c['verdict']}" for c in own))
     caption = "Value, 95 % interval, and difference to unsteered where it can be told from 0"
     return {"caption": caption, "head": head, "rows": rows}
-
-
-def _cell(cell: Cell | None) -> str:
-    if cell is None:
-        return "–"
-    digits = named(cell["metric"]).digits
-    value, span = number(cell["value"], digits), interval(cell["low"], cell["high"], digits)
-    told = signed(cell["difference"], digits) if compared(cell) and direction(cell) else ""
-    return Markup('{} <span class="interval">{}</span> <span class="delta {}">{}</span>').format(
-        value, span, verdict(cell), told
-    )
 
 
 def seed_spreads(study: Study, results: Path) -> list[list[str]]:
@@ -193,6 +178,9 @@ PARTS: dict[str, tuple[str, Callable[[str, Any, Study, Path], Iterator[Part]]]] 
     "directions": ("Words a steer raises and lowers", partial(of_steer, ["words", "spectrum"], words_of)),
     "evidence": ("Which words show the style", partial(of_steer, ["tokens", "readings"], evidence_of)),
     "ablations": ("Training choices", partial(_of_settings, _ablation)),
-    "baselines": ("Comparison with other methods", partial(_of_settings, _baselines)),
+    "baselines": (
+        "Comparison with other methods",
+        partial(_of_settings, lambda block, cells, _, name: {"figures": _points(block, cells, name)}),
+    ),
     "costs": ("Cost", partial(of_steer, ["cost"], cost_of)),
 }

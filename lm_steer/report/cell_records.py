@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from lm_steer.data import layout
-from lm_steer.report.findings import steer_label
 from lm_steer.score.store import STORE
 from lm_steer.study import targets
 from lm_steer.study.config import Study
@@ -25,7 +24,6 @@ def records(study: Study, results: Path, cells: list[Cell]) -> list[dict[str, An
         behind.setdefault((cell["model"], cell["setting"]), {}).setdefault(cell["judge"], []).append(cell)
     shown = []
     for (model, name), judges in behind.items():
-        setting = study.settings[name]
         scorers = [
             {
                 **own[0],
@@ -36,19 +34,8 @@ def records(study: Study, results: Path, cells: list[Cell]) -> list[dict[str, An
             }
             for judge, own in judges.items()
         ]
-        made = f"made elsewhere: {setting.generations}" if setting.generations else steer_label(setting.steer, study)
-        shown.append(
-            {
-                "model": model,
-                "setting": name,
-                "made": made,
-                "prompts": f"{setting.prompts}, from {study.prompts[setting.prompts].source}",
-                "sampling": None if setting.generations else study.sampling_of(setting),
-                "against": setting.against,
-                "files": _files(*(layout.generations(results, model, seed, name) for seed in study.seeds_of(name))),
-                "scorers": scorers,
-            }
-        )
+        texts = (layout.generations(results, model, seed, name) for seed in study.seeds_of(name))
+        shown.append({"model": model, "setting": name, "files": _files(*texts), "scorers": scorers})
     return shown
 
 

@@ -19,7 +19,7 @@ from lm_steer.report import wording
 from lm_steer.report.agreement import agreements
 from lm_steer.report.analyses import analyses, seed_spreads
 from lm_steer.report.cell_records import missing, records
-from lm_steer.report.findings import claims, first_claims
+from lm_steer.report.findings import claims, first_claims, steer_label
 from lm_steer.report.provenance import provenance, weak_steers
 from lm_steer.report.samples import SAMPLE_PROMPTS, UNSTEERED, dials, side_by_side
 from lm_steer.report.study_figures import drawn
@@ -47,6 +47,7 @@ def write_page(study: Study, results: Path, output: Path) -> None:
     environment.filters |= {function.__name__: function for function in filters}
     environment.tests |= {"compared": wording.compared, "published": is_published}
     environment.globals |= {"direction": wording.direction, "verdict": wording.verdict, "named": named}
+    environment.globals["steer_label"] = steer_label
     html = environment.get_template("page.html").render(
         title=plan.title,
         study=plan,

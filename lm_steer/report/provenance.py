@@ -73,7 +73,7 @@ def provenance(study: Study, results: Path, cells: Iterable[Cell]) -> dict[str, 
         "datasets": _read({name: layout.counts(results, name) for name in study.datasets}, COUNTS),
         "recipe": RECIPE,
         "steers": _read({name: folder / "steer_config.json" for name, folder in steers.items()}, STEER),
-        "scorers": [_scorer(name, study, results, cells) for name in study.scorers],
+        "scorers": {name: _scorer(name, results, cells) for name in study.scorers},
         "steps": measured.to_dict("records"),
         "total_seconds": measured["seconds"].sum(),
         "peak_memory": measured["peak_memory_mb"].max(),
@@ -102,20 +102,11 @@ def _read(paths: dict[str, Path], shape: Any) -> dict[str, dict[str, Any]]:
     return {name: read_json(path, shape) for name, path in paths.items() if path.exists()}
 
 
-def _scorer(name: str, study: Study, results: Path, cells: Iterable[Cell]) -> dict[str, Any]:
-    """A scorer, the versions of it in the tables, and what is known of its judge."""
-    scorer = study.scorers[name]
+def _scorer(name: str, results: Path, cells: Iterable[Cell]) -> dict[str, Any]:
+    """The versions of a scorer in the tables, and what is known of its judge."""
     note = layout.judge(results, name) / "judge.json"
-    return {
-        "name": name,
-        "kind": scorer.kind,
-        "versions": list(dict.fromkeys(cell["version"] for cell in cells if cell["judge"] == name)),
-        "judge": read_json(note, JUDGE) if note.exists() else None,
-        "note": scorer.note,
-        "prompts": scorer.prompts,
-        "held_out": getattr(scorer, "held_out", ""),
-        "own_model": getattr(scorer, "model", "") in study.steered,
-    }
+    versions = list(dict.fromkeys(cell["version"] for cell in cells if cell["judge"] == name))
+    return {"versions": versions, "judge": read_json(note, JUDGE) if note.exists() else None}
 
 
 def write_record(study: Study, results: Path, output: Path, benchmarks: Path) -> None:

@@ -41,8 +41,7 @@ def side_by_side(study: Study, results: Path) -> list[dict[str, Any]]:
                 prompt: [(labels[name], is_weak(name, study), given[prompt][0]) for name, given in texts.items()]
                 for prompt in next(iter(texts.values()))
             }
-            toxic = study.prompts[prompts].toxic
-            groups.append({"model": model, "prompts": prompts, "toxic": toxic, "examples": examples})
+            groups.append({"model": model, "prompts": prompts, "examples": examples})
     return groups
 
 
