@@ -35,6 +35,8 @@ CHECKSUM = 4
 PAGE = 65536
 MEMO_BYTES = 8 << 30
 TABLE = "CREATE TABLE IF NOT EXISTS states (key BLOB PRIMARY KEY, state BLOB NOT NULL)"
+# Each reading waits for the thread that has the file.
+READ_AT_ONCE = 64
 # States that a training holds at once in the host's memory.
 HELD_BYTES = 1 << 30
 
@@ -90,14 +92,17 @@ class HiddenMemo:
     def ensure(self, texts: Sequence[str], what: str) -> None:
         """Compute and store the states of texts that are not in the cache."""
         ids = self._ids(texts)
-        missing = {text: row for text, row in ids.items() if not self._has(self._key(row))}
+        keys = [self._key(row) for row in ids.values()]
+        select = "SELECT 1 FROM states WHERE key = ?"
+        known = self._do(lambda memo: [memo.execute(select, (key,)).fetchone() is not None for key in keys])
+        missing = {text: row for (text, row), has in zip(ids.items(), known, strict=True) if not has}
         for _ in self._computed(missing, what, len(ids) - len(missing)):
             pass
 
     def states(self, texts: Sequence[str], what: str) -> dict[str, Tensor]:
         """Return the head inputs (tokens, hidden) of texts, in the host's memory, computing those that are missing."""
         ids = self._ids(texts)
-        found = {text: state for text, row in ids.items() if (state := self._read(row)) is not None}
+        found = {text: state for text, state in self._read(ids) if state is not None}
         missing = {text: row for text, row in ids.items() if text not in found}
         return found | dict(self._computed(missing, what, len(found)))
 
@@ -123,7 +128,8 @@ class HiddenMemo:
             step = STEP if pads_right(self.loaded) else 1
             # Padding must not push a text that fits out of the context.
             keys = [min(round_up(len(row), step), self.loaded.context or sys.maxsize) for row in ids]
-            for length, full, indices in blocks_of(keys, lambda length: max(1, TOKENS[device] // length)):
+            mixed = device != "cpu" and step > 1
+            for length, full, indices in blocks_of(keys, lambda length: max(1, TOKENS[device] // length), mixed):
                 rows = [ids[index] for index in indices]
                 size = filled_up_to(self.loaded, len(rows), full, length) if device == "cpu" else len(rows)
                 filled = rows + [rows[-1]] * (size - len(rows))
@@ -164,14 +170,17 @@ class HiddenMemo:
         self.database, self.size = _opened(self.path), 0
         return action(self.database)
 
-    def _has(self, key: bytes) -> bool:
-        return self._do(lambda memo: memo.execute("SELECT 1 FROM states WHERE key = ?", (key,)).fetchone()) is not None
+    def _read(self, ids: dict[str, list[int]]) -> Iterator[tuple[str, Tensor | None]]:
+        """Yield texts with their states, None where they are not kept or are damaged."""
+        select = "SELECT CAST(state AS BLOB) FROM states WHERE key = ?"
+        texts = list(ids)
+        for start in range(0, len(texts), READ_AT_ONCE):
+            part = texts[start : start + READ_AT_ONCE]
+            keys = [self._key(ids[text]) for text in part]
+            rows = self._do(lambda memo: [memo.execute(select, (key,)).fetchone() for key in keys])  # noqa: B023
+            yield from ((text, self._state(row)) for text, row in zip(part, rows, strict=True))
 
-    def _read(self, ids: list[int]) -> Tensor | None:
-        key = self._key(ids)
-        row = self._do(
-            lambda memo: memo.execute("SELECT CAST(state AS BLOB) FROM states WHERE key = ?", (key,)).fetchone()
-        )
+    def _state(self, row: tuple[bytes] | None) -> Tensor | None:
         if row is None:
             return None
         state = bytearray(row[0][:-CHECKSUM])

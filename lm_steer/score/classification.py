@@ -87,7 +87,7 @@ def _judge(
         say(f"{cut} of {len(texts)} texts are longer than the classifier's {limit} tokens: the rest of them is cut off")
     keys = [min(limit, round_up(len(row))) for row in ids]
     device = loaded.device.type
-    for length, full, numbers in blocks_of(keys, lambda length: max(1, TOKENS[device] // length)):
+    for length, full, numbers in blocks_of(keys, lambda length: max(1, TOKENS[device] // length), device != "cpu"):
         rows = [ids[number] for number in numbers]
         filled = [*rows, *[rows[-1]] * (full - len(rows))] if device == "cpu" else rows
         probabilities = _block(loaded, filled, length, activation)

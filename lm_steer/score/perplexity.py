@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -31,8 +32,9 @@ from lm_steer.util.messages import ChatPrompt
 # Tokens of a block (on a GPU with their prompts'), and the multiple that continuations are padded to.
 TOKENS = {"cpu": 1024, "cuda": 32768}
 STEP = 4
-# Texts that are tokenised at once, which takes a tenth of the time that a large model takes to run them.
-PART = 32768
+# Texts that are tokenised at once: few at first, for which a GPU waits, then four times as many each time, for that
+# takes a tenth of the time that a large model takes to run them.
+PARTS = 8192, 131072
 
 Ids = list[int]
 Pair = tuple[Ids, Ids]
@@ -78,16 +80,26 @@ def judged(
 
     `nll_of` yields (index of a pair, summed NLL of its second ids given its first).
     """
-    parts = [items[start : start + PART] for start in range(0, len(items), PART)]
+    starts = _starts(len(items))
+    parts = [items[start:end] for start, end in pairwise([*starts, len(items)])]
     # Parts are tokenised while others are run. A single one needs no thread, which would keep memory of its own.
     thread = ThreadPoolExecutor(1)
     mapped = thread.map if len(parts) > 1 else map
     try:
-        for number, ids in enumerate(mapped(lambda part: _tokenised(part, tokenise), parts)):
+        for start, ids in zip(starts, mapped(lambda part: _tokenised(part, tokenise), parts), strict=True):
             for index, answer in _judged(*ids, nll_of):
-                yield number * PART + index, answer
+                yield start + index, answer
     finally:
         thread.shutdown(cancel_futures=True)
+
+
+def _starts(count: int) -> list[int]:
+    """Return where each part of so many texts begins."""
+    starts, (size, most) = [0], PARTS
+    while starts[-1] + size < count:
+        starts.append(starts[-1] + size)
+        size = min(4 * size, most)
+    return starts
 
 
 def _tokenised(items: Sequence[Item], tokenise: Callable[[list[str]], list[Ids]]) -> tuple[list[Ids], list[Ids]]:
@@ -148,7 +160,8 @@ def _nll(loaded: LoadedModel, head: Head, pairs: list[Pair]) -> Iterator[tuple[i
     fitting: dict[tuple[int, int], int] = {}
 
     def blocks() -> Iterator[tuple[list[int], Tensor]]:
-        for (given, length), full, places in blocks_of([key(*pairs[index]) for index in indices], rows):
+        keys, mixed = [key(*pairs[index]) for index in indices], device != "cpu" and (continued or step > 1)
+        for (given, length), full, places in blocks_of(keys, rows, mixed):
             block = [pairs[indices[place]] for place in places]
             size = filled_up_to(loaded, len(block), full, length) if device == "cpu" else len(block)
             filled = [*block, *[block[-1]] * (size - len(block))]

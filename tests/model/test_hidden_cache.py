@@ -132,6 +132,19 @@ def test_blocks_hold_every_index_once_and_one_key_each():
     assert all(len(indices) <= full == key // 4 for key, full, indices in blocks)
 
 
+@pytest.mark.parametrize("keys", [[20, 16, 15, 14, 4, 40, 4, 3], [(8, 20), (8, 16), (16, 4), (8, 14), (16, 4), (8, 4)]])
+def test_mixed_blocks_hold_every_index_once_with_little_padding(keys):
+    blocks = list(blocks_of(keys, lambda _: 3, mixed=True))
+    assert sorted(index for _, _, indices in blocks for index in indices) == list(range(len(keys)))
+    assert len(blocks) < len(set(keys))
+    for key, full, indices in blocks:
+        assert len(indices) <= full
+        *others, longest = key if isinstance(key, tuple) else (key,)
+        for index in indices:
+            *of_item, length = keys[index] if isinstance(keys[index], tuple) else (keys[index],)
+            assert of_item == others and 0.75 * longest <= length <= longest
+
+
 def test_damage_in_the_middle_of_the_memo_is_made_good(memo, tmp_path, capsys):
     texts = [f"{sentence} {number}" for sentence in tiny.SENTENCES for number in range(30)]
     whole = memo.states(texts, "first")
