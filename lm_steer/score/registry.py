@@ -40,22 +40,14 @@ class Kind(OfKind):
     of_model: ClassVar[bool] = False
     folder: ClassVar[str] = ""
     origins: ClassVar[tuple[str, ...]] = ()
+    online: ClassVar[bool] = False
+    note: ClassVar[str] = ""
 
     prompts: Count = key("How many prompts of each setting are scored, the first ones; 0 for all.", 0)
     scores: str = key(
         "A file of earlier scores, JSON lines of `lm-steer store export`; what it has is not judged again.", ""
     )
     kind: str = ""
-
-    @property
-    def online(self) -> bool:
-        """Whether it asks a service."""
-        return False
-
-    @property
-    def note(self) -> str:
-        """What a reader of its numbers must know."""
-        return ""
 
     def resource(self, name: str) -> str:
         """Return the path of the judge or model of a study's scorer, or nothing where it has none."""

@@ -194,15 +194,13 @@ def expanded(written: Study, kinds: Iterable[str] = EXPANDED) -> tuple[Study, li
 
 def _same_paths(study: Study) -> Iterator[str]:
     """Yield names that would share a path; capitals do not count, for some disks do not tell them apart."""
-    parts = ("datasets", "steers", "prompts", "scorers", "settings", "agreement")
-    names = [(part, f"{part}.{name}", name) for part in parts for name in getattr(study, part)]
-    names.append(("models", "generations made elsewhere", "external"))
-    names += [("models", f"models.{name}", name) for name in study.models]
-    judges = (name for name, scorer in study.scorers.items() if scorer.kind == "classifier")
-    names += [("models", f"scorers.{name}", name) for name in judges]
+    names = [("models", "generations made elsewhere", "external")]
     names += [("tables", f"agreement.{name}", f"agreement-{name}") for name in study.agreement]
-    names += [("tables", f"tables.{name}", name) for name in study.tables]
-    names += [("analyses", f"analyses.{kind}.{name}", name) for kind, named in study.analyses for name in named]
+    for place, _ in study.blocks():
+        section, name = place.split(".")[0], place.split(".")[-1]
+        names.append((section, place, name))
+        if section == "scorers" and study.scorers[name].kind == "classifier":
+            names.append(("models", place, name))
     taken: dict[tuple[str, str], str] = {}
     for folder, place, name in names:
         other = taken.setdefault((folder, name.lower()), place)

@@ -66,16 +66,12 @@ def _of_ratio(sums: Array) -> Array:
     return (above - below * ratio(sums)) / below.mean()
 
 
-def _of_exp_ratio(sums: Array) -> Array:
-    return exp_ratio(sums) * _of_ratio(sums)
-
-
 # Each (prompts, …) → (prompts,), with mean 0; of what is not here, intervals are from a bootstrap.
 INFLUENCE: dict[Statistic, Callable[[Array], Array]] = {
     mean: lambda values: values - values.mean(),
     mean_of_texts: _of_mean_of_texts,
     ratio: _of_ratio,
-    exp_ratio: _of_exp_ratio,
+    exp_ratio: lambda sums: exp_ratio(sums) * _of_ratio(sums),
 }
 
 

@@ -76,7 +76,7 @@ class Classifier(Kind):
         return self._own_or_presets("attribute")
 
     @property
-    def note(self) -> str:
+    def note(self) -> str:  # type: ignore[override]
         """What a reader of a preset's numbers must know."""
         return presets()[self.preset].note if self.preset in presets() else ""
 

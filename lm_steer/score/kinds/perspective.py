@@ -51,7 +51,7 @@ class Perspective(Kind):
         return self.attribute.lower()
 
     @property
-    def online(self) -> bool:
+    def online(self) -> bool:  # type: ignore[override]
         """Whether it asks the service."""
         return self.mode == "live"
 
