@@ -124,9 +124,7 @@ class Steer:
             raise LMSteerError(f"steer values are given by name, as {{'style': 5}}, found {values!r}")
         for name, value in values.items():
             if name not in self.dimensions:
-                raise LMSteerError(
-                    f"the steer has no dimension '{name}': it has {', '.join(self.dimensions) or 'none'}"
-                )
+                raise LMSteerError(f"the steer has no dimension '{name}': it has {', '.join(self.dimensions)}")
             if not is_finite(value):
                 raise LMSteerError(f"the value of dimension '{name}' must be a finite number, not {value!r}")
         return torch.tensor([float(values.get(name, 0.0)) for name in self.dimensions])

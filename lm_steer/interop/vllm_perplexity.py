@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from lm_steer.interop.vllm_engine import Vllm, ids_of
 from lm_steer.score.perplexity import Pair, as_put, exact_text, judged
-from lm_steer.score.store import Item, Scorer
+from lm_steer.score.store import Item, Scorer, Scores
 from lm_steer.util.files import fingerprint
 from lm_steer.util.formats import hub_name, read_record
 
@@ -14,7 +14,7 @@ def causal_lm(engine: Vllm) -> Scorer:
     name = hub_name(engine.folder) or engine.folder.name
     identity = fingerprint([read_record(engine.folder)["files"], engine.dtype, *filter(None, [engine.options])])
 
-    def judge(items: Sequence[Item]) -> Iterator[tuple[int, tuple[float, ...]]]:
+    def judge(items: Sequence[Item]) -> Scores:
         tokenizer = engine.tokenizer
         return judged(
             as_put(tokenizer, items), lambda texts: ids_of(tokenizer, texts), lambda pairs: _nll(engine, pairs)

@@ -5,7 +5,7 @@ single precision, in blocks of fixed shape, so that a score does not depend on w
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import torch
 
 from lm_steer.model.blocks import blocks_of, round_up
 from lm_steer.model.load import LoadedModel, load_classifier
-from lm_steer.score.store import Scorer, continuation, whole
+from lm_steer.score.store import Scorer, Scores, continuation, whole
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.formats import hub_name, read_record
 from lm_steer.util.progress import say
@@ -74,9 +74,7 @@ def _index_of(loaded: LoadedModel, label: str, activation: str, identifier: str)
 
 
 @torch.no_grad()
-def _judge(
-    loaded: LoadedModel, texts: Sequence[str], index: int, activation: str
-) -> Iterator[tuple[int, tuple[float, ...]]]:
+def _judge(loaded: LoadedModel, texts: Sequence[str], index: int, activation: str) -> Scores:
     if not texts:
         return
     limit = longest(loaded)

@@ -32,6 +32,8 @@ AGAIN = "run again to go on from there"
 EVERY = 0.5
 # A score (one value an attribute), or why there is none.
 Answer = tuple[float, ...] | str
+# The number of an item, and its score.
+Scores = Iterator[tuple[int, tuple[float, ...]]]
 
 
 @dataclass(frozen=True)

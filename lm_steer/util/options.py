@@ -52,9 +52,7 @@ class Rule:
     def allows(self, value: Any) -> bool:
         """Whether a value has the kind and is within the bounds; true, NaN and infinity are not numbers."""
         if self.kind in (str, bool):
-            return (
-                isinstance(value, self.kind) and re.fullmatch(self.bounds.get("pattern", ".*"), str(value)) is not None
-            )
+            return isinstance(value, self.kind) and bool(re.fullmatch(self.bounds.get("pattern", ".*"), str(value)))
         fits = is_whole(value) if self.kind is int else is_number(value)
         return fits and all(getattr(operator, name)(value, bound) for name, bound in self.bounds.items())
 

@@ -7,7 +7,7 @@ It learns from 25,000 IMDb reviews and up to 8,530 Rotten Tomatoes sentences of 
 every text that is in a file to exclude; its accuracy on held-out rated snippets is printed in the report.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from io import BytesIO
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from lm_steer.data.labelled import plain, read_texts
 from lm_steer.data.prompt_files import read_prompts
 from lm_steer.fetch.packages import packages, read
 from lm_steer.score.registry import Kind
-from lm_steer.score.store import Item, Scorer, whole
+from lm_steer.score.store import Item, Scorer, Scores, whole
 from lm_steer.util.blocks import DatasetName, key
 from lm_steer.util.errors import LMSteerError, needs
 from lm_steer.util.files import fingerprint, read_json, read_text, replacing, sha256_of, write_json
@@ -97,9 +97,7 @@ def train_judge(exclude: Sequence[str], held_out: str, folder: str | Path) -> No
         write_json(temporary / "judge.json", note)
 
 
-def _judge(
-    terms: list[str], tensors: dict[str, np.ndarray], items: Sequence[Item]
-) -> Iterator[tuple[int, tuple[float, ...]]]:
+def _judge(terms: list[str], tensors: dict[str, np.ndarray], items: Sequence[Item]) -> Scores:
     with needs("judges"):
         from sklearn.feature_extraction.text import TfidfVectorizer
 

@@ -4,11 +4,11 @@ It is under-confident, and agrees with Perspective only in part (`lm-steer agree
 compare with each other, not with published ones.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 
 from lm_steer.score.registry import Kind
-from lm_steer.score.store import Item, Scorer, continuation
+from lm_steer.score.store import Item, Scorer, Scores, continuation
 from lm_steer.util.errors import needs
 
 BATCH = 256
@@ -26,7 +26,7 @@ class ProfanityCheck(Kind):
         return Scorer("profanity-check", release, ("toxicity",), continuation, _judge)
 
 
-def _judge(items: Sequence[Item]) -> Iterator[tuple[int, tuple[float, ...]]]:
+def _judge(items: Sequence[Item]) -> Scores:
     from profanity_check import predict_prob
 
     for start in range(0, len(items), BATCH):
