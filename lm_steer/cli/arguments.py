@@ -1,13 +1,11 @@
 """The options that several commands have, and what is read off them: `from lm_steer.cli import arguments as arg`."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
 from lm_steer.cli.paths import STUDIED, Input, Reads, Writes
-from lm_steer.util.errors import LMSteerError
 from lm_steer.util.options import Count, DimensionNames
 
 OUTPUT = typer.Option("--output", "-o", help="Where the result goes.")
@@ -45,19 +43,6 @@ Names = Annotated[DimensionNames, typer.Option(help="Names of dimensions, by com
 ShardOf = Annotated[str, typer.Option(help="Which part of the prompts: 2-of-4 is the second of four.")]
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
 StudyFile = Annotated[Path, typer.Option(help="A study, as the workflow writes it to results/study.json.")]
-
-
-def pairs_of(option: str, given: Sequence[str], example: str) -> dict[str, str]:
-    """Return what `key=value` words say; LMSteerError for one that is none, and for a key that stands twice."""
-    pairs: dict[str, str] = {}
-    for word in given:
-        key, _, value = word.partition("=")
-        if not (key and value.strip()):
-            raise LMSteerError(f"{option}: expected a key and its value, as `{example}`, found {word!r}")
-        if key in pairs:
-            raise LMSteerError(f"{option} gives {key} twice, as {pairs[key]!r} and {value!r}: choose one")
-        pairs[key] = value
-    return pairs
 
 
 def given_by(study: Path, rule: str, **names: str) -> Any:

@@ -43,8 +43,9 @@ def evaluate(
     from lm_steer.tables.evaluate import evaluate
     from lm_steer.util.files import write_json
     from lm_steer.util.formats import write_csv
+    from lm_steer.util.words import pairs_of
 
-    judges = arg.pairs_of("--judge", judge or (), "toxicity=perspective")
+    judges = pairs_of("--judge", judge or (), "toxicity=perspective")
     wanted = list(dict.fromkeys(name.strip() for name in metrics.split(",") if name.strip()))
     if not wanted:
         raise LMSteerError("--metrics names none: give at least one, as `toxicity`")

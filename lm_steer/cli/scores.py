@@ -63,9 +63,10 @@ def score(
     from lm_steer.data.shards import Shard
     from lm_steer.score.registry import kind_of
     from lm_steer.score.run import score_files
+    from lm_steer.util.words import pairs_of
 
     part = Shard.parse(shard)
-    keys = arg.pairs_of("--option", option or (), "mode=replay")
+    keys = pairs_of("--option", option or (), "mode=replay")
     judge = None
     if vllm or vllm_options:
         from lm_steer.interop.vllm_engine import vllm_of

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from lm_steer.util.errors import LMSteerError
-from lm_steer.util.options import A_STEER_VALUE, check
+from lm_steer.util.options import A_STEER_VALUE
+from lm_steer.util.words import pairs_of
 
 if TYPE_CHECKING:
     from lm_steer.core.steer import Steer
@@ -23,17 +24,11 @@ Value = float | Sequence[float] | np.ndarray | Tensor
 def parse_values(text: str, option: str = "at") -> dict[str, float]:
     """Read steer values as they are written for an option of the command line, `detox=5 corpus=1`."""
     values: dict[str, float] = {}
-    for assignment in text.split():
-        name, _, value = assignment.partition("=")
-        if name in values:
-            raise LMSteerError(f"{option}: {name!r} stands twice in {text!r}")
+    for name, value in pairs_of(option, text.split(), "detox=5 corpus=1").items():
         try:
-            values[name] = float(value)
-        except ValueError:
-            raise LMSteerError(
-                f"{option}: {assignment!r} in {text!r} is not name=number: values are written `detox=5 corpus=1`"
-            ) from None
-        check(f"{option}: {name} in {text!r}", values[name], [A_STEER_VALUE])
+            values[name] = A_STEER_VALUE.read(value)
+        except ValueError as error:
+            raise LMSteerError(f"{option}: {name}: {error}") from None
     return values
 
 

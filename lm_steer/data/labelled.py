@@ -38,13 +38,9 @@ FORMATS: dict[str, Callable[[str | Path], pd.DataFrame]] = {
 def counts(frame: pd.DataFrame) -> dict[str, int]:
     """Count texts, signs of all labels together and splits, for the report."""
     labels, split = frame.drop(columns=["id", "prompt", "text", "split"], errors="ignore"), split_of(frame)
-    return {
-        "texts": len(frame),
-        "negative": int((labels < 0).to_numpy().sum()),
-        "neutral": int((labels == 0).to_numpy().sum()),
-        "positive": int((labels > 0).to_numpy().sum()),
-        **{name: int((split == name).sum()) for name in SPLITS},
-    }
+    which = {"negative": labels < 0, "neutral": labels == 0, "positive": labels > 0}
+    which |= {name: split == name for name in SPLITS}
+    return {"texts": len(frame)} | {name: int(each.to_numpy().sum()) for name, each in which.items()}
 
 
 def unseen_pairs(frame: pd.DataFrame, labels: Sequence[str]) -> list[str]:

@@ -28,7 +28,7 @@ from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import read_json
 from lm_steer.util.options import A_STEER_VALUE, check
 from lm_steer.util.progress import say
-from lm_steer.util.words import unknown
+from lm_steer.util.words import pairs_of, unknown
 
 # vLLM has two model runners, and one class serves both, for they load the same entry point.
 try:
@@ -130,10 +130,7 @@ def named_steers() -> tuple[dict[str, Steer], float]:
         if settings:
             raise LMSteerError(f"{text}: expected the keys steers and share, found {', '.join(settings)[:80]} as well")
     else:
-        pairs = [part.partition("=") for part in text.split()]
-        folders, share = {name: folder for name, _, folder in pairs}, SHARE
-        if any(not (name and folder) for name, _, folder in pairs) or len(folders) != len(pairs):
-            raise LMSteerError(f"{VARIABLE}: expected name=folder for each steer, found {text!r:.200}")
+        folders, share = pairs_of(VARIABLE, text.split(), "name=folder"), SHARE
     return {name: Steer.from_pretrained(folder) for name, folder in folders.items()}, share
 
 

@@ -27,6 +27,7 @@ JUDGES = {
 PARTS = {"span": "of the first sentence", "summary": "of the whole text"}
 # Figures of the sentiment table that are over two sets of prompts at once.
 BOTH = re.compile(r"(perplexity|dist_[123])_(positive|negative)")
+COLUMNS = ("published", "published_plus_minus", "published_by", "verdict", "reason")
 
 Figure = dict[str, str]
 
@@ -78,15 +79,9 @@ def beside(spec: dict[str, Any], cell: dict[str, Any]) -> dict[str, Any]:
     metric = spec["metrics"].get(cell["prompts"], {}).get(cell["metric"], "")
     figure = published().get((spec["table"], row, metric)) if row and metric else None
     if figure is None:
-        return {"published": "", "published_plus_minus": "", "published_by": "", "verdict": "", "reason": ""}
-    verdict, reason = judged(cell, figure)
-    return {
-        "published": figure["value"],
-        "published_plus_minus": figure["plus_minus"],
-        "published_by": "; ".join(part for part in (_source(figure), figure["earlier"]) if part),
-        "verdict": verdict,
-        "reason": reason,
-    }
+        return dict.fromkeys(COLUMNS, "")
+    published_by = "; ".join(part for part in (_source(figure), figure["earlier"]) if part)
+    return dict(zip(COLUMNS, (figure["value"], figure["plus_minus"], published_by, *judged(cell, figure)), strict=True))
 
 
 def judged(cell: dict[str, Any], figure: Figure) -> tuple[str, str]:

@@ -1,8 +1,10 @@
-"""Numbers and names as messages and labels write them."""
+"""Numbers and names as messages and labels write them, and values by name as people do."""
 
 import difflib
 from collections.abc import Iterable
 from typing import Any
+
+from lm_steer.util.errors import LMSteerError
 
 # The dimension that is held at 1 in training, and absorbs what merely distinguishes the texts from the model's own.
 CORPUS = "corpus"
@@ -34,3 +36,16 @@ def near(name: Any, known: Iterable[Any]) -> str:
 def quoted(names: Iterable[str]) -> str:
     """Return names in quotes, by comma."""
     return ", ".join(f"'{name}'" for name in names)
+
+
+def pairs_of(option: str, given: Iterable[str], example: str) -> dict[str, str]:
+    """Return what `key=value` words say; LMSteerError for one that is none, and for a key that stands twice."""
+    pairs: dict[str, str] = {}
+    for word in given:
+        key, _, value = word.partition("=")
+        if not (key and value.strip()):
+            raise LMSteerError(f"{option}: expected a name and its value, as `{example}`, found {word!r}")
+        if key in pairs:
+            raise LMSteerError(f"{option} gives {key} twice, as {pairs[key]!r} and {value!r}: choose one")
+        pairs[key] = value
+    return pairs

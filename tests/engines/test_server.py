@@ -97,7 +97,7 @@ def test_a_chat_is_steered_after_its_template(server, loaded, steer):
     [
         ({"vllm_xargs": {"steer": "mod=5"}}, "there is no dimension 'mod'"),
         ({"vllm_xargs": {"steer": "mood=nan"}}, "mood"),
-        ({"vllm_xargs": {"steer": "mood"}}, "is not name=number"),
+        ({"vllm_xargs": {"steer": "mood"}}, "expected a name and its value"),
         ({"vllm_xargs": {"steer": 5}}, "expected values by name"),
         ({"vllm_xargs": {"steer": "mood=5"}, "logit_bias": {"5": 1}}, "cannot have logit_bias"),
         ({"vllm_xargs": {"steer": "mood=5"}, "min_tokens": 3}, "cannot have min_tokens"),

@@ -93,7 +93,11 @@ def test_the_command_of_the_harness_runs_it(folder):
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"at": "tone=5"}, "no dimension 'tone'"), ({"at": "style"}, "values are written"), ({"steer": "/none"}, "/none")],
+    [
+        ({"at": "tone=5"}, "no dimension 'tone'"),
+        ({"at": "style"}, "a name and its value"),
+        ({"steer": "/none"}, "/none"),
+    ],
 )
 def test_a_bad_steer_is_told_before_the_model_is_loaded(folder, options, message):
     with pytest.raises(LMSteerError, match=message):
