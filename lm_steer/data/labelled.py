@@ -91,7 +91,10 @@ def read_table(
     Raises LMSteerError where the file is missing or unreadable, lacks a column, a label is out of range, or a text has
     two labels.
     """
-    frame = examples(read_frame(path), str(path), text)
+    frame = read_frame(path)
+    if text != "text":
+        require_columns(frame, [text], str(path))
+    frame = examples(frame, str(path), text)
     if classes:
         frame = _classified(frame, str(path), labels, classes)
     frame = checked_texts(frame, str(path), labels)

@@ -19,7 +19,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from lm_steer.util.errors import LMSteerError
+from lm_steer.util.errors import LMSteerError, reason_of
 from lm_steer.util.outputs import STDOUT, Kind, leftovers, temporary_of, writable
 
 # What a person calls the types of JSON.
@@ -120,7 +120,9 @@ def reading(path: str | Path, what: str) -> Iterator[None]:
         yield
     except LMSteerError:
         raise
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        if Path(path).is_dir():
+            raise LMSteerError(f"{path} lacks a file ({reason_of(error)[:200]})") from error
         raise LMSteerError(f"{path}: there is no such file") from None
     except Exception as error:
         if is_memory(error) or is_full(error):

@@ -103,6 +103,7 @@ SINGLE = (
     (f"{WORKING['train']} --dtype float8", "dtype"),
     (f"{WORKING['train']} --text-column ''", "column"),
     (f"{WORKING['train']} --text-column label", "text"),
+    (f"{WORKING['train']} --text-column txet", "no column 'txet'"),
     (f"{WORKING['train']} --label-scale 1e300", ""),
     (WORKING["train"].replace("model model", "model ''"), "--model is blank"),
     (WORKING["train"].replace("model model", "model docs"), "config.json"),
