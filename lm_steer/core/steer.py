@@ -98,9 +98,7 @@ class Steer:
         `width` is the hidden size of the model, or its vocabulary's for `offset`.
         """
         if isinstance(dimensions, str) or not (is_whole(width) and is_whole(rank) and min(width, rank) > 0):
-            raise LMSteerError(
-                f"Steer.initial needs names, a width and a rank, not {dimensions!r}, {width!r}, {rank!r}"
-            )
+            raise LMSteerError(f"Steer.initial needs names, width and rank, not {dimensions!r}, {width!r}, {rank!r}")
         shape = (len(dimensions), width, rank) if kind == "multiply" else (len(dimensions), width)
         weights = {
             name: torch.randn(shape, generator=generator, dtype=torch.float32) * INITIAL_STD[kind]

@@ -57,9 +57,7 @@ def _with_prompts(frame: pd.DataFrame, origin: str, only_messages: bool = False)
     """Return the frame with prompt and text as texts; what stands before an answer belongs to its prompt."""
     for number, text in enumerate(frame["text"] if only_messages else (), start=1):
         if not is_messages(_listed(text)):
-            raise LMSteerError(
-                f"{origin}, row {number}: expected messages with a role and a content, found {text!r:.80}"
-            )
+            raise LMSteerError(f"{origin}, row {number}: expected messages with role and content, found {text!r:.80}")
     given = frame["prompt"] if "prompt" in frame else [""] * len(frame)
     rows = [
         _prompt_and_text(_listed(prompt), _listed(text), f"{origin}, row {number}")

@@ -64,9 +64,7 @@ def read_texts(path: str | Path) -> pd.DataFrame:
 def first_texts(frame: pd.DataFrame, count: int) -> pd.DataFrame:
     """Return the `count` texts of the lowest hashes, so that fewer are part of more; LMSteerError if too few."""
     if count > len(frame):
-        raise LMSteerError(
-            f"requested {count} training texts, only {len(frame)} available: lower --count, or the key texts"
-        )
+        raise LMSteerError(f"requested {count} training texts, only {len(frame)} available: lower --count, or `texts`")
     return frame.loc[keys_of(frame).sort_values(kind="stable").index[:count]]
 
 

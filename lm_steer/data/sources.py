@@ -40,16 +40,13 @@ class Texts(Source):
     """A source of labelled texts.
 
     weak        whether its labels are guessed by a rule, which the page says of steers that learn from them
+    label_names the columns that hold labels: `label`, or several that are named after dimensions
     """
 
     weak: ClassVar[bool] = False
+    label_names: ClassVar[Sequence[str]] = LABEL
 
     source: str = ""
-
-    @property
-    def label_names(self) -> Sequence[str]:
-        """The columns that hold labels: `label`, or several that are named after dimensions."""
-        return LABEL
 
     @abstractmethod
     def texts(self) -> pd.DataFrame:

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated
 
 import pandas as pd
 
 from lm_steer.data.labelled import LABEL, read_table
 from lm_steer.data.sources import Texts, key
+from lm_steer.util.blocks import AtLeastOne, Text, Unique
 from lm_steer.util.options import A_DIMENSION
 from lm_steer.util.words import CORPUS, quoted
 
@@ -17,8 +19,8 @@ RESERVED = ("id", "prompt", "text", "split", CORPUS)
 class TableTexts(Texts):
     """Texts of a .csv, .jsonl or .parquet."""
 
-    text: str = key("The column of the texts.", "text")
-    labels: list[str] = key(
+    text: Text = key("The column of the texts.", "text")
+    labels: Annotated[list[str], AtLeastOne, Unique] = key(
         "The columns of labels: one, or several, each named after the dimension that learns it; of several a text may "
         "lack some.",
         ["label"],
@@ -28,16 +30,12 @@ class TableTexts(Texts):
     )
 
     @property
-    def label_names(self) -> list[str]:
+    def label_names(self) -> list[str]:  # type: ignore[override]
         """Its columns of labels; one alone is called `label`."""
         return list(self.labels) if len(self.labels) > 1 else [*LABEL]
 
     def mistakes(self) -> Iterator[str]:
-        """Yield labels that cannot be told apart or become dimensions, and classes that say nothing."""
-        if not self.text:
-            yield ".text: expected the name of a column, found nothing"
-        if len(set(self.labels)) < max(1, len(self.labels)):
-            yield f".labels: expected the names of columns, each once, found {quoted(self.labels)}"
+        """Yield labels that cannot become dimensions, and classes that say nothing."""
         wrong = [name for name in self.label_names if name in RESERVED or not A_DIMENSION.allows(name)]
         if wrong:
             yield f".labels: {quoted(wrong[:1])} cannot be the name of a dimension: rename the column"

@@ -107,9 +107,7 @@ class _Processor(LogitsProcessor):
             self.steering, self.values = self.steering.to(scores.device), self.values.to(scores.device)
         rows, each = divmod(len(scores), len(self.values))
         if each:
-            raise LMSteerError(
-                f"{len(self.values)} steer values for a batch of {len(scores)} rows: give one per prompt"
-            )
+            raise LMSteerError(f"{len(self.values)} steer values for {len(scores)} rows: give one per prompt")
         values = self.values if len(self.values) == 1 else self.values.repeat_interleave(rows, dim=0)
         return scores + self.steering.added(scores, values).to(scores.dtype)
 

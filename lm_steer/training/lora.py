@@ -108,6 +108,4 @@ def train_lora(
 
 def _require_finite(tensors: Iterable[torch.Tensor]) -> None:
     if not all(tensor.isfinite().all() for tensor in tensors):
-        raise LMSteerError(
-            "the training of the LoRA diverged (its loss or weights are not finite): lower learning_rate"
-        )
+        raise LMSteerError("the LoRA's training diverged (its loss or weights are not finite): lower learning_rate")
