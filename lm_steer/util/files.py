@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from errno import EDQUOT, EFBIG, ENOSPC
 from functools import cache
 from pathlib import Path
+from threading import RLock
 from typing import Any
 
 from lm_steer.util.errors import LMSteerError, reason_of
@@ -24,6 +25,8 @@ from lm_steer.util.outputs import STDOUT, Kind, leftovers, temporary_of, writabl
 
 # What a person calls the types of JSON.
 KINDS: dict[Any, str] = {dict: "a mapping", list: "a list", str: "text", int: "a whole number", int | float: "a number"}
+# Threads that write one path do so one after the other.
+_WRITERS: dict[Path, Any] = {}
 
 
 @contextmanager
@@ -38,15 +41,16 @@ def replacing(path: str | Path, kind: Kind | None = None) -> Iterator[Path]:
             yield temporary
         return
     target.parent.mkdir(parents=True, exist_ok=True)
-    for left in leftovers(target):
-        _remove(left)
-    temporary = temporary_of(target)
-    try:
-        yield temporary
-        _open_to_others(temporary)
-        _put(temporary, writable(path, kind))
-    finally:
-        _remove(temporary)
+    with _WRITERS.setdefault(target.absolute(), RLock()):
+        for left in leftovers(target):
+            _remove(left)
+        temporary = temporary_of(target)
+        try:
+            yield temporary
+            _open_to_others(temporary)
+            _put(temporary, writable(path, kind))
+        finally:
+            _remove(temporary)
 
 
 def _put(temporary: Path, target: Path) -> None:

@@ -1,4 +1,5 @@
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -21,6 +22,13 @@ def test_replacing_leaves_the_old_file_and_nothing_else_on_failure(tmp_path):
         raise Broken
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["out.txt"]
+
+
+def test_threads_write_one_path_one_after_the_other(tmp_path):
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(lambda number: write_jsonl(tmp_path / "out.jsonl", [{"number": number}] * 99), range(60)))
+    rows = read_jsonl(tmp_path / "out.jsonl")
+    assert len(rows) == 99 and len({row["number"] for row in rows}) == 1
 
 
 def test_replacing_leaves_the_old_folder_and_nothing_else_on_failure(tmp_path):
