@@ -6,7 +6,6 @@ limit = machine_limit(torch.device("cpu"), torch.float32)    # FLOP and bytes pe
 
 import ctypes
 import gc
-import platform
 import resource
 import sys
 import time
@@ -15,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+
+from lm_steer.util.machine import processor
 
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
@@ -73,12 +74,7 @@ def hardware(device: torch.device) -> str:
     """Name the GPU, or the processor and its threads."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
+    return f"{processor()}, {torch.get_num_threads()} threads"
 
 
 def _wait(device: torch.device) -> None:

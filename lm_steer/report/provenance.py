@@ -11,7 +11,6 @@ the same study gives the same bytes.
 import os
 import platform
 import re
-import subprocess
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -29,6 +28,7 @@ from lm_steer.tables.cells import Cell
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import read_json, replacing, sha256_of, write_json
 from lm_steer.util.formats import RECORD, read_benchmark, read_record
+from lm_steer.util.machine import output_of, processor
 
 # Dimensions are of a steer, not of its recipe; a recipe's seed is the study's.
 RECIPE = {
@@ -141,13 +141,10 @@ def benchmark_table(folder: Path) -> pd.DataFrame:
 
 def hardware() -> dict[str, Any]:
     """Return what the machine is made of that writes the record."""
-    cpu = Path("/proc/cpuinfo")
-    lines = cpu.read_text(encoding="utf-8").splitlines() if cpu.exists() else []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     query = ("nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader")
     return {
         "system": f"{platform.system()} {platform.release()}",
-        "processor": next(names, platform.processor() or platform.machine()),
+        "processor": processor(),
         "cores": os.cpu_count(),
         "memory_mb": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20,
         "gpus": output_of(*query).splitlines(),
@@ -187,12 +184,3 @@ def git_revision() -> str:
     if output_of(*git, "rev-parse", "--show-prefix").strip() != "lm_steer/report/":
         return ""
     return output_of(*git, "describe", "--always", "--dirty").strip()
-
-
-def output_of(*command: str) -> str:
-    """Return what a command prints, or nothing where it fails or is not there."""
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except OSError:
-        return ""
-    return done.stdout if done.returncode == 0 else ""

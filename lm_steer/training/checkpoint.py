@@ -24,6 +24,8 @@ from lm_steer.util.progress import say
 
 # On a GPU a checkpoint takes as long as many steps.
 SECONDS_BETWEEN = 20.0
+# Of Adam, for each weight; its step stays on the host.
+STATE = ("step", "exp_avg", "exp_avg_sq")
 
 
 def _checksum(tensors: Mapping[str, Tensor], about: Mapping[str, str]) -> str:
@@ -54,7 +56,7 @@ class Checkpoint:
         for name, weight in weights.items():
             state = optimizer.state[weight]
             tensors[name] = weight.detach().cpu()
-            for key in ("step", "exp_avg", "exp_avg_sq"):
+            for key in STATE:
                 tensors[f"{name}.{key}"] = state[key].detach().cpu()
         with replacing(self.path) as temporary:
             about = {"step": str(step), "log": json.dumps(log)}
@@ -76,15 +78,8 @@ class Checkpoint:
         tensors, about = read_tensors(self.path)
         if about.pop("checksum") != _checksum(tensors, about):
             raise LMSteerError("its checksum does not match")
-        # All is read before any is set: a checkpoint that turns out damaged half-way must not leave its weights.
-        step, log = int(about["step"]), json.loads(about["log"])
-        states = {
-            name: {key: tensors[f"{name}.{key}"] for key in ("step", "exp_avg", "exp_avg_sq")} for name in weights
-        }
-        learned = {name: tensors[name] for name in weights}
         for name, weight in weights.items():
-            weight.data.copy_(learned[name])
-            optimizer.state[weight] = {
-                key: value.to(weight.device if key != "step" else "cpu") for key, value in states[name].items()
-            }
-        return step, log
+            weight.data.copy_(tensors[name])
+            state = {key: tensors[f"{name}.{key}"] for key in STATE}
+            optimizer.state[weight] = {**state, **{key: state[key].to(weight.device) for key in STATE[1:]}}
+        return int(about["step"]), json.loads(about["log"])

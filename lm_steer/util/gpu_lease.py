@@ -12,7 +12,6 @@ shared with nobody outside the job.
 
 import os
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from contextlib import contextmanager
 from errno import EADDRINUSE
 
 from lm_steer.util.files import fingerprint
+from lm_steer.util.machine import output_of
 from lm_steer.util.progress import say
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
@@ -30,11 +30,7 @@ def devices() -> list[str]:
     """Return the names of the GPUs that this process may use, none where there is none."""
     if VISIBLE in os.environ:
         return [name for name in os.environ[VISIBLE].replace(" ", "").split(",") if name not in ("", "-1")]
-    try:
-        listed = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True, check=False)
-    except OSError:
-        return []
-    return [str(number) for number in range(listed.stdout.count("GPU ") if listed.returncode == 0 else 0)]
+    return [str(number) for number in range(output_of("nvidia-smi", "--list-gpus").count("GPU "))]
 
 
 @contextmanager

@@ -5,13 +5,13 @@ partitions()["gpu"].gpus             # {"a100": 4}, the most on one of its nodes
 
 import os
 import socket
-import subprocess
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from lm_steer.util.files import read_text
+from lm_steer.util.machine import output_of
 from lm_steer.util.words import near
 
 QUEUED = "PENDING,CONFIGURING,RUNNING,COMPLETING"
@@ -63,7 +63,7 @@ def misfits(requests: Iterable[Request], partitions: dict[str, Partition], files
 def partitions() -> dict[str, Partition]:
     """Return the partitions that SLURM lists; none where it does not answer."""
     found: dict[str, Partition] = {}
-    for line in _ask("sinfo", "--noheader", "--Node", "--format", "%R|%G|%N").splitlines():
+    for line in output_of("sinfo", "--noheader", "--Node", "--format", "%R|%G|%N").splitlines():
         name, gres, node = line.split("|")
         partition = found.setdefault(name, Partition())
         partition.nodes.add(node)
@@ -85,7 +85,7 @@ def cancel_jobs_of(folder: str | Path) -> list[str]:
     """
     jobs = _jobs_of(folder)
     if jobs:
-        _ask("scancel", *jobs)
+        output_of("scancel", *jobs)
     end = time.monotonic() + 60
     while jobs and _jobs_of(folder) and time.monotonic() < end:
         time.sleep(0.5)
@@ -93,18 +93,10 @@ def cancel_jobs_of(folder: str | Path) -> list[str]:
 
 
 def _jobs_of(folder: str | Path) -> list[str]:
-    listing = _ask("squeue", "--noheader", "--user", str(os.getuid()), "--format", "%A|%k|%Z", "--states", QUEUED)
+    listing = output_of("squeue", "--noheader", "--user", str(os.getuid()), "--format", "%A|%k|%Z", "--states", QUEUED)
     lines = [line.split("|", 2) for line in listing.splitlines()]
     here = Path(folder).resolve()
     return sorted({job for job, said, place in lines if said.startswith("rule_") and Path(place).resolve() == here})
-
-
-def _ask(*command: str) -> str:
-    """Return what a command of SLURM's prints; nothing where it does not answer."""
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60).stdout
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
 
 
 def _gpus(gres: str) -> dict[str, int]:
