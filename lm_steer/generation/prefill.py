@@ -15,6 +15,7 @@ from torch import Tensor
 from transformers import Cache, DynamicCache
 from transformers.cache_utils import DynamicLayer
 
+from lm_steer.generation.shared import continued
 from lm_steer.model.blocks import blocks_of, padded_right, round_up, sent
 from lm_steer.model.head import head_inputs
 from lm_steer.model.load import LoadedModel
@@ -61,10 +62,13 @@ def prefill(loaded: LoadedModel, ids: list[list[int]], length: int, run: Run) ->
 
 
 @torch.no_grad()
-def continued_states(loaded: LoadedModel, pairs: list[tuple[list[int], list[int]]], given: int, length: int) -> Tensor:
+def continued_states(
+    loaded: LoadedModel, pairs: list[tuple[list[int], list[int]]], given: int, length: int, shared: bool = False
+) -> Tensor:
     """Return the head inputs (pairs, length, hidden) that predict the second ids, padded to `length`.
 
-    Each prompt, the first ids, is run once, padded to `given`; its cache serves all its continuations.
+    Each prompt, the first ids, is run once, padded to `given`; its cache serves all its continuations, repeated for
+    each or `shared` by them (shared.py).
     """
 
     def run(ids: Tensor, mask: Tensor, positions: Tensor, cache: Cache) -> Tensor:
@@ -79,10 +83,15 @@ def continued_states(loaded: LoadedModel, pairs: list[tuple[list[int], list[int]
         # These run in one pass, whose shape must not depend on how many prompts there are.
         rows += [rows[-1]] * (len(pairs) - len(rows))
     last, cache = prefill(loaded, rows, given, run)
-    cache.batch_select_indices(of_pair)
     ids, present = padded_right(loaded, [second for _, second in pairs], length)
-    mask = torch.cat([padded(loaded, rows, given)[1][of_pair], present], dim=1)
+    prompt_mask = padded(loaded, rows, given)[1]
+    mask = torch.cat([prompt_mask[of_pair], present], dim=1)
     positions = (mask.cumsum(-1) - 1)[:, given:]
+    if shared:
+        # The attention knows what it sees; a mask keeps a model from looking for padding.
+        cache, mask = continued(cache, of_pair, given - prompt_mask.sum(1)), mask.new_zeros(1, 1, 1, 1)
+    else:
+        cache.batch_select_indices(of_pair)
     options = {"position_ids": positions, loaded.cache_name: cache, "use_cache": True}
     states = head_inputs(loaded.model, ids, mask, **options)
     return torch.cat([last[of_pair, None], states[:, :-1]], dim=1)

@@ -1,4 +1,4 @@
-"""Kernels of a GPU's decode step, in Triton, which comes with torch for CUDA on Linux."""
+"""Kernels of a GPU, in Triton, which comes with torch for CUDA on Linux: attention to shared prompts, and the draw."""
 
 import torch
 import triton
@@ -7,6 +7,8 @@ from torch import Tensor
 
 # One warp per row and head, and 16 keys at a time: on an H200 two or four of either take longer.
 KEYS_AT_ONCE = 16
+# Of several new tokens so many at once, for which one warp looks at so many keys: larger ones take longer.
+TOKENS_AT_ONCE = 16
 # Comparisons that a program makes at once.
 COMPARED = 16384
 
@@ -105,6 +107,117 @@ def shared_attention(
         num_warps=1,
     )
     return out
+
+
+@triton.jit
+def _looked(query, keys, values, at, there, seen, scaling, top, total, result):  # noqa: ANN001, ANN202
+    """The same for several queries, over those of some more keys that each of them sees."""
+    key, value = tl.load(keys + at, mask=there, other=0.0), tl.load(values + at, mask=there, other=0.0)
+    scores = tl.where(seen, tl.dot(query, tl.trans(key), input_precision="ieee") * scaling, float("-inf"))
+    highest = tl.maximum(tl.maximum(top, tl.max(scores, 1)), -1e30)
+    weights, before = tl.exp(scores - highest[:, None]), tl.exp(top - highest)
+    result = result * before[:, None] + tl.dot(weights.to(value.dtype), value, input_precision="ieee")
+    return highest, total * before + tl.sum(weights, 1), result
+
+
+@triton.jit
+def _continued_attention(  # noqa: ANN202
+    queries,  # noqa: ANN001
+    prompt_keys,  # noqa: ANN001
+    prompt_values,  # noqa: ANN001
+    keys,  # noqa: ANN001
+    values,  # noqa: ANN001
+    prompts,  # noqa: ANN001
+    begins,  # noqa: ANN001
+    out,  # noqa: ANN001
+    scaling,  # noqa: ANN001
+    heads,  # noqa: ANN001
+    groups,  # noqa: ANN001
+    length,  # noqa: ANN001
+    tokens,  # noqa: ANN001
+    width,  # noqa: ANN001
+    query_row,  # noqa: ANN001
+    query_head,  # noqa: ANN001
+    query_token,  # noqa: ANN001
+    key_row,  # noqa: ANN001
+    key_group,  # noqa: ANN001
+    key_token,  # noqa: ANN001
+    WIDTH: tl.constexpr,
+    TOKENS: tl.constexpr,
+    KEYS: tl.constexpr,
+):
+    row, head, block = (tl.program_id(0) // heads).to(tl.int64), tl.program_id(0) % heads, tl.program_id(1)
+    group, column, token = head // (heads // groups), tl.arange(0, WIDTH), block * TOKENS + tl.arange(0, TOKENS)
+    wide = column < width
+    there = (token < tokens)[:, None] & wide[None, :]
+    at = row * query_row + head * query_head + token[:, None] * query_token + column[None, :]
+    query = tl.load(queries + at, mask=there, other=0.0)
+    top = tl.full([TOKENS], float("-inf"), tl.float32)
+    total, result = tl.zeros([TOKENS], tl.float32), tl.zeros([TOKENS, WIDTH], tl.float32)
+    prompt = tl.load(prompts + row)
+    begin = tl.load(begins + prompt)
+    first = (prompt * groups + group).to(tl.int64) * length * width
+    for start in range(begin // KEYS * KEYS, length, KEYS):
+        key = start + tl.arange(0, KEYS)
+        known = (key >= begin) & (key < length)
+        place, shown = first + key[:, None] * width + column[None, :], known[:, None] & wide[None, :]
+        top, total, result = _looked(
+            query, prompt_keys, prompt_values, place, shown, known[None, :], scaling, top, total, result
+        )
+    first = row * key_row + group * key_group
+    for start in range(0, tl.minimum(tokens, (block + 1) * TOKENS), KEYS):
+        key = start + tl.arange(0, KEYS)
+        place, shown = first + key[:, None] * key_token + column[None, :], (key < tokens)[:, None] & wide[None, :]
+        seen = key[None, :] <= token[:, None]
+        top, total, result = _looked(query, keys, values, place, shown, seen, scaling, top, total, result)
+    at = ((row * tokens + token[:, None]) * heads + head) * width + column[None, :]
+    tl.store(out + at, result / total[:, None], mask=there)
+
+
+def continued_attention(
+    query: Tensor,
+    prompt_keys: Tensor,
+    prompt_values: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    prompts: Tensor,
+    begins: Tensor,
+    scaling: float,
+) -> Tensor:
+    """Return the attention of all tokens of every row, (rows, heads, tokens, width), to its prompt and causally.
+
+    prompt_keys and prompt_values (prompts, groups, length, width) are read from `begins` (prompts,) on, by the rows
+    whose prompt they are, `prompts` (rows,); keys and values (rows, groups, tokens, width) are the rows' own.
+    """
+    rows, heads, tokens, width = query.shape
+    groups, length = prompt_keys.shape[1:3]
+    query, keys, values = (each if each.stride(-1) == 1 else each.contiguous() for each in (query, keys, values))
+    values = values if values.stride() == keys.stride() else values.contiguous()
+    keys = keys if values.stride() == keys.stride() else keys.contiguous()
+    out = query.new_empty(rows, tokens, heads, width)
+    _continued_attention[(rows * heads, triton.cdiv(tokens, TOKENS_AT_ONCE))](
+        query,
+        prompt_keys.contiguous(),
+        prompt_values.contiguous(),
+        keys,
+        values,
+        prompts,
+        begins,
+        out,
+        scaling,
+        heads,
+        groups,
+        length,
+        tokens,
+        width,
+        *query.stride()[:3],
+        *keys.stride()[:3],
+        WIDTH=max(16, triton.next_power_of_2(width)),
+        TOKENS=TOKENS_AT_ONCE,
+        KEYS=KEYS_AT_ONCE,
+        num_warps=1,
+    )
+    return out.transpose(1, 2)
 
 
 @triton.jit

@@ -39,7 +39,8 @@ def way_of(loaded: LoadedModel) -> str:
     """Return the fastest way that equals plain passes; LMSteerError where there is none."""
     # What it refuses is refused here.
     pads_right(loaded)
-    ways = {"shared": has_plain_cache(loaded) and has_triton(loaded.device), "static": has_plain_cache(loaded)}
+    shares = has_plain_cache(loaded) and has_triton(loaded.device) and holds(partial(_continues, loaded, shared=True))
+    ways = {"shared": shares, "static": has_plain_cache(loaded)}
     padded = [way for way in PADDED if ways.get(way, True)] if holds(lambda: _continues(loaded)) else []
     for way in (*padded, "own", "whole"):
         if holds(partial(_samples, loaded, way)):
@@ -53,11 +54,11 @@ def pads_left(loaded: LoadedModel) -> bool:
     return way_of(loaded) in PADDED
 
 
-def _continues(loaded: LoadedModel) -> bool:
+def _continues(loaded: LoadedModel, shared: bool = False) -> bool:
     """Check prompts padded on the left, whose cache serves several continuations at once."""
     long, short = probe_texts(loaded)
     pairs = [(row[:cut], row[cut:]) for row, cut in ((long, 4), (short, 2), (long, 7))]
-    states = continued_states(loaded, pairs, PROMPT, len(long))
+    states = continued_states(loaded, pairs, PROMPT, len(long), shared)
     return all(
         unchanged(part[: len(second)], plain_states(loaded, first + second)[len(first) - 1 : -1])
         for part, (first, second) in zip(states, pairs, strict=True)

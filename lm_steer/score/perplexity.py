@@ -18,7 +18,7 @@ from transformers import PreTrainedTokenizerBase
 
 from lm_steer.generation.memory import rows_that_fit
 from lm_steer.generation.prefill import SHORT, continued_states, padded_length
-from lm_steer.generation.way import pads_left
+from lm_steer.generation.way import pads_left, way_of
 from lm_steer.model.blocks import blocks_of, one_ahead, padded_right, padded_states, round_up, run_in_parts
 from lm_steer.model.chat import as_given
 from lm_steer.model.head import Head, head_of
@@ -139,6 +139,7 @@ def _nll(loaded: LoadedModel, head: Head, pairs: list[Pair]) -> Iterator[tuple[i
     indices.sort(key=lambda index: (len(pairs[index][0]), pairs[index][0]))
     device = loaded.device.type
     continued, step = pads_left(loaded), STEP if pads_right(loaded) else 1
+    shared = way_of(loaded) == "shared"
     context = loaded.context or sys.maxsize
     prompt_length = cache(partial(padded_length, loaded))
 
@@ -167,7 +168,7 @@ def _nll(loaded: LoadedModel, head: Head, pairs: list[Pair]) -> Iterator[tuple[i
             filled = [*block, *[block[-1]] * (size - len(block))]
 
             def losses_of(part: slice, _: int) -> Tensor:
-                return _block_nll(loaded, head, filled[part], given, length)  # noqa: B023
+                return _block_nll(loaded, head, filled[part], given, length, shared)  # noqa: B023
 
             size = fitting.get((given, length), len(filled))
             losses, fitting[given, length] = run_in_parts(len(filled), size, losses_of, advice)
@@ -177,13 +178,15 @@ def _nll(loaded: LoadedModel, head: Head, pairs: list[Pair]) -> Iterator[tuple[i
         yield from zip(places, losses.tolist(), strict=False)
 
 
-def _block_nll(loaded: LoadedModel, head: Head, pairs: list[Pair], given: int, length: int) -> Tensor:
+def _block_nll(
+    loaded: LoadedModel, head: Head, pairs: list[Pair], given: int, length: int, shared: bool = False
+) -> Tensor:
     """Return the summed NLL (pairs,) of the second ids given the first.
 
     The first are padded to `given` and the second to `length`, or with `given` 0 both together to `length`.
     """
     if given:
-        states = continued_states(loaded, pairs, given, length)
+        states = continued_states(loaded, pairs, given, length, shared)
         ids, present = padded_right(loaded, [second for _, second in pairs], length)
     else:
         states = padded_states(loaded, [first + second for first, second in pairs], length)[:, :-1]

@@ -11,7 +11,8 @@ import torch
 from lm_steer.generation.capture import DIFFERENCE, same_draw
 from lm_steer.generation.decoder import Decoder
 from lm_steer.generation.nucleus import Sampling, first_inside, tries
-from lm_steer.generation.way import _samples
+from lm_steer.generation.prefill import continued_states
+from lm_steer.generation.way import _continues, _samples
 from lm_steer.model.head import forward_as
 from lm_steer.model.kernels import NAME
 from lm_steer.model.probe import holds
@@ -45,11 +46,24 @@ def test_prompts_that_are_shared_give_the_tokens_of_those_that_are_repeated(make
         assert torch.equal(decoder.run(ids[1:], uniforms(9)[3:]), expected[1:])
 
 
+@pytest.mark.parametrize("name", ["gpt2", "llama", "gpt-neox", "granite", "opt-projected"])
+def test_continuations_that_share_a_prompt_have_the_states_of_those_that_have_a_copy(make_loaded, name):
+    loaded = make_loaded(name)
+    first, second, third = loaded.token_ids(["The movie", "A warm and funny", " film of a kind"])
+    pairs = [(first, third), (second, first), (first, second[:1]), (third, second)]
+    expected = continued_states(loaded, pairs, 12, 12)
+    with shared_attention(loaded.model):
+        states = continued_states(loaded, pairs, 12, 12, shared=True)
+    for row, other, (_, ids) in zip(states, expected, pairs, strict=True):
+        torch.testing.assert_close(row[: len(ids)], other[: len(ids)])
+
+
 def test_the_probe_keeps_prompts_apart_where_attention_is_another(make_loaded):
     loaded = make_loaded("llama")
     assert _samples(loaded, "static") and not holds(lambda: _samples(loaded, "shared"))
+    assert _continues(loaded) and not holds(lambda: _continues(loaded, shared=True))
     with shared_attention(loaded.model):
-        assert _samples(loaded, "shared")
+        assert _samples(loaded, "shared") and _continues(loaded, shared=True)
 
 
 def test_the_draw_without_a_wait_is_traced_whole():

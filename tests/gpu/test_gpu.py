@@ -15,7 +15,7 @@ from lm_steer.generation.capture import capture
 from lm_steer.generation.continuations import continuations
 from lm_steer.generation.decoder import Decoder
 from lm_steer.generation.nucleus import sample_tokens, tries
-from lm_steer.generation.shared import SharedLayer
+from lm_steer.generation.shared import ContinuedLayer, SharedLayer
 from lm_steer.generation.way import way_of
 from lm_steer.model.head import head_of
 from lm_steer.score.perplexity import causal_lm
@@ -166,6 +166,27 @@ def test_attention_to_shared_prompts_is_that_of_a_processor(device, heads, group
     plain, *others = made.values()
     for other in others:
         assert (other - plain).norm() < limit * plain.norm()
+
+
+@pytest.mark.parametrize("dtype, limit", [("float32", 1e-5), ("bfloat16", 1e-2), ("float16", 2e-3)])
+@pytest.mark.parametrize(
+    "heads, groups, width, length, tokens", [(4, 4, 64, 16, 24), (8, 2, 80, 40, 70), (6, 1, 24, 7, 3)]
+)
+def test_attention_of_continuations_is_that_of_a_processor(device, heads, groups, width, length, tokens, dtype, limit):
+    generator, found = torch.Generator(), []
+    for place, kind in ((torch.device("cpu"), torch.float32), (device, getattr(torch, dtype))):
+        generator.manual_seed(0)
+
+        def draw(*shape, place=place, kind=kind):
+            return torch.randn(*shape, generator=generator).to(getattr(torch, dtype)).to(place, kind)
+
+        begins = torch.tensor([0, length - 1, length // 2], device=place)
+        prompts = draw(3, groups, length, width), draw(3, groups, length, width)
+        layer = ContinuedLayer(*prompts, torch.tensor([0, 0, 1, 2, 2], device=place), begins)
+        # As models have them: heads beside each other, and not in one piece.
+        layer.update(draw(5, tokens, groups, width).transpose(1, 2), draw(5, tokens, groups, width).transpose(1, 2))
+        found.append(layer.attention(draw(5, tokens, heads, width).transpose(1, 2), width**-0.5).float().cpu())
+    assert (found[1] - found[0]).norm() < limit * found[0].norm()
 
 
 @pytest.mark.parametrize("kind", ["multiply", "add", "offset"])
