@@ -82,6 +82,8 @@ def _prompt_and_text(prompt: Any, text: Any, place: str) -> tuple[str, Any]:
         return as_text([*prompt, *before]), text
     if prompt is None or prompt != prompt:
         prompt = ""
-    if not isinstance(prompt, str) or (prompt and before):
+    if prompt and before:
+        raise LMSteerError(f"{place}: the prompt {prompt!r:.80} stands before messages that have one: leave one out")
+    if not isinstance(prompt, str):
         raise LMSteerError(f"{place}: expected the prompt as a text or a list of messages, found {prompt!r:.80}")
     return as_text(before) if before else prompt, text

@@ -268,7 +268,7 @@ def _misfit(value: Any, shape: Any) -> str:
     """Return where a value does not have its shape, and how, as `.key[0]: …`; nothing where it has."""
     kind = type(shape) if isinstance(shape, (list, dict)) else shape
     if not isinstance(value, kind) or (isinstance(value, bool) and kind not in (bool, object)):
-        return f": expected {KINDS.get(kind, kind)}, found {str(value)[:40]!r}"
+        return f": expected {KINDS.get(kind, kind)}, found {'null' if value is None else repr(str(value)[:40])}"
     if isinstance(shape, list):
         for number, item in enumerate(value):
             if problem := _misfit(item, shape[0]):

@@ -46,7 +46,7 @@ def test_an_empty_prompt_file_is_refused(tmp_path, content):
         ({"prompt": {}}, "line 2, prompt: the key 'text' is missing"),
         ({"prompt": "The film"}, "line 2, prompt: expected a mapping, found 'The film'"),
         ({"text": "The film"}, "line 2: the key 'prompt' is missing"),
-        ({"prompt": {"text": None}}, r"line 2, prompt\.text: expected text, found 'None'"),
+        ({"prompt": {"text": None}}, r"line 2, prompt\.text: expected text, found null"),
     ],
 )
 def test_a_bad_prompt_is_named(tmp_path, row, message):
@@ -73,7 +73,7 @@ def test_generations_are_read(tmp_path):
         ([generations("a"), {"prompt": {"text": "x"}}], "line 2: the key 'generations' is missing"),
         ([{"prompt": {"text": "x"}, "generations": ["a"]}], r"line 1, generations\[0\]: expected a mapping"),
         ([{"prompt": {"text": "x"}, "generations": None}], "line 1, generations: expected a list"),
-        ([generations(None)], r"line 1, generations\[0\]\.text: expected text, found 'None'"),
+        ([generations(None)], r"line 1, generations\[0\]\.text: expected text, found null"),
         ([generations("a"), generations(5)], r"line 2, generations\[0\]\.text: expected text, found '5'"),
     ],
 )

@@ -113,3 +113,11 @@ def test_a_side_of_a_pair_that_is_no_text_is_named_by_its_row_of_the_file(tmp_pa
     path.write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
     with pytest.raises(LMSteerError, match=r"pairs\.jsonl, row 2: rejected is empty or not text"):
         read_table(path)
+
+
+def test_a_prompt_given_twice_is_named(tmp_path):
+    talk = [{"role": "user", "content": "how"}, {"role": "assistant", "content": "fine"}]
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps({"prompt": "how", "messages": talk, "label": 1}) + "\n")
+    with pytest.raises(LMSteerError, match="row 1: the prompt 'how' stands before messages that have one"):
+        read_table(path)

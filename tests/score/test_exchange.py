@@ -115,7 +115,7 @@ def test_another_value_is_refused_and_nothing_of_the_file_is_taken(store, tmp_pa
     [
         ({"scorer": ""}, "has no name"),
         ({"version": 2021}, "version: expected text, found '2021'"),
-        ({"scored_at": None}, "scored_at: expected text, found 'None'"),
+        ({"scored_at": None}, "scored_at: expected text, found null"),
         ({"scored_at": "yesterday"}, "'scored_at' is not a time"),
         ({"scored_at": "0001-01-01T00:00:00+23:59"}, "'scored_at' is not a time"),
         ({"value": "0.5"}, "value: expected a number, found '0.5'"),

@@ -116,7 +116,7 @@ def test_json_as_python_writes_it_comes_back(value):
         ({"x": str}, "in.json: the key 'x' is missing"),
         ({"a": {str: int}}, r"in.json, a.c: expected a whole number, found 'True'"),
         ({"a": {"b": str}}, r"in.json, a.b: expected text, found '1'"),
-        ({"d": [str]}, r"in.json, d\[1\]: expected text, found 'None'"),
+        ({"d": [str]}, r"in.json, d\[1\]: expected text, found null"),
     ],
 )
 def test_the_key_of_another_shape_is_named(tmp_path, shape, message):
