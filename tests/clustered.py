@@ -12,6 +12,15 @@ from running import places
 from services.slurm import TIED
 
 STUDY = ["--config", "shards=2"]
+# Snakemake as it is, but that it looks at its jobs every second: by itself it waits ten seconds longer after each look
+# that finds none of them finished, and a test would do little else.
+CONTROLLER = """
+from snakemake.cli import main
+from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
+
+RemoteExecutor.next_seconds_between_status_checks = property(lambda executor: 1, lambda executor, seconds: None)
+main()
+"""
 
 
 class Study:
@@ -26,10 +35,9 @@ class Study:
     def start(self, *arguments: str) -> subprocess.Popen:
         """Start the controller; what it prints goes to `log`."""
         profile = ["--workflow-profile", "workflow/profiles/slurm"]
-        quick = ["--slurm-init-seconds-before-status-checks", "5", "--seconds-between-status-checks", "3"]
         with open(self.log, "a", encoding="utf-8") as log:
             controller = subprocess.Popen(
-                [*TIED, sys.executable, "-m", "snakemake", "tables", *profile, *quick, *(arguments or STUDY)],
+                [*TIED, sys.executable, "-c", CONTROLLER, "tables", *profile, *(arguments or STUDY)],
                 cwd=self.folder,
                 env=os.environ | self.places,
                 stdout=log,
