@@ -192,7 +192,7 @@ def load_classifier(folder: str | Path, device: str | None = None) -> LoadedMode
 
 def pretrained(kind: Any, folder: str | Path, **options: Any) -> Any:
     """Return `kind.from_pretrained` of a local folder, without ever executing code that lies in it."""
-    with reading(folder, "a model that can be loaded"):
+    with reading(folder, f"a {'tokenizer' if kind is AutoTokenizer else 'model'} that can be loaded"):
         check_folder(Path(folder))
         try:
             return kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **options)

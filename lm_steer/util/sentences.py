@@ -80,8 +80,9 @@ def _sentence(error: Any) -> str:
         return f"expected {what}, found {len(found) if kind == 'too_short' else repr(found)}"
     if kind == "too_long":
         return f"expected at most {_items(context['max_length'], context)}, found {len(found)}"
-    hint = "; write it in quotes" if kind == "string_type" and not isinstance(found, dict | list) else ""
-    return f"{f'expected {TYPES[kind]}' if kind in TYPES else error['msg']}, found {found!r:.80}{hint}"
+    hint = "; write it in quotes" if kind == "string_type" and not isinstance(found, dict | list | None) else ""
+    shown = "null" if found is None else repr(found)[:80]
+    return f"{f'expected {TYPES[kind]}' if kind in TYPES else error['msg']}, found {shown}{hint}"
 
 
 def _items(count: int, context: Any) -> str:
