@@ -11,7 +11,7 @@ def test_the_embedded_study_in_small(tmp_path, commands):
     run_study(tmp_path, "--configfile", ROOT / ".test/config/embedded.yaml", **places(tmp_path, commands, ROOT))
     table = pd.read_csv(tmp_path / "results/tables/sentiment.csv")
     values = table[table["metric"] == "positivity"].set_index("row")["value"]
-    # Forty steps are enough to tell the two directions apart.
+    # A few steps on the first words of texts are enough to tell the two directions apart.
     assert values["Positive"] > values["Negative"]
     # The page says how good the judge is, and that the labels of one steer, and of that alone, are a word list's.
     page = (tmp_path / "reports/index.html").read_text(encoding="utf-8")
