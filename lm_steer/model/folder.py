@@ -18,14 +18,21 @@ LAYERS = re.compile(r"(num|n)_(hidden_|decoder_|encoder_)?layers?")
 SIZES = re.compile(
     r"vocab_size|hidden_size|intermediate_size|head_dim|d_model|n_embd|n_inner|ffn_dim|(num|n)_.*(heads?|experts)"
 )
+ADAPTER = "adapter_config.json"
 SETTINGS = ("generation_config.json", "tokenizer_config.json", "special_tokens_map.json")
 
 
 def check_folder(folder: Path) -> None:
-    """Raise LMSteerError for settings that are no mapping, and a config of far more than the folder's weights hold.
+    """Raise LMSteerError for settings that are no mapping, an adapter, and a config of far more than the weights hold.
 
-    Such a model would be built for hours, or until the memory is full, before its weights are found not to fit.
+    A model of the last kind would be built for hours, or until the memory is full, before its weights are found not to
+    fit. In the place of one with an adapter transformers loads whatever model the adapter names.
     """
+    if (folder / ADAPTER).exists():
+        raise LMSteerError(
+            f"{folder} has a file {ADAPTER}, of an adapter and not of a model: merge the adapter into its model, or "
+            "remove the file where the weights are whole"
+        )
     for name in SETTINGS:
         if (folder / name).exists():
             read_json(folder / name, dict)

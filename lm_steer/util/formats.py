@@ -136,8 +136,11 @@ def read_benchmark(path: str | Path) -> dict[str, float]:
     """Return the last measurement of a benchmark file of Snakemake's; NaN for what it could not measure."""
     import pandas as pd
 
-    frame = read_csv(path, texts=("s", "max_rss", "cpu_time"), separator="\t")
-    require_rows(frame, path)
+    try:
+        frame = read_csv(path, texts=("s", "max_rss", "cpu_time"), separator="\t")
+        require_rows(frame, path)
+    except LMSteerError as error:
+        raise LMSteerError(f"expected a benchmark file of Snakemake's: {error}") from None
     return pd.to_numeric(frame.iloc[-1], errors="coerce").to_dict()
 
 

@@ -216,6 +216,14 @@ def test_a_damaged_model_folder_is_named(model, name, damage):
     assert str(model) in str(caught.value) and "\n" not in str(caught.value)
 
 
+def test_an_adapter_is_no_model(model, origin):
+    """transformers would load the model that it names."""
+    settings = {"peft_type": "LORA", "base_model_name_or_path": str(origin)}
+    (model / "adapter_config.json").write_text(json.dumps(settings))
+    with pytest.raises(LMSteerError, match="of an adapter and not of a model"):
+        load_model(model)
+
+
 def with_tokenizer(model, **changes):
     without_record(model)
     tokenizer = tiny.make_tokenizer()
