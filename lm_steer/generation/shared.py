@@ -110,5 +110,5 @@ class ContinuedLayer(DynamicLayer):
 
 
 def continued(prompts: Any, of_row: Tensor, begins: Tensor) -> Cache:
-    """Return a cache for a single pass over continuations, from their prompts' and the prompt of each row (rows,)."""
+    """Return a cache for one pass over continuations, given the prompts' cache and each row's prompt, (rows,)."""
     return Cache(layers=[ContinuedLayer(layer.keys, layer.values, of_row, begins) for layer in prompts.layers])

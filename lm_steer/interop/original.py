@@ -72,7 +72,7 @@ def export_easysteer(steer: Steer, path: str | Path) -> None:
         raise LMSteerError(f"a steer of kind {steer.kind} has no projectors, which EasySteer's lm_steer needs")
     state = {"projector1": steer.weights["B"].contiguous(), "projector2": steer.epsilon * steer.weights["A"]}
     if not state["projector2"].any() or not state["projector2"].isfinite().all():
-        raise LMSteerError(f"the steer's epsilon {steer.epsilon:g} makes its weights 0, or larger than float32 holds")
+        raise LMSteerError(f"the steer's epsilon {steer.epsilon:g} makes its weights 0, or too large for float32")
     with replacing(path) as temporary:
         torch.save(state, temporary)
 

@@ -22,17 +22,28 @@ ADAPTER = "adapter_config.json"
 SETTINGS = ("generation_config.json", "tokenizer_config.json", "special_tokens_map.json")
 
 
-def check_folder(folder: Path) -> None:
-    """Raise LMSteerError for settings that are no mapping, an adapter, and a config of far more than the weights hold.
+def check_own_weights(folder: Path, name: str) -> None:
+    """Raise LMSteerError, which calls the folder `name`, where transformers would load weights from somewhere else.
 
-    A model of the last kind would be built for hours, or until the memory is full, before its weights are found not to
-    fit. In the place of one with an adapter transformers loads whatever model the adapter names.
+    That is from the model that an adapter names, and from files that an index names outside the folder.
     """
     if (folder / ADAPTER).exists():
         raise LMSteerError(
-            f"{folder} has a file {ADAPTER}, of an adapter and not of a model: merge the adapter into its model, or "
+            f"{name} has a file {ADAPTER}, of an adapter and not of a model: merge the adapter into its model, or "
             "remove the file where the weights are whole"
         )
+    for index in folder.glob("*.safetensors.index.json"):
+        for file in read_json(index, {"weight_map": dict})["weight_map"].values():
+            if file != Path(str(file)).name:
+                raise LMSteerError(f"{name}/{index.name} names {str(file)!r:.80}: expected files of the same folder")
+
+
+def check_folder(folder: Path) -> None:
+    """Raise LMSteerError for settings that are no mapping, and a config of far more than the folder's weights hold.
+
+    Such a model would be built for hours, or until the memory is full, before its weights are found not to fit.
+    """
+    check_own_weights(folder, str(folder))
     for name in SETTINGS:
         if (folder / name).exists():
             read_json(folder / name, dict)

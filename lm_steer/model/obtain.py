@@ -25,6 +25,7 @@ from transformers.utils import logging
 
 from lm_steer.fetch.hub import from_hub
 from lm_steer.fetch.packages import fetch, packages
+from lm_steer.model.folder import check_own_weights
 from lm_steer.model.load import pretrained
 from lm_steer.model.rotated import write_rotated
 from lm_steer.util.errors import LMSteerError, needs
@@ -68,6 +69,7 @@ def obtain(source: str, identifier: str, folder: str | Path, revision: str | Non
             _from_folder(Path(str(identifier)), temporary)
         else:
             raise LMSteerError(f"unknown source of models '{source}': choose package, hub, folder or rotated")
+        check_own_weights(temporary, identifier)
         _convert_pickles(temporary, identifier)
         if not any(temporary.glob("*.safetensors")):
             raise LMSteerError(f"{identifier} has no safetensors weights: convert it, or choose another revision")

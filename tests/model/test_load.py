@@ -216,12 +216,22 @@ def test_a_damaged_model_folder_is_named(model, name, damage):
     assert str(model) in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_an_adapter_is_no_model(model, origin):
-    """transformers would load the model that it names."""
-    settings = {"peft_type": "LORA", "base_model_name_or_path": str(origin)}
-    (model / "adapter_config.json").write_text(json.dumps(settings))
-    with pytest.raises(LMSteerError, match="of an adapter and not of a model"):
+ELSEWHERE = {
+    "adapter_config.json": {"peft_type": "LORA", "base_model_name_or_path": "another"},
+    "model.safetensors.index.json": {"metadata": {}, "weight_map": {"lm_head.weight": "../another/model.safetensors"}},
+}
+
+
+@pytest.mark.parametrize("file", ELSEWHERE)
+def test_weights_from_elsewhere_are_refused(model, origin, tmp_path, file):
+    """transformers would load another model in the place of this one."""
+    for folder in (model, origin):
+        (folder / file).write_text(json.dumps(ELSEWHERE[file]))
+    with pytest.raises(LMSteerError, match=file):
         load_model(model)
+    with pytest.raises(LMSteerError, match=f"{origin}.*{file}"):
+        obtain("folder", str(origin), tmp_path / "other")
+    assert not (tmp_path / "other").exists()
 
 
 def with_tokenizer(model, **changes):
