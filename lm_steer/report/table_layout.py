@@ -80,7 +80,7 @@ def laid_out(name: str, cells: list[Cell], path: Path, study: Study) -> dict[str
 
 
 def _group(cells: list[Cell]) -> dict[str, Any]:
-    """Return the metrics on one set of prompts: `first` (aims, price, side effects, distinctness), `rest`, `variants`."""
+    """Return the metrics of one set of prompts: `first` (aims, costs, one of distinctness), `rest` and `variants`."""
     present = in_order(cell["metric"] for cell in cells)
     metrics = [metric for metric in present if not metric.variant]
     aims = [metric for metric in metrics if metric.headline] or metrics[:1]
