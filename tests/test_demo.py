@@ -16,7 +16,8 @@ import pytest
 import tiny
 
 from lm_steer import LMSteerError, cli
-from lm_steer.demo import Playground, _check_address, _names, highlighted, joined, last_run
+from lm_steer.demo.page import _check_address, _names, highlighted
+from lm_steer.demo.playground import Playground, joined, last_run
 from lm_steer.model.chat import chat_prompt
 from lm_steer.model.load import load_model
 from lm_steer.model.obtain import obtain

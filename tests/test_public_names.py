@@ -19,12 +19,11 @@ def test_every_public_name_is_what_it_was_after_all_submodules_are_imported():
     before = {name: getattr(lm_steer, name) for name in dir(lm_steer)}
     modules = [module.name for module in pkgutil.walk_packages(lm_steer.__path__, "lm_steer.")]
     for module in modules:
-        # Classes of the harness and of vLLM, a page of gradio, and kernels in Triton.
+        # Classes of the harness and of vLLM, and kernels in Triton.
         if module not in (
             "lm_steer.interop.lm_eval",
             "lm_steer.interop.vllm",
             "lm_steer.interop.vllm_batch",
-            "lm_steer.demo",
             "lm_steer.generation.triton_kernels",
         ):
             __import__(module)

@@ -78,7 +78,8 @@ def demo(
     with needs("demo"):
         import gradio  # noqa: F401
 
-    from lm_steer.demo import Playground, joined, last_run, serve
+    from lm_steer.demo.page import serve
+    from lm_steer.demo.playground import Playground, joined, last_run
     from lm_steer.model.load import load_model
     from lm_steer.model.obtain import folder_of
 

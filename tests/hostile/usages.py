@@ -88,7 +88,7 @@ assert learned[0] == learned[1]
 columns = LabelledTexts(pd.Series(['a', 'b'], index=[7, 3]), pd.Series([1, -1], index=[3, 7]))
 assert (columns.texts, columns.labels) == (['a', 'b'], [1.0, -1.0])
 ## a playground where the numbers end
-from lm_steer.demo import Playground
+from lm_steer.demo.playground import Playground
 loaded = load()
 play = Playground(loaded, attach(loaded.model, steer))
 assert refused(lambda: list(play.stream('The', {'style': 1e30})))

@@ -91,7 +91,6 @@ def import_libraries() -> None:
             "lm_steer.interop.lm_eval",
             "lm_steer.interop.vllm",
             "lm_steer.interop.vllm_batch",
-            "lm_steer.demo",
             "lm_steer.generation.triton_kernels",
         ):
             importlib.import_module(module.name)
