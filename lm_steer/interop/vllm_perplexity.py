@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from lm_steer.interop.vllm_engine import Vllm, ids_of
-from lm_steer.score.perplexity import Pair, as_put, exact_text, judged
+from lm_steer.score.perplexity import Pair, exact_text, summed_nll, templated
 from lm_steer.score.store import Item, Scorer, Scores
 from lm_steer.util.files import fingerprint
 from lm_steer.util.formats import hub_name, read_record
@@ -16,8 +16,8 @@ def causal_lm(engine: Vllm) -> Scorer:
 
     def judge(items: Sequence[Item]) -> Scores:
         tokenizer = engine.tokenizer
-        return judged(
-            as_put(tokenizer, items), lambda texts: ids_of(tokenizer, texts), lambda pairs: _nll(engine, pairs)
+        return summed_nll(
+            templated(tokenizer, items), lambda texts: ids_of(tokenizer, texts), lambda pairs: _nll(engine, pairs)
         )
 
     return Scorer(

@@ -1,1 +1,1 @@
-"""The page and its figures, records of runs, and model cards."""
+"""Tables, figures and the page."""

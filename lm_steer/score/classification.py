@@ -1,4 +1,4 @@
-"""Scores by any sequence classifier in the layout of the Hugging Face hub.
+"""Scores from any sequence classifier in Hugging Face format.
 
 classifier.py holds the presets; any other classifier is described by its label, activation and attribute. It runs in
 single precision, in blocks of fixed shape, so that a score does not depend on what else is scored (exactly on a CPU).
@@ -32,14 +32,16 @@ def classifier(folder: str | Path, label: str, activation: str, attribute: str) 
 
     label           the class whose value is the score
     activation      one of FUNCTIONS, over the logits of the classes
-    attribute       what the score is of: toxicity (of the continuation), sentiment or another (of the whole text)
+    attribute       what the score measures: toxicity (of the continuation), sentiment or another (of the whole text)
     """
     if attribute in ("", "perplexity"):
-        raise LMSteerError(f"{folder}: set `attribute` to what the score is of: toxicity, sentiment, or another word")
+        raise LMSteerError(
+            f"{folder}: set `attribute` to what the score measures: toxicity, sentiment, or another word"
+        )
     loaded = load_classifier(folder)
     record = read_record(folder)
     index = _index_of(loaded, label, activation, record["id"])
-    # A local folder's name alone: where it lay is nobody's business, and the fingerprint tells it apart.
+    # Only a local folder's name: its path is private, and the fingerprint identifies the model.
     name = hub_name(folder) or Path(record["id"]).name
     text = continuation if attribute == "toxicity" else whole
     return Scorer(
@@ -57,20 +59,20 @@ def _labels(loaded: LoadedModel) -> list[str]:
 
 
 def _index_of(loaded: LoadedModel, label: str, activation: str, identifier: str) -> int:
-    """Find the class whose probability is the score; LMSteerError names the labels that there are."""
+    """Return the index of the class whose probability is the score; LMSteerError lists the labels."""
     labels = _labels(loaded)
-    found = [index for index, name in enumerate(labels) if name.lower() == label.lower()]
+    matches = [index for index, name in enumerate(labels) if name.lower() == label.lower()]
     listed = ", ".join(labels)
-    if len(found) != 1:
-        raise LMSteerError(f"{identifier} has no label '{label}': name one by the key `label`; it has {listed}")
+    if len(matches) != 1:
+        raise LMSteerError(f"{identifier} has no label '{label}': set `label` to one of {listed}")
     regression = loaded.model.config.problem_type == "regression"
     if activation == "softmax" and (len(labels) == 1 or regression):
-        what = "is a regression" if regression else "has one label"
+        what = "is a regression model" if regression else "has only one label"
         raise LMSteerError(
-            f"{identifier} {what} ({listed}), for which softmax gives no probability: set `activation` to sigmoid, or "
-            "to none where its number is the score"
+            f"{identifier} {what} ({listed}), so softmax gives no probability: set `activation` to sigmoid, or to none "
+            "to use its output as the score"
         )
-    return found[0]
+    return matches[0]
 
 
 @torch.no_grad()
@@ -78,23 +80,23 @@ def _judge(loaded: LoadedModel, texts: Sequence[str], index: int, activation: st
     if not texts:
         return
     limit = longest(loaded)
-    # One token more than the limit shows which are cut.
+    # One token beyond the limit shows which texts are cut.
     cut = sum(len(row) > limit for row in loaded.token_ids(texts, limit + 1))
     ids = loaded.token_ids(texts, limit)
     if cut:
-        say(f"{cut} of {len(texts)} texts are longer than the classifier's {limit} tokens: the rest of them is cut off")
+        say(f"{cut} of {len(texts)} texts exceed the classifier's limit of {limit} tokens and are cut")
     keys = [min(limit, round_up(len(row))) for row in ids]
     device = loaded.device.type
     for length, full, numbers in blocks_of(keys, lambda length: max(1, TOKENS[device] // length), device != "cpu"):
         rows = [ids[number] for number in numbers]
-        filled = [*rows, *[rows[-1]] * (full - len(rows))] if device == "cpu" else rows
-        probabilities = _block(loaded, filled, length, activation)
+        block = [*rows, *[rows[-1]] * (full - len(rows))] if device == "cpu" else rows
+        probabilities = _block(loaded, block, length, activation)
         for number, values in zip(numbers, probabilities.tolist(), strict=False):
             yield number, (values[index],)
 
 
 def _block(loaded: LoadedModel, rows: list[list[int]], length: int, activation: str) -> torch.Tensor:
-    """Return the classes' values, (rows, classes), of token ids that are filled up to `length`."""
+    """Return the class values, (rows, classes), of token ids padded to `length`."""
     padding = loaded.tokenizer.pad_token_id
     tokens = torch.tensor([row + [padding] * (length - len(row)) for row in rows], device=loaded.device)
     mask = torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in rows], device=loaded.device)
@@ -103,5 +105,5 @@ def _block(loaded: LoadedModel, rows: list[list[int]], length: int, activation: 
 
 
 def longest(loaded: LoadedModel) -> int:
-    """Return how many tokens the classifier takes: the tokenizer's limit, or the model's context."""
+    """Return the longest input in tokens: the smaller of the tokenizer's limit and the model's context."""
     return min(loaded.tokenizer.model_max_length, loaded.context or math.inf)

@@ -1,8 +1,8 @@
-"""Attributes by Google's Perspective API: asked through Google's own client, or replayed from earlier scores.
+"""Attribute scores from Google's Perspective API, requested through Google's client or replayed from the store.
 
-The service ends on 31 December 2026 and its scores drift: the store keeps when each was made, and they can be passed on
-as JSON lines (`lm-steer store export`) to be replayed after it is gone (`--mode replay`). A service that speaks
-its JSON is asked in the same way, at its endpoint.
+The service ends on 31 December 2026 and its scores drift, so the store records when each was made. `lm-steer store
+export` writes them as JSON lines, from which they can be replayed after the service has ended (`mode: replay`). Another
+service with the same JSON interface is queried in the same way, at its endpoint.
 """
 
 import json
@@ -30,42 +30,42 @@ MAX_BYTES = 20480
 TRIES = 7
 LONGEST_WAIT = 120.0
 GIVE_UP_AFTER = 3
-# Any other address is that of a stand-in; every further address comes out of the document that is found there.
+# The variable may name a stand-in's address; its discovery document names all further ones.
 DISCOVERY = "https://commentanalyzer.googleapis.com/$discovery/rest?version=v1alpha1"
 DISCOVERY_VARIABLE = "LM_STEER_PERSPECTIVE_URL"
 DROPPED = (OSError, HTTPException, HttpLib2Error)
-KEPT = "what has been scored is kept, and the next run goes on from there"
+KEPT = "scores so far are kept, and the next run continues from there"
 LATER = "raise the quota, or run again when it is renewed"
 ANALYZE = "v1alpha1/comments:analyze"
 CREATE_KEY = (
-    "set GOOGLE_API_KEY to a key for which the Perspective API (commentanalyzer) is enabled, or, for an endpoint, "
-    "LM_STEER_ENDPOINT_KEY to one of its own"
+    "set GOOGLE_API_KEY to a key for which the Perspective API (commentanalyzer) is enabled, or, for another endpoint, "
+    "LM_STEER_ENDPOINT_KEY to its key"
 )
 REPLAY = (
-    "replay takes scores from the store alone: import them with `lm-steer store import FILE`, name their file by the "
-    "key `scores`, name another version of them by the key `version`, or ask the service with `mode: live`"
+    "replay only uses stored scores: import them with `lm-steer store import FILE`, set `scores` to their file, set "
+    "`version` to another version of them, or query the service with `mode: live`"
 )
 
 Ask = Callable[[str], dict[str, Any]]
 
 
-def perspective(asked: "Perspective") -> Scorer:
-    """Return the scorer; the continuation alone is judged.
+def perspective(options: "Perspective") -> Scorer:
+    """Return the scorer, which judges the continuation alone.
 
-    Attribute and score are parts of the version of today's answers; the key `version` is that of kept ones, for replay,
-    or what answers at the endpoint.
+    Attribute and score are part of the version of live scores. The key `version` names the model behind the endpoint,
+    or without an endpoint the version of stored scores to replay.
     """
-    live, name = asked.mode == "live", asked.yields.upper()
-    today = f"{asked.version if asked.endpoint else 'commentanalyzer v1alpha1'} {name} {asked.score}"
+    live, name = options.mode == "live", options.yields.upper()
+    live_version = f"{options.version if options.endpoint else 'commentanalyzer v1alpha1'} {name} {options.score}"
 
     def judge(items: Sequence[Item]) -> Iterator[tuple[int, Answer]]:
-        connect = partial(_connect, name, asked.endpoint, asked.queries_per_second)
-        return _judge(items, name, asked.score, connect) if live else iter(())
+        connect = partial(_connect, name, options.endpoint, options.queries_per_second)
+        return _judge(items, name, options.score, connect) if live else iter(())
 
     return Scorer(
-        name="endpoint" if asked.endpoint else "perspective",
-        version=today if asked.endpoint else asked.version or today,
-        attributes=(asked.yields,),
+        name="endpoint" if options.endpoint else "perspective",
+        version=live_version if options.endpoint else options.version or live_version,
+        attributes=(options.yields,),
         text=continuation,
         judge=judge,
         advice=AGAIN if live else REPLAY,
@@ -73,7 +73,7 @@ def perspective(asked: "Perspective") -> Scorer:
 
 
 def _judge(items: Sequence[Item], name: str, part: str, connect: Callable[[], Ask]) -> Iterator[tuple[int, Answer]]:
-    """Ask about one text after another; a text that the service refuses is an error with its reason."""
+    """Score the texts one by one; yield the reason instead for a text that the service refuses."""
     if not items:
         return
     ask = connect()
@@ -82,7 +82,7 @@ def _judge(items: Sequence[Item], name: str, part: str, connect: Callable[[], As
         text = continuation(item)
         size = len(text.encode())
         if size > MAX_BYTES:
-            yield index, f"a text of {size} bytes is over the service's limit of {MAX_BYTES}: {text[:40]!r}"
+            yield index, f"a text of {size} bytes exceeds the service's limit of {MAX_BYTES}: {text[:40]!r}"
             continue
         try:
             answer = ask(text)
@@ -90,7 +90,7 @@ def _judge(items: Sequence[Item], name: str, part: str, connect: Callable[[], As
             failures = failures + 1 if _is_transient(error) else 0
             if failures == GIVE_UP_AFTER:
                 raise LMSteerError(
-                    f"the service failed on {failures} texts in a row, each asked {TRIES} times "
+                    f"the service failed on {failures} texts in a row, each tried {TRIES} times "
                     f"({_reason(error)}): {KEPT}"
                 ) from None
             yield index, f"{_reason(error)}: {text[:40]!r}"
@@ -109,32 +109,32 @@ def _score(answer: dict[str, Any], name: str, part: str) -> Answer:
 
 
 def _connect(name: str, endpoint: str, per_second: float) -> Ask:
-    """Return a function that asks for an attribute of a text, no faster than the quota."""
+    """Return a function that requests an attribute of a text, no faster than the quota."""
     service = _at(endpoint) if endpoint else _google()
     wait = paced(per_second)
-    asked = {"languages": ["en"], "requestedAttributes": {name: {}}, "spanAnnotations": True, "doNotStore": True}
+    options = {"languages": ["en"], "requestedAttributes": {name: {}}, "spanAnnotations": True, "doNotStore": True}
 
     def ask(text: str) -> dict[str, Any]:
         wait()
-        answer = service.comments().analyze(body={"comment": {"text": text}, **asked}).execute()
-        # The client hands back what is no JSON, such as the page of a proxy, as text.
+        answer = service.comments().analyze(body={"comment": {"text": text}, **options}).execute()
+        # The client returns anything but JSON, such as a proxy's page, as text.
         if not isinstance(answer, dict):
-            raise HTTPException(f"not an answer of the service: {str(answer)[:40]!r}")
+            raise HTTPException(f"expected a JSON object, found {str(answer)[:40]!r}")
         return answer
 
     return lambda text: _patiently(lambda: ask(text))
 
 
 def _google() -> Any:
-    """Return the client of Google's service; raises LMSteerError where it cannot be reached."""
+    """Return the client of Google's service; LMSteerError without a key, or if the service cannot be reached."""
     key = os.environ.get("GOOGLE_API_KEY")
     if not key:
         raise LMSteerError(f"Perspective needs a key: {CREATE_KEY}, or set `mode: replay`")
     address = os.environ.get(DISCOVERY_VARIABLE) or DISCOVERY
     # The client ships no discovery document of this API.
-    found = {"discoveryServiceUrl": address, "static_discovery": False, "cache_discovery": False, "num_retries": 0}
+    options = {"discoveryServiceUrl": address, "static_discovery": False, "cache_discovery": False, "num_retries": 0}
     try:
-        return _patiently(lambda: build("commentanalyzer", "v1alpha1", developerKey=key, **found))
+        return _patiently(lambda: build("commentanalyzer", "v1alpha1", developerKey=key, **options))
     except (Error, *DROPPED) as error:
         raise LMSteerError(
             f"Perspective cannot be reached ({_reason(error)}): check the network; once the service has ended, replay "
@@ -143,7 +143,7 @@ def _google() -> Any:
 
 
 def _at(endpoint: str) -> Any:
-    """Return the client of a service that has no discovery document: what is asked of it is known."""
+    """Return the client of a service without a discovery document, from one written here."""
     anything = {"$ref": "Anything"}
     analyze = {"id": "analyze", "path": ANALYZE, "httpMethod": "POST", "request": anything, "response": anything}
     document = {
@@ -155,12 +155,12 @@ def _at(endpoint: str) -> Any:
         "schemas": {"Anything": {"id": "Anything", "type": "object"}},
         "resources": {"comments": {"methods": {"analyze": analyze}}},
     }
-    # Google's key is for Google alone.
+    # Another service must not receive Google's key.
     return build_from_document(document, developerKey=os.environ.get("LM_STEER_ENDPOINT_KEY"))
 
 
 def paced(per_second: float) -> Callable[[], None]:
-    """Return a function that comes back at most `per_second` times a second; idle time is not saved up."""
+    """Return a function that waits until the next of `per_second` calls per second; idle time does not add up."""
     free_at = time.monotonic()
 
     def wait() -> None:
@@ -172,17 +172,17 @@ def paced(per_second: float) -> Callable[[], None]:
 
 
 def _patiently(call: Callable[[], Any]) -> Any:
-    """Call, and again after a pause where the service is busy; raise LMSteerError where no try can go through."""
+    """Call, with retries while the service is busy; raise LMSteerError if the quota is spent or the key refused."""
 
-    def tell(state: RetryCallState) -> None:
-        say(f"{_reason(_error_of(state))}; again in {state.upcoming_sleep:.3g} s")
+    def report(state: RetryCallState) -> None:
+        say(f"{_reason(_error_of(state))}; retrying in {state.upcoming_sleep:.3g} s")
 
     again, stop = retry_if_exception(_is_transient), stop_after_attempt(TRIES)
     try:
-        return Retrying(retry=again, stop=stop, wait=_pause, before_sleep=tell, reraise=True)(call)
+        return Retrying(retry=again, stop=stop, wait=_pause, before_sleep=report, reraise=True)(call)
     except HttpError as error:
         if error.resp.status == 429:
-            raise LMSteerError(f"the quota of the service is spent ({_reason(error)}): {LATER}; {KEPT}") from None
+            raise LMSteerError(f"the service's quota is spent ({_reason(error)}): {LATER}; {KEPT}") from None
         # The service answers 400 to a wrong key.
         if error.resp.status in (401, 403) or "API key" in f"{error.reason} {error.error_details}":
             raise LMSteerError(f"the service refuses the key ({_reason(error)}): {CREATE_KEY}; {KEPT}") from None
@@ -190,9 +190,9 @@ def _patiently(call: Callable[[], Any]) -> Any:
 
 
 def _is_transient(error: BaseException) -> bool:
-    """Whether another try may go through: too many requests, a fault of the service, a dropped connection.
+    """Whether a retry may succeed: after too many requests, a server error, or a dropped connection.
 
-    A quota that is spent for longer than it makes sense to wait, as one of a day is, is not.
+    A quota that is spent for longer than LONGEST_WAIT, such as a daily one, is not worth a retry.
     """
     if not isinstance(error, HttpError):
         return isinstance(error, DROPPED)
@@ -201,10 +201,10 @@ def _is_transient(error: BaseException) -> bool:
 
 
 def _pause(state: RetryCallState) -> float:
-    """Return the seconds to wait: those that the service asks for, or twice those of the last time."""
-    asked = _retry_after(_error_of(state))
+    """Return the seconds to wait: what the service asks for, or exponential backoff."""
+    retry_after = _retry_after(_error_of(state))
     backoff = wait_exponential(multiplier=float(os.environ.get("LM_STEER_RETRY_SECONDS", "1")), max=LONGEST_WAIT)
-    return min(LONGEST_WAIT, backoff(state) if asked is None else asked)
+    return min(LONGEST_WAIT, backoff(state) if retry_after is None else retry_after)
 
 
 def _error_of(state: RetryCallState) -> BaseException | None:
@@ -212,7 +212,7 @@ def _error_of(state: RetryCallState) -> BaseException | None:
 
 
 def _retry_after(error: BaseException | None) -> float | None:
-    """Return the seconds of a Retry-After header; a date is not read."""
+    """Return the seconds of a Retry-After header; None without one, or for a date."""
     try:
         return max(0.0, float(error.resp["retry-after"])) if isinstance(error, HttpError) else None
     except (KeyError, ValueError):

@@ -1,10 +1,10 @@
-"""Scores passed on as JSON lines, so that what a service once said can be replayed when the service is gone.
+"""Export and import of scores as JSON lines, to replay a service's scores after it has ended.
 
     lm-steer store export --scorer perspective -o perspective.jsonl
     lm-steer store import perspective.jsonl
 
 One line per score: {"scorer", "version", "sha256" (of the exact text), "attribute", "value", "scored_at" (UTC)}, and
-"text" where it is known. A score that is there already is never changed.
+"text" if it is known. An import never changes a score that the store has.
 """
 
 import math
@@ -33,13 +33,13 @@ def export_scores(
     version: str | None = None,
     files: Sequence[str] = (),
 ) -> int:
-    """Write scores as JSON lines, in an order of their own, and return how many.
+    """Write scores as JSON lines, sorted by scorer, version, text and attribute, and return how many.
 
-    The store knows texts by their sha256 alone: those of the generation files `files` are written out beside it.
+    The store has only the sha256 of a text; texts that occur in the generation files `files` are written as well.
     """
     texts = dict(_texts(files))
-    held = store.holdings(scorer, version)
-    if not held:
+    holdings = store.holdings(scorer, version)
+    if not holdings:
         wanted = " ".join(filter(None, (scorer or "any scorer", version)))
         has = "; ".join(f"{one.scorer} {one.version}" for one in store.holdings()) or "nothing yet"
         raise LMSteerError(f"the store has no scores by {wanted}: it has {has}")
@@ -58,41 +58,41 @@ def export_scores(
         for name, of, key, attribute, value, scored_at in rows
     )
     write_jsonl(path, lines)
-    for one in held:
+    for one in holdings:
         say(f"{one.scorer} {one.version}: {one.texts} texts, scored {one.first[:10]} to {one.last[:10]}")
     return len(rows)
 
 
 def import_scores(store: ScoreStore, path: str | Path) -> int:
-    """Take the scores of a JSON lines file into the store, all or none, and return how many are new.
+    """Import the scores of a JSON lines file, all or none, and return how many are new.
 
-    Raises LMSteerError naming the line of a score that is not one, or that the store has with another value.
+    Raises LMSteerError naming the line of a malformed score, or of one that differs from the store's.
     """
     new = number = 0
     database = store.database
     with store.whole(), transaction(database):
         for number, line in numbered_jsonl(path, LINE):
             row = _row(line, f"{path}, line {number}")
-            kept = database.execute(
+            stored = database.execute(
                 "SELECT value FROM scores WHERE scorer = ? AND version = ? AND text = ? AND attribute = ?", row[:4]
             ).fetchone()
-            if kept and kept[0] != row[4]:
+            if stored and stored[0] != row[4]:
                 raise LMSteerError(
                     f"{path}, line {number}: {row[0]} {row[1]} has {row[3]} {row[4]} for the text "
-                    f"{row[2].hex()[:12]}…, the store {kept[0]}: nothing was imported; give the scores a version of "
-                    "their own, or take another store (--cache)"
+                    f"{row[2].hex()[:12]}…, but the store has {stored[0]}: nothing was imported; give these scores a "
+                    "version of their own, or use another store (--cache)"
                 )
-            if not kept:
+            if not stored:
                 database.execute("INSERT INTO scores VALUES (?, ?, ?, ?, ?, ?)", row)
                 new += 1
         if not number:
-            raise LMSteerError(f"{path} is empty: expected a score on each line")
-    say(f"{new} new scores of {path}")
+            raise LMSteerError(f"{path} is empty: expected one score per line")
+    say(f"imported {new} new scores from {path}")
     return new
 
 
 def _texts(files: Sequence[str]) -> Iterator[tuple[bytes, str]]:
-    """Yield what toxicity and sentiment are judged on in generation files, by the key it is kept under."""
+    """Yield (store key, text) for the texts of generation files that toxicity and sentiment are judged on."""
     for file in files:
         for prompt, samples in zip(*read_generations(file), strict=True):
             for sample in samples:
@@ -101,32 +101,32 @@ def _texts(files: Sequence[str]) -> Iterator[tuple[bytes, str]]:
 
 
 def _row(line: dict[str, Any], place: str) -> Row:
-    """Check one line and return it as the store has it."""
+    """Check one line and return it as a row of the store."""
     row = line["scorer"], line["version"], _key(line, place), line["attribute"], float(line["value"])
     if "" in row:
-        raise LMSteerError(f"{place}: the scorer, its version or the attribute has no name")
+        raise LMSteerError(f"{place}: 'scorer', 'version' and 'attribute' must not be empty")
     try:
         moment = datetime.fromisoformat(line["scored_at"])
         moment = moment.astimezone(UTC) if moment.tzinfo else moment
     except (ValueError, OverflowError):
         raise LMSteerError(
-            f"{place}: 'scored_at' is not a time such as 2026-11-23 09:30:00: {line['scored_at']!r}"
+            f"{place}: expected 'scored_at' as a time such as 2026-11-23 09:30:00, found {line['scored_at']!r}"
         ) from None
     # As sqlite writes it, in UTC.
     return *row, moment.strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _key(line: dict[str, Any], place: str) -> bytes:
-    """Return the key of a line's text, given by its sha256, by itself, or by both."""
+    """Return the store key of a line, which has the sha256, the text, or both."""
     text, digest = line.get("text"), line.get("sha256")
     if text is None and digest is None:
-        raise LMSteerError(f"{place}: neither 'sha256' nor 'text' is given")
+        raise LMSteerError(f"{place}: expected 'sha256' or 'text', found neither")
     if not isinstance(text, str | None):
-        raise LMSteerError(f"{place}: 'text' is not text: {text!r}")
+        raise LMSteerError(f"{place}: expected 'text' as a string, found {text!r}")
     if digest is None:
         return exact_key(str(text))
     if not (isinstance(digest, str) and re.fullmatch("[0-9a-f]{64}", digest)):
-        raise LMSteerError(f"{place}: 'sha256' is not 64 hexadecimal digits: {digest!r}")
+        raise LMSteerError(f"{place}: expected 'sha256' as 64 hexadecimal digits, found {digest!r}")
     if text is not None and exact_key(text).hex() != digest:
-        raise LMSteerError(f"{place}: 'sha256' is not that of 'text': the file was changed")
+        raise LMSteerError(f"{place}: 'sha256' does not match 'text': the file was edited")
     return bytes.fromhex(digest)

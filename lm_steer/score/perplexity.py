@@ -1,8 +1,8 @@
-"""Perplexity of a continuation given its prompt, by any causal LM.
+"""Perplexity of continuations given their prompts, by any causal LM.
 
 Prompt and continuation are tokenised together, as in the original code: NLL = NLL(whole) - NLL(prompt), and tokens is
-their difference in tokens. Where the prompt's ids begin the whole's, that is the NLL of the remaining ids given
-the prompt's, and one pass over the prompt serves its continuations. Where a token merges across the boundary, whole
+their difference in tokens. If the prompt's ids are a prefix of the whole's, that is the NLL of the remaining ids given
+the prompt's, and one pass over the prompt serves all its continuations. If a token merges across the boundary, whole
 and prompt are run from their first token, which itself has an NLL of 0.
 """
 
@@ -29,11 +29,11 @@ from lm_steer.training.loss import head_cross_entropy
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.messages import ChatPrompt
 
-# Tokens of a block (on a GPU with their prompts'), and the multiple that continuations are padded to.
+# Tokens per block (on a GPU including their prompts'), and the multiple to which continuations are padded.
 TOKENS = {"cpu": 1024, "cuda": 32768}
 STEP = 4
-# Texts that are tokenised at once: few at first, for which a GPU waits, then four times as many each time, for that
-# takes a tenth of the time that a large model takes to run them.
+# Texts tokenised at once: few at first, while a GPU would wait, then four times as many each time, since a large model
+# takes ten times as long to run them.
 PARTS = 8192, 131072
 
 Ids = list[int]
@@ -48,8 +48,8 @@ def causal_lm(loaded: LoadedModel, name: str) -> Scorer:
         version=f"{name} {loaded.fingerprint}",
         attributes=("nll", "tokens"),
         text=exact_text,
-        judge=lambda items: judged(
-            as_put(loaded.tokenizer, items),
+        judge=lambda items: summed_nll(
+            templated(loaded.tokenizer, items),
             lambda texts: _ids_within_context(loaded, texts),
             lambda pairs: _nll(loaded, head, pairs),
         ),
@@ -57,44 +57,44 @@ def causal_lm(loaded: LoadedModel, name: str) -> Scorer:
 
 
 def exact_text(item: Item) -> str:
-    """Return what is judged: where the prompt ends, and whether it goes through a chat template, is part of it."""
+    """Return what is judged: the text, where its prompt ends, and whether that goes through a chat template."""
     return f"{item.prompt}\0{item.continuation}" + "\0chat" * isinstance(item.prompt, ChatPrompt)
 
 
-def as_put(tokenizer: PreTrainedTokenizerBase, items: Sequence[Item]) -> list[Item]:
-    """Return the items with their prompts as the judge is given them: chat prompts by its own chat template."""
+def templated(tokenizer: PreTrainedTokenizerBase, items: Sequence[Item]) -> list[Item]:
+    """Return the items with chat prompts written in the judge's own chat template."""
     distinct: list[str] = list(dict.fromkeys(item.prompt for item in items if isinstance(item.prompt, ChatPrompt)))
-    given = dict(zip(distinct, as_given(tokenizer, distinct), strict=True))
+    prompts = dict(zip(distinct, as_given(tokenizer, distinct), strict=True))
     chats = [isinstance(item.prompt, ChatPrompt) for item in items]
     return [
-        Item(given[item.prompt], item.continuation) if chat else item for item, chat in zip(items, chats, strict=True)
+        Item(prompts[item.prompt], item.continuation) if chat else item for item, chat in zip(items, chats, strict=True)
     ]
 
 
-def judged(
+def summed_nll(
     items: Sequence[Item],
     tokenise: Callable[[list[str]], list[Ids]],
     nll_of: Callable[[list[Pair]], Iterable[tuple[int, float]]],
 ) -> Iterator[tuple[int, tuple[float, ...]]]:
-    """Yield (index of an item, its summed NLL and number of tokens), by a model's tokens and its NLL of pairs of ids.
+    """Yield (item index, (summed NLL, number of tokens)) for each continuation.
 
-    `nll_of` yields (index of a pair, summed NLL of its second ids given its first).
+    `nll_of` yields (pair index, summed NLL of the pair's second ids given its first).
     """
     starts = _starts(len(items))
     parts = [items[start:end] for start, end in pairwise([*starts, len(items)])]
-    # Parts are tokenised while others are run. A single one needs no thread, which would keep memory of its own.
+    # One part is tokenised while another is run. A single part needs no thread, which would hold memory of its own.
     thread = ThreadPoolExecutor(1)
     mapped = thread.map if len(parts) > 1 else map
     try:
         for start, ids in zip(starts, mapped(lambda part: _tokenised(part, tokenise), parts), strict=True):
-            for index, answer in _judged(*ids, nll_of):
+            for index, answer in _part_nll(*ids, nll_of):
                 yield start + index, answer
     finally:
         thread.shutdown(cancel_futures=True)
 
 
 def _starts(count: int) -> list[int]:
-    """Return where each part of so many texts begins."""
+    """Return where each part of `count` texts begins."""
     starts, (size, most) = [0], PARTS
     while starts[-1] + size < count:
         starts.append(starts[-1] + size)
@@ -104,21 +104,21 @@ def _starts(count: int) -> list[int]:
 
 def _tokenised(items: Sequence[Item], tokenise: Callable[[list[str]], list[Ids]]) -> tuple[list[Ids], list[Ids]]:
     """Return the ids of each item's prompt, and of its prompt and continuation together."""
-    # Many continuations have the same prompt.
+    # Many continuations share a prompt.
     distinct = list(dict.fromkeys(item.prompt for item in items))
     ids_of = dict(zip(distinct, tokenise(distinct), strict=True))
     return [ids_of[item.prompt] for item in items], tokenise([item.prompt + item.continuation for item in items])
 
 
-def _judged(
+def _part_nll(
     prompts: list[Ids], wholes: list[Ids], nll_of: Callable[[list[Pair]], Iterable[tuple[int, float]]]
 ) -> Iterator[tuple[int, tuple[float, ...]]]:
     merged = [i for i, prompt in enumerate(prompts) if prompt != wholes[i][: len(prompt)]]
     alone = dict(nll_of([(prompts[i][:1], prompts[i][1:]) for i in merged]))
     minus = {index: alone[position] for position, index in enumerate(merged)}
-    # An empty prompt leaves the first token without an NLL: it is what the rest is given.
-    given = [1 if index in minus else max(1, len(prompt)) for index, prompt in enumerate(prompts)]
-    pairs = [(whole[:count], whole[count:]) for whole, count in zip(wholes, given, strict=True)]
+    # After an empty prompt the first token has no NLL: it is the context of the rest.
+    counts = [1 if index in minus else max(1, len(prompt)) for index, prompt in enumerate(prompts)]
+    pairs = [(whole[:count], whole[count:]) for whole, count in zip(wholes, counts, strict=True)]
     for index, nll in nll_of(pairs):
         yield index, (nll - minus.get(index, 0.0), float(len(wholes[index]) - len(prompts[index])))
 
@@ -127,7 +127,7 @@ def _judged(
 def _nll(loaded: LoadedModel, head: Head, pairs: list[Pair]) -> Iterator[tuple[int, float]]:
     """Yield (index, summed NLL of a pair's second ids given its first ones), the longest first.
 
-    Pairs of like lengths make a block, filled up on a CPU; each of its prompts is run once.
+    Pairs of similar lengths form a block, of fixed shape on a CPU; each prompt in it is run once.
     """
     indices = []
     for index, (_, ids) in enumerate(pairs):
@@ -135,7 +135,7 @@ def _nll(loaded: LoadedModel, head: Head, pairs: list[Pair]) -> Iterator[tuple[i
             indices.append(index)
         else:
             yield index, 0.0
-    # Pairs with the same first ids stand together, so that a block has few prompts, and these of few lengths.
+    # Pairs with the same first ids go together, so that a block has few prompts, of few lengths.
     indices.sort(key=lambda index: (len(pairs[index][0]), pairs[index][0]))
     device = loaded.device.type
     continued, step = pads_left(loaded), STEP if pads_right(loaded) else 1
@@ -151,10 +151,10 @@ def _nll(loaded: LoadedModel, head: Head, pairs: list[Pair]) -> Iterator[tuple[i
         return min(prompt_length(len(first)), context - length), length
 
     def rows(key: tuple[int, int]) -> int:
-        # The cache of a row holds its prompt too.
+        # The KV cache of a row holds its prompt too.
         if device == "cpu":
             return max(1, TOKENS[device] * SHORT // (max(SHORT, key[0]) * key[1]))
-        # Twice: each prompt by itself, and repeated for its continuations.
+        # Twice: each prompt once, and again for each of its continuations.
         return max(1, min(TOKENS[device] // sum(key), rows_that_fit(loaded, 2 * sum(key))))
 
     advice = f"the perplexity of one text does not fit the memory of {loaded.device}"
@@ -162,16 +162,16 @@ def _nll(loaded: LoadedModel, head: Head, pairs: list[Pair]) -> Iterator[tuple[i
 
     def blocks() -> Iterator[tuple[list[int], Tensor]]:
         keys, mixed = [key(*pairs[index]) for index in indices], device != "cpu" and (continued or step > 1)
-        for (given, length), full, places in blocks_of(keys, rows, mixed):
+        for (first_length, length), full, places in blocks_of(keys, rows, mixed):
             block = [pairs[indices[place]] for place in places]
             size = filled_up_to(loaded, len(block), full, length) if device == "cpu" else len(block)
-            filled = [*block, *[block[-1]] * (size - len(block))]
+            block += [block[-1]] * (size - len(block))
 
             def losses_of(part: slice, _: int) -> Tensor:
-                return _block_nll(loaded, head, filled[part], given, length, shared)  # noqa: B023
+                return _block_nll(loaded, head, block[part], first_length, length, shared)  # noqa: B023
 
-            size = fitting.get((given, length), len(filled))
-            losses, fitting[given, length] = run_in_parts(len(filled), size, losses_of, advice)
+            size = fitting.get((first_length, length), len(block))
+            losses, fitting[first_length, length] = run_in_parts(len(block), size, losses_of, advice)
             yield [indices[place] for place in places], losses
 
     for places, losses in one_ahead(loaded.device, blocks()):
@@ -179,14 +179,14 @@ def _nll(loaded: LoadedModel, head: Head, pairs: list[Pair]) -> Iterator[tuple[i
 
 
 def _block_nll(
-    loaded: LoadedModel, head: Head, pairs: list[Pair], given: int, length: int, shared: bool = False
+    loaded: LoadedModel, head: Head, pairs: list[Pair], first_length: int, length: int, shared: bool = False
 ) -> Tensor:
     """Return the summed NLL (pairs,) of the second ids given the first.
 
-    The first are padded to `given` and the second to `length`, or with `given` 0 both together to `length`.
+    The first are padded to `first_length` and the second to `length`, or both together to `length` if that is 0.
     """
-    if given:
-        states = continued_states(loaded, pairs, given, length, shared)
+    if first_length:
+        states = continued_states(loaded, pairs, first_length, length, shared)
         ids, present = padded_right(loaded, [second for _, second in pairs], length)
     else:
         states = padded_states(loaded, [first + second for first, second in pairs], length)[:, :-1]

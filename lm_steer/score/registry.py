@@ -1,10 +1,10 @@
-"""Kinds of scorers: a class each, whose fields are the keys of its block in a study.
+"""Kinds of scorers: one class per kind, whose fields are the keys of its block in a study.
 
     kind_of("classifier")                    # Classifier, of kinds/classifier.py
     kind_of("formality:Formality")           # a class of your own, in a module that Python can import
     make("perspective", {"mode": "replay"}).scorer()
 
-A package offers a kind by an entry point in the group `lm_steer.scorers`. Nothing heavy is imported before a scorer is
+A package adds a kind by an entry point in the group `lm_steer.scorers`. Nothing heavy is imported until a scorer is
 made.
 """
 
@@ -23,16 +23,16 @@ __all__ = ["SCORERS", "Kind", "key", "kind_of", "make"]
 
 
 class Kind(OfKind):
-    """What is known of a kind of scorer before it runs.
+    """Base class of all kinds of scorers.
 
-    yields          what it yields, which decides on the metrics of a table; a new one is shown as its share of
-                    samples scored ≥ .5, or by the metrics that the module registers
-    by_model        whether it is a model of torch's, which takes a GPU where there is one
-    of_model        whether it measures the steered model of each setting, not the texts of the setting
-    folder          the folder of results that its judge or model lies in; empty where it has none
-    origins         those of its keys that only say where its judge or model is from
-    online          whether it asks a service: it needs the network, and never runs twice at a time
-    note            what a reader of its numbers must know
+    yields          the attribute it scores, which selects the metrics of a table; a new attribute is shown as its
+                    share of samples scored ≥ .5, or by the metrics that the module registers
+    by_model        whether it runs a torch model, on a GPU if there is one
+    of_model        whether it measures each setting's steered model, not its texts
+    folder          the results folder of its judge or model; empty if it has none
+    origins         keys that only say where its judge or model comes from
+    online          whether it queries a service: it needs the network, and runs once at a time
+    note            what readers of its numbers must know
     """
 
     yields: ClassVar[str] = ""
@@ -43,18 +43,18 @@ class Kind(OfKind):
     online: ClassVar[bool] = False
     note: ClassVar[str] = ""
 
-    prompts: Count = key("How many prompts of each setting are scored, the first ones; 0 for all.", 0)
+    prompts: Count = key("How many prompts of each setting to score, from the first; 0 for all.", 0)
     scores: str = key(
-        "A file of earlier scores, JSON lines of `lm-steer store export`; what it has is not judged again.", ""
+        "A file of earlier scores, as `lm-steer store export` writes it; its texts are not judged again.", ""
     )
     kind: str = ""
 
     def resource(self, name: str) -> str:
-        """Return the path of the judge or model of a study's scorer, or nothing where it has none."""
+        """Return the path of the judge or model of a study's scorer; empty if it has none."""
         return f"results/{self.folder}/{name}" if self.folder else ""
 
     def problems(self, study: Any) -> Iterator[str]:
-        """Yield what is wrong with its keys, and keys about generations where it scores none."""
+        """Yield what is wrong with its keys, such as keys about generations if it scores none."""
         yield from super().problems(study)
         for name in ("prompts", "scores") if self.of_model else ():
             if getattr(self, name):
@@ -62,7 +62,7 @@ class Kind(OfKind):
 
     @classmethod
     def obtained_by(cls) -> list[str]:
-        """Return the keys that say what its judge or model is made of, or which texts it reads: it is given these."""
+        """Return the keys that say what its judge or model is made of, or which texts it reads."""
         return [*cls.origins, *keys_naming(cls, "models"), *keys_naming(cls, "datasets")]
 
     @abstractmethod
@@ -76,7 +76,7 @@ class OfModel(Kind):
     of_model = True
 
     def scorer(self, resource: str = "", dtype: str = "float32") -> Scorer:
-        """Refuse: there is nothing to judge."""
+        """Raise LMSteerError: it judges no texts."""
         name = type(self).__name__
         raise LMSteerError(f"{name} measures steered models: use it in a study, as a scorer of its settings")
 
@@ -86,7 +86,7 @@ kind_of = SCORERS.named
 
 
 def make(name: str, keys: Mapping[str, Any]) -> Kind:
-    """Return a kind with the keys of a command or a call; what its judge is made of need not be among them."""
+    """Return a kind with the keys of a command or a call, which may lack those of `obtained_by`."""
     kind = kind_of(name)
     unknown = {key: "" for key in kind.obtained_by() if kind.model_fields[key].is_required()}
     return SCORERS.make(name, unknown | {**keys})

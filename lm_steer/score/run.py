@@ -35,15 +35,15 @@ def score_files(
     scorer: Scorer | None = None,
     **options: Any,
 ) -> None:
-    """Write a parquet of (file, prompt, sample, one column an attribute, scorer, version), rows in order.
+    """Write a parquet of (file, prompt, sample, one column per attribute, scorer, version), rows in order.
 
-    prompts     how many prompts of each file are scored, the first ones; 0 for all
+    prompts     how many prompts of each file to score, from the first; 0 for all
     shard       which part of these prompts
-    scores      earlier scores as JSON lines, taken into the store first
-    scorer      judges in the place of the kind's own
+    scores      earlier scores as JSON lines, imported into the store first
+    scorer      replaces the kind's own
     options     dtype, and the keys of the kind
     """
-    # Every file is read once before the judge is loaded: a bad one is found before any work.
+    # Read all files before loading the judge, so that a bad one is reported at once.
     sizes = [sum(len(samples) for _, _, samples in _prompts_of(file, prompts, shard)) for file in files]
     scorer = scorer or make_scorer(kind, resource, **options)
     store = ScoreStore(cache / STORE)
@@ -59,37 +59,37 @@ def score_files(
 
 
 def _groups(files: Sequence[str], sizes: Sequence[int]) -> Iterator[list[str]]:
-    """Yield files in their order, some AT_ONCE generations at a time: memory does not grow with their number."""
+    """Yield files in order, about AT_ONCE generations at a time, so that memory does not grow with their number."""
     starts = accumulate(sizes, initial=0)
     for _, group in groupby(zip(starts, files, strict=False), lambda pair: pair[0] // AT_ONCE):
         yield [file for _, file in group]
 
 
 def _prompts_of(file: str, prompts: int, shard: Shard) -> list[tuple[int, str, list[str]]]:
-    """Return (its number, prompt, continuations) of a shard of a file's first `prompts` prompts."""
+    """Return (number, prompt, continuations) for a shard of a file's first `prompts` prompts."""
     numbered = [(number, *row) for number, row in enumerate(zip(*read_generations(file), strict=True))]
     chosen = numbered[: prompts or None]
     return chosen[shard.of(len(chosen))]
 
 
 def _scored(scorer: Scorer, store: ScoreStore, files: Sequence[str], prompts: int, shard: Shard) -> pd.DataFrame:
-    """Return the scores of some files: (file, prompt, sample, one column an attribute, scorer, version)."""
+    """Return the scores of some files: (file, prompt, sample, one column per attribute, scorer, version)."""
     rows = [
         (file, prompt_number, sample_number, Item(prompt, text))
         for file in files
         for prompt_number, prompt, samples in _prompts_of(file, prompts, shard)
         for sample_number, text in enumerate(samples)
     ]
-    judged = store.scores(scorer, [row[3] for row in rows])
+    scores = store.scores(scorer, [row[3] for row in rows])
     frame = pd.DataFrame([row[:3] for row in rows], columns=["file", "prompt", "sample"])
     for number, attribute in enumerate(scorer.attributes):
-        frame[attribute] = [score[number] for score in judged]
+        frame[attribute] = [score[number] for score in scores]
     return frame.assign(scorer=scorer.name, version=scorer.version)
 
 
 def make_scorer(kind: str, resource: str = "", dtype: str = "float32", **keys: Any) -> Scorer:
-    """Return the scorer of a kind; `resource` is the folder of its judge or model, where it has one."""
-    described = make(kind, keys)
-    if described.folder and not resource:
-        raise LMSteerError(f"a scorer of the kind '{kind}' needs a folder, its judge or model: --resource")
-    return described.scorer(resource, dtype)
+    """Return the scorer of a kind; `resource` is the folder of its judge or model, if it has one."""
+    options = make(kind, keys)
+    if options.folder and not resource:
+        raise LMSteerError(f"a scorer of the kind '{kind}' needs the folder of its judge or model: give --resource")
+    return options.scorer(resource, dtype)

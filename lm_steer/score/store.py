@@ -1,7 +1,7 @@
-"""Scores are kept by text and asked once: an sqlite file that every scorer writes to as its answers arrive.
+"""The score store: an SQLite file to which scorers write answers as they arrive, so that no text is judged twice.
 
-A score is kept under (scorer, version, sha256 of the exact text, attribute) with the time it was made; an error is
-kept in a table of its own and never counts as a score. A scoring that was killed goes on from its last answer.
+A score is stored under (scorer, version, sha256 of the exact text, attribute) with the time it was made; errors have a
+table of their own. Scoring that was killed continues from its last answer.
 """
 
 import hashlib
@@ -25,20 +25,20 @@ CREATE TABLE IF NOT EXISTS scores (
 CREATE TABLE IF NOT EXISTS errors (
     scorer TEXT, version TEXT, text BLOB, message TEXT NOT NULL, happened_at TEXT DEFAULT CURRENT_TIMESTAMP);
 """
-# Its name in a cache folder.
+# The name of the file in a cache folder.
 STORE = "scores.sqlite"
-AGAIN = "run again to go on from there"
-# Seconds that answers may wait to be written: a model's block is one write, a service's answer each its own.
+AGAIN = "run again to continue from there"
+# Seconds between writes: a model's answers are written in blocks, a service's one by one.
 EVERY = 0.5
-# A score (one value an attribute), or why there is none.
+# One value per attribute, or an error message.
 Answer = tuple[float, ...] | str
-# The number of an item, and its score.
+# The index of an item, and its score.
 Scores = Iterator[tuple[int, tuple[float, ...]]]
 
 
 @dataclass(frozen=True)
 class Item:
-    """What is judged: a prompt and one continuation of it."""
+    """A prompt and one continuation of it."""
 
     prompt: str
     continuation: str
@@ -48,9 +48,9 @@ class Item:
 class Scorer:
     """A judge of texts with a name and a version.
 
-    text        turns an item into the exact text that is judged, and that its score is kept under
-    judge       yields (index into the items, one value an attribute) as answers arrive, or (index, error message)
-    advice      what to do about texts that have no score in the end
+    text        returns the exact text of an item that is judged, and under which its score is stored
+    judge       yields (index into the items, one value per attribute) as answers arrive, or (index, error message)
+    advice      what to do if texts end up without a score
     """
 
     name: str
@@ -63,7 +63,7 @@ class Scorer:
 
 @dataclass(frozen=True)
 class Holding:
-    """How many texts the store has scores of, by one version of a scorer, and from when to when they were made."""
+    """The number of texts with scores by one version of a scorer, and when the first and the last were scored."""
 
     scorer: str
     version: str
@@ -83,12 +83,12 @@ def whole(item: Item) -> str:
 
 
 def exact_key(text: str) -> bytes:
-    """Return what a text is kept under."""
+    """Return the key under which a text is stored."""
     return hashlib.sha256(text.encode()).digest()
 
 
 class ScoreStore:
-    """The sqlite file of scores."""
+    """The SQLite file of scores."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = path
@@ -98,7 +98,7 @@ class ScoreStore:
 
     @contextmanager
     def whole(self) -> Iterator[None]:
-        """Name the file where it fails inside the block, and how to save its scores where it turns out damaged."""
+        """Name the file in errors inside the block, and how to save its scores if it is damaged."""
         try:
             yield
         except sqlite3.DatabaseError as error:
@@ -110,50 +110,51 @@ class ScoreStore:
     def damaged(self, reason: str) -> LMSteerError:
         """Return the error that says how to save the scores of a damaged file."""
         return LMSteerError(
-            f"{self.path} is damaged ({reason}), and its scores may have been paid for: save what is left by "
+            f"{self.path} is damaged ({reason}), and its scores may have been paid for: save what is left with "
             f"`sqlite3 {self.path} .recover | sqlite3 {self.path}.new`, or move it away to score again"
         )
 
     def scores(self, scorer: Scorer, items: Sequence[Item]) -> list[tuple[float, ...]]:
-        """Return each item's scores, one value an attribute, judging those the store lacks.
+        """Return each item's scores, one value per attribute, judging those that the store lacks.
 
-        Raises LMSteerError with their number where some could not be scored; what was scored is kept.
+        Raises LMSteerError with the number of texts that could not be scored; the other scores are kept.
         """
         keys = [exact_key(scorer.text(item)) for item in items]
         item_of = dict(reversed([*zip(keys, items, strict=True)]))
         unique = list(dict.fromkeys(keys))
         with self.whole():
-            kept = self._read(scorer, unique)
-            missing = [key for key in unique if key not in kept]
+            scores = self._read(scorer, unique)
+            missing = [key for key in unique if key not in scores]
             with Progress(f"score {scorer.name}", len(unique), "text") as progress:
-                progress.skip(len(kept))
+                progress.skip(len(scores))
                 self._judge(scorer, missing, [item_of[key] for key in missing], progress)
-            kept |= self._read(scorer, missing)
-            if len(kept) < len(unique):
+            scores |= self._read(scorer, missing)
+            if len(scores) < len(unique):
                 raise LMSteerError(
-                    f"{len(unique) - len(kept)} of {len(unique)} texts have no score by {scorer.name} {scorer.version} "
-                    f"(the last error: {self._last_error(scorer)}){self._other_versions(scorer)}; {scorer.advice}"
+                    f"{len(unique) - len(scores)} of {len(unique)} texts have no score by {scorer.name} "
+                    f"{scorer.version} (the last error: {self._last_error(scorer)}){self._other_versions(scorer)}; "
+                    f"{scorer.advice}"
                 )
-        return [kept[key] for key in keys]
+        return [scores[key] for key in keys]
 
     def _judge(self, scorer: Scorer, keys: list[bytes], items: list[Item], progress: Progress) -> None:
-        """Write the answers to items, by their keys, as they arrive."""
-        waiting: list[tuple[bytes, Answer]] = []
-        written = time.monotonic()
+        """Write the scorer's answers under the keys of their items, as they arrive."""
+        pending: list[tuple[bytes, Answer]] = []
+        last_write = time.monotonic()
         try:
             for index, answer in scorer.judge(items):
-                waiting.append((keys[index], answer))
-                if time.monotonic() - written >= EVERY:
-                    # Taken out first: what cannot be written is not tried a second time below.
-                    block, waiting = waiting, []
+                pending.append((keys[index], answer))
+                if time.monotonic() - last_write >= EVERY:
+                    # Cleared first, so that a write that fails is not repeated below.
+                    block, pending = pending, []
                     self._write(scorer, block)
-                    written = time.monotonic()
+                    last_write = time.monotonic()
                 progress.advance()
         finally:
-            self._write(scorer, waiting)
+            self._write(scorer, pending)
 
     def holdings(self, scorer: str | None = None, version: str | None = None) -> list[Holding]:
-        """Return what the store has, by scorer and version: how many texts, and the range of dates (UTC)."""
+        """Return the number of texts and the range of dates (UTC) by scorer and version."""
         with self.whole():
             rows = self.database.execute(
                 "SELECT scorer, version, count(DISTINCT text), min(scored_at), max(scored_at) FROM scores "
@@ -165,17 +166,17 @@ class ScoreStore:
     def _read(self, scorer: Scorer, keys: Sequence[bytes]) -> dict[bytes, tuple[float, ...]]:
         """Return the scores of the texts that have all attributes, by their keys."""
         select = "SELECT attribute, value FROM scores WHERE scorer = ? AND version = ? AND text = ?"
-        found = {}
+        scores = {}
         for key in keys:
             row = dict(self.database.execute(select, (scorer.name, scorer.version, key)).fetchall())
             if row.keys() >= set(scorer.attributes):
-                found[key] = values = tuple(row[attribute] for attribute in scorer.attributes)
+                scores[key] = values = tuple(row[attribute] for attribute in scorer.attributes)
                 if not all(isinstance(value, float) and math.isfinite(value) for value in values):
                     raise self.damaged(f"the score of a text by {scorer.name} is {values}")
-        return found
+        return scores
 
     def _write(self, scorer: Scorer, answers: Sequence[tuple[bytes, Answer]]) -> None:
-        """Keep answers to texts, by their keys, all in one transaction; none where there is nothing to keep."""
+        """Write answers under their keys, all in one transaction."""
         if not answers:
             return
         scores, errors = [], []
@@ -200,8 +201,10 @@ class ScoreStore:
         return row[0] if row else "none was recorded"
 
     def _other_versions(self, scorer: Scorer) -> str:
-        """Say which other versions the store has, where it has none of this one: versions are not mixed."""
-        held = self.holdings(scorer.name)
-        if not held or any(holding.version == scorer.version for holding in held):
+        """List the versions in the store if it lacks this one: scores of different versions are not mixed."""
+        holdings = self.holdings(scorer.name)
+        if not holdings or any(holding.version == scorer.version for holding in holdings):
             return ""
-        return "; the store has other versions only: " + ", ".join(f"{one.version} ({one.texts} texts)" for one in held)
+        return "; the store only has other versions: " + ", ".join(
+            f"{one.version} ({one.texts} texts)" for one in holdings
+        )

@@ -80,7 +80,7 @@ def test_many_texts_are_tokenised_in_parts_and_keep_their_places():
     def nll_of(pairs):
         return ((index, float(sum(second))) for index, (_, second) in enumerate(pairs))
 
-    answers = dict(perplexity.judged(items, tokenise, nll_of))
+    answers = dict(perplexity.summed_nll(items, tokenise, nll_of))
     assert answers == {n: (sum(map(ord, str(n))), len(str(n))) for n in range(len(items))}
     assert sizes[1] == first and max(sizes) == most
 

@@ -130,7 +130,7 @@ def test_a_text_is_cut_at_the_models_limit(make, family, capsys):
     assert len(ids) > limit == (64 if family == "gpt2" else 48)
     long, cut = (Item("", loaded.tokenizer.decode(part)) for part in (ids, ids[:limit]))
     assert judged(scorer, [long, Item("", "fine")])[0] == pytest.approx(judged(scorer, [cut])[0], abs=1e-6)
-    assert f"1 of 2 texts are longer than the classifier's {limit} tokens" in capsys.readouterr().err
+    assert f"1 of 2 texts exceed the classifier's limit of {limit} tokens" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", presets())
@@ -154,10 +154,10 @@ def test_the_scores_are_kept_by_the_weights_they_are_of(make, tmp_path):
 @pytest.mark.parametrize(
     ("config", "options", "message"),
     [
-        ({}, {"label": "rude", "attribute": "toxicity"}, r"no label 'rude'.*it has calm, Toxic, joking"),
-        ({}, {"preset": "sst2-distilbert"}, r"no label 'POSITIVE'.*it has calm, Toxic, joking"),
-        ({}, {"attribute": "toxicity"}, r"no label ''.*it has calm, Toxic, joking"),
-        ({}, {"label": "toxic"}, "set `attribute` to what the score is of"),
+        ({}, {"label": "rude", "attribute": "toxicity"}, r"no label 'rude'.*set .label. to one of calm, Toxic, joking"),
+        ({}, {"preset": "sst2-distilbert"}, r"no label 'POSITIVE'.*set .label. to one of calm, Toxic, joking"),
+        ({}, {"attribute": "toxicity"}, r"no label ''.*set .label. to one of calm, Toxic, joking"),
+        ({}, {"label": "toxic"}, "set `attribute` to what the score measures"),
         ({}, {"preset": "detoxify"}, r"there is no preset 'detoxify'.*there are unbiased-toxic-roberta"),
         (
             {},
@@ -167,12 +167,12 @@ def test_the_scores_are_kept_by_the_weights_they_are_of(make, tmp_path):
         (
             {"id2label": {0: "LABEL_0"}, "label2id": {"LABEL_0": 0}},
             {"label": "LABEL_0", "attribute": "toxicity"},
-            r"has one label \(LABEL_0\), for which softmax gives no probability",
+            r"has only one label \(LABEL_0\), so softmax gives no probability",
         ),
         (
             {"problem_type": "regression"},
             {"label": "toxic", "attribute": "toxicity"},
-            r"is a regression \(calm, Toxic, joking\).*none where its number is the score",
+            r"is a regression model \(calm, Toxic, joking\).*none to use its output as the score",
         ),
     ],
 )
@@ -205,6 +205,6 @@ def test_a_preset_is_pinned_and_another_model_is_not():
 def test_a_preset_that_is_pinned_to_no_commit_asks_for_one(name):
     (*problem,) = Classifier(preset=name).mistakes()
     assert bool(problem) != bool(presets()[name].revision)
-    assert all(f"'{name}' is pinned to no commit: name the one of {presets()[name].id}" in text for text in problem)
+    assert all(f"'{name}' is not pinned to a commit: set one of {presets()[name].id}" in text for text in problem)
     assert not list(Classifier(preset=name, revision="0123abcd").mistakes())
     assert not list(Classifier(preset=name, source="folder", id="judge").mistakes())

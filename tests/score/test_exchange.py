@@ -85,7 +85,7 @@ def test_what_the_store_does_not_have_is_refused_with_what_it_has(store, tmp_pat
 def test_a_published_file_is_replayed_under_its_own_version_alone(store, tmp_path):
     import_scores(store, write(tmp_path / "a.jsonl", LINE))
     assert store.scores(replay("2021"), [Item("", " fine")]) == [(0.125,)]
-    with pytest.raises(LMSteerError, match=r"other versions only: 2021 \(1 texts\)"):
+    with pytest.raises(LMSteerError, match=r"only has other versions: 2021 \(1 texts\)"):
         store.scores(replay("2023"), [Item("", " fine")])
 
 
@@ -103,7 +103,7 @@ def test_another_value_is_refused_and_nothing_of_the_file_is_taken(store, tmp_pa
     import_scores(store, write(tmp_path / "a.jsonl", LINE))
     path = write(tmp_path / "b.jsonl", {**LINE, "text": "new"}, "\n", {**LINE, "value": 0.5})
     with pytest.raises(
-        LMSteerError, match=r"b\.jsonl, line 3: .*toxicity 0\.5 .*the store 0\.125: nothing was imported"
+        LMSteerError, match=r"b\.jsonl, line 3: .*toxicity 0\.5 .*the store has 0\.125: nothing was imported"
     ):
         import_scores(store, path)
     assert store.holdings()[0].texts == 1
@@ -113,18 +113,18 @@ def test_another_value_is_refused_and_nothing_of_the_file_is_taken(store, tmp_pa
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"scorer": ""}, "has no name"),
+        ({"scorer": ""}, "'attribute' must not be empty"),
         ({"version": 2021}, "version: expected text, found '2021'"),
         ({"scored_at": None}, "scored_at: expected text, found null"),
-        ({"scored_at": "yesterday"}, "'scored_at' is not a time"),
-        ({"scored_at": "0001-01-01T00:00:00+23:59"}, "'scored_at' is not a time"),
+        ({"scored_at": "yesterday"}, "expected 'scored_at' as a time"),
+        ({"scored_at": "0001-01-01T00:00:00+23:59"}, "expected 'scored_at' as a time"),
         ({"value": "0.5"}, "value: expected a number, found '0.5'"),
         ({"value": True}, "value: expected a number"),
         ({"value": float("nan")}, "NaN is not a finite number"),
-        ({"text": None}, "neither 'sha256' nor 'text'"),
-        ({"text": 5}, "'text' is not text: 5"),
-        ({"sha256": "abc"}, "'sha256' is not 64 hexadecimal digits"),
-        ({"sha256": "0" * 64}, "'sha256' is not that of 'text'"),
+        ({"text": None}, "expected 'sha256' or 'text', found neither"),
+        ({"text": 5}, "'text' as a string, found 5"),
+        ({"sha256": "abc"}, "'sha256' as 64 hexadecimal digits, found 'abc'"),
+        ({"sha256": "0" * 64}, "'sha256' does not match 'text'"),
     ],
 )
 def test_a_bad_line_is_named_and_nothing_is_taken(store, tmp_path, change, message):

@@ -85,7 +85,7 @@ def test_a_pause_in_the_past_or_unreadable_is_no_error(service, store, header):
 @pytest.mark.parametrize("fault", ["429 day", "429 after 3600"])
 def test_a_spent_quota_stops_at_once_and_the_next_run_goes_on(service, store, fault):
     service.faults = [None, fault]
-    with pytest.raises(LMSteerError, match=r"quota of the service is spent .*the next run goes on"):
+    with pytest.raises(LMSteerError, match=r"service's quota is spent .*the next run continues"):
         store.scores(live(), ITEMS)
     assert service.texts == TEXTS[:2]
     assert store.scores(live(), ITEMS) == [(toxicity(text),) for text in TEXTS]
@@ -94,7 +94,7 @@ def test_a_spent_quota_stops_at_once_and_the_next_run_goes_on(service, store, fa
 
 def test_a_quota_that_does_not_come_back_stops_after_the_last_try(service, store):
     service.faults = ["429"] * 100
-    with pytest.raises(LMSteerError, match="quota of the service is spent"):
+    with pytest.raises(LMSteerError, match="service's quota is spent"):
         store.scores(live(), ITEMS)
     assert service.texts == TEXTS[:1] * module.TRIES
 
@@ -136,7 +136,7 @@ def test_a_text_that_is_refused_is_an_error_with_its_reason_and_never_a_score(se
 
 def test_the_service_is_not_asked_about_a_text_over_its_limit_in_bytes(service, store):
     fits, over = "é" * (MAX_BYTES // 2), "é" * (MAX_BYTES // 2) + "!"
-    with pytest.raises(LMSteerError, match="a text of 20481 bytes is over the service's limit of 20480"):
+    with pytest.raises(LMSteerError, match="a text of 20481 bytes exceeds the service's limit of 20480"):
         store.scores(live(), [Item("", over), Item("", fits)])
     assert service.texts == [fits]
     assert store.scores(live(), [Item("", fits)]) == [(toxicity(fits),)]
@@ -157,7 +157,7 @@ def test_one_text_that_the_service_stumbles_over_does_not_hold_up_the_others(ser
 
 def test_a_service_that_is_down_is_given_up_and_what_is_there_is_kept(service, store):
     service.faults = [None, *["503"] * 100]
-    with pytest.raises(LMSteerError, match=r"failed on 3 texts in a row.*503 Out of order.*goes on from there"):
+    with pytest.raises(LMSteerError, match=r"failed on 3 texts in a row.*503 Out of order.*continues from there"):
         store.scores(live(), ITEMS)
     service.faults = []
     before = len(service.requests)
@@ -210,7 +210,7 @@ def test_replay_fails_with_a_count_and_what_to_do_where_scores_are_missing(servi
 
 def test_replay_names_the_other_versions_that_the_store_has(service, store):
     store.scores(live(score="span"), ITEMS)
-    with pytest.raises(LMSteerError, match=r"4 of 4 .*other versions only: \S+ v1alpha1 TOXICITY span \(4 texts\)"):
+    with pytest.raises(LMSteerError, match=r"4 of 4 .*only has other versions: \S+ v1alpha1 TOXICITY span \(4 texts\)"):
         store.scores(replay(), ITEMS)
 
 
@@ -263,8 +263,8 @@ def test_a_service_that_speaks_the_same_json_is_asked_at_its_endpoint(service, s
     [
         ({"endpoint": "http://localhost:8000"}, ".version: name the model that answers at the endpoint"),
         ({"endpoint": "localhost:8000", "version": "lens"}, ".endpoint: expected an address"),
-        ({"attribute": "perplexity"}, ".attribute: expected an attribute of Perspective's"),
-        ({"version": "of old"}, ".version: the service's answers of today"),
+        ({"attribute": "perplexity"}, ".attribute: expected an attribute of Perspective such"),
+        ({"version": "of old"}, ".version: live scores have a version"),
     ],
 )
 def test_an_endpoint_that_cannot_be_asked_is_named(keys, problem):

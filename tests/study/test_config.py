@@ -88,24 +88,28 @@ def test_a_study_may_have_no_steers_and_no_datasets():
         ),
         ("scorers/perplexity", {"kind": "causal-lm"}, "scorers.perplexity: the kind 'causal-lm' needs the key 'model'"),
         ("scorers/toxicity", {"kind": "profanity-check", "preset": "x"}, "the kind 'profanity-check' has no such key"),
-        ("scorers/live", {"kind": "perspective", "version": "2023"}, "scorers.live.version: the service's answers of"),
+        (
+            "scorers/live",
+            {"kind": "perspective", "version": "2023"},
+            "scorers.live.version: live scores have a version",
+        ),
         ("scorers/judge", {"kind": "classifier", "preset": "roberta"}, "there is no preset 'roberta'"),
-        ("scorers/judge", {"kind": "classifier"}, "scorers.judge: name the classifier by the key 'preset' or 'id'"),
+        ("scorers/judge", {"kind": "classifier"}, "scorers.judge: name the classifier with the key 'preset' or 'id'"),
         ("scorers/judge", {"kind": "classifier", "id": "a/b"}, "needs the keys 'label' and 'attribute'"),
         (
             "scorers/judge",
             {"kind": "classifier", "preset": "sst2-distilbert", "source": "folder"},
-            "the source 'folder' needs 'id', its path",
+            "the source 'folder' needs its path as 'id'",
         ),
         (
             "scorers/judge",
             {"kind": "classifier", "id": "gpt2", "label": "toxic", "attribute": "toxicity"},
-            "scorers.judge.id: a classifier of the hub is 'owner/name', found 'gpt2'",
+            "scorers.judge.id: expected a classifier on the hub as 'owner/name', found 'gpt2'",
         ),
         (
             "scorers/judge",
             {"kind": "classifier", "preset": "sst2-distilbert", "attribute": "perplexity"},
-            "no classifier yields perplexity",
+            "a classifier cannot yield perplexity",
         ),
         (
             "scorers/smollm2",

@@ -66,7 +66,7 @@ def test_other_prompts_cannot_be_compared(files, tmp_path):
         (["toxicity"], {"toxicity": "bag-of-words"}, "bag-of-words yields sentiment, not toxicity"),
         (["toxicity"], {"toxicity": "nobody"}, "there is no judge of toxicity 'nobody'"),
         (["toxicity"], {"toxicity": "sst2-distilbert"}, "yields sentiment, not toxicity"),
-        (["toxicity"], {"toxicity": "deberta-perspective"}, "pinned to no commit.*PRESET@COMMIT"),
+        (["toxicity"], {"toxicity": "deberta-perspective"}, "not pinned to a commit.*PRESET@COMMIT"),
     ],
 )
 def test_an_unknown_attribute_or_judge_is_named(files, tmp_path, wanted, judges, message):

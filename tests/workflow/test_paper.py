@@ -39,7 +39,7 @@ def test_the_papers_study_from_kaggle_to_the_page(world):
     world.kaggle.closed.clear()
     world.perspective.faults = [None, "503", None, "drop", "429 after 0", None, "429 day"]
     printed = refused(world, "--keep-going", *one)
-    assert "the quota of the service is spent" in printed and "what has been scored is kept" in printed
+    assert "the service's quota is spent" in printed and "scores so far are kept" in printed
     answered = set(world.perspective.texts)
     code, printed = world.run(*one)
     assert code == 0, printed[-5000:]
@@ -54,7 +54,7 @@ def test_the_papers_study_from_kaggle_to_the_page(world):
     assert len(scores) == 36 and answered <= set(world.perspective.texts)
     check_tables(world.folder)
     page = (world.folder / "reports/index.html").read_text(encoding="utf-8")
-    for words in ("Compared with the paper", "As published", "reproduced", "differs", "not comparable", "Table 1"):
+    for words in ("Beside the paper", "As published", "reproduced", "differs", "not comparable", "Table 1"):
         assert words in page, words
     code, printed = world.run(*one)
     assert "Nothing to be done" in printed

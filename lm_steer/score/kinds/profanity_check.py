@@ -1,6 +1,6 @@
-"""Toxicity by the embedded judge: alt-profanity-check, a linear SVM whose model comes inside its package.
+"""Toxicity by the embedded judge: alt-profanity-check, a linear SVM whose model is part of the package.
 
-It is under-confident, and agrees with Perspective only in part (`lm-steer agreement` measures it): its numbers
+It is under-confident and agrees with Perspective only in part (`lm-steer agreement` measures how far), so its scores
 compare with each other, not with published ones.
 """
 
@@ -15,7 +15,7 @@ BATCH = 256
 
 
 class ProfanityCheck(Kind):
-    """Toxicity, embedded."""
+    """Toxicity, by the embedded judge."""
 
     yields = "toxicity"
 
