@@ -119,8 +119,8 @@ def compare(
     import json
     from dataclasses import asdict
 
+    from lm_steer.report.compare import as_text
     from lm_steer.report.compare import compare as compare_runs
-    from lm_steer.report.compare import told
 
     comparison = compare_runs(first, second)
-    print(json.dumps(asdict(comparison)) if as_json else presentable(told(comparison)))
+    print(json.dumps(asdict(comparison)) if as_json else presentable(as_text(comparison)))

@@ -1,1 +1,1 @@
-"""Tables, figures and the page."""
+"""The page and its figures, records of runs, and model cards."""

@@ -1,6 +1,6 @@
-"""The page's section on agreement: how local scorers of toxicity stand to Perspective, as a table and a scatter plot.
+"""The page's section on agreement: local toxicity scorers compared with Perspective, as a table and scatter plots.
 
-agreements(study, results)              # what agreement.html shows; nothing where the study has no such block
+agreements(study, results)              # the data of agreement.html; empty if the study has no such block
 """
 
 from pathlib import Path
@@ -24,24 +24,27 @@ HEADINGS = {
 
 
 def agreements(study: Study, results: Path) -> list[dict[str, Any]]:
-    """Return, for each set of texts that was judged, its figures by scorer, and a plot for each of its scorers."""
+    """Return, for each judged set of texts, its figures by scorer and a plot for each scorer."""
     blocks = study.agreement
-    judged = [(name, layout.agreement_table(results, name), layout.agreement_scores(results, name)) for name in blocks]
-    there = [(name, table, scores) for name, table, scores in judged if table.exists() and scores.exists()]
-    return [_agreement(name, blocks[name].scorers, table, scores) for name, table, scores in there]
+    files = [(name, layout.agreement_table(results, name), layout.agreement_scores(results, name)) for name in blocks]
+    return [
+        _agreement(name, blocks[name].scorers, table, scores)
+        for name, table, scores in files
+        if table.exists() and scores.exists()
+    ]
 
 
 def _agreement(name: str, scorers: list[str], table: Path, scores: Path) -> dict[str, Any]:
     frame = read_csv(table, ("scorer", "metric", "version"), ("n", "left_out"), gaps=("value", "low", "high"))
     for scorer in scorers:
         if list(frame.loc[frame["scorer"] == scorer, "metric"]) != list(HEADINGS):
-            raise LMSteerError(f"{table} lacks figures of {scorer}, or has them twice: make the table again")
+            raise LMSteerError(f"{table}: expected each figure of {scorer} once: write the table again")
     figures = {(row["scorer"], row["metric"]): row for row in frame.to_dict("records")}
     versions = dict(zip(frame["scorer"], frame["version"], strict=True))
     columns = [Column(name, metric, heading, 3) for metric, heading in HEADINGS.items()]
     cells = {("", scorer, name, metric): figure for (scorer, metric), figure in figures.items()}
     tex = latex(
-        f"Agreement with Perspective on {name}. Brackets: 95 % intervals, a bootstrap over texts",
+        f"Agreement with Perspective on {name}. Brackets: 95 % intervals from a bootstrap over texts",
         columns,
         {"": list(versions)},
         cells,
@@ -58,7 +61,7 @@ def _agreement(name: str, scorers: list[str], table: Path, scores: Path) -> dict
         "first": POINTS if len(pairs) > POINTS else 0,
         "plots": {
             scorer: scatter(
-                f"{name}: the score by {scorer} against Perspective's. The figures are in the table.",
+                f"{name}: scores by {scorer} against Perspective's. The figures are in the table.",
                 shown["reference"],
                 shown[scorer],
                 ("Perspective", scorer),

@@ -1,8 +1,8 @@
-"""The page's part on analyses: for each its figures, its table, and what it says in a sentence.
+"""The page's part on analyses: figures, a table and a summary sentence for each.
 
     analyses(study, results)        # [{"title": "Moods", "text": …, "figures": […], "tables": […]}, …]
 
-Each part is made of the CSV files of its analysis; what is not there makes no part.
+Each part is made from the CSV files of its analysis; an analysis without files has no part.
 """
 
 import math
@@ -31,7 +31,7 @@ Cells = dict[tuple[str, str], Cell]
 
 
 def analyses(study: Study, results: Path) -> list[Part]:
-    """Return the parts of the page, in the order of the paper's claims."""
+    """Return a part for each analysis, in the order of the paper's claims."""
     parts: list[Part] = []
     for kind, (title, make) in PARTS.items():
         for name, block in getattr(study.analyses, kind).items():
@@ -44,7 +44,7 @@ def analyses(study: Study, results: Path) -> list[Part]:
 def _of_settings(
     draw: Callable[..., Part], name: str, block: OfSettings, study: Study, results: Path
 ) -> Iterator[Part]:
-    """Yield for each model what `draw` makes of its table's cells and of the figures made of several, and the table."""
+    """Yield for each model the part that `draw` makes of its table's cells and effects, together with the table."""
     table, effects = layout.table(results, name), layout.analysis(results, name)
     if not table.exists():
         return
@@ -54,29 +54,29 @@ def _of_settings(
         rows = read_csv(effects, texts, gaps=numbers).to_dict("records")
     models = dict.fromkeys(cell["model"] for cell in cells if cell["model"] != layout.EXTERNAL)
     for model in models:
-        own = [cell for cell in cells if cell["model"] in (model, layout.EXTERNAL)]
-        placed = {(cell["setting"], cell["metric"]): cell for cell in own}
+        model_cells = [cell for cell in cells if cell["model"] in (model, layout.EXTERNAL)]
+        placed = {(cell["setting"], cell["metric"]): cell for cell in model_cells}
         part = draw(block, placed, [row for row in rows if row["model"] == model], f"{name}, {model}")
         yield {
             "title": name if len(models) == 1 else f"{name}, {model}",
             **part,
-            "tables": [_metrics_table(block, own), *part.get("tables", [])],
+            "tables": [_metrics_table(block, model_cells), *part.get("tables", [])],
             "downloads": [download(path) for path in (table, effects) if path.exists()],
         }
 
 
 def _sweep(block: Sweep, cells: Cells, rows: list[Part], name: str) -> Part:
-    # Its figure stands with the trade-offs of the page.
+    # Its figure is among the page's trade-offs.
     if rows and all(row["low"] == row["high"] == 0 for row in rows):
-        held = ", ".join(f"{dimension} {value}" for dimension, value in block.held.items())
-        return {"text": [f"Perplexity exceeds {rows[0]['point']} at 0 already, by what is held: {held}."]}
+        fixed = ", ".join(f"{dimension} {value}" for dimension, value in block.held.items())
+        return {"text": [f"Perplexity already exceeds {rows[0]['point']} at 0, because of the held values: {fixed}."]}
     text = []
     for row in rows:
         side = "upwards" if row["figure"] == "breaks_above" else "downwards"
-        what = f"exceeds {row['point']} at {estimate(row, 1)}"
+        verb = f"exceeds {row['point']} at {estimate(row, 1)}"
         if math.isnan(row["value"]):
-            what = f"stays within {row['point']} over the whole sweep"
-        text.append(f"Going {side}, perplexity {what}.")
+            verb = f"stays within {row['point']} over the whole sweep"
+        text.append(f"Going {side}, perplexity {verb}.")
     return {"text": text}
 
 
@@ -91,10 +91,8 @@ def _composition(block: Composition, cells: Cells, rows: list[Part], name: str) 
         figures.append((" × ".join(labels), heat_map(f"{name} grid {metric}", xs, ys, grid, labels, metric)))
     for row in rows:
         if row["figure"] == "additivity" and not math.isnan(row["value"]):
-            text.append(
-                f"Sums of the single effects explain {estimate(row, 2)} of the squared joint effects on "
-                f"{named(row['metric']).phrase}."
-            )
+            phrase = named(row["metric"]).phrase
+            text.append(f"Sums of single effects explain {estimate(row, 2)} of the squared joint effects on {phrase}.")
     return {"figures": figures, "text": text}
 
 
@@ -104,13 +102,13 @@ def _transfer(block: TransferOf, cells: Cells, rows: list[Part], name: str) -> P
     for row in rows:
         phrase = named(row["metric"]).phrase
         if row["figure"] == "recovered":
-            said = f"{estimate(row, 2)} of the effect on {phrase} is kept."
+            sentence = f"{estimate(row, 2)} of the effect on {phrase} is kept."
             if not direction(cells[trained, row["metric"]]):
-                said = (
-                    f"the steer trained on the target has no effect on {phrase} that can be told from 0, of which a "
-                    "share could be kept."
+                sentence = (
+                    f"no share can be given, because the effect on {phrase} of the steer trained on the target is "
+                    "indistinguishable from 0."
                 )
-            text.append(f"{row['point']}: {said}")
+            text.append(f"{row['point']}: {sentence}")
         if row.get("verdict"):
             text.append(f"{row['point']}: published {row['published']}, {row['verdict']} ({row['reason']}).")
     return {"figures": _points(block, cells, name), "text": text}
@@ -120,7 +118,7 @@ def _ablation(block: Ablation, cells: Cells, rows: list[Part], name: str) -> Par
     ranges = {(row["point"], row["metric"]): row for row in rows if row["figure"] == "range"}
     keys, metrics = ([*dict.fromkeys(pair[side] for pair in ranges)] for side in (0, 1))
     matters = {
-        "caption": "How far the metric moves over the values of each key, the steer as it is among them",
+        "caption": "Range of each metric over the values of each key, the study's own value included",
         "head": ["Key", *(named(metric).heading for metric in metrics)],
         "rows": [[key, *(estimate(ranges[key, m], named(m).digits) for m in metrics)] for key in keys],
     }
@@ -135,10 +133,10 @@ def _points(block: OfSettings, cells: Cells, name: str) -> list[tuple[str, Marku
     figures = []
     for metric in _plotted(cells):
         labels = {point["setting"]: point["label"] for point in block.points if (point["setting"], metric) in cells}
-        own = [cells[setting, metric] for setting in labels]
-        if own:
-            svg = values_with_intervals(f"{name} points {metric}", list(labels.values()), own, metric)
-            figures.append(("Each with its 95 % interval", svg))
+        if labels:
+            measured = [cells[setting, metric] for setting in labels]
+            svg = values_with_intervals(f"{name} points {metric}", list(labels.values()), measured, metric)
+            figures.append(("Values with 95 % intervals", svg))
     return figures
 
 
@@ -151,14 +149,14 @@ def _metrics_table(block: OfSettings, cells: list[Cell]) -> Part:
     if published := [cell for cell in cells if is_published(cell)]:
         head.append("As published")
         for row, label in zip(rows, labels, strict=True):
-            own = [cell for cell in published if cell["row"] == label]
-            row.append("; ".join(f"{named(c['metric']).heading} {c['published']}: {c['verdict']}" for c in own))
-    caption = "Value, 95 % interval, and difference to unsteered where it can be told from 0"
+            in_row = [cell for cell in published if cell["row"] == label]
+            row.append("; ".join(f"{named(c['metric']).heading} {c['published']}: {c['verdict']}" for c in in_row))
+    caption = "Value, 95 % interval, and difference to unsteered if its interval excludes 0"
     return {"caption": caption, "head": head, "rows": rows}
 
 
 def seed_spreads(study: Study, results: Path) -> list[list[str]]:
-    """Return cells whose seeds spread wider than their interval: table, row, metric, interval, lowest to highest."""
+    """Return the cells whose seeds spread wider than their interval: table, row, metric, estimate, range of seeds."""
     rows = []
     for name in study.tables:
         path = layout.table(results, name)
@@ -175,7 +173,7 @@ PARTS: dict[str, tuple[str, Callable[[str, Any, Study, Path], Iterator[Part]]]] 
     "sweeps": ("Value sweep", partial(_of_settings, _sweep)),
     "compositions": ("Two steers together", partial(_of_settings, _composition)),
     "transfers": ("Transfer to another model", partial(_of_settings, _transfer)),
-    "directions": ("Words a steer raises and lowers", partial(of_steer, ["words", "spectrum"], words_of)),
+    "directions": ("Words that a steer raises and lowers", partial(of_steer, ["words", "spectrum"], words_of)),
     "evidence": ("Which words show the style", partial(of_steer, ["tokens", "readings"], evidence_of)),
     "ablations": ("Training choices", partial(_of_settings, _ablation)),
     "baselines": (

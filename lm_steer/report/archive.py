@@ -1,9 +1,9 @@
-"""A run as one file to publish, for Zenodo or a data set of the hub, and taken in again.
+"""Pack a run into one file, for Zenodo or a dataset on the hub, and unpack it again.
 
 publish("results", "my-run.zip")        # generations, scores, steers with their cards, tables, the study and its record
 fetch("my-run.zip", "published")        # checked, then: lm-steer report page --results published
 
-Models and training texts stay out: others own them, and the study names them by version.
+Models and training texts are left out: others own them, and the study names them by version.
 """
 
 import hashlib
@@ -25,19 +25,19 @@ from lm_steer.util.outputs import ARCHIVE
 
 RECORD = ARCHIVE[0]
 FOLDERS = ("adapters", "agreement", "analyses", "generations", "prompts", "scores", "steers", "tables")
-# Names without a way out of the folder, of formats that hold data and nothing to be run.
+# Names that cannot lead out of the folder, in formats that hold data and no code.
 PUBLISHED = re.compile(
     rf"(?:study|run|(?:{'|'.join(FOLDERS)})(?:/\w[\w.+-]*)+)\.(?:csv|json|jsonl|md|parquet|safetensors)"
 )
-# Every archive of the same files has the same bytes.
+# A fixed date, so that archives of the same files have the same bytes.
 DAY = (1980, 1, 1, 0, 0, 0)
 LARGEST_RECORD = 2**24
 
 
 def publish(results: str | Path, output: str | Path) -> int:
-    """Pack a run into a .zip, and return how many files of it.
+    """Pack a run into a .zip, and return the number of files.
 
-    Raises LMSteerError where `results` is no run, has nothing to publish yet, or links to a file elsewhere.
+    Raises LMSteerError if `results` is not a run, has nothing to publish yet, or links to a file elsewhere.
     """
     root = Path(results)
     cards = dict(_cards(root, read_study(root / "study.json")))
@@ -45,7 +45,7 @@ def publish(results: str | Path, output: str | Path) -> int:
     paths = {name: path for name, path in paths.items() if PUBLISHED.fullmatch(name) and name not in cards}
     for path in paths.values():
         if not path.resolve().is_relative_to(root.resolve()):
-            raise LMSteerError(f"{path} is a link to a file outside of {root}, which may not be for others: remove it")
+            raise LMSteerError(f"{path} links to a file outside {root}, which may be private: remove the link")
     if not any(name.startswith("generations/") for name in paths):
         raise LMSteerError(f"{root} has no generations: run the study first")
     with replacing(output) as temporary, zipfile.ZipFile(temporary, "w") as archive:
@@ -60,10 +60,10 @@ def publish(results: str | Path, output: str | Path) -> int:
 
 
 def fetch(archive: str | Path, output: str | Path) -> int:
-    """Unpack a run that `publish` packed into a new folder, and return how many files of it.
+    """Unpack a run packed by `publish` into a new folder, and return the number of files.
 
-    Raises LMSteerError, before anything is in its place, where the archive holds anything but what its record lists, a
-    name that leads out of the folder, a format that is not data, or a file of another sha256.
+    Raises LMSteerError, leaving no folder behind, if the archive holds a file that its record does not list, a name
+    that leads out of the folder, a format that is not data, or a file with another sha256.
     """
     with reading(archive, "an archive of a run"), zipfile.ZipFile(archive) as packed:
         files = _record(archive, packed)
@@ -75,12 +75,12 @@ def fetch(archive: str | Path, output: str | Path) -> int:
                 with packed.open(name) as source, open(path, "wb") as target:
                     shutil.copyfileobj(source, target)
                 if name != RECORD and sha256_of(path) != files[name]:
-                    raise LMSteerError(f"{archive}: {name} is not the file that was published: fetch it again")
+                    raise LMSteerError(f"{archive}: {name} differs from the published file: download the archive again")
     return len(files)
 
 
 def _record(archive: str | Path, packed: zipfile.ZipFile) -> dict[str, str]:
-    """Return the sha256 of each file by its name, all of which may be unpacked."""
+    """Return the sha256 of each file by name, after checking that all of them may be unpacked."""
     names = packed.namelist()
     if RECORD not in names or packed.getinfo(RECORD).file_size > LARGEST_RECORD:
         raise LMSteerError(f"{archive} is not an archive of `lm-steer report publish`: it has no {RECORD}")
@@ -89,19 +89,19 @@ def _record(archive: str | Path, packed: zipfile.ZipFile) -> dict[str, str]:
     files: dict[str, str] = fitting(record, {"files": {str: str}}, place)["files"]
     for name in (*files, *names):
         if name != RECORD and not PUBLISHED.fullmatch(name):
-            raise LMSteerError(f"{archive} holds {name!r:.200}, which is no file of a run: do not trust it")
+            raise LMSteerError(f"{archive} holds {name!r:.200}, which is not a file of a run: do not trust it")
     if sorted(names) != sorted([RECORD, *files]):
-        raise LMSteerError(f"{archive} does not hold the files that its {RECORD} lists: fetch it again")
+        raise LMSteerError(f"{archive} does not hold the files that its {RECORD} lists: download it again")
     return files
 
 
 def _cards(root: Path, study: Study) -> Iterator[tuple[str, str]]:
-    """Yield the path and the text of each steer's card, with the cells of tables in which it acts."""
+    """Yield the path and text of each steer's card, with the table cells of settings that use it."""
     for table in edited(root):
-        raise LMSteerError(f"{root}/tables/{table}.csv is not the table that run.json records: make the table again")
+        raise LMSteerError(f"{root}/tables/{table}.csv differs from the one recorded in run.json: write it again")
     cells = [cell for table in read_tables(study, root).values() for cell in table]
     for config in sorted(root.glob("steers/*/*/seed*/steer_config.json")):
         folder, name = config.parent, config.parent.parent.name
-        acting = {setting for setting, block in study.settings.items() if name in block.steer}
-        text = card(Steer.from_pretrained(folder), name, [cell for cell in cells if cell["setting"] in acting])
+        settings = {setting for setting, block in study.settings.items() if name in block.steer}
+        text = card(Steer.from_pretrained(folder), name, [cell for cell in cells if cell["setting"] in settings])
         yield (folder / "README.md").relative_to(root).as_posix(), text

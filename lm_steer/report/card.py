@@ -1,11 +1,11 @@
-"""The model card of a steer: what it is, its training data, measured effects and use; with it, it goes to the hub.
+"""The model card of a steer (what it is, training data, measured effects, use), and the upload of both to the hub.
 
     lm-steer push results/steers/smollm2/detox/seed0 me/detox-smollm2 --table results/tables/detoxification.csv
 
     steer.push_to_hub("me/detox-smollm2")
     steer = Steer.from_pretrained("me/detox-smollm2", revision="…")
 
-Numbers come from tables that `lm-steer table` made: rows that are compared with an unsteered one.
+Numbers come from tables written by `lm-steer table`: rows that are compared with an unsteered one.
 """
 
 import tempfile
@@ -38,13 +38,13 @@ def push(
     private: bool = False,
     message: str = "Upload steer",
 ) -> str:
-    """Commit a steer and its card to a model repository, made if need be; return the commit's address.
+    """Commit a steer and its card to a model repository, created if needed; return the commit's URL.
 
-    tables      CSV files of `lm-steer table`, whose numbers the card tells
-    rows        these labels of the tables alone
+    tables      CSV files of `lm-steer table`, whose numbers the card lists
+    rows        only the rows with these labels
 
-    The login is the hub client's own. Raises LMSteerError where a table is not one of `lm-steer table`, or none has
-    such a row.
+    The login is that of huggingface_hub. Raises LMSteerError if a table was not written by `lm-steer table`, or none
+    has such a row.
     """
     check_kind(str, repo=repo)
     check_kind(Steer, steer=steer)
@@ -65,9 +65,9 @@ def push(
 
 
 def card(steer: Steer, repo: str, cells: Iterable[Cell] = (), intended_use: str = "") -> str:
-    """Return the card as markdown with the hub's metadata; of the cells of tables it tells those that are compared."""
+    """Return the card as markdown with the hub's metadata; it lists the cells that have a difference to unsteered."""
     about = steer.about
-    # The hub's own ids alone: it links them.
+    # Only ids of the hub, which it shows as links.
     base = str(about.get("model", ""))
     metadata = ModelCardData(
         library_name="lm-steer",
@@ -85,7 +85,7 @@ def card(steer: Steer, repo: str, cells: Iterable[Cell] = (), intended_use: str 
         name=repo.split("/")[-1],
         about=about,
         recipe=about.get("recipe", {}),
-        # What Python cannot write as a name goes by mapping.
+        # A name that is not a Python identifier is passed in a mapping.
         values=f"{name}=5" if name.isidentifier() else f'{{"{name}": 5}}',
         cells=[cell for cell in cells if compared(cell)],
         intended_use=intended_use or INTENDED_USE,
@@ -98,7 +98,7 @@ def _chosen(tables: Sequence[Path], rows: Sequence[str]) -> list[Cell]:
     for table in tables:
         cells += read_cells(table)
         if table.stem in edited(table.parent.parent):
-            raise LMSteerError(f"{table} is not the table that run.json records: make the table again")
+            raise LMSteerError(f"{table} differs from the one recorded in run.json: write it again")
     labels = dict.fromkeys(cell["row"] for cell in cells)
     if unknown := [row for row in rows if row not in labels]:
         raise LMSteerError(f"{', '.join(map(str, tables))} has no row '{unknown[0]}': it has {', '.join(labels)}")

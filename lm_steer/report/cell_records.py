@@ -1,7 +1,7 @@
-"""The record behind each cell of a table: how its texts were made, who scored them and when, and the files.
+"""The record behind each cell of a table: how its texts were generated, who scored them and when, and the files.
 
 records(study, results, cells)          # one per model and setting; a cell of the page opens the record of its setting
-missing(study, results)                 # what an unfinished run has not made yet
+missing(study, results)                 # the results that an unfinished run still lacks
 """
 
 import sqlite3
@@ -26,13 +26,13 @@ def records(study: Study, results: Path, cells: list[Cell]) -> list[dict[str, An
     for (model, name), judges in behind.items():
         scorers = [
             {
-                **own[0],
-                "dates": dates.get((own[0]["scorer"], own[0]["version"]), ""),
-                "left_out": max(cell["left_out"] for cell in own),
-                "trainings": {cell["metric"]: cell["trainings"] for cell in own},
+                **judged[0],
+                "dates": dates.get((judged[0]["scorer"], judged[0]["version"]), ""),
+                "left_out": max(cell["left_out"] for cell in judged),
+                "trainings": {cell["metric"]: cell["trainings"] for cell in judged},
                 "files": _files(layout.scores(results, model, judge)),
             }
-            for judge, own in judges.items()
+            for judge, judged in judges.items()
         ]
         texts = (layout.generations(results, model, seed, name) for seed in study.seeds_of(name))
         shown.append({"model": model, "setting": name, "files": _files(*texts), "scorers": scorers})
@@ -40,13 +40,13 @@ def records(study: Study, results: Path, cells: list[Cell]) -> list[dict[str, An
 
 
 def _dates_of_scores(store: Path) -> dict[tuple[str, str], str]:
-    """Return the days on which each version of a scorer gave the scores that are kept; nothing where none are."""
+    """Return the days on which each version of a scorer gave the stored scores."""
     if not store.exists():
         return {}
     database = sqlite3.connect(f"{store.resolve().as_uri()}?mode=ro", uri=True)
-    asked = "SELECT scorer, version, min(scored_at), max(scored_at) FROM scores GROUP BY scorer, version"
+    query = "SELECT scorer, version, min(scored_at), max(scored_at) FROM scores GROUP BY scorer, version"
     try:
-        rows = database.execute(asked).fetchall()
+        rows = database.execute(query).fetchall()
     except sqlite3.DatabaseError:
         return {}
     finally:
@@ -58,20 +58,20 @@ def _dates_of_scores(store: Path) -> dict[tuple[str, str], str]:
 
 
 def _files(*paths: Path) -> dict[Path, str]:
-    """Return the checksums of those files that are there."""
+    """Return the checksums of those files that exist."""
     return {path: sha256_of(path) for path in paths if path.exists()}
 
 
 def missing(study: Study, results: Path) -> list[dict[str, Any]]:
-    """Return, for each kind of result, how many a finished study has and which are not there yet."""
-    wanted = {
+    """Return, for each kind of result that is incomplete, how many a finished study has and which are missing."""
+    expected = {
         "steers": [file for file in targets.trained_files(study) if file.endswith("steer_config.json")],
         "files of texts": targets.text_files(study),
         "tables": targets.table_files(study),
     }
-    counted = []
-    for kind, files in wanted.items():
+    incomplete = []
+    for kind, files in expected.items():
         names = [Path(file).relative_to(targets.RESULTS).as_posix() for file in files]
-        gone = [name for name in names if not (results / name).exists()]
-        counted.append({"kind": kind, "all": len(files), "missing": gone})
-    return [kind for kind in counted if kind["missing"]]
+        if absent := [name for name in names if not (results / name).exists()]:
+            incomplete.append({"kind": kind, "all": len(files), "missing": absent})
+    return incomplete

@@ -1,10 +1,10 @@
-"""Two runs side by side: which cells moved beyond their intervals, and what differs that can be the reason.
+"""Comparison of two runs: which cells moved beyond their intervals, and what differs that may explain it.
 
     lm-steer report compare results-of-may results
 
-A cell moved where the value of each run lies outside the other's interval. Why: the keys of the study that the cell
-depends on, the version of its scorer, the number of texts it was computed on; and for all cells what the records of
-both runs (run.json) say of versions, revision, machine and inputs.
+A cell has moved if the value of each run lies outside the other's interval. Possible reasons: the keys of the study
+that the cell depends on, the version of its scorer, the number of texts it was computed on; and, for all cells, the
+versions, revision, machine and inputs in the records of both runs (run.json).
 """
 
 from collections.abc import Iterator
@@ -23,16 +23,15 @@ from lm_steer.util.files import read_json
 
 # Table, model, row, prompts and metric.
 Place = tuple[str, str, str, str, str]
-UNTOLD = "nothing in the study: code, versions, inputs or machine"
-# What a run's record says of how its numbers were made.
-MADE_BY = ("versions", "git", "hardware", "inputs")
-# What a cell itself says of that.
-COUNTED = ("scorer", "version", "n_prompts", "n_generations", "left_out")
+UNEXPLAINED = "nothing in the study: code, versions, inputs or machine"
+# Keys of a run's record, and columns of a cell, that may explain a difference.
+RECORD_KEYS = ("versions", "git", "hardware", "inputs")
+CELL_KEYS = ("scorer", "version", "n_prompts", "n_generations", "left_out")
 
 
 @dataclass(frozen=True)
 class Moved:
-    """A cell that moved, its (value, low, high) in both runs, and why it may have."""
+    """A cell that moved, its (value, low, high) in both runs, and possible reasons."""
 
     table: str
     model: str
@@ -46,7 +45,7 @@ class Moved:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What differs between two runs; `only` are cells that one of them has alone."""
+    """The differences between two runs; `only_first` and `only_second` are cells that just one of them has."""
 
     moved: tuple[Moved, ...]
     still: int
@@ -57,17 +56,17 @@ class Comparison:
 
 
 def compare(first: Path, second: Path) -> Comparison:
-    """Compare two folders of results; LMSteerError where one is no finished run's, or holds no table."""
+    """Compare two folders of results. Raises LMSteerError if one has no study.json or none of its tables."""
     (study, record, cells), (other_study, other_record, other_cells) = _read_run(first), _read_run(second)
     both = {place: (cell, other_cells[place]) for place, cell in cells.items() if place in other_cells}
     moved = []
     for place, (one, other) in both.items():
         if _is_apart(one, other):
-            reasons = [f"{key}: {one[key]} → {other[key]}" for key in COUNTED if one[key] != other[key]]
+            reasons = [f"{key}: {one[key]} → {other[key]}" for key in CELL_KEYS if one[key] != other[key]]
             reasons += _differences("", _behind(one, study), _behind(other, other_study))
             before, after = ((cell["value"], cell["low"], cell["high"]) for cell in (one, other))
-            moved.append(Moved(*place, before, after, tuple(reasons) or (UNTOLD,)))
-    unknown = ("run.json: neither run has one, so versions and machine are not known",)
+            moved.append(Moved(*place, before, after, tuple(reasons) or (UNEXPLAINED,)))
+    unknown = ("run.json: missing from both runs, so versions and machine are unknown",)
     return Comparison(
         tuple(moved),
         len(both) - len(moved),
@@ -81,7 +80,7 @@ def compare(first: Path, second: Path) -> Comparison:
 def _read_run(folder: Path) -> tuple[Study, dict[str, Any], dict[Place, Cell]]:
     """Read the study, the record and the cells of a folder of results."""
     if not (folder / "study.json").exists():
-        raise LMSteerError(f"{folder} has no study.json: give the results folder of a run, such as `results`")
+        raise LMSteerError(f"{folder} has no study.json: pass the results folder of a run, such as `results`")
     study = read_study(folder / "study.json")
     cells = {
         (table, cell["model"], cell["row"], cell["prompts"], cell["metric"]): cell
@@ -92,11 +91,11 @@ def _read_run(folder: Path) -> tuple[Study, dict[str, Any], dict[Place, Cell]]:
         raise LMSteerError(f"{folder} holds none of the tables of its study: finish the run, `snakemake tables`")
     path = folder / "run.json"
     record = read_json(path, dict) if path.exists() else {}
-    return study, {key: record[key] for key in MADE_BY if key in record}, cells
+    return study, {key: record[key] for key in RECORD_KEYS if key in record}, cells
 
 
 def _is_apart(one: Cell, other: Cell) -> bool:
-    """Whether each value lies outside the other's interval; a cell without a number in one run alone is apart."""
+    """Whether each value lies outside the other's interval, or only one of them is a number."""
     here, there = one["value"], other["value"]
     if here != here or there != there:
         return (here != here) != (there != there)
@@ -120,7 +119,7 @@ def _behind(cell: Cell, study: Study) -> dict[str, Any]:
         "scorers": [cell["judge"]],
         "settings": names,
     }
-    # Texts from elsewhere are of no model, and distinct words are of no scorer.
+    # Texts from elsewhere have no model, and distinctness has no scorer.
     blocks = {
         part: {name: block.model_dump() for name in chosen if (block := getattr(study, part).get(name))}
         for part, chosen in parts.items()
@@ -129,7 +128,7 @@ def _behind(cell: Cell, study: Study) -> dict[str, Any]:
 
 
 def _differences(place: str, one: Any, other: Any) -> Iterator[str]:
-    """Yield `key.key: this → that` for all that differs between two configs."""
+    """Yield `key.key: this → that` for every difference between two configs."""
     if isinstance(one, dict) and isinstance(other, dict):
         for key in dict.fromkeys([*one, *other]):
             yield from _differences(f"{place}.{key}".lstrip("."), one.get(key, "–"), other.get(key, "–"))
@@ -138,8 +137,8 @@ def _differences(place: str, one: Any, other: Any) -> Iterator[str]:
         yield f"{place}: {this} → {that}"
 
 
-def told(comparison: Comparison) -> str:
-    """Say a comparison in plain text, the most important first."""
+def as_text(comparison: Comparison) -> str:
+    """Format a comparison as plain text, the most important first."""
     moved = comparison.moved
     lines = [f"{len(moved)} of {len(moved) + comparison.still} cells moved beyond their intervals."]
     for (table, model), cells in groupby(moved, lambda cell: (cell.table, cell.model)):
@@ -152,7 +151,7 @@ def told(comparison: Comparison) -> str:
     for name, places in (("first", comparison.only_first), ("second", comparison.only_second)):
         if places:
             rows = dict.fromkeys(f"{table}: {row}" for table, _, row, *_ in places)
-            lines += ["", f"Only the {name} run has {len(places)} cells, of the rows {'; '.join(rows)}."]
+            lines += ["", f"Only the {name} run has {len(places)} cells, in the rows {'; '.join(rows)}."]
     for what, differences in (("studies", comparison.study), ("records of the runs", comparison.made_by)):
         lines += ["", f"The {what} differ in:" if differences else f"The {what} are the same."]
         lines += [f"  {difference}" for difference in differences]

@@ -1,10 +1,10 @@
-"""The page: what was steered and by how much, the tables, texts side by side, and where every number is from.
+"""The page: what was steered and by how much, tables, texts side by side, and the origin of every number.
 
-    lm-steer report page -o reports/index.html            # from results/study.json and what lies beside it
+    lm-steer report page -o reports/index.html            # from results/study.json and the results beside it
 
-One HTML file that asks nothing of any server. All it says comes from the study and its results: a study without
-steers, with several models, or with other scorers makes a page as well, and so does a run that is not finished. It
-reads whole without JavaScript; page.js adds dials, sorting, filters and a window with each cell's record.
+One self-contained HTML file. Everything on it comes from the study and its results: a study without steers, with
+several models or with other scorers has a page too, and so has an unfinished run. It is complete without JavaScript;
+page.js adds dials, sorting, filters and a window with each cell's record.
 """
 
 import base64
@@ -32,15 +32,15 @@ from lm_steer.util.files import replacing
 
 
 def write_page(study: Study, results: Path, output: Path) -> None:
-    """Write the page of a study from those of its results that are there."""
-    # What analyses add has its own part of the page; the values of sweeps are of the same families.
+    """Write the page of a study from the results it has so far."""
+    # Settings added by analyses have their own part of the page; those of sweeps also belong to the dials.
     plan, swept = study.written, expanded(study.written, ["sweeps"])[0]
     if not results.is_dir():
-        raise LMSteerError(f"{results}: there is no such folder: give the results of a run by --results")
+        raise LMSteerError(f"{results}: no such folder: pass the results of a run as --results")
     swept_tables = read_tables(swept, results)
     tables = {name: cells for name, cells in swept_tables.items() if name in plan.tables}
     cells, swept_cells = (list(chain(*some.values())) for some in (tables, swept_tables))
-    said = claims(tables, plan)
+    findings = claims(tables, plan)
     script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
     environment = templates(autoescape=True)
     filters = (wording.number, wording.signed, wording.interval, wording.typeset)
@@ -56,8 +56,8 @@ def write_page(study: Study, results: Path, output: Path) -> None:
         weak_steers=weak_steers(plan),
         missing=missing(plan, results),
         edited=edited(results),
-        first_claims=first_claims(said),
-        claims=said,
+        first_claims=first_claims(findings),
+        claims=findings,
         **drawn(swept, results, swept_cells),
         tables=[laid_out(name, tables[name], layout.table(results, name), plan) for name in tables],
         dials=dials(swept, results, swept_cells),

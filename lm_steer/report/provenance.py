@@ -1,11 +1,10 @@
-"""Where every number is from: what the footer of the page says of models, data, steers, scorers, code and time, and the
-record of a run.
+"""The origin of every number: models, data, steers, scorers, code and times, for the page and the run's record.
 
-    provenance(study, results, cells)              # what a run has not made yet is left out
+    provenance(study, results, cells)              # leaves out what a run has not written yet
     lm-steer record --study results/study.json -o results/run.json --benchmarks results/benchmarks.csv
 
-The record is the one place for what changes from run to run (dates, times, machines): tables hold none of it, so that
-the same study gives the same bytes.
+Only the record holds what changes from run to run (dates, times, machines), so that the same study gives the same bytes
+in every other file.
 """
 
 import os
@@ -30,7 +29,7 @@ from lm_steer.util.files import read_json, replacing, sha256_of, write_json
 from lm_steer.util.formats import RECORD, read_benchmark, read_record
 from lm_steer.util.machine import output_of, processor
 
-# Dimensions are of a steer, not of its recipe; a recipe's seed is the study's.
+# Without dimensions, which belong to the steer, and the seed, which is the study's.
 RECIPE = {
     "kind": "Kind",
     "rank": "Rank",
@@ -43,11 +42,11 @@ RECIPE = {
     "loss_on_padding": "Padding in the loss",
 }
 
-# Of a benchmark file of Snakemake's: seconds, and memory in MB.
+# Columns of Snakemake's benchmark files: seconds, and memory in MB.
 MEASURED = {"s": "seconds", "max_rss": "peak_memory_mb", "cpu_time": "cpu_seconds"}
-# Recorded, but no dependency of the package by itself.
+# Recorded although the package itself does not depend on them.
 TOOLS = ("lm-steer", "snakemake", "snakemake-executor-plugin-slurm", "tokenizers")
-# What is shown of files that other steps wrote.
+# The fields that are read from files of other steps.
 NUMBER = int | float
 COUNTS = dict.fromkeys(("texts", "negative", "neutral", "positive"), int)
 STEER = {"dimensions": [str], "about": {"recipe": dict.fromkeys(RECIPE, object), "texts": int}}
@@ -62,10 +61,10 @@ RUN = {
 
 
 def provenance(study: Study, results: Path, cells: Iterable[Cell]) -> dict[str, Any]:
-    """Return all that the page says of its origin."""
+    """Return everything the page's footer shows."""
     measured = benchmark_table(results / "benchmarks")
     models = {name: layout.model(results, name) for name in study.models_used}
-    # Each as its first training wrote it down: models and seeds share that.
+    # From the first training of each steer: other models and seeds share its recipe.
     steers = {name: layout.steer(results, study.steered[0], name, study.seeds[0]) for name in study.steers}
     return {
         "models": {name: read_record(folder) for name, folder in models.items() if (folder / RECORD).exists()},
@@ -90,7 +89,7 @@ def weak_steers(study: Study) -> set[str]:
 
 
 def packages_used(study: Study) -> list[Package]:
-    """Return the files of the package registry that a study reads, each once."""
+    """Return the files from the package registry that a study reads, each once."""
     models = [study.models[name] for name in study.models_used]
     names = [model.id for model in models if model.source == "package"]
     for block in (*study.datasets.values(), *study.prompts.values(), *study.scorers.values()):
@@ -103,7 +102,7 @@ def _read(paths: dict[str, Path], shape: Any) -> dict[str, dict[str, Any]]:
 
 
 def _scorer(name: str, results: Path, cells: Iterable[Cell]) -> dict[str, Any]:
-    """The versions of a scorer in the tables, and what is known of its judge."""
+    """Return the versions of a scorer in the tables, and the record of its judge if it was trained."""
     note = layout.judge(results, name) / "judge.json"
     versions = list(dict.fromkeys(cell["version"] for cell in cells if cell["judge"] == name))
     return {"versions": versions, "judge": read_json(note, JUDGE) if note.exists() else None}
@@ -112,7 +111,7 @@ def _scorer(name: str, results: Path, cells: Iterable[Cell]) -> dict[str, Any]:
 def write_record(study: Study, results: Path, output: Path, benchmarks: Path) -> None:
     """Write the record of a finished run, and the benchmarks of its steps as one table."""
     if not results.is_dir():
-        raise LMSteerError(f"{results}: there is no such folder: give the results of a run by --results")
+        raise LMSteerError(f"{results}: no such folder: pass the results of a run as --results")
     measured = benchmark_table(results / "benchmarks")
     record = {
         "recorded_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -140,7 +139,7 @@ def benchmark_table(folder: Path) -> pd.DataFrame:
 
 
 def hardware() -> dict[str, Any]:
-    """Return what the machine is made of that writes the record."""
+    """Return the hardware of this machine."""
     query = ("nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader")
     return {
         "system": f"{platform.system()} {platform.release()}",
@@ -152,34 +151,34 @@ def hardware() -> dict[str, Any]:
 
 
 def _versions() -> Iterator[tuple[str, str]]:
-    """Yield the packages that make the numbers: the tools, and what this package asks for itself."""
+    """Yield the versions of the packages behind the numbers: the tools, and this package's own dependencies."""
     try:
-        asked = [line for line in requires("lm-steer") or [] if "extra ==" not in line]
+        dependencies = [line for line in requires("lm-steer") or [] if "extra ==" not in line]
     except PackageNotFoundError:
-        asked = []
-    names = [re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in asked]
+        dependencies = []
+    names = [re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in dependencies]
     for name in sorted({*TOOLS, *names}, key=str.lower):
         with suppress(PackageNotFoundError):
             yield name, version(name)
 
 
 def _inputs(study: Study, results: Path) -> Iterator[tuple[str, str]]:
-    """Yield every file that the numbers start from with its sha256: data, prompts, weights, own generations."""
+    """Yield every input file with its sha256: data, prompts, weights, generations made elsewhere."""
     for pattern in ("data/*/*.parquet", "prompts/*.jsonl"):
         for path in sorted(results.glob(pattern)):
             yield str(path), sha256_of(path)
     for path in sorted(results.glob("models/*/lm_steer_model.json")):
         for name, checksum in read_record(path.parent)["files"].items():
             yield f"{path.parent}/{name}", checksum
-    named = [getattr(block, "path", "") for block in [*study.datasets.values(), *study.prompts.values()]]
-    named += [setting.generations for setting in study.settings.values()]
-    for name in named:
+    paths = [getattr(block, "path", "") for block in [*study.datasets.values(), *study.prompts.values()]]
+    paths += [setting.generations for setting in study.settings.values()]
+    for name in paths:
         if name and Path(name).is_file():
             yield name, sha256_of(name)
 
 
 def git_revision() -> str:
-    """Return the git revision of the package's own checkout, or nothing where it is installed without one."""
+    """Return the git revision of the package's checkout, or "" if it is installed without one."""
     git = ("git", "-C", str(Path(__file__).parent))
     if output_of(*git, "rev-parse", "--show-prefix").strip() != "lm_steer/report/":
         return ""

@@ -2,8 +2,8 @@
 
     side_by_side(study, results), dials(study, results, cells)
 
-No text is picked by hand: the prompts are those whose SHA-256 is smallest. Of a file of generations only their lines
-are read, so that a study of 10,000 prompts makes its page in seconds.
+No text is picked by hand: the prompts are those with the smallest SHA-256. Only their lines are parsed, so that the
+page of a study with 10,000 prompts takes seconds.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ DIAL_PROMPTS = 8
 
 
 def side_by_side(study: Study, results: Path) -> list[dict[str, Any]]:
-    """Return the same few prompts under every setting that is compared with one unsteered setting."""
+    """Return, for each unsteered setting, the same few prompts under it and every setting compared with it."""
     groups = []
     against = dict.fromkeys(setting.against for setting in study.settings.values() if setting.against)
     for model, unsteered in product(study.steered, against):
@@ -36,9 +36,11 @@ def side_by_side(study: Study, results: Path) -> list[dict[str, Any]]:
         if len(texts) > 1:
             prompts = study.settings[unsteered].prompts
             labels = {name: steer_label(study.settings[name].steer, study) for name in texts}
-            # Of each prompt the first continuation under the first seed.
+            # The first continuation of each prompt under the first seed.
             examples = {
-                prompt: [(labels[name], is_weak(name, study), given[prompt][0]) for name, given in texts.items()]
+                prompt: [
+                    (labels[name], is_weak(name, study), by_prompt[prompt][0]) for name, by_prompt in texts.items()
+                ]
                 for prompt in next(iter(texts.values()))
             }
             groups.append({"model": model, "prompts": prompts, "examples": examples})
@@ -46,11 +48,11 @@ def side_by_side(study: Study, results: Path) -> list[dict[str, Any]]:
 
 
 def dials(study: Study, results: Path, cells: list[Cell]) -> list[dict[str, Any]]:
-    """Return, for each model and family of settings, what each value measured and wrote on the same prompts.
+    """Return, for each model and family of settings, the metrics and texts of each value on the same prompts.
 
-    The unsteered setting stands before the values.
+    The unsteered setting comes first.
     """
-    made = []
+    result = []
     for model, family in product(study.steered, families(study)):
         named = {UNSTEERED: family.unsteered, **{value_text(value): name for value, name in family.settings.items()}}
         texts = _texts(results, model, study, list(dict.fromkeys(filter(None, named.values()))), DIAL_PROMPTS)
@@ -59,7 +61,7 @@ def dials(study: Study, results: Path, cells: list[Cell]) -> list[dict[str, Any]
             continue
         columns = {metric: by_setting(cells, model, metric) for metric in (*headlines(cells), PRICE)}
         metrics = [metric for metric, column in columns.items() if not column.keys().isdisjoint(rows.values())]
-        made.append(
+        result.append(
             {
                 "name": f"dial-{model}-{family.name}",
                 "title": f"{family.title}: {family.prompts} prompts{on_model(model, study)}",
@@ -75,11 +77,11 @@ def dials(study: Study, results: Path, cells: list[Cell]) -> list[dict[str, Any]
                 },
             }
         )
-    return made
+    return result
 
 
 def _texts(results: Path, model: str, study: Study, settings: list[str], count: int) -> dict[str, dict[str, list[str]]]:
-    """Return by setting the texts of the same `count` prompts; a setting whose file is not there is left out.
+    """Return {setting: {prompt: texts}} for the same `count` prompts; settings without a file are left out.
 
     The settings have the same prompts in the same order.
     """
@@ -87,20 +89,20 @@ def _texts(results: Path, model: str, study: Study, settings: list[str], count: 
     files = {setting: path for setting, path in files.items() if path.exists()}
     if not files:
         return {}
-    # The prompts by themselves are read at once; a file of generations holds them too, in the same order.
-    alone = layout.prompts(results, study.settings[settings[0]].prompts)
-    prompts = read_prompts(alone if alone.exists() else next(iter(files.values())))
+    # A prompt file is fast to read; a file of generations has the same prompts in the same order.
+    prompt_file = layout.prompts(results, study.settings[settings[0]].prompts)
+    prompts = read_prompts(prompt_file if prompt_file.exists() else next(iter(files.values())))
     digests = [hashlib.sha256(prompt.encode()).hexdigest() for prompt in prompts]
     chosen = sorted(range(len(prompts)), key=digests.__getitem__)[:count]
     texts = {setting: _lines(path, chosen) for setting, path in files.items()}
-    # A file of an earlier run with other prompts is as good as missing.
-    wanted = {prompts[number] for number in chosen}
-    return {setting: given for setting, given in texts.items() if given.keys() == wanted}
+    # A file left by an earlier run with other prompts counts as missing.
+    selection = {prompts[number] for number in chosen}
+    return {setting: by_prompt for setting, by_prompt in texts.items() if by_prompt.keys() == selection}
 
 
 def _lines(path: Path, numbers: list[int]) -> dict[str, list[str]]:
     """Return {prompt: texts} of some lines of a file of generations, in the order of `numbers`."""
     lines = read_text(path).split("\n")
-    there = {number: parse_json(lines[number], path, number + 1) for number in numbers if number < len(lines)}
-    rows = [fitting(row, GENERATED, f"{path}, line {number + 1}") for number, row in there.items()]
+    parsed = {number: parse_json(lines[number], path, number + 1) for number in numbers if number < len(lines)}
+    rows = [fitting(row, GENERATED, f"{path}, line {number + 1}") for number, row in parsed.items()]
     return {row["prompt"]["text"]: [generation["text"] for generation in row["generations"]] for row in rows}

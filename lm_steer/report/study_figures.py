@@ -1,4 +1,4 @@
-"""Which figures a study has: differences, steers over their values and what that costs, losses.
+"""The figures of a study: differences, metrics and their cost over steer values, losses.
 
 drawn(study, results, cells)["losses"]              # [{"name", "title", "panels"}, …]
 write_figures(study, results, Path("results/figures"))
@@ -31,7 +31,7 @@ Drawn = dict[str, Any]
 
 
 def write_figures(study: Study, results: Path, output: Path) -> None:
-    """Write every figure of a study that can be drawn as an SVG file into a folder, one file for each panel."""
+    """Write every figure that can be drawn so far into a folder, one SVG file per panel."""
     swept = expanded(study.written, ["sweeps"])[0]
     cells = [cell for table in read_tables(swept, results).values() for cell in table]
     files = {
@@ -49,7 +49,7 @@ def write_figures(study: Study, results: Path, output: Path) -> None:
 
 
 def drawn(study: Study, results: Path, cells: list[Cell]) -> dict[str, list[Drawn]]:
-    """Return the figures of a study, the settings of its sweeps among them, by the part of the page they stand in."""
+    """Return the figures of a study, settings of its sweeps included, by part of the page."""
     trade_offs = ([*_dials(cells, study, model), *_trade_offs(cells, study, model)] for model in study.steered)
     return {
         "effects": list(_effects([cell for cell in cells if cell["setting"] in study.written.settings], study)),
@@ -59,7 +59,7 @@ def drawn(study: Study, results: Path, cells: list[Cell]) -> dict[str, list[Draw
 
 
 def _effects(cells: list[Cell], study: Study) -> Iterator[Drawn]:
-    """Draw every steered setting once, whichever tables it is in, a figure for each model and headline metric."""
+    """Draw every steered setting once, whichever tables it is in; one figure per model and headline metric."""
     for model, metric in product(study.steered, headlines(cells)):
         chosen = by_setting(cells, model, metric)
         rows = []
@@ -70,27 +70,27 @@ def _effects(cells: list[Cell], study: Study) -> Iterator[Drawn]:
                 rows.append(Point(label, cell, price_of(cell, cells)))
         if rows:
             title = f"{named(metric).phrase.capitalize()}{on_model(model, study)}"
-            said = f"{title}: differences to unsteered with 95 % intervals. The numbers are in the tables below."
-            title, svg = f"{title}: difference to unsteered", effects(said, rows, metric)
+            description = f"{title}: differences to unsteered with 95 % intervals. The numbers are in the tables below."
+            title, svg = f"{title}: difference to unsteered", effects(description, rows, metric)
             yield {"name": f"effects-{model}-{metric}", "title": title, "panels": [svg]}
 
 
 def _dials(cells: list[Cell], study: Study, model: str) -> Iterator[Drawn]:
-    """Draw each family over its values: headline metric and perplexity, and beside them one against the other."""
+    """Draw each family over its values: headline metrics and perplexity, then one against the other."""
     columns = {metric: by_setting(cells, model, metric) for metric in (*headlines(cells), PRICE)}
     for family in families(study):
         rows = {name: [column.get(each) for each in family.settings.values()] for name, column in columns.items()}
         rows = {metric: row for metric, row in rows.items() if len(row) - row.count(None) > 1}
         if rows:
             title = f"{family.title}: {family.prompts} prompts{on_model(model, study)}"
-            said = f"{title}: {', '.join(named(metric).phrase for metric in rows)}, with 95 % intervals."
-            curves = value_curves(said, list(family.settings), rows, family.dimension)
+            description = f"{title}: {', '.join(named(metric).phrase for metric in rows)}, with 95 % intervals."
+            curves = value_curves(description, list(family.settings), rows, family.dimension)
             planes = _planes(title, _labels(family, study), family.settings.values(), cells, model)
             yield {"name": f"values-{model}-{family.name}", "title": title, "panels": [curves, *planes]}
 
 
 def _labels(family: Family, study: Study) -> dict[str, str]:
-    """Return what stands at the points of a family's trade-off: its values, and like settings that are not of it."""
+    """Return the labels in a family's trade-off: its values, and settings of the same steer outside all families."""
     line = {setting: value_text(value) for value, setting in family.settings.items()}
     labels = {family.unsteered: "", **line, family.unsteered: "unsteered"}
     of_families = {setting for other in families(study) for setting in other.settings.values()}
@@ -104,7 +104,7 @@ def _labels(family: Family, study: Study) -> dict[str, str]:
 
 
 def _trade_offs(cells: list[Cell], study: Study, model: str) -> Iterator[Drawn]:
-    """Draw the settings on each set of prompts that no family is on, by headline metric and perplexity."""
+    """Draw the settings on each set of prompts without a family, by headline metric and perplexity."""
     with_dials = {family.prompts for family in families(study)}
     for prompts in (name for name in study.prompts if name not in with_dials):
         settings = study.written.settings.items()
@@ -117,15 +117,15 @@ def _trade_offs(cells: list[Cell], study: Study, model: str) -> Iterator[Drawn]:
 def _planes(
     title: str, labels: Mapping[str, str], line: Collection[str], cells: list[Cell], model: str
 ) -> Iterator[Markup]:
-    """Draw settings by each headline metric and their perplexity; those of `line` are joined."""
+    """Draw settings by each headline metric and perplexity; those in `line` are joined."""
     prices = by_setting(cells, model, PRICE)
     for metric in headlines(cells):
         chosen = by_setting(cells, model, metric)
         both = [name for name in labels if name in chosen and name in prices]
         points = [Point(labels[name], chosen[name], prices[name], name in line) for name in both]
         if len(points) > 2:
-            said = f"{title}: {named(metric).phrase} and perplexity. The numbers are in the tables."
-            yield trade_off(said, points, metric)
+            description = f"{title}: {named(metric).phrase} and perplexity. The numbers are in the tables."
+            yield trade_off(description, points, metric)
 
 
 def _losses(study: Study, results: Path) -> Iterator[Drawn]:

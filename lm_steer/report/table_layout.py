@@ -43,7 +43,7 @@ class Column:
 
 
 def templates(**options: Any) -> Environment:
-    """Return the environment of the templates; what they name must be there."""
+    """Return the environment of the templates, in which an undefined name is an error."""
     loader = FileSystemLoader(TEMPLATES)
     return Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, **options)
 
@@ -65,7 +65,7 @@ def laid_out(name: str, cells: list[Cell], path: Path, study: Study) -> dict[str
         for metric in [*group["first"], *group["rest"]]
     ]
     block = study.tables[name]
-    what = f"{block.title}. Brackets: 95 % intervals, not corrected for several comparisons"
+    title = f"{block.title}. Brackets: 95 % intervals, not corrected for multiple comparisons"
     return {
         "name": name,
         **block.model_dump(),
@@ -75,12 +75,12 @@ def laid_out(name: str, cells: list[Cell], path: Path, study: Study) -> dict[str
         "cells": placed,
         "weak": {(cell["model"], cell["row"]) for cell in cells if is_weak(cell["setting"], study)},
         "scorers": scorers,
-        **downloads(path, latex(what, columns, models, placed, scorers)),
+        **downloads(path, latex(title, columns, models, placed, scorers)),
     }
 
 
 def _group(cells: list[Cell]) -> dict[str, Any]:
-    """Return the metrics on one set of prompts: shown at first (aims, price, side effects, distinctness), the rest."""
+    """Return the metrics of one set of prompts: `first` (aims, costs, one of distinctness), `rest` and `variants`."""
     present = in_order(cell["metric"] for cell in cells)
     metrics = [metric for metric in present if not metric.variant]
     aims = [metric for metric in metrics if metric.headline] or metrics[:1]
@@ -96,7 +96,7 @@ def _group(cells: list[Cell]) -> dict[str, Any]:
 
 
 def downloads(csv: Path, tex: str) -> dict[str, str]:
-    """Return a table's file and its LaTeX in base64, as the page holds them for download."""
+    """Return a table's CSV and LaTeX in base64, for download links."""
     contents = {"csv": harmless(csv), "latex": printable(tex).encode()}
     return {kind: base64.b64encode(content).decode("ascii") for kind, content in contents.items()}
 
@@ -108,7 +108,7 @@ def latex(
     cells: Mapping[tuple[str, str, str, str], Cell],
     scorers: Sequence[tuple[str, str]] = (),
 ) -> str:
-    """Return a table for the booktabs package: each value with its 95 % interval, and the published one beside it.
+    """Return a LaTeX table for booktabs: each value with its 95 % interval and the published value.
 
     models      the rows of each model
     cells       by model, row, group and metric
@@ -116,10 +116,10 @@ def latex(
     widths = Counter(column.group for column in columns)
     ends = pairwise(accumulate(widths.values(), initial=1))
     groups = [(group, start + 1, end) for group, (start, end) in zip(widths, ends, strict=True)]
-    # Braces are LaTeX's own.
+    # Jinja's own braces would clash with LaTeX's.
     marks = {"block_start_string": "<%", "block_end_string": "%>", "variable_start_string": "<<"}
     environment = templates(**marks, variable_end_string=">>", keep_trailing_newline=True, autoescape=False)
-    # All that ends a line ends a comment.
+    # A line break would end a LaTeX comment.
     environment.filters |= {"tex": escaped, "one_line": lambda text: " ".join(text.split()), "number": number}
     environment.tests["published"] = is_published
     template = environment.get_template("table.tex")
@@ -127,5 +127,5 @@ def latex(
 
 
 def escaped(text: str) -> str:
-    """Return a text as LaTeX reads it."""
+    """Escape a text for LaTeX."""
     return "".join(SPECIAL.get(char, char) for char in " ".join(text.splitlines()))

@@ -44,7 +44,8 @@ def test_the_page_shows_it_and_a_study_without_it_has_no_such_section(study_and_
     study, results = study_and_results
     write_page(study, results, tmp_path / "with.html")
     html = (tmp_path / "with.html").read_text(encoding="utf-8")
-    assert 'download="agreement-' in html and html.count('id="agreement"') == 1 and "1 texts without a score" in html
+    assert 'download="agreement-' in html and html.count('id="agreement"') == 1
+    assert "1 text without a Perspective score left out" in html
     assert "toxicity against Perspective" in html
     write_page(study_of(), results, tmp_path / "without.html")
     assert 'id="agreement"' not in (tmp_path / "without.html").read_text(encoding="utf-8")

@@ -40,10 +40,10 @@ def results(study, make_results):
     # Three tokens are part of one character, and share its range.
     offsets = [(0, 1), (1, 18), (18, 20), (20, 21), (20, 21), (20, 21), (21, 22)]
     scores = [0.0, 1.5, -0.5, 0.2, 0.2, 0.2, -1.0]
-    found = Evidence(TEXT, offsets, scores, [Span(1, 2, 1.5)])
+    evidence = Evidence(TEXT, offsets, scores, [Span(1, 2, 1.5)])
     curve = Reading([-5.0, 0.0, 5.0], [-9.0, -7.0, -8.0], 0.8, True)
     folder = results / "analyses/tiny"
-    write_evidence([found], [curve], [[(2, 18)]], folder / "shown.tokens.csv", folder / "shown.readings.csv")
+    write_evidence([evidence], [curve], [[(2, 18)]], folder / "shown.tokens.csv", folder / "shown.readings.csv")
     return results
 
 
@@ -53,7 +53,7 @@ def test_texts_are_coloured_once_and_escaped(study, results, tmp_path):
     assert "".join(token["piece"] for token in highlight["tokens"]) == TEXT[:18] + TEXT[18:]
     assert [token["span"] for token in highlight["tokens"]] == [False, True, False, False, False]
     assert highlight["tokens"][1]["depth"] > 0 > highlight["tokens"][2]["depth"]
-    assert (highlight["reading"], highlight["found"]) == ("0.8", "precision 0.94, recall 1.00")
+    assert (highlight["reading"], highlight["agreement"]) == ("0.8", "precision 0.94, recall 1.00")
     write_page(study, results, tmp_path / "index.html")
     html = (tmp_path / "index.html").read_text(encoding="utf-8")
     assert "<b>fine" not in html and "Which words show the style: shown, tiny" in html
@@ -67,12 +67,12 @@ def test_an_analysis_that_is_not_there_makes_no_part(study, results):
 
 
 @pytest.mark.parametrize(
-    ("above", "below", "said"),
+    ("above", "below", "sentences"),
     [
         (
             (0.0, 0.0, 0.0),
             (0.0, 0.0, 0.0),
-            ["Perplexity exceeds 2 × unsteered at 0 already, by what is held: corpus 1."],
+            ["Perplexity already exceeds 2 × unsteered at 0, because of the held values: corpus 1."],
         ),
         (
             (1.2, 0.5, 2.0),
@@ -92,7 +92,7 @@ def test_an_analysis_that_is_not_there_makes_no_part(study, results):
         ),
     ],
 )
-def test_a_sweep_says_where_quality_breaks(study, results, above, below, said):
+def test_a_sweep_says_where_quality_breaks(study, results, above, below, sentences):
     points = [{"setting": "plain-neutral", "label": "Unsteered"}]
     points += [{"setting": "glad-neutral", "label": f"mood {x}", "x": x} for x in (-5, 0)]
     keys = {"dimension": "mood", "values": [-5, 0], "held": {"corpus": 1}}
@@ -103,11 +103,11 @@ def test_a_sweep_says_where_quality_breaks(study, results, above, below, said):
     ]
     pd.DataFrame(rows).to_csv(results / "analyses/mood.csv", index=False)
     (part,) = analyses(with_points(study, "sweeps", "mood", points, **keys), results)
-    assert part["text"] == said
+    assert part["text"] == sentences
 
 
 @pytest.mark.parametrize(
-    ("metric", "trained", "said"),
+    ("metric", "trained", "sentences"),
     [
         (
             "avg_max_toxicity",
@@ -117,12 +117,12 @@ def test_a_sweep_says_where_quality_breaks(study, results, above, below, said):
         (
             "positivity",
             "glad-neutral",
-            "Inverse: the steer trained on the target has no effect on the share judged positive that can be told "
-            "from 0, of which a share could be kept.",
+            "Inverse: no share can be given, because the effect on the share judged positive of the steer trained on "
+            "the target is indistinguishable from 0.",
         ),
     ],
 )
-def test_a_share_is_kept_of_an_effect_alone(study, results, metric, trained, said):
+def test_a_share_is_kept_of_an_effect_alone(study, results, metric, trained, sentences):
     table = {"mild-rude": "manners", "glad-neutral": "mood"}[trained]
     unsteered = study.settings[trained].against
     points = [{"setting": unsteered, "label": "Unsteered"}, {"setting": trained, "label": "Trained on the target"}]
@@ -130,7 +130,7 @@ def test_a_share_is_kept_of_an_effect_alone(study, results, metric, trained, sai
     pd.DataFrame([row | {"value": 0.9, "low": 0.5, "high": 1.2}]).to_csv(results / f"analyses/{table}.csv", index=False)
     keys = {"source": "a", "target": "b", "values": {"mood": 5}}
     (part,) = analyses(with_points(study, "transfers", table, points, **keys), results)
-    assert part["text"] == [said]
+    assert part["text"] == [sentences]
 
 
 def test_seeds_that_spread_wider_than_the_interval_are_shown(study_of, make_results):

@@ -69,23 +69,23 @@ def packed(path, files, listed=None, mode=None):
 )  # fmt: skip
 def test_a_path_or_a_format_that_is_no_data_of_a_run_is_refused(tmp_path, name):
     archive = packed(tmp_path / "run.zip", [("study.json", b"{}"), (name, b"1")])
-    with pytest.raises(LMSteerError, match="is no file of a run"):
+    with pytest.raises(LMSteerError, match="is not a file of a run"):
         fetch(archive, tmp_path / "inner/out")
     assert not (tmp_path / "inner").exists() and {path.name for path in tmp_path.iterdir()} == {"run.zip"}
 
 
 @pytest.mark.parametrize(
-    "files, listed, said",
+    "files, listed, message",
     [
-        ([("study.json", b"{}")], {"study.json": "0" * 64}, "is not the file that was published"),
+        ([("study.json", b"{}")], {"study.json": "0" * 64}, "differs from the published file"),
         ([("study.json", b"{}")], {}, "does not hold the files that its archive.json lists"),
         ([], {"study.json": "0" * 64}, "does not hold the files that its archive.json lists"),
-        ([("study.json", b"{}"), ("tables", b""), ("tables/a.csv", b"")], None, "is no file of a run"),
+        ([("study.json", b"{}"), ("tables", b""), ("tables/a.csv", b"")], None, "is not a file of a run"),
         ([("study.json", b"{}")], {"study.json": 1}, "archive.json, files"),
     ],
 )
-def test_an_archive_that_is_not_what_its_record_says_is_refused(tmp_path, files, listed, said):
-    with pytest.raises(LMSteerError, match=said):
+def test_an_archive_that_is_not_what_its_record_says_is_refused(tmp_path, files, listed, message):
+    with pytest.raises(LMSteerError, match=message):
         fetch(packed(tmp_path / "run.zip", files, listed), tmp_path / "out")
     assert {path.name for path in tmp_path.iterdir()} == {"run.zip"}
 

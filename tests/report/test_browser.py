@@ -45,15 +45,15 @@ def page(browser, page_file) -> Iterator[Any]:
     """The opened page; at the end no message may have been printed and no request have left it."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     opened = context.new_page()
-    said: list[str] = []
+    messages: list[str] = []
     asked: list[str] = []
-    opened.on("console", lambda message: said.append(message.text))
-    opened.on("pageerror", lambda error: said.append(str(error)))
+    opened.on("console", lambda message: messages.append(message.text))
+    opened.on("pageerror", lambda error: messages.append(str(error)))
     opened.on("request", lambda request: asked.append(request.url))
     opened.goto(page_file.as_uri())
     yield opened
     context.close()
-    assert not said
+    assert not messages
     mine = ("data:", "about:blank", page_file.parent.as_uri())
     assert [url for url in asked if not url.startswith(mine)] == []
 
@@ -129,11 +129,11 @@ def test_a_cell_opens_its_record_and_gives_the_focus_back(page):
     link.focus()
     page.keyboard.press("Enter")
     dialog = page.locator("dialog[open]")
-    said = dialog.inner_text()
-    assert "Mild" in said and "detox +5" in said and "mild-rude.jsonl" in said
-    assert "version profanity-check 1" in said and "8 prompts, 24 texts" in said
+    record = dialog.inner_text()
+    assert "Mild" in record and "detox +5" in record and "mild-rude.jsonl" in record
+    assert "version profanity-check 1" in record and "8 prompts, 24 texts" in record
     # Of the scorers of the setting the record tells that of the cell alone.
-    assert "causal-lm" not in said and dialog.locator("code").count() == 2
+    assert "causal-lm" not in record and dialog.locator("code").count() == 2
     page.keyboard.press("Escape")
     assert dialog.count() == 0
     assert link.evaluate("link => link === document.activeElement")

@@ -69,7 +69,7 @@ def test_a_repository_holds_weights_config_and_card(hub, steer, table):
     assert yaml.safe_load(metadata)["base_model"] == "owner/tiny"
     assert f'Steer.from_pretrained("{REPO}")' in text
     assert "To test with." in text
-    assert "12 labelled texts of jigsaw" in text
+    assert "12 labelled texts from jigsaw" in text
     assert "-0.08 (-0.134 to -0.023)" in text and "80, 400 | profanity-check 1.9.1" in text
     assert "unsteered |" not in text and "detox -5" not in text
 
@@ -80,7 +80,7 @@ def test_a_card_is_written_of_every_kind_and_of_a_sum(hub, kind):
     model = tiny.make_model("llama")
     (2 * tiny.make_steer(model, kind) + tiny.make_steer(model, kind, seed=1)).push_to_hub(REPO)
     text = (hub.folder / REPO / "README.md").read_text()
-    assert "Not recorded." in text and "None were given." in text and "undefined" not in text.lower()
+    assert "Not recorded." in text and "None given." in text and "undefined" not in text.lower()
 
 
 @pytest.mark.parametrize("prefix", ["", "detox"])

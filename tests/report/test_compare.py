@@ -5,7 +5,7 @@ from dataclasses import asdict
 import pandas as pd
 import pytest
 
-from lm_steer.report.compare import UNTOLD, compare, told
+from lm_steer.report.compare import UNEXPLAINED, as_text, compare
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import write_json
 
@@ -32,7 +32,7 @@ def edit_cells(results, table, **changes) -> None:
 def test_a_run_is_as_itself(runs):
     comparison = compare(*runs)
     assert not comparison.moved and not comparison.study and comparison.still > 20
-    assert "0 of" in told(comparison) and "The studies are the same." in told(comparison)
+    assert "0 of" in as_text(comparison) and "The studies are the same." in as_text(comparison)
 
 
 def test_a_cell_that_moved_is_named_with_the_key_that_differs(runs, study_of):
@@ -46,7 +46,7 @@ def test_a_cell_that_moved_is_named_with_the_key_that_differs(runs, study_of):
     # The other steer's key is no reason for this cell.
     assert cell.reasons == ("settings.mild-rude.steer.detox.detox: 5 → 9",)
     assert "steers.mood.steps: 30 → 31" in comparison.study
-    assert "→ 0.900 (0.850 to 0.950)" in told(comparison)
+    assert "→ 0.900 (0.850 to 0.950)" in as_text(comparison)
 
 
 def test_a_value_within_the_other_interval_did_not_move(runs):
@@ -61,8 +61,8 @@ def test_another_scorer_is_a_reason_and_nothing_recorded_is_said(runs):
     for folder, torch in ((first, "2.12"), (second, "2.13")):
         write_json(folder / "run.json", {"recorded_at": torch, "versions": {"torch": torch}, "git": "abc"})
     comparison = compare(first, second)
-    assert comparison.moved[0].reasons == (UNTOLD,) and comparison.made_by == ("versions.torch: 2.12 → 2.13",)
-    assert "The records of the runs differ in:\n  versions.torch: 2.12 → 2.13" in told(comparison)
+    assert comparison.moved[0].reasons == (UNEXPLAINED,) and comparison.made_by == ("versions.torch: 2.12 → 2.13",)
+    assert "The records of the runs differ in:\n  versions.torch: 2.12 → 2.13" in as_text(comparison)
     edit_cells(second, "manners", version="profanity-check 2")
     assert compare(first, second).moved[0].reasons == ("version: profanity-check 1 → profanity-check 2",)
 
@@ -72,7 +72,7 @@ def test_cells_of_one_run_alone_are_told(runs):
     (second / "tables/mood.csv").unlink()
     comparison = compare(first, second)
     assert {place[0] for place in comparison.only_first} == {"mood"} and not comparison.only_second
-    assert "of the rows mood: Unsteered; mood: Glad." in told(comparison)
+    assert "in the rows mood: Unsteered; mood: Glad." in as_text(comparison)
     json.dumps(asdict(comparison))
 
 

@@ -82,7 +82,7 @@ def test_control_characters_are_shown_as_such(page_of, study_of):
 def test_where_the_corpus_dimension_is_held(page, page_of, study_of):
     assert "it is held at 1, as in the original code" in page.text
     off = study_of(settings={"mild-rude": {"steer": {"detox": {"corpus": 0}}}})
-    assert "it is off in every row, at 0." in page_of(off).text
+    assert "it is off (0) in every row." in page_of(off).text
 
 
 def test_toxic_samples_are_behind_a_warning_in_their_chapter_and_the_others_are_not(page):
@@ -100,10 +100,8 @@ def test_what_changed_is_said_and_what_cannot_be_told(page):
     mild = "Mild weak labels lowered average maximum toxicity on rude prompts from"
     # On the first screen, and among all differences.
     assert page.text.count(mild) == 2
-    assert (
-        "Glad had no effect on the share judged positive on neutral prompts that can be told from chance" in page.text
-    )
-    # First comes what nobody need be warned of.
+    assert "Glad had no effect on the share judged positive on neutral prompts distinguishable from chance" in page.text
+    # Claims on toxic prompts come last.
     assert page.text.index("Glad had") < page.text.index(mild)
     assert "each steer was trained once" in page.text
 
@@ -181,14 +179,14 @@ def test_an_unfinished_run_shows_what_is_there_and_says_what_is_missing(page_of,
     shutil.rmtree(results / "data/mine")
     write_page(study, results, tmp_path / "part.html")
     part = Page((tmp_path / "part.html").read_text(encoding="utf-8"))
-    assert "1 of 2 steers, 3 of 4 files of texts, 1 of 2 tables are there." in part.text
+    assert "1 of 2 steers, 3 of 4 files of texts, 1 of 2 tables." in part.text
     assert "Tables tables/mood.csv" in part.text
     assert "Files of texts generations/tiny/seed0/glad-neutral.jsonl" in part.text
     assert "Manners & <i>" in part.text and "Loss of detox" in part.text and "Loss of mood" not in part.text
     for folder in results.iterdir():
         shutil.rmtree(folder)
     write_page(study, results, tmp_path / "none.html")
-    assert "0 of 2 tables are there" in (tmp_path / "none.html").read_text(encoding="utf-8")
+    assert "0 of 2 tables." in (tmp_path / "none.html").read_text(encoding="utf-8")
 
 
 def test_results_that_are_nowhere_are_an_error(study_of, tmp_path):
@@ -207,7 +205,7 @@ def test_benchmarks_and_the_judge_are_shown_where_they_are_there(make_results, s
     write(results / "judges/sentiment/judge.json", json.dumps(note))
     write_page(study, results, tmp_path / "index.html")
     text = Page((tmp_path / "index.html").read_text(encoding="utf-8")).text
-    assert "2.0 minutes over 2 measured steps; at most 1,234 MB of memory" in text
+    assert "2.0 minutes over 2 measured steps; peak memory 1,234 MB" in text
     assert "right on 79.8 % of 1,000 held-out texts of mine" in text
 
 
@@ -238,7 +236,7 @@ def test_numbers_are_written_as_people_read_them(value, digits, text):
          "(+31 points, 27 to 36), at perplexity 31 → 38", "other"),
         ("dist_1", 0.8, -0.2, -0.3, -0.1, "lowered dist-1 on mild prompts from 0.80 to 0.60 "
          "(−0.20, −0.30 to −0.10), at perplexity 31 → 38", "worse"),
-        ("dist_1", 0.8, 0, -0.1, 0.1, "had no effect on dist-1 on mild prompts that can be told from chance: "
+        ("dist_1", 0.8, 0, -0.1, 0.1, "had no effect on dist-1 on mild prompts distinguishable from chance: "
          "0.80 → 0.80 (0.00, −0.10 to 0.10), at perplexity 31 → 38", "none"),
     ],
 )  # fmt: skip

@@ -54,7 +54,7 @@ def test_the_papers_study_from_kaggle_to_the_page(world):
     assert len(scores) == 36 and answered <= set(world.perspective.texts)
     check_tables(world.folder)
     page = (world.folder / "reports/index.html").read_text(encoding="utf-8")
-    for words in ("Beside the paper", "As published", "reproduced", "differs", "not comparable", "Table 1"):
+    for words in ("Compared with the paper", "As published", "reproduced", "differs", "not comparable", "Table 1"):
         assert words in page, words
     code, printed = world.run(*one)
     assert "Nothing to be done" in printed

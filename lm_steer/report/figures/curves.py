@@ -1,4 +1,4 @@
-"""Curves: metrics over the steer value, losses over steps, what the first directions hold, how likely a text is.
+"""Curves: metrics over the steer value, losses over steps, shares of the first directions, likelihood of a text.
 
 value_curves("Sentiment …", [-5, 0, 5], {"positivity": cells}, "sentiment")       # Markup
 """
@@ -17,13 +17,13 @@ from lm_steer.report.wording import title_of, value_text
 from lm_steer.tables.cells import Cell, is_published
 from lm_steer.tables.metrics import PRICE
 
-# So many steer values are marked each on the axis.
+# Up to this many steer values have a tick each.
 MARKED = 6
 
 
 @style.as_svg
 def value_curves(values: Sequence[float], cells: Mapping[str, Sequence[Cell | None]], axis: str) -> Figure:
-    """Draw each metric of `cells` (one cell per value, None where there is none) against the steer value."""
+    """Draw each metric of `cells` (one cell or None per value) against the steer value."""
     figure = style.blank(215)
     width = 1 / len(cells)
     for place, (metric, row) in enumerate(cells.items()):
@@ -51,7 +51,7 @@ def value_curves(values: Sequence[float], cells: Mapping[str, Sequence[Cell | No
 
 @style.on_axes(215, (0.1, 0.19, 0.88, 0.7))
 def loss_curves(axes: Axes, logs: Sequence[list[dict[str, Any]]]) -> None:
-    """Draw the training loss (faint, and smoothed) and the dev loss (points), one log a seed."""
+    """Draw the training loss (faint, and smoothed) and the dev loss (points), one log per seed."""
     for log in logs:
         frame = pd.DataFrame(log, columns=["step", "loss", "dev_loss"]).set_index("step")
         training, dev = frame["loss"].dropna(), frame["dev_loss"].dropna()
@@ -62,7 +62,7 @@ def loss_curves(axes: Axes, logs: Sequence[list[dict[str, Any]]]) -> None:
     axes.plot([], [], "o", color=style.WORSE, markersize=4, label="dev")
     axes.legend(ncols=2, loc="lower right", bbox_to_anchor=(1, 0.97), borderpad=0, borderaxespad=0)
     axes.set_xlabel("step")
-    axes.set_title("loss, nats a token", **style.PLAIN_TITLE)
+    axes.set_title("loss, nats per token", **style.PLAIN_TITLE)
     axes.grid(axis="y")
     axes.yaxis.set_major_locator(MaxNLocator(5))
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
@@ -70,9 +70,9 @@ def loss_curves(axes: Axes, logs: Sequence[list[dict[str, Any]]]) -> None:
 
 @style.on_axes(180, (0.13, 0.22, 0.85, 0.66))
 def spectrum(axes: Axes, shares: Sequence[float]) -> None:
-    """Draw the share of Σσ² that the first directions hold together."""
+    """Draw the cumulative share of Σσ² over directions."""
     axes.plot(range(1, len(shares) + 1), 100 * np.cumsum(shares))
-    axes.set(xlabel="directions, the strongest first", ylim=(0, 103), xscale="log")
+    axes.set(xlabel="directions, strongest first", ylim=(0, 103), xscale="log")
     axes.xaxis.set_major_locator(LogLocator(10, subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter(NullFormatter())
@@ -82,7 +82,7 @@ def spectrum(axes: Axes, shares: Sequence[float]) -> None:
 
 @style.on_axes(165, (0.2, 0.24, 0.78, 0.62))
 def likelihood(axes: Axes, values: Sequence[float], log_likelihoods: Sequence[float], reading: float) -> None:
-    """Draw the log-likelihood of a text against the steer value, and its top."""
+    """Draw the log-likelihood of a text against the steer value, with a line at its maximum."""
     axes.plot(values, log_likelihoods, "o-", markersize=3.5)
     axes.axvline(reading, color=style.WORSE, linewidth=1.2)
     axes.set_xlabel("steer value")

@@ -1,4 +1,4 @@
-"""Figures of two axes: a metric and its price, two scores of a text, words on two directions, two steer values.
+"""Figures with two axes: a metric and perplexity, two scores of a text, words on two directions, two steer values.
 
 trade_off("Toxicity and …", points, "avg_max_toxicity")       # Markup
 """
@@ -21,7 +21,7 @@ RULE: dict[str, Any] = {"color": style.LINE, "linewidth": 0.9, "zorder": 0}
 
 @style.on_axes(215, (0.115, 0.2, 0.86, 0.66))
 def trade_off(axes: Axes, points: Sequence[style.Point], metric: str) -> None:
-    """Draw a metric against perplexity, each setting with both intervals and its name; hollow is as published."""
+    """Draw a metric against perplexity, each setting with both intervals and its label; published values are hollow."""
     prices = [point.price for point in points if point.price]
     places = [(price["value"], point.cell["value"]) for price, point in zip(prices, points, strict=True)]
     if joined := [place for place, point in zip(places, points, strict=True) if point.line]:
@@ -42,7 +42,7 @@ def trade_off(axes: Axes, points: Sequence[style.Point], metric: str) -> None:
 
 @style.on_axes(style.WIDTH, (0.12, 0.12, 0.85, 0.85))
 def scatter(axes: Axes, first: Sequence[float], second: Sequence[float], labels: tuple[str, str]) -> None:
-    """Draw two scores in [0, 1] of the same texts against each other, with lines at .5 and where both are equal."""
+    """Draw two scores in [0, 1] of the same texts against each other, with lines at .5 and along the diagonal."""
     axes.plot([0, 1], [0, 1], **RULE)
     for draw in (axes.axvline, axes.axhline):
         draw(0.5, linestyle=(0, (3, 3)), **RULE)
@@ -66,7 +66,7 @@ def words(axes: Axes, listed: Sequence[tuple[str, float, float, bool]]) -> None:
 def heat_map(
     axes: Axes, xs: Sequence[float], ys: Sequence[float], values: np.ndarray, labels: Sequence[str], metric: str
 ) -> None:
-    """Draw a metric on a grid of two steer values: (ys, xs), each cell with its number."""
+    """Draw a metric on a grid of two steer values; `values` is (ys, xs), and each cell shows its number."""
     low, high = np.nanmin(values), np.nanmax(values)
     for (row, column), value in np.ndenumerate(values):
         depth = (value - low) / (high - low) if high > low else 0.0
@@ -81,8 +81,8 @@ def heat_map(
 
 
 def _annotate(axes: Axes, places: Sequence[tuple[float, float]], labels: Sequence[str], size: float) -> None:
-    """Write labels as near to their places as they lie over no point and no other label; the axes are final."""
-    axes.autoscale_view()  # limits are set lazily, and places are measured by them
+    """Write labels as near to their points as possible without overlap; nothing may change the axes afterwards."""
+    axes.autoscale_view()  # limits are set lazily, and positions depend on them
     figure = axes.get_figure(root=True)
     assert figure is not None
     scale = 72 / figure.get_dpi()
@@ -111,7 +111,7 @@ SIDES = 8
 
 
 def _around(x: float, y: float, width: float, height: float, distance: float) -> list[tuple[float, float]]:
-    """Return where a label can start at a distance from a point: right, left, above, below, and between these."""
+    """Return positions of a label at a distance from a point: right, left, above, below, then the corners."""
     right, left, middle, level = x + distance, x - distance - width, x - width / 2, y - 0.35 * height
     up, down = y + 0.6 * distance, y - 0.6 * distance - 0.7 * height
     beside = [(right, level), (left, level), (middle, up), (middle, down)]

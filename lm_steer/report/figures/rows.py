@@ -1,4 +1,4 @@
-"""Figures of marks one below the other: differences with their intervals, values with theirs, tokens.
+"""Figures with one row per mark: differences and values with their intervals, tokens.
 
 effects("Differences …", points, "avg_max_toxicity")       # Markup
 """
@@ -19,7 +19,7 @@ from lm_steer.tables.cells import Cell, is_published
 from lm_steer.tables.metrics import PRICE, named
 
 INTERVAL = 24
-MARK = 9  # below its label, and so nearer to it than to the next one
+MARK = 9  # below its label, and nearer to it than to the next one
 COLOUR_OF = {"better": style.BETTER, "worse": style.WORSE, "other": style.INK, "none": style.MUTED}
 LABEL_GROUND = {"facecolor": style.GROUND, "edgecolor": "none", "pad": 1}
 
@@ -28,7 +28,7 @@ LABEL_GROUND = {"facecolor": style.GROUND, "edgecolor": "none", "pad": 1}
 def effects(rows: Sequence[style.Point], metric: str) -> Figure:
     """Draw paired differences to unsteered with their intervals: the metric on the left, perplexity on the right.
 
-    Hollow marks: the interval holds 0.
+    A mark is hollow if its interval includes 0.
     """
     labels = [textwrap.wrap(row.label, style.LABEL_WIDTH) or [""] for row in rows]
     *starts, total = np.cumsum([0, *(style.LINE_HEIGHT * len(lines) + INTERVAL for lines in labels)])
@@ -60,7 +60,7 @@ def effects(rows: Sequence[style.Point], metric: str) -> Figure:
 
 
 def _axis_of_differences(axes: Axes, digits: int, ticks: int) -> None:
-    """The horizontal axis, on which 0 is always seen, and whose ticks differ in the digits shown."""
+    """Set up the horizontal axis so that it shows 0, and its tick labels differ in the digits shown."""
     low, high = axes.get_xlim() if axes.lines else (-1.0, 1.0)
     least = 2 * 10**-digits
     low, high = min(low, -least), max(high, least)
@@ -75,7 +75,7 @@ def _axis_of_differences(axes: Axes, digits: int, ticks: int) -> None:
 
 @style.as_svg
 def values(labels: Sequence[str], cells: Sequence[Cell], metric: str) -> Figure:
-    """Draw one metric of several settings with their intervals, a line each; hollow is as published."""
+    """Draw one metric of several settings with their intervals, one row each; published values are hollow."""
     height = 46 + 22 * len(cells)
     figure = style.blank(height)
     axes = figure.add_axes((0.47, 24 / height, 0.5, 1 - 46 / height))
@@ -93,7 +93,7 @@ def values(labels: Sequence[str], cells: Sequence[Cell], metric: str) -> Figure:
 
 @style.as_svg
 def token_bars(pieces: Sequence[str], scores: Sequence[float]) -> Figure:
-    """Draw each token's evidence, in nats, one below the other."""
+    """Draw a bar for each token's evidence in nats, one row each."""
     height = 34 + 13 * len(pieces)
     figure = style.blank(height)
     axes = figure.add_axes((0.3, 22 / height, 0.68, 1 - 24 / height))

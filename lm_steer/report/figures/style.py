@@ -1,10 +1,10 @@
-"""The style of the page's figures, and how they become inline SVG or files of their own.
+"""The style of the page's figures, and their output as inline SVG or SVG files.
 
     spectrum("Rank of detox", [0.5, 0.3, 0.2])             # Markup("<svg …>…</svg>"); the name is for screen readers
     standalone(spectrum("Rank of detox", [0.5, 0.3]))      # the text of an .svg file
 
-Drawn by matplotlib without pyplot, so that no state is left behind. Colours are stand-ins that become CSS
-variables: a figure follows the page into its dark scheme. The same data give the same bytes.
+Drawn with matplotlib but without pyplot, which keeps global state. Colours are placeholders that become CSS variables,
+so that figures follow the page's dark scheme. The same data give the same bytes.
 """
 
 import io
@@ -26,7 +26,7 @@ from lm_steer.tables.cells import Cell
 from lm_steer.tables.metrics import PRICE
 from lm_steer.util.files import fingerprint
 
-# The colours of figures.mplstyle, and what the page makes of them.
+# The placeholder colours of figures.mplstyle, and the CSS colours they become.
 COLOURS = {
     "#010203": "currentColor",
     "#020304": "var(--muted)",
@@ -38,16 +38,16 @@ COLOURS = {
 INK, MUTED, LINE, GROUND, BETTER, WORSE = COLOURS
 TEMPLATES = Path(__file__).parents[1] / "templates"
 STYLE = rc_params_from_file(TEMPLATES / "figures.mplstyle", use_default_template=False)
-# The title of an axis that is no metric.
+# For titles of axes that do not show a metric.
 PLAIN_TITLE: dict[str, Any] = {"color": MUTED, "fontweight": "normal"}
 NO_METADATA = dict.fromkeys(("Date", "Creator", "Format", "Type"))
 WIDTH = 360
-# Of a line of text, in points; and the longest label, in letters.
+# The height of a line of text in points, and the longest label in characters.
 LINE_HEIGHT = 15
 LABEL_WIDTH = 54
-# From this ratio of its ends on, an axis of perplexity is logarithmic.
+# Above this ratio of its ends, an axis of perplexity is logarithmic.
 WIDE = 8
-# From this one on, only powers of ten are marked on it.
+# Above this one, only powers of ten have ticks.
 MANY = 200
 
 P = ParamSpec("P")
@@ -55,7 +55,7 @@ P = ParamSpec("P")
 
 @dataclass(frozen=True)
 class Point:
-    """One setting: what it is called, its metric, its perplexity; those on the `line` are joined."""
+    """One setting: its label, metric and perplexity; points on the `line` are joined."""
 
     label: str
     cell: Cell
@@ -64,9 +64,9 @@ class Point:
 
 
 def as_svg(draw: Callable[P, Figure]) -> Callable[Concatenate[str, P], Markup]:
-    """Draw in the style of the page, and return inline SVG; the name that comes first is what a screen reader says.
+    """Draw in the style of the page, and return inline SVG.
 
-    It must differ between the figures of a page.
+    The first argument of the result is the figure's name for screen readers, which must be unique on the page.
     """
 
     @wraps(draw)
@@ -80,7 +80,7 @@ def as_svg(draw: Callable[P, Figure]) -> Callable[Concatenate[str, P], Markup]:
 def on_axes(
     height: float, box: tuple[float, float, float, float], width: float = WIDTH
 ) -> Callable[[Callable[Concatenate[Axes, P], None]], Callable[Concatenate[str, P], Markup]]:
-    """Like `as_svg`, for what is drawn on the one pair of axes that lies in `box` of a figure of fixed size."""
+    """Like `as_svg`, for a function that draws on one pair of axes at `box` in a figure of fixed size."""
 
     def decorated(draw: Callable[Concatenate[Axes, P], None]) -> Callable[Concatenate[str, P], Markup]:
         def figure(*arguments: P.args, **options: P.kwargs) -> Figure:
@@ -94,12 +94,12 @@ def on_axes(
 
 
 def blank(height: float, width: float = WIDTH) -> Figure:
-    """An empty figure; sizes are in points, which are the SVG's units."""
+    """Return an empty figure; sizes are in points, which are the SVG's units."""
     return Figure(figsize=(width / 72, height / 72))
 
 
 def log_if_wide(axes: Axes, side: Literal["x", "y"], metric: str, cells: Sequence[Cell]) -> None:
-    """Draw perplexity by its logarithm where it spans much."""
+    """Make an axis of perplexity logarithmic if its values span a wide range."""
     if metric == PRICE and max(cell["high"] for cell in cells) > WIDE * min(cell["low"] for cell in cells):
         axes.set(**{f"{side}scale": "log"})
         axis = axes.xaxis if side == "x" else axes.yaxis
@@ -110,7 +110,7 @@ def log_if_wide(axes: Axes, side: Literal["x", "y"], metric: str, cells: Sequenc
 
 
 def standalone(svg: Markup) -> str:
-    """Return a figure of the page as the text of a file: in the colours of the light page, on its ground."""
+    """Return a figure as the text of an SVG file, in the colours of the light page and on its background."""
     light = (TEMPLATES / "page.css").read_text(encoding="utf-8").split("@media")[0]
     colours = dict(re.findall(r"--(\w+): (#\w+);", light))
     text = re.sub(r"var\(--(\w+)\)", lambda match: colours[match[1]], svg).replace("currentColor", colours["ink"])
@@ -130,7 +130,7 @@ def _inline(figure: Figure, name: str) -> Markup:
     svg = re.sub(r"font-family: [^;\"]*", "font-family: inherit", svg)
     svg = re.sub(r"font: (\d\S* )?([\d.]+px) [^;\"]*", r"font-weight: \1; font-size: \2", svg)
     svg = re.sub(r"<style.*?</style>", "", svg, flags=re.DOTALL)
-    # Every figure numbers its parts from 1; on one page their names must differ.
+    # Every figure numbers its parts from 1, but ids must be unique on a page.
     svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>f{fingerprint(name)[:6]}-", svg)
     size = r'<svg([^>]*?) width="[^"]*" height="[^"]*"'
     described = f'role="img" aria-label="{escape(name)}"'

@@ -1,8 +1,8 @@
 "use strict";
-// What the page can do where scripts run: dials, sorting, filters, and a window with the record of a cell.
-// Without it all texts, tables and records are read as they stand.
+// The interactive parts of the page: dials, sorting, filters, and a window with the record of a cell.
+// Without JavaScript, all texts, tables and records can still be read.
 
-function made(tag, attributes = {}, ...children) {
+function create(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
   element.append(...children);
@@ -10,7 +10,7 @@ function made(tag, attributes = {}, ...children) {
 }
 
 function fragment() {
-  // What stands behind # in the address may be anything, as part of a folder's name.
+  // The part after # may be anything, and need not be valid percent-encoding.
   try { return decodeURIComponent(location.hash.slice(1)); } catch { return ""; }
 }
 
@@ -21,18 +21,18 @@ function turnable(dial, number) {
   if (!turns.length) return;
   const values = [...turns[0].querySelectorAll("[data-value]:not(.baseline)")].map((part) => part.dataset.value);
   const dimension = dial.dataset.dial;
-  const range = made("input", {
+  const range = create("input", {
     type: "range", min: 0, max: values.length - 1, step: 1, id: `range-${number}`, value: values.length - 1,
   });
-  const output = made("output", { for: `range-${number}` });
-  const ticks = made("div", { class: "ticks", "aria-hidden": "true" }, ...values.map((value) => made("span", {}, value)));
-  const choice = made("select", { id: `prompt-${number}` });
-  turns.forEach((turn, index) => choice.append(made("option", { value: index }, turn.querySelector(".prompt").textContent)));
+  const output = create("output", { for: `range-${number}` });
+  const ticks = create("div", { class: "ticks", "aria-hidden": "true" }, ...values.map((value) => create("span", {}, value)));
+  const choice = create("select", { id: `prompt-${number}` });
+  turns.forEach((turn, index) => choice.append(create("option", { value: index }, turn.querySelector(".prompt").textContent)));
   const folded = dial.querySelector("details");
-  dial.querySelector("h3").after(made("div", { class: "controls" },
-    made("label", { for: `range-${number}` }, dimension, " ", output), made("div", {}, range, ticks)));
-  folded.querySelector(".turned").before(made("div", { class: "controls" },
-    made("label", { for: `prompt-${number}` }, "Prompt"), choice));
+  dial.querySelector("h3").after(create("div", { class: "controls" },
+    create("label", { for: `range-${number}` }, dimension, " ", output), create("div", {}, range, ticks)));
+  folded.querySelector(".turned").before(create("div", { class: "controls" },
+    create("label", { for: `prompt-${number}` }, "Prompt"), choice));
   folded.querySelector(".turned").setAttribute("aria-live", "polite");
   dial.classList.add("live");
   if (folded.matches(".plain-texts")) folded.open = true;
@@ -72,10 +72,10 @@ function turnable(dial, number) {
 }
 
 function oneDialAtATime(dials) {
-  // Of several dials one is shown, chosen by a button.
+  // Buttons choose which of several dials is shown.
   if (dials.length < 2) return;
-  const buttons = dials.map((dial) => made("button", { type: "button", id: `choose-${dial.id}` }, dial.dataset.short));
-  const group = made("div", { class: "choose", role: "group", "aria-label": "Which dial" }, ...buttons);
+  const buttons = dials.map((dial) => create("button", { type: "button", id: `choose-${dial.id}` }, dial.dataset.short));
+  const group = create("div", { class: "choose", role: "group", "aria-label": "Which dial" }, ...buttons);
   dials[0].before(group);
   function choose(chosen) {
     dials.forEach((dial, index) => {
@@ -93,16 +93,16 @@ const PLAIN = new Intl.Collator("en");
 const NUMBERED = /^(.*?)([-−]?\d[\d,]*(?:\.\d+)?)?$/s;
 
 function columnsOf(table) {
-  // The heading above each column, where headings span rows and columns.
+  // The heading of each column; headings may span rows and columns.
   const columns = [];
-  const taken = [];
+  const lastLevel = [];
   [...table.tHead.rows].forEach((row, level) => {
     let at = 0;
     for (const cell of row.cells) {
-      while (taken[at] > level) at += 1;
+      while (lastLevel[at] > level) at += 1;
       for (let step = 0; step < cell.colSpan; step += 1) {
         columns[at + step] = cell.colSpan === 1 ? cell : columns[at + step];
-        taken[at + step] = level + cell.rowSpan;
+        lastLevel[at + step] = level + cell.rowSpan;
       }
       at += cell.colSpan;
     }
@@ -111,7 +111,7 @@ function columnsOf(table) {
 }
 
 function keyOf(row, index) {
-  // Words, and the number that they end with: "sentiment −5" comes before "sentiment 0".
+  // Words and the number at their end: "sentiment −5" sorts before "sentiment 0".
   const cell = row.cells[index];
   const text = (cell.dataset.sort ?? cell.firstChild?.textContent ?? "").trim();
   const [, words, number] = NUMBERED.exec(text);
@@ -130,7 +130,7 @@ function sortable(table) {
   const columns = columnsOf(table);
   columns.forEach((heading, index) => {
     if (!heading) return;
-    const button = made("button", { type: "button", class: "sort" });
+    const button = create("button", { type: "button", class: "sort" });
     button.append(...heading.childNodes);
     heading.append(button);
     button.addEventListener("click", () => {
@@ -149,32 +149,32 @@ function sortable(table) {
 function filterable(table, number) {
   const rows = [...table.tBodies].flatMap(dataRows);
   if (rows.length < 8) return;
-  const input = made("input", { type: "search", id: `filter-${number}`, autocomplete: "off" });
-  const count = made("span", { role: "status" });
+  const input = create("input", { type: "search", id: `filter-${number}`, autocomplete: "off" });
+  const count = create("span", { role: "status" });
   const place = table.closest(".scroll") ?? table;
   const name = table.caption ? table.caption.textContent : "";
-  place.before(made("div", { class: "filter" },
-    made("label", { for: `filter-${number}` }, "Filter rows", made("span", { class: "unseen" }, ` (${name})`)), input, count));
+  place.before(create("div", { class: "filter" },
+    create("label", { for: `filter-${number}` }, "Filter rows", create("span", { class: "unseen" }, ` (${name})`)), input, count));
   input.addEventListener("input", () => {
     const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
-    let left = 0;
+    let matches = 0;
     for (const row of rows) {
       const group = row.parentElement.querySelector('[scope="rowgroup"]');
-      // Words are looked for in the words of a row, not in its numbers.
+      // Only the words of a row are searched, not its numbers.
       const cells = [...row.cells].filter((cell) => cell.dataset.sort === undefined);
       const text = [group, ...cells].map((cell) => cell?.textContent ?? "").join(" ").toLowerCase();
       row.hidden = !words.every((word) => text.includes(word));
-      left += row.hidden ? 0 : 1;
+      matches += row.hidden ? 0 : 1;
     }
-    count.textContent = words.length ? `${left} of ${rows.length}` : "";
+    count.textContent = words.length ? `${matches} of ${rows.length}` : "";
   });
 }
 
 // --- Cells: their record in a window -------------------------------------------------------------------------------
 
 function recordsInWindow() {
-  const dialog = made("dialog", { "aria-labelledby": "dialog-title" });
-  const close = made("button", { type: "button", class: "close" }, "Close");
+  const dialog = create("dialog", { "aria-labelledby": "dialog-title" });
+  const close = create("button", { type: "button", class: "close" }, "Close");
   close.addEventListener("click", () => dialog.close());
   dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
   document.body.append(dialog);
@@ -191,14 +191,14 @@ function recordsInWindow() {
     copy.querySelector("h4").remove();
     for (const part of [copy, ...copy.querySelectorAll("[id]")]) part.removeAttribute("id");
     copy.removeAttribute("aria-labelledby");
-    const value = made("p", { class: "said" });
+    const value = create("p", { class: "value-line" });
     value.append(...[...cell.childNodes].map((part) => part.cloneNode(true)));
-    value.querySelector("a").replaceWith(made("b", {}, link.textContent));
-    const address = made("a", { href: `#${cell.id}` }, "Link to this cell");
+    value.querySelector("a").replaceWith(create("b", {}, link.textContent));
+    const address = create("a", { href: `#${cell.id}` }, "Link to this cell");
     address.addEventListener("click", () => dialog.close());
     dialog.replaceChildren(
-      made("h2", { id: "dialog-title" }, `${cell.parentElement.cells[0].textContent.trim()}: ${heading}`),
-      value, copy, made("p", { class: "doors" }, address, close));
+      create("h2", { id: "dialog-title" }, `${cell.parentElement.cells[0].textContent.trim()}: ${heading}`),
+      value, copy, create("p", { class: "links" }, address, close));
     dialog.showModal();
   }
   document.addEventListener("click", (event) => {
@@ -209,7 +209,7 @@ function recordsInWindow() {
   });
 }
 
-// --- Paper: every chapter is printed, what stands behind a warning is not ------------------------------------------
+// --- Paper: every chapter is printed, except texts behind a warning ------------------------------------------------
 
 function openOnPaper() {
   let opened = [];
