@@ -28,6 +28,12 @@ def clear() -> None:
 COMMANDS = ("data", "train", "generate", "score", "judge", "page", "table")
 
 
+@pytest.fixture(scope="module")
+def before() -> dict[str, str]:
+    """The digests of the package itself, which are those of any copy."""
+    return digests()
+
+
 def digests() -> dict[str, str]:
     clear()
     return {command: digest.code_digest(command) for command in COMMANDS}
@@ -53,22 +59,19 @@ def changed(before: dict[str, str]) -> set[str]:
         ("score/kinds/bag_of_words.py", {"score", "judge", "page"}),
     ],
 )
-def test_an_edit_changes_the_digests_of_the_commands_that_use_it(package, file, commands):
-    before = digests()
+def test_an_edit_changes_the_digests_of_the_commands_that_use_it(before, package, file, commands):
     path = package / file
     path.write_text(path.read_text(encoding="utf-8") + "\nEDITED = True\n", encoding="utf-8")
     assert changed(before) == commands
 
 
 @pytest.mark.parametrize("file", ["report/templates/page.js", "tables/published.csv"])
-def test_an_edit_to_a_file_that_a_module_reads_changes_what_reads_it(package, file):
-    before = digests()
+def test_an_edit_to_a_file_that_a_module_reads_changes_what_reads_it(before, package, file):
     (package / file).write_bytes((package / file).read_bytes() + b"\n")
     assert "page" in changed(before) and "train" not in changed(before)
 
 
-def test_comments_docstrings_layout_and_imports_do_not_count(package):
-    before = digests()
+def test_comments_docstrings_layout_and_imports_do_not_count(before, package):
     for path in package.rglob("*.py"):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         for node in ast.walk(tree):
@@ -78,8 +81,7 @@ def test_comments_docstrings_layout_and_imports_do_not_count(package):
     assert changed(before) == set()
 
 
-def test_a_module_may_move(package):
-    before = digests()
+def test_a_module_may_move(before, package):
     (package / "elsewhere").mkdir()
     (package / "core/steer.py").rename(package / "elsewhere/steer.py")
     for path in package.rglob("*.py"):
@@ -90,9 +92,8 @@ def test_a_module_may_move(package):
     assert changed(before) == set()
 
 
-def test_an_edit_to_a_command_changes_its_own_digest_alone(package):
+def test_an_edit_to_a_command_changes_its_own_digest_alone(before, package):
     cli = package / "cli/steers.py"
-    before = digests()
     lines = cli.read_text(encoding="utf-8").splitlines()
     train = next(node for node in ast.parse("\n".join(lines)).body if getattr(node, "name", "") == "train")
     lines.insert(train.end_lineno, "    return None")
