@@ -67,7 +67,8 @@ def joint(metric: Metric, combine: Callable[[Array], float]) -> Metric:
     def over_prompts(prompts: Array) -> float:
         return combine(np.array([metric.over_prompts(each) for each in np.moveaxis(prompts, -1, 0)]))
 
-    return replace(metric, per_prompt=per_prompt, over_prompts=over_prompts, scale=0, highest=0)
+    steps: dict[str, Any] = {"per_prompt": per_prompt, "over_prompts": over_prompts}
+    return replace(metric, **steps, scale=0, highest=0, bounds=(-math.inf, math.inf))
 
 
 def _sweep(reader: Reader, block: Row) -> Iterator[Row]:

@@ -112,6 +112,7 @@ def estimate(
     against: Sequence[Array] | None = None,
     scale: float = 0,
     highest: float = 0,
+    bounds: tuple[float, float] = (-math.inf, math.inf),
 ) -> Estimate:
     """Return a statistic of (prompts, …), mean over training seeds, or its difference to `against`, with its interval.
 
@@ -119,6 +120,7 @@ def estimate(
     scale       1 or 100 for a proportion (per prompt), 0 for anything else
     highest     of a mean of texts, (prompts, samples): the highest value a text can have, inf for none; 0 where no
                 text weighs much
+    bounds      the lowest and the highest value of a statistic that is no proportion
 
     All arrays have the same prompts in the same order.
     """
@@ -135,11 +137,11 @@ def estimate(
     if highest:
         below = 0 if against is None else _room(against, highest)
         prompts = replace(prompts, low=prompts.low - below, high=prompts.high + _room(seeds, highest))
-    found = _with_trainings(values, prompts)
-    if not scale:
-        return found
-    least = 0 if against is None else -scale
-    return replace(found, low=float(max(found.low, least)), high=float(min(found.high, scale)))
+    estimated = _with_trainings(values, prompts)
+    least, most = (0.0, scale) if scale else bounds
+    if against is not None:
+        least, most = least - most, most - least
+    return replace(estimated, low=float(max(estimated.low, least)), high=float(min(estimated.high, most)))
 
 
 def dominating(seeds: Sequence[Array]) -> tuple[int, float]:
