@@ -51,7 +51,7 @@ def gather(outputs: Sequence[Path], folder: Path, count: int) -> None:
     # All of them, before the first is joined.
     for part in chain(*made_of.values()):
         if not part.exists():
-            raise LMSteerError(f"{part}: there is no such file: make this shard first")
+            raise LMSteerError(f"{part}: no such file: make this shard first")
     for output, parts in made_of.items():
         join = _join_scores if output.suffix == ".parquet" else _join_lines
         with replacing(output) as temporary:

@@ -1,6 +1,6 @@
 """Config files, read so that no key is lost and no name changes its type.
 
-    read_config("config/config.yaml")             # LMSteerError: config.yaml, line 7: the key 'steps' stands twice
+    read_config("config/config.yaml")             # LMSteerError: config.yaml, line 7: the key 'steps' occurs twice
     overlaid(read_config("paper.yaml"), read_config("smaller.yaml"))
 
 Snakemake reads them by the lax rules of YAML 1.1: the last of two equal keys counts, `no` is false, `010` is 8.
@@ -49,7 +49,7 @@ class _Strict(yaml.SafeLoader):
             if key.tag not in (f"{TAG}str", f"{TAG}merge"):
                 raise _error(f"the key {key.value!r} is not read as text: write it in quotes", key)
             if key.value in keys:
-                raise _error(f"the key {key.value!r} stands twice", key)
+                raise _error(f"the key {key.value!r} occurs twice", key)
             keys.add(key.value)
         return node
 

@@ -32,7 +32,7 @@ def read_cells(path: Path, study: "Study | None" = None) -> list[Cell]:
     Raises LMSteerError where a row is not one that `lm-steer table` writes, or of a setting that the study lacks.
     """
     if not path.exists():
-        raise LMSteerError(f"{path}: there is no such file: make it with `lm-steer table`")
+        raise LMSteerError(f"{path}: no such file: make it with `lm-steer table`")
     frame = read_csv(path, texts=TEXT_COLUMNS, numbers=COUNT_COLUMNS, gaps=NUMBER_COLUMNS)
     require_rows(frame, path)
     if study:

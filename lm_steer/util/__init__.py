@@ -1,1 +1,1 @@
-"""Errors, files and what else every room needs; nothing of steering."""
+"""Errors, files and other helpers for every room; nothing about steering."""

@@ -1,4 +1,4 @@
-"""What the program of another environment wrote, checked.
+"""Read and check the JSON answer of a program run in another environment.
 
 tokens = read_answer(Path("answer.json"), [[int]], ".vllm/bin/python", 6)
 """
@@ -11,15 +11,15 @@ from lm_steer.util.files import read_json
 
 
 def read_answer(path: Path, shape: Any, python: str, count: int | None = None) -> Any:
-    """Return the answer in a JSON file, of one shape (`util.files.fitting`) and, of a list, of as many items.
+    """Return the JSON of a file, checked to have a shape (`util.files.fitting`) and, if given, `count` items.
 
-    LMSteerError names the program if there is none.
+    Raises LMSteerError naming the program if it does not.
     """
     try:
         answer = read_json(path, shape)
     except LMSteerError as error:
         reason = str(error).removeprefix(f"{path.parent}/")
-        raise LMSteerError(f"{python} gave no answer ({reason}): is it the Python of the engine's venv?") from None
+        raise LMSteerError(f"{python} gave no answer ({reason}): name the Python of the engine's venv") from None
     if count is not None and len(answer) != count:
         raise LMSteerError(f"{python} gave {len(answer)} answers to {count} requests: update the engine")
     return answer

@@ -1,6 +1,6 @@
-"""What the keys of a study are made of: one-line definitions, text, lists, and names of other blocks.
+"""Building blocks of a study's keys: one-line definitions, text, lists, and names of other blocks.
 
-dataset: DatasetName = key("The name of a dataset.")      # there must be such a block in the section `datasets`
+dataset: DatasetName = key("The name of a dataset.")      # must be a block of the section `datasets`
 """
 
 from collections.abc import Iterator
@@ -16,12 +16,12 @@ from lm_steer.util.words import unknown
 
 
 class Block(BaseModel):
-    """One mapping of a study: it has no other keys than its own, and does not change."""
+    """One mapping of a study: immutable, and without unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     def problems(self, study: Any) -> Iterator[str]:
-        """Yield what does not fit within the block or to the study, as `.key: sentence` or `: sentence`."""
+        """Yield what is inconsistent in the block or with the study, as `.key: sentence` or `: sentence`."""
         yield from ()
 
 
@@ -32,7 +32,7 @@ def key(description: str, default: Any = ..., **bounds: Any) -> Any:
 
 @dataclass(frozen=True)
 class NameOf:
-    """Marks text that names a block of a section of the study, which the context of a validation lists."""
+    """Marks text as the name of a block in a section of the study; the validation context lists the names."""
 
     section: str
     what: str
@@ -57,7 +57,7 @@ def keys_naming(block: type[BaseModel], section: str) -> list[str]:
 def _unique(items: list[Any]) -> list[Any]:
     for item in items:
         if items.count(item) > 1:
-            raise ValueError(f"{item!r} stands twice")
+            raise ValueError(f"{item!r} is listed twice")
     return items
 
 
@@ -67,7 +67,7 @@ def _filled_in(value: Any, info: ValidationInfo) -> Any:
     return value
 
 
-# What analyses fill in, and a config must not.
+# Filled in by analyses; not allowed in a config.
 FILLED_IN = (BeforeValidator(_filled_in), SkipJsonSchema())
 Unique = AfterValidator(_unique)
 AtLeastOne = Field(min_length=1)
@@ -80,7 +80,7 @@ PromptsName = Annotated[str, NameOf("prompts", "set of prompts")]
 ScorerName = Annotated[str, NameOf("scorers", "scorer")]
 SettingName = Annotated[str, NameOf("settings", "setting")]
 ScorerNames = Annotated[list[ScorerName], AtLeastOne, Unique]
-# The values of a steer's dimensions by name.
+# The value of each named dimension of a steer.
 Values = dict[str, SteerValue]
 SomeValues = Annotated[Values, AtLeastOne]
 Points = Annotated[list[SteerValue], AtLeastOne, Unique]

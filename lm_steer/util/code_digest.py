@@ -2,9 +2,9 @@
 
     code_digest("train")          # sixteen hexadecimal digits; an edit to a line of lm_steer/core/steer.py changes it
 
-The workflow gives each rule the digest of its command, so that an edit to the package re-runs what it makes and no
-more; checkpoints carry it, so that they never outlive the code that wrote them. The digest is taken from syntax trees,
-statement by statement: comments, docstrings, layout, and the file that a statement stands in do not count. Nothing is
+The workflow gives each rule the digest of its command, so that an edit to the package re-runs only the rules it
+affects; checkpoints carry it, so that they never outlive the code that wrote them. The digest is taken from syntax
+trees, statement by statement: comments, docstrings, layout, and the file of a statement do not count. Nothing is
 imported.
 """
 
@@ -38,7 +38,7 @@ def module_digest(module: str) -> str:
 
 def _digest(root: ast.AST) -> str:
     pieces = _statements([root]).union(*(_module(path)[1] for path in _reachable(root)))
-    # Sorted by content: where a piece stands, and among what, is left out.
+    # Sorted, so that the order of statements and their files do not count.
     digests = sorted(hashlib.sha256(piece).digest() for piece in pieces)
     return hashlib.sha256(b"".join(digests)).hexdigest()[:16]
 
@@ -57,7 +57,7 @@ def _reachable(root: ast.AST) -> set[Path]:
 
 @cache
 def _module(path: Path) -> tuple[set[Path], set[bytes]]:
-    """Return the modules that a module imports, and its pieces: its statements, and the files that it reads."""
+    """Return the modules that a module imports, and its pieces: its statements and the files that it reads."""
     tree = _parsed(path)
     return _imports(tree), _statements(tree.body) | {file.read_bytes() for file in _read_by(path, tree)}
 
@@ -68,7 +68,7 @@ def _parsed(path: Path) -> ast.Module:
 
 
 class _Running(ast.NodeTransformer):
-    """Leaves what runs: neither docstrings nor what is there for type checkers alone."""
+    """Removes what never runs: docstrings, and code for type checkers only."""
 
     def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
         return None if isinstance(node.value, ast.Constant) else node
@@ -78,7 +78,7 @@ class _Running(ast.NodeTransformer):
 
 
 def _statements(nodes: Sequence[ast.AST]) -> set[bytes]:
-    """Return each statement as text of its own; imports only say where code is."""
+    """Return the text of each statement, without imports, which only say where code is."""
     lines = (ast.unparse(node).splitlines() for node in nodes)
     return {"\n".join(line for line in text if not IMPORT.match(line)).encode() for text in lines}
 
@@ -89,15 +89,15 @@ def _imports(tree: ast.AST) -> set[Path]:
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("lm_steer"):
             folder = PACKAGE.joinpath(*node.module.split(".")[1:])
-            paths = [folder.with_suffix(".py"), *(folder / f"{one.name}.py" for one in node.names)]
+            paths = [folder.with_suffix(".py"), *(folder / f"{alias.name}.py" for alias in node.names)]
             imported.update(path for path in paths if path.exists())
-            # A package that is imported by name is walked for what it holds (util/kinds.py).
-            imported.update(path for one in node.names for path in (folder / one.name).glob("*.py"))
+            # All modules of a package imported by name are loaded (util/kinds.py).
+            imported.update(path for alias in node.names for path in (folder / alias.name).glob("*.py"))
     return imported
 
 
 def _read_by(path: Path, tree: ast.Module) -> Iterator[Path]:
-    """Yield the files that stand beside a module and are named in it, or lie in a folder that is: templates, tables."""
+    """Yield the files beside a module, templates or tables, that it names directly or by their folder."""
     texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
     for text in filter(NAME.fullmatch, texts):
         place = path.parent / text

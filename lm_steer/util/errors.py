@@ -1,4 +1,4 @@
-"""The exception whose message is for people: it says what was found and what to do."""
+"""The exception whose message is for users: it says what was found and what to do."""
 
 import re
 from collections.abc import Iterator
@@ -6,34 +6,34 @@ from contextlib import contextmanager
 
 
 def presentable(text: str) -> str:
-    """Return a message without the credentials of its URLs, and with the numbers of characters that act on a terminal.
+    """Return a message without the credentials in its URLs, with control characters escaped and very long words cut.
 
-    `https://name:word@host/` becomes `https://host/`; line breaks stay, and a word of thousands of letters is cut.
+    `https://name:word@host/` becomes `https://host/`; line breaks stay.
     """
     text = re.sub(r" at 0x[0-9a-f]{6,}>", ">", re.sub(r"(\S{200})\S{400,}", r"\1…", text))
-    text = re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", lambda found: f"\\x{ord(found[0]):02x}", text)
+    text = re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", lambda match: f"\\x{ord(match[0]):02x}", text)
     credentials = r"(?<=//|:/)[^/\s]*@|(?<![^\s/:@'\"])[^\s/:@'\"]+:[^\s/@]+@"
     return re.sub(credentials, "", text) if "@" in text else text
 
 
 def reason_of(error: BaseException | None) -> str:
-    """Return why a transfer failed in the system's words, of all that the libraries between put around them."""
+    """Return why a transfer failed: the operating system's message, without what libraries wrap around it."""
     lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     system, host = re.search(r"\[Errno -?\d+\] ([^\"'()]+)", lines[0]), re.search(r"host='([^']+)'", lines[0])
     return (f"{host[1]}: " if host else "") + system[1].strip() if system else lines[0]
 
 
 class LMSteerError(Exception):
-    """Bad input or a failed service. The command line prints the message alone, without a traceback."""
+    """Bad input or a failed service. The command line prints only the message, without a traceback."""
 
     def __init__(self, message: str) -> None:
-        # A line of its own, indented, is a problem of a config; any other break comes with a name or a text.
+        # Indented lines list the problems of a config; any other line break comes from a name or a text.
         super().__init__(presentable(re.sub(r"\n(?!  )", r"\\n", message)))
 
 
 @contextmanager
 def needs(extra: str) -> Iterator[None]:
-    """Turn an import that fails in the block into LMSteerError naming the extra of this package to install.
+    """Turn a failed import in the block into LMSteerError naming the extra of this package to install.
 
     with needs("report"):
         import matplotlib

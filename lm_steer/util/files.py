@@ -1,7 +1,7 @@
-"""Files are written whole or not at all, and read with errors that name the file and the line.
+"""Write files completely or not at all, and read them with errors that name the file and the line.
 
 with replacing("out.jsonl") as temporary:
-    temporary.write_text("…")        # out.jsonl appears when the block ends well, and only then
+    temporary.write_text("…")        # out.jsonl appears only if the block succeeds
 """
 
 import hashlib
@@ -23,17 +23,17 @@ from typing import Any
 from lm_steer.util.errors import LMSteerError, reason_of
 from lm_steer.util.outputs import STDOUT, Kind, leftovers, temporary_of, writable
 
-# What a person calls the types of JSON.
+# The types of JSON in plain words.
 KINDS: dict[Any, str] = {dict: "a mapping", list: "a list", str: "text", int: "a whole number", int | float: "a number"}
-# Threads that write one path do so one after the other.
+# Threads that write the same path take turns.
 _WRITERS: dict[Path, Any] = {}
 
 
 @contextmanager
 def replacing(path: str | Path, kind: Kind | None = None) -> Iterator[Path]:
-    """Yield a temporary path beside a file, or a folder of a kind, that takes its place if the block succeeds.
+    """Yield a temporary path beside a file, or a folder of a kind, that replaces it if the block succeeds.
 
-    Raises LMSteerError, before anything is changed, where `path` may not be written (see `lm_steer.util.outputs`).
+    Raises LMSteerError, before anything changes, if `path` may not be written (see `lm_steer.util.outputs`).
     """
     target = writable(path, kind)
     if str(target) in STDOUT:
@@ -42,19 +42,19 @@ def replacing(path: str | Path, kind: Kind | None = None) -> Iterator[Path]:
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     with _WRITERS.setdefault(target.absolute(), RLock()):
-        for left in leftovers(target):
-            _remove(left)
+        for leftover in leftovers(target):
+            _remove(leftover)
         temporary = temporary_of(target)
         try:
             yield temporary
-            _open_to_others(temporary)
+            _set_permissions(temporary)
             _put(temporary, writable(path, kind))
         finally:
             _remove(temporary)
 
 
 def _put(temporary: Path, target: Path) -> None:
-    """Move a finished file or folder to its place; the folder that it replaces goes last."""
+    """Move a finished file or folder to its place, then remove the folder that it replaces."""
     if not target.is_dir():
         temporary.replace(target)
         return
@@ -86,8 +86,8 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _open_to_others(path: Path) -> None:
-    """Give files the rights of any other: safetensors writes them so that their owner alone can read them."""
+def _set_permissions(path: Path) -> None:
+    """Give files the default permissions: safetensors makes them readable by their owner alone."""
     mask = os.umask(0)
     os.umask(mask)
     for file in path.rglob("*") if path.is_dir() else [path]:
@@ -113,13 +113,13 @@ def sha256_of(path: str | Path) -> str:
 
 
 def fingerprint(value: Any) -> str:
-    """Return a short stable name (16 hexadecimal digits) of anything that JSON can hold."""
+    """Return a short stable name (16 hexadecimal digits) of any JSON value."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
 @contextmanager
 def reading(path: str | Path, what: str) -> Iterator[None]:
-    """Turn whatever goes wrong while the block reads `path` as `what` into LMSteerError naming the file."""
+    """Turn any error while the block reads `path` as `what` into LMSteerError naming the file."""
     try:
         yield
     except LMSteerError:
@@ -127,96 +127,96 @@ def reading(path: str | Path, what: str) -> Iterator[None]:
     except FileNotFoundError as error:
         if Path(path).is_dir():
             raise LMSteerError(f"{path} lacks a file ({reason_of(error)[:200]})") from error
-        raise LMSteerError(f"{path}: there is no such file") from None
+        raise LMSteerError(f"{path}: no such file") from None
     except Exception as error:
         if is_memory(error) or is_full(error):
             raise
         if isinstance(error, OSError) and error.strerror:
             raise LMSteerError(f"{path} cannot be read: {error.strerror}") from None
-        words = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", re.sub(r"\x1b\[\d*m|\b\w+Error: ", "", str(error)))
-        reason = " ".join(words.split()) or type(error).__name__
+        message = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", re.sub(r"\x1b\[\d*m|\b\w+Error: ", "", str(error)))
+        reason = " ".join(message.split()) or type(error).__name__
         if isinstance(error, AttributeError | TypeError | LookupError):
-            reason = _in_words(error)
+            reason = _in_plain_words(error)
         if isinstance(error, UnicodeError):
-            reason = "it holds text that is not UTF-8"
+            reason = "it contains text that is not UTF-8"
         if "weights_only" in reason:
-            reason = "it holds something else than tensors, perhaps code, and is not opened"
+            reason = "it contains something other than tensors, perhaps code, and is not loaded"
         raise LMSteerError(f"{path} is not {what} ({reason[:200]})") from error
 
 
-def _in_words(error: AttributeError | TypeError | LookupError) -> str:
-    """Say what a file holds that the code of a library stumbled over, without the words of Python."""
+def _in_plain_words(error: AttributeError | TypeError | LookupError) -> str:
+    """Describe what made a library fail on a file, without Python's terms."""
     if isinstance(error, KeyError):
-        return f"{error} is missing in it, or unknown"
+        return f"{error} is missing or unknown"
     kinds = {kind.__name__: words for kind, words in KINDS.items() if isinstance(kind, type)} | {"NoneType": "null"}
     quoted = re.findall(r"'(\w+)'", str(error))
     for name in quoted:
         if name in kinds:
-            return f"it holds {kinds[name]} where something else is expected"
-    return f"it sets '{quoted[0]}'" if quoted else "it is of another format"
+            return f"it has {kinds[name]} where something else is expected"
+    return f"it sets '{quoted[0]}'" if quoted else "it has another format"
 
 
 def is_full(error: Exception) -> bool:
-    """Whether no more can be written, by disk, quota or limit: sqlite, safetensors and shutil say so in words."""
-    words = ("No space left on device", "database or disk is full")
-    return getattr(error, "errno", None) in (ENOSPC, EDQUOT, EFBIG) or any(said in str(error) for said in words)
+    """Whether a disk is full or a quota or size limit reached; sqlite, safetensors and shutil have no error code."""
+    phrases = ("No space left on device", "database or disk is full")
+    return getattr(error, "errno", None) in (ENOSPC, EDQUOT, EFBIG) or any(phrase in str(error) for phrase in phrases)
 
 
 def is_memory(error: Exception) -> bool:
-    """Whether the machine's memory is exhausted: torch says so in words of its own."""
+    """Whether memory ran out; torch raises a RuntimeError."""
     return isinstance(error, MemoryError) or "not enough memory" in str(error) or "allocate memory" in str(error)
 
 
 def read_text(path: str | Path) -> str:
-    """Read a UTF-8 file, with or without a byte order mark; LMSteerError names the line where it is not UTF-8."""
+    """Read a UTF-8 file, with or without a byte order mark; LMSteerError names a line that is not UTF-8."""
     with reading(path, "a text file"):
         content = _piped(path) if Path(path).is_fifo() else Path(path).read_bytes()
     return decoded(content, path)
 
 
 def decoded(content: bytes, path: str | Path) -> str:
-    """Return the text of what stands in `path`, as `read_text` does."""
+    """Decode the content of `path` as `read_text` does."""
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise LMSteerError(f"{path} is encoded as UTF-16: save the file as UTF-8")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        # Of a file with a byte order mark, the position counts from behind it.
-        bad = error.object[error.start]
+        # `error.object` lacks the byte order mark, as `error.start` does.
         line = error.object.count(b"\n", 0, error.start) + 1
-        raise LMSteerError(f"{path}, line {line}: byte 0x{bad:02x} is not UTF-8: save the file as UTF-8") from None
+        byte = f"byte 0x{error.object[error.start]:02x}"
+        raise LMSteerError(f"{path}, line {line}: {byte} is not UTF-8: save the file as UTF-8") from None
 
 
 @cache
 def _piped(path: str | Path) -> bytes:
-    """What a pipe holds can be read but once, and many a file is read twice: checked before any work, and used."""
+    """Read a pipe, which can be read only once, while many files are read twice: to be checked and to be used."""
     return Path(path).read_bytes()
 
 
 def read_jsonl(path: str | Path) -> list[dict[str, Any]]:
-    """Read JSON lines (blank lines are skipped); raise LMSteerError naming file and line of a bad one."""
+    """Read JSON lines, skipping blank ones; LMSteerError names the file and line of a bad one."""
     return [row for _, row in numbered_jsonl(path)]
 
 
 def numbered_jsonl(path: str | Path, shape: Any = dict) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the lines of a file, each a JSON object of a shape (see `fitting`), with their numbers."""
+    """Yield the line numbers and JSON objects of a file, each checked to have a shape (see `fitting`)."""
     for number, line in enumerate(read_text(path).split("\n"), start=1):
-        # Files that were joined have a byte order mark each.
+        # Concatenated files have a byte order mark each.
         line = line.removeprefix("\ufeff")
         if line.strip():
             yield number, fitting(parse_json(line, path, number), shape, f"{path}, line {number}")
 
 
 def read_json(path: str | Path, shape: Any = object) -> Any:
-    """Read one JSON document of a shape (see `fitting`); raise LMSteerError where it is not one."""
+    """Read one JSON document, checked to have a shape (see `fitting`); LMSteerError otherwise."""
     return fitting(parse_json(read_text(path), path), shape, path)
 
 
 def parse_json(text: str, path: str | Path, line: int | None = None) -> Any:
-    """Parse JSON that stands in `path`, on `line` if it is one line of many.
+    """Parse JSON from `path`, or from one `line` of it.
 
-    Raises LMSteerError for what is not JSON, and for what no reader agrees on: NaN and infinity, keys that occur
-    twice, halves of surrogate pairs, and numbers that do not fit a float.
+    Raises LMSteerError for invalid JSON, and for what readers disagree on: NaN and infinity, repeated keys, halves of
+    surrogate pairs, and numbers that do not fit a float.
     """
     place = f"{path}, line {line}" if line else str(path)
     try:
@@ -227,7 +227,7 @@ def parse_json(text: str, path: str | Path, line: int | None = None) -> Any:
         at = "" if line else f", line {error.lineno}"
         raise LMSteerError(f"{place}{at}: not valid JSON from column {error.colno} on") from None
     except UnicodeEncodeError:
-        raise LMSteerError(f"{place}: contains one half of a surrogate pair, which is not valid text") from None
+        raise LMSteerError(f"{place}: half of a surrogate pair is not valid text") from None
     except RecursionError:
         raise LMSteerError(f"{place}: the brackets are nested too deeply") from None
     except ValueError as error:
@@ -253,19 +253,19 @@ _JSON = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_number, pars
 
 
 def fitting(value: Any, shape: Any, path: str | Path, key: str = "") -> Any:
-    """Return `value`, read from `path`, if it has the shape; raise LMSteerError naming the key that has not.
+    """Return `value`, read from `path`, if it has the shape; otherwise raise LMSteerError naming the wrong key.
 
-    A shape is a type, or [shape of all items], or {str: shape of all values}, or {key: shape} of keys that must be
-    there; others may be.
+    A shape is a type, [shape of all items], {str: shape of all values}, or {key: shape} of required keys, beside which
+    others are allowed.
     """
-    if problem := _misfit(value, shape):
-        place, _, told = f"{key}{problem}".partition(": ")
-        raise LMSteerError(f"{path}{', ' if place else ''}{place.removeprefix('.')}: {told}")
+    if misfit := _misfit(value, shape):
+        place, _, problem = f"{key}{misfit}".partition(": ")
+        raise LMSteerError(f"{path}{', ' if place else ''}{place.removeprefix('.')}: {problem}")
     return value
 
 
 def _misfit(value: Any, shape: Any) -> str:
-    """Return where a value does not have its shape, and how, as `.key[0]: …`; nothing where it has."""
+    """Return where and how a value lacks its shape, as `.key[0]: …`; "" if it has it."""
     kind = type(shape) if isinstance(shape, (list, dict)) else shape
     if not isinstance(value, kind) or (isinstance(value, bool) and kind not in (bool, object)):
         return f": expected {KINDS.get(kind, kind)}, found {'null' if value is None else repr(str(value)[:40])}"

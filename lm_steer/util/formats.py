@@ -1,4 +1,4 @@
-"""Readers of tables and tensors, one for each format, which name the file and the place in it that is wrong; a writer.
+"""Read tables and tensors, with errors that name the file and the place in it that is wrong; write tables.
 
 frame = read_csv("results/tables/moods.csv", texts=("model", "row"), numbers=("n_prompts",), gaps=("value",))
 tensors, metadata = read_tensors("my-steer/steer.safetensors")
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 RECORD = "lm_steer_model.json"
-# Characters of one field of a CSV file; Python's own limit is shorter than many a document.
+# Characters of one field of a CSV file; Python's own limit is shorter than many documents.
 LONGEST_FIELD = 1 << 26
 
 
@@ -31,13 +31,13 @@ def read_csv(
     gaps: Sequence[str] = (),
     separator: str = ",",
 ) -> "pd.DataFrame":
-    """Read a CSV file with a header; every field is text, an empty one or `NA` as well.
+    """Read a CSV file with a header; every field is text, including empty ones and `NA`.
 
-    texts       columns that must be there
-    numbers     columns of finite numbers
-    gaps        columns of finite numbers, or nothing (an empty field), which becomes NaN
+    texts       required columns
+    numbers     required columns of finite numbers
+    gaps        required columns of finite numbers or empty fields, which become NaN
 
-    Raises LMSteerError naming the line that is not CSV or has too few fields, the column, or the row of a bad number.
+    Raises LMSteerError naming the line that is malformed, the missing column, or the row of a bad number.
     """
     import pandas as pd
 
@@ -49,29 +49,30 @@ def read_csv(
     rows = []
     for number, row in lines:
         if len(row) != len(header):
-            raise LMSteerError(f"{path}, line {number}: {len(row)} fields, the header has {len(header)}")
+            raise LMSteerError(f"{path}, line {number}: expected {len(header)} fields, found {len(row)}")
         rows.append(row)
     frame = pd.DataFrame(rows, columns=header, dtype=object)
     require_columns(frame, [*texts, *numbers, *gaps], path)
     for name in (*numbers, *gaps):
-        given = frame[name].mask(frame[name].isin(("", "nan"))) if name in gaps else frame[name]
-        values = pd.to_numeric(given, errors="coerce")
-        wrong = (values.isna() | values.abs().eq(math.inf)) & given.notna()
+        fields = frame[name].mask(frame[name].isin(("", "nan"))) if name in gaps else frame[name]
+        values = pd.to_numeric(fields, errors="coerce")
+        wrong = (values.isna() | values.abs().eq(math.inf)) & fields.notna()
         if wrong.any():
             at = int(wrong.to_numpy().argmax())
-            raise LMSteerError(f"{path}, row {at + 1}, column {name}: {frame[name].iloc[at]!r} is not a finite number")
+            found = f"expected a finite number, found {frame[name].iloc[at]!r}"
+            raise LMSteerError(f"{path}, row {at + 1}, column {name}: {found}")
         frame[name] = values
     return frame
 
 
 def write_csv(path: str | Path, frame: "pd.DataFrame", digits: int = 6) -> None:
-    """Write a table, numbers with so many significant digits, all or nothing."""
+    """Write a table, numbers with `digits` significant digits, completely or not at all."""
     with replacing(path) as temporary:
         frame.to_csv(temporary, index=False, float_format=f"%.{digits}g")
 
 
 def csv_lines(path: str | Path, separator: str = ",") -> Iterator[tuple[int, list[str]]]:
-    """Yield the lines of a CSV file that are not blank, each with the number of the line that it ends on."""
+    """Yield the rows of a CSV file that are not blank, each after the number of its last line."""
     csv.field_size_limit(LONGEST_FIELD)
     lines = csv.reader(StringIO(read_text(path), newline=""), delimiter=separator, strict=True)
     try:
@@ -81,7 +82,7 @@ def csv_lines(path: str | Path, separator: str = ",") -> Iterator[tuple[int, lis
 
 
 def harmless(path: str | Path) -> bytes:
-    """Return a CSV file for download: a text that a spreadsheet would take for a formula has a `'` before it."""
+    """Return a CSV file for download: `'` precedes each text that a spreadsheet would take for a formula."""
 
     def is_formula(field: str) -> bool:
         return field.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) and not NUMBER.fullmatch(field)
@@ -89,14 +90,14 @@ def harmless(path: str | Path) -> bytes:
     rows = [row for _, row in csv_lines(path)]
     if not any(is_formula(field) for row in rows for field in row):
         return Path(path).read_bytes()
-    written = StringIO(newline="")
+    buffer = StringIO(newline="")
     lines = ([f"'{field}" if is_formula(field) else field for field in row] for row in rows)
-    csv.writer(written, lineterminator="\n").writerows(lines)
-    return written.getvalue().encode()
+    csv.writer(buffer, lineterminator="\n").writerows(lines)
+    return buffer.getvalue().encode()
 
 
 def read_parquet(path: str | Path, columns: Sequence[str] = ()) -> "pd.DataFrame":
-    """Read a parquet file that has these columns at least."""
+    """Read a parquet file that has at least these columns."""
     import pandas as pd
 
     with reading(path, "a parquet file"), open(path, "rb") as file:
@@ -109,23 +110,23 @@ def require_columns(frame: "pd.DataFrame", columns: Sequence[str], path: str | P
     """Raise LMSteerError unless a table has these columns."""
     for name in columns:
         if name not in frame:
-            has = ", ".join(map(str, frame.columns)) or "none"
-            raise LMSteerError(f"{path} has no column '{name}': it has {has[:200]}")
+            existing = ", ".join(map(str, frame.columns)) or "none"
+            raise LMSteerError(f"{path} has no column '{name}': it has {existing[:200]}")
 
 
 def require_rows(frame: "pd.DataFrame", path: str | Path) -> None:
-    """Raise LMSteerError where nothing, or nothing of what is shown together, is left of a table."""
+    """Raise LMSteerError if no row of a table is left."""
     if frame.empty:
-        raise LMSteerError(f"{path} has no rows, or lacks some: make it again")
+        raise LMSteerError(f"{path} has no rows, or some are missing: make it again")
 
 
 def read_record(folder: str | Path) -> dict[str, Any]:
-    """Return the record of a model's folder: source, id, revision, and the sha256 of each of its files."""
+    """Return the record of a model's folder: source, id, revision, and the sha256 of each file."""
     return read_json(Path(folder) / RECORD, {"source": str, "id": str, "revision": str, "files": {str: str}})
 
 
 def hub_name(folder: str | Path) -> str:
-    """Return what a judge from the hub is recognised by, `owner/name@revision`; nothing for a model from elsewhere."""
+    """Return the name of a judge from the hub, `owner/name@revision`; "" for a model from elsewhere."""
     record = read_record(folder)
     if record["source"] != "hub":
         return ""
@@ -133,14 +134,14 @@ def hub_name(folder: str | Path) -> str:
 
 
 def read_benchmark(path: str | Path) -> dict[str, float]:
-    """Return the last measurement of a benchmark file of Snakemake's; NaN for what it could not measure."""
+    """Return the last measurement in a Snakemake benchmark file; NaN for what it could not measure."""
     import pandas as pd
 
     try:
         frame = read_csv(path, texts=("s", "max_rss", "cpu_time"), separator="\t")
         require_rows(frame, path)
     except LMSteerError as error:
-        raise LMSteerError(f"expected a benchmark file of Snakemake's: {error}") from None
+        raise LMSteerError(f"expected a Snakemake benchmark file: {error}") from None
     return pd.to_numeric(frame.iloc[-1], errors="coerce").to_dict()
 
 
@@ -153,5 +154,5 @@ def read_tensors(path: str | Path, framework: str = "pt") -> tuple[dict[str, Any
         metadata = file.metadata() or {}
         for name, tensor in tensors.items():
             if not (abs(1 * tensor) < math.inf).all():
-                raise LMSteerError(f"{path}: the tensor '{name}' holds numbers that are not finite: make it again")
+                raise LMSteerError(f"{path}: the tensor '{name}' has values that are not finite: make it again")
     return tensors, metadata

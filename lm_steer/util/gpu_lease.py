@@ -1,13 +1,12 @@
 """A lease on one GPU per process, so that jobs on one machine never share a device.
 
     with leased_device():
-        ...                              # CUDA_VISIBLE_DEVICES names the one device that is this process's own
+        ...                              # CUDA_VISIBLE_DEVICES names the one device leased to this process
 
-A lease is a socket bound to the device's name in Linux's abstract namespace: one process alone can hold a name, no file
-is made, and the system frees it when the process ends, however it ends. Containers with networks of their own do not
-see each other's leases. The devices are those of CUDA_VISIBLE_DEVICES, where it is set (`CUDA_VISIBLE_DEVICES=2,3
-snakemake …` keeps to two of them), else all that nvidia-smi lists. A SLURM job's devices are its own: its leases are
-shared with nobody outside the job.
+A lease is a socket bound to the device's name in Linux's abstract namespace: only one process can hold a name, no file
+is made, and the system frees it however the process ends. Containers with separate networks do not see each other's
+leases. The devices are those of CUDA_VISIBLE_DEVICES if it is set (`CUDA_VISIBLE_DEVICES=2,3 snakemake …` uses two of
+them), else all that nvidia-smi lists. Leases in a SLURM job are separate from those outside it.
 """
 
 import os
@@ -27,7 +26,7 @@ SECONDS_BETWEEN_TRIES = 0.5
 
 
 def devices() -> list[str]:
-    """Return the names of the GPUs that this process may use, none where there is none."""
+    """Return the names of the GPUs that this process may use, possibly none."""
     if VISIBLE in os.environ:
         return [name for name in os.environ[VISIBLE].replace(" ", "").split(",") if name not in ("", "-1")]
     return [str(number) for number in range(output_of("nvidia-smi", "--list-gpus").count("GPU "))]
@@ -35,11 +34,11 @@ def devices() -> list[str]:
 
 @contextmanager
 def leased_device(wanted: bool = True) -> Iterator[str | None]:
-    """Hold one free device and make it the only visible one, waiting until there is one.
+    """Hold one free device, waiting for it if need be, and make it the only visible one.
 
-    Yields its name, or None where no device is wanted or there.
+    Yields its name, or None if no device is wanted or available.
     """
-    # What holds a device, an address without a file, is Linux's; elsewhere a process takes what it finds.
+    # Only Linux has socket addresses without a file; elsewhere a process uses whatever device it finds.
     names = devices() if wanted and sys.platform == "linux" else []
     if not names:
         yield None
@@ -58,11 +57,11 @@ def leased_device(wanted: bool = True) -> Iterator[str | None]:
 
 
 def _lease(names: list[str]) -> tuple[str, socket.socket]:
-    """Return the first device that is free, and what holds it, waiting until there is one."""
+    """Wait for a free device; return its name and the socket that holds it."""
     waiting = False
     while True:
         for name in names:
-            if lock := _held(name):
+            if lock := _try_lease(name):
                 return name, lock
         if not waiting:
             say(f"all of the devices {', '.join(names)} are in use: waiting for one")
@@ -70,9 +69,9 @@ def _lease(names: list[str]) -> tuple[str, socket.socket]:
         time.sleep(SECONDS_BETWEEN_TRIES)
 
 
-def _held(name: str) -> socket.socket | None:
-    """Return a socket that holds a device until it is closed, or None where another process holds it."""
-    # Inside SLURM jobs the same number may be another device each time; an address has at most 108 bytes.
+def _try_lease(name: str) -> socket.socket | None:
+    """Return a socket that holds a device until it is closed, or None if another process holds it."""
+    # The same number may be another device in each SLURM job; an address has at most 108 bytes.
     address = f"\0lm-steer-device-{fingerprint([os.environ.get('SLURM_JOB_ID'), name])}"
     lock = socket.socket(socket.AF_UNIX)
     try:

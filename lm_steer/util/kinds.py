@@ -1,11 +1,11 @@
-"""Kinds of one thing, a class each, whose fields are the keys of its block in a study: sources, scorers.
+"""Kinds of sources and scorers: one class per kind, whose fields are the keys of its block in a study.
 
     SCORERS = Kinds("kind of scorer", "kind", Kind, kinds, "lm_steer.scorers")
     SCORERS.named("classifier")                   # the class of kinds/classifier.py
-    SCORERS.named("formality:Formality")          # a class of your own, in a module that Python can import
+    SCORERS.named("formality:Formality")          # your own class, in a module that Python can import
     SCORERS.make("perspective", {"mode": "replay"})
 
-A package offers a kind by an entry point in the group.
+Other packages add kinds by entry points in the group.
 """
 
 import pkgutil
@@ -26,9 +26,9 @@ from lm_steer.util.words import quoted
 
 
 class OfKind(Block):
-    """A block whose keys depend on its kind, which one of them names.
+    """A block with a key that names its kind, on which its other keys depend.
 
-    packages        what of the package registry it reads (fetch/packages.py)
+    packages        the packages of the registry that it reads (fetch/packages.py)
     """
 
     packages: ClassVar[tuple[str, ...]] = ()
@@ -47,13 +47,13 @@ Base = TypeVar("Base", bound=OfKind)
 
 @dataclass(frozen=True)
 class Kinds(Generic[Base]):
-    """The kinds of one thing.
+    """All kinds of sources, or of scorers.
 
     what        what one is called in messages
     decides     the key that names the kind of a block
-    base        the class that all of them derive from
-    package     its modules define one kind each, named after it
-    group       the entry points by which other packages offer theirs
+    base        the base class of all kinds
+    package     the package whose modules define one kind each and give it their name
+    group       the group of entry points by which other packages add kinds
     """
 
     what: str
@@ -64,7 +64,7 @@ class Kinds(Generic[Base]):
 
     @cached_property
     def known(self) -> dict[str, type[Base]]:
-        """Return the kinds that have a name: those of the package, then those of entry points."""
+        """The kinds by name: those of the package, then those of entry points."""
         return {**dict(self._in_package()), **load_group(self.group)}
 
     def _in_package(self) -> Iterator[tuple[str, type[Base]]]:
@@ -75,7 +75,7 @@ class Kinds(Generic[Base]):
                     yield info.name.replace("_", "-"), kind
 
     def named(self, name: str) -> type[Base]:
-        """Return a kind by its name, or by the `module:Class` that defines it."""
+        """Return a kind by its name or as `module:Class`."""
         kind = load(name) if ":" in name else self.known.get(name)
         if kind is None:
             raise LMSteerError(f"unknown {self.what} '{name}': choose {', '.join(self.known)}, or module:Class")
@@ -87,25 +87,25 @@ class Kinds(Generic[Base]):
         return kind
 
     def own_keys(self, kind: type[OfKind]) -> list[str]:
-        """Return the keys that a kind has beside those of every kind."""
+        """Return the keys that a kind adds to those of the base class."""
         return [key for key in kind.model_fields if key not in self.base.model_fields]
 
     def block(self, name: str) -> type[Base]:
-        """Return a kind as a study has it: with the key that names it."""
+        """Return a kind as the type of a study's block, with the key that names it."""
         kind = self.named(name)
         tag: dict[str, Any] = {self.decides: (Literal[name], ...)}  # type: ignore[valid-type]
         return create_model(kind.__name__, __base__=kind, __doc__=kind.__doc__, **tag)
 
     def make(self, name: str, keys: Mapping[str, Any]) -> Base:
-        """Return a kind with the given keys, which are checked; those of a command are text."""
+        """Return a kind with these keys, checked; those of a command are text."""
         kind, place = self.named(name), f"the {self.what} '{name}'"
-        own, given = self.own_keys(kind), {}
+        known, values = self.own_keys(kind), {}
         for key, value in keys.items():
-            if key not in own:
-                raise LMSteerError(f"{place} has no key '{key}': it has {', '.join(own) or 'none'}")
+            if key not in known:
+                raise LMSteerError(f"{place} has no key '{key}': it has {', '.join(known) or 'none'}")
             one_of_list = get_origin(kind.model_fields[key].annotation) is list and isinstance(value, str)
-            given[key] = [value] if one_of_list else value
+            values[key] = [value] if one_of_list else value
         try:
-            return kind(**given)
+            return kind(**values)
         except ValidationError as error:
             raise LMSteerError(sentences(error, kind, place)[0]) from None

@@ -1,4 +1,4 @@
-"""What this machine is, and what its programs say."""
+"""This machine's processor, and what its programs print."""
 
 import platform
 import subprocess
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def processor() -> str:
-    """Name the processor."""
+    """Return the name of the processor."""
     cpu = Path("/proc/cpuinfo")
     lines = cpu.read_text(encoding="utf-8").splitlines() if cpu.exists() else []
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
@@ -14,9 +14,8 @@ def processor() -> str:
 
 
 def output_of(*command: str) -> str:
-    """Return what a command prints; nothing where it fails, does not answer or is not there."""
+    """Return what a command prints; "" if it is missing, fails or does not answer within a minute."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    except (OSError, subprocess.TimeoutExpired):
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    except (OSError, subprocess.SubprocessError):
         return ""
-    return done.stdout if done.returncode == 0 else ""

@@ -1,4 +1,4 @@
-"""Messages of a chat, kept as JSON where a text is expected: in a column, a prompt file, a key of a cache.
+"""Chat messages, stored as JSON where a text is expected: in a column, a prompt file, a key of a cache.
 
 messages_of("How was it?")                                       # [{"role": "user", "content": "How was it?"}]
 messages_of('[{"role": "system", "content": "Be brief."}, …]')   # the messages themselves
@@ -13,7 +13,7 @@ Message = dict[str, str]
 
 
 class ChatPrompt(str):
-    """A prompt that is a user's message, or holds messages: the model is given it by its chat template."""
+    """A prompt that is a user's message, or JSON messages: the model reads it through its chat template."""
 
 
 def is_messages(value: Any) -> TypeGuard[list[Message]]:
@@ -26,13 +26,14 @@ def _is_message(value: Any) -> bool:
 
 
 def as_text(messages: list[Message]) -> str:
-    """Return messages as one text, JSON."""
-    kept = [{name: message[name] for name in ("role", "content")} for message in messages]
-    return json.dumps(kept, ensure_ascii=False)
+    """Return the roles and contents of messages as JSON."""
+    return json.dumps(
+        [{name: message[name] for name in ("role", "content")} for message in messages], ensure_ascii=False
+    )
 
 
 def text_of(prompt: Any) -> str:
-    """Return a prompt, a text or a list of messages, as one text; LMSteerError where it is neither."""
+    """Return a prompt, a text or a list of messages, as text; LMSteerError if it is neither."""
     if is_messages(prompt):
         return as_text(prompt)
     if not isinstance(prompt, str):
@@ -41,7 +42,7 @@ def text_of(prompt: Any) -> str:
 
 
 def holds_messages(text: str) -> bool:
-    """Whether a text is messages as JSON."""
+    """Whether a text is JSON messages."""
     if not text.startswith("[{"):
         return False
     try:
@@ -51,24 +52,24 @@ def holds_messages(text: str) -> bool:
 
 
 def messages_of(text: str) -> list[Message]:
-    """Return the messages that a text holds; any other text is one message of a user."""
+    """Return the messages of a JSON text; any other text is one message of a user."""
     messages: list[Message] = json.loads(text) if holds_messages(text) else [{"role": "user", "content": text}]
     return messages
 
 
 def with_system(text: str, system: str) -> str:
-    """Return messages with a system message before them, as JSON; without one, the text as it is.
+    """Return messages with a system message before them, as JSON; the text itself if `system` is empty.
 
-    Raises LMSteerError where the messages have one already: a template would take either, or both.
+    Raises LMSteerError if the messages already have one: which of the two a template uses is undefined.
     """
     if not system:
         return text
     messages = messages_of(text)
     if any(message["role"] == "system" for message in messages):
-        raise LMSteerError(f"the messages {text[:60]!r} have a system message of their own: leave out one of the two")
+        raise LMSteerError(f"the messages {text[:60]!r} already have a system message: leave out one of the two")
     return as_text([{"role": "system", "content": system}, *messages])
 
 
 def prompt_of(text: str, chat: bool) -> str:
-    """Return a prompt as it is meant: a text to be continued, or one to be answered, which messages always are."""
+    """Return a prompt as text to be continued, or as a `ChatPrompt` to be answered, as JSON messages always are."""
     return ChatPrompt(text) if chat or holds_messages(text) else text

@@ -4,7 +4,7 @@
     steps: Steps = Field(1000)                    # of a study's steer
     check("steps", 0, Steps.__metadata__)         # LMSteerError: steps: expected a whole number from 1 to …, found 0
 
-pydantic reads these types in study/, but is not imported here: training and generation do without it.
+pydantic reads these types in study/ but is not imported here, because training and generation do not need it.
 """
 
 import operator
@@ -21,11 +21,11 @@ from lm_steer.util.errors import LMSteerError
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-# Sizes and indices of tensors do not overflow below this.
+# Below this, sizes and indices of tensors do not overflow.
 MOST = 10**9
 MOST_SHARDS = 10_000
 READERS: dict[type, Callable[[Any], Any]] = {int: int, float: float, bool: {"true": True, "false": False}.__getitem__}
-# What a person calls the types of arguments.
+# The types of arguments in plain words.
 KINDS: dict[Any, str] = {
     str: "text",
     str | Path: "a path",
@@ -40,7 +40,7 @@ Instance = TypeVar("Instance", bound="DataclassInstance")
 
 @dataclass(frozen=True, eq=False)
 class Rule:
-    """What a value must be: its kind, a description in words, and bounds as pydantic names them."""
+    """What a value must be: its type, a description in words, and bounds by pydantic's names."""
 
     kind: type
     words: str
@@ -50,14 +50,14 @@ class Rule:
         return self.words
 
     def allows(self, value: Any) -> bool:
-        """Whether a value has the kind and is within the bounds; true, NaN and infinity are not numbers."""
+        """Whether a value has the type and is within the bounds; true, NaN and infinity are not numbers."""
         if self.kind in (str, bool):
             return isinstance(value, self.kind) and bool(re.fullmatch(self.bounds.get("pattern", ".*"), str(value)))
         fits = is_whole(value) if self.kind is int else is_number(value)
         return fits and all(getattr(operator, name)(value, bound) for name, bound in self.bounds.items())
 
     def read(self, value: Any) -> Any:
-        """Return a value, or the one that a text stands for, as `1e-2` in YAML; ValueError where it breaks the rule."""
+        """Return a value, or the one that a text such as YAML's `1e-2` means; ValueError if it breaks the rule."""
         if isinstance(value, str) and self.kind in READERS:
             with suppress(ValueError, KeyError):
                 value = READERS[self.kind](value)
@@ -112,7 +112,7 @@ MaxLength = AtLeastTwo
 # The seeds of both NumPy and torch.
 Seed = Annotated[int, _whole(0, 2**32 - 1)]
 Shards = Annotated[int, _whole(1, MOST_SHARDS)]
-# A token takes 27 / top_p draws: a much smaller top_p would fill the memory.
+# A token takes 27 / top_p draws: a much smaller top_p would exhaust memory.
 TopP = Annotated[float, Rule(float, "a number from 0.001 to 1", {"ge": 0.001, "le": 1})]
 AboveZero = Annotated[float, A_POSITIVE_NUMBER]
 Epsilon = AboveZero
@@ -138,7 +138,7 @@ Label = Annotated[str, Rule(str, "one line of text", {"pattern": r"^[^\s\x00-\x1
 
 
 def check(name: str, value: Any, marks: Sequence[Any]) -> None:
-    """Raise LMSteerError where a value, or an item of a list, breaks a rule in the metadata of its type."""
+    """Raise LMSteerError if a value, or an item of a list, breaks a rule in the metadata of its type."""
     for rule in (mark for mark in marks if isinstance(mark, Rule)):
         for item in value if isinstance(value, (list, tuple)) else [value]:
             if not rule.allows(item):
@@ -146,13 +146,13 @@ def check(name: str, value: Any, marks: Sequence[Any]) -> None:
 
 
 def check_as(kind: Any, **arguments: Any) -> None:
-    """Raise LMSteerError where an argument of a public function breaks the rule of a type of this module."""
+    """Raise LMSteerError if an argument of a public function breaks the rule of a type of this module."""
     for name, value in arguments.items():
         check(name, value, kind.__metadata__)
 
 
 def check_kind(kind: Any, **arguments: Any) -> None:
-    """Raise LMSteerError where an argument of a public function is of another type."""
+    """Raise LMSteerError if an argument of a public function has another type."""
     for name, value in arguments.items():
         if not isinstance(value, kind):
             expected = KINDS.get(kind) or f"a {kind.__name__}"
@@ -160,31 +160,31 @@ def check_kind(kind: Any, **arguments: Any) -> None:
 
 
 def numbers(name: str, values: Any, rule: Rule) -> list[float]:
-    """Return the numbers of a list, an array or a tensor; LMSteerError where it is none, or a number breaks a rule."""
-    given = values.tolist() if hasattr(values, "tolist") else values
-    check_kind(Iterable, **{name: given})
-    listed = list(given)
+    """Return a list, array or tensor of numbers as floats; LMSteerError if it has another type or breaks the rule."""
+    values = values.tolist() if hasattr(values, "tolist") else values
+    check_kind(Iterable, **{name: values})
+    listed = list(values)
     check(name, listed, [rule])
     return [float(value) for value in listed]
 
 
 def check_unused(user: str, options: dict[str, Any], used: Sequence[str]) -> None:
-    """Raise LMSteerError where an option is given that a source or kind does not use."""
+    """Raise LMSteerError if an option is set that a source or kind does not use."""
     for name, value in options.items():
         if value and name not in used:
             raise LMSteerError(f"{user} does not use the option --{name}: leave it out")
 
 
-def from_fields(kind: type[Instance], given: Mapping[str, Any]) -> Instance:
-    """Return a dataclass made of keywords; LMSteerError for one that is not a field of it."""
+def from_fields(kind: type[Instance], keywords: Mapping[str, Any]) -> Instance:
+    """Return an instance of a dataclass; LMSteerError for a keyword that is not one of its fields."""
     known = [one.name for one in fields(kind)]
-    for name in given:
+    for name in keywords:
         if name not in known:
             raise LMSteerError(f"unknown argument '{name}': {kind.__name__} has {', '.join(known)}")
-    return kind(**given)
+    return kind(**keywords)
 
 
 def check_fields(instance: Any) -> None:
-    """Check a dataclass by the types of its fields."""
+    """Check the fields of a dataclass against their types."""
     for one in fields(instance):
         check(one.name, getattr(instance, one.name), getattr(one.type, "__metadata__", ()))

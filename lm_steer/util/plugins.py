@@ -1,4 +1,4 @@
-"""Parts of other packages and modules: named as `module:Name`, or found by the entry points of a group."""
+"""Load objects of other packages and modules by `module:Name`, or by the entry points of a group."""
 
 import importlib
 import os
@@ -12,9 +12,9 @@ from lm_steer.util.errors import LMSteerError
 
 @cache
 def load(reference: str) -> Any:
-    """Return what `module:Name` names; a module may lie in the folder of the study.
+    """Return what `module:Name` names; the module may be in the working directory.
 
-    Raises LMSteerError where it is not of that form, or with the reason where it cannot be imported.
+    Raises LMSteerError if the reference has another form or cannot be imported.
     """
     module, _, name = reference.partition(":")
     if not all(part.isidentifier() for part in (*module.split("."), name)):
@@ -25,13 +25,13 @@ def load(reference: str) -> Any:
         return getattr(importlib.import_module(module), name)
     except LMSteerError:
         raise
-    except Exception as error:  # a module of a user's own may fail in any way
-        # Other errors may say nothing by themselves: that of `assert`, or a key.
+    except Exception as error:  # a user's module may fail in any way
+        # The messages of other errors, such as a KeyError's, may say nothing without their type.
         reason = f"{error}" if isinstance(error, ImportError | AttributeError) else f"{type(error).__name__}: {error}"
         raise LMSteerError(f"'{reference}' cannot be imported: {reason}") from error
 
 
 @cache
 def load_group(group: str) -> dict[str, Any]:
-    """Return what the entry points of a group name, by their names."""
+    """Return what the entry points of a group refer to, by their names."""
     return {point.name: load(point.value) for point in entry_points(group=group)}

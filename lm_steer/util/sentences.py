@@ -1,6 +1,6 @@
-"""What is said of a config that is wrong: the key, what was found there, and what is expected, in one sentence each.
+"""Explain what is wrong with a config, one sentence per problem: the key, what was found, and what was expected.
 
-sentences(error, Study)       # ["steers.mood: unknown key 'stesp' (did you mean 'steps'?); known are dataset, …"]
+sentences(error, Study)       # ["steers.mood: unknown key 'stesp' (did you mean 'steps'?); known keys: dataset, …"]
 """
 
 import re
@@ -19,7 +19,7 @@ TYPES |= dict.fromkeys(("model_type", "model_attributes_type", "dict_type"), "a 
 
 
 class Place(NamedTuple):
-    """Where a key stands: its path, its block, and `the source 'hub'` where a key selects the type of the block."""
+    """Where a key is: its path, its block, and `the source 'hub'` if a key selects the type of the block."""
 
     path: str
     block: type[BaseModel] | None
@@ -27,22 +27,22 @@ class Place(NamedTuple):
 
 
 def sentences(error: ValidationError, whole: type[BaseModel], name: str = "the config") -> list[str]:
-    """Return a sentence for each thing that is wrong; missing and unknown keys of one block share theirs.
+    """Return a sentence for each problem; missing keys of a block share one, and so do unknown keys.
 
-    name        what a sentence says of the whole
+    name        what a sentence calls the whole
     """
     gathered: dict[tuple[Place, str], list[str]] = {}
-    told: list[str] = []
+    lines: list[str] = []
     for one in error.errors():
         place = _place(one["loc"], whole)
         if one["type"] in ("missing", "extra_forbidden", "invalid_key"):
             kind = one["type"].replace("invalid_key", "extra_forbidden")
             gathered.setdefault((_place(one["loc"][:-1], whole), kind), []).append(str(one["loc"][-1]))
         else:
-            told.append(f"{place.path or name}: {_sentence(one)}")
+            lines.append(f"{place.path or name}: {_sentence(one)}")
     for (place, kind), keys in gathered.items():
-        told += _keys(place, kind, keys, place.path or name)
-    return list(dict.fromkeys(told))
+        lines += _keys(place, kind, keys, place.path or name)
+    return list(dict.fromkeys(lines))
 
 
 def _keys(place: Place, kind: str, keys: list[str], path: str) -> Iterator[str]:
@@ -55,11 +55,10 @@ def _keys(place: Place, kind: str, keys: list[str], path: str) -> Iterator[str]:
     elif kind == "missing":
         yield f"{path}: {quoted(keys)} {'is' if len(keys) == 1 else 'are'} missing"
     elif place.variant:
-        own = [key for key in known if key != place.variant.split()[1]]
-        has = f"it has {', '.join(own) or 'none'}"
-        yield from (f"{path}.{key}: {place.variant} has no such key{near(key, known)}; {has}" for key in keys)
+        listed = ", ".join(key for key in known if key != place.variant.split()[1]) or "none"
+        yield from (f"{path}.{key}: {place.variant} has no such key{near(key, known)}; it has {listed}" for key in keys)
     else:
-        yield f"{path}: unknown key {quoted(keys)}{near(keys[0], known)}; known are {', '.join(known)}"
+        yield f"{path}: unknown key {quoted(keys)}{near(keys[0], known)}; known keys: {', '.join(known)}"
 
 
 def _sentence(error: Any) -> str:
@@ -90,7 +89,7 @@ def _items(count: int, context: Any) -> str:
 
 
 def _place(location: Iterable[int | str], whole: type[BaseModel]) -> Place:
-    """Follow a location of pydantic's through the types; the tags of unions and `[key]` are no part of its path."""
+    """Follow a pydantic location through the types; tags of unions and `[key]` are not part of the path."""
     path: list[str] = []
     kind: Any = whole
     variant = ""
@@ -104,7 +103,7 @@ def _place(location: Iterable[int | str], whole: type[BaseModel]) -> Place:
             kind, variant = blocks[step], f"the {discriminator} '{step}'"
             continue
         if get_origin(kind) is list:
-            # An item is named by what it is, not by its number.
+            # An item is identified by its value, not by its number.
             (kind,) = get_args(kind)
             continue
         path.append(str(step))
@@ -119,7 +118,7 @@ def _place(location: Iterable[int | str], whole: type[BaseModel]) -> Place:
 
 
 def _choices(kind: Any) -> tuple[Any, Any]:
-    """Return a type without its annotations; of a union of blocks also the key that decides, and the block of each."""
+    """Return a type without annotations; for a union of blocks also the discriminating key, and its value -> block."""
     key = None
     while get_origin(kind) is Annotated:
         kind, *marks = get_args(kind)

@@ -1,6 +1,6 @@
-"""Partitions of a SLURM cluster with their GPUs, its nodes, and jobs that a killed run left behind.
+"""A SLURM cluster's partitions with their GPUs and nodes, and the jobs that a killed run left behind.
 
-partitions()["gpu"].gpus             # {"a100": 4}, the most on one of its nodes
+partitions()["gpu"].gpus             # {"a100": 4}, the most on any one node
 """
 
 import os
@@ -19,19 +19,19 @@ QUEUED = "PENDING,CONFIGURING,RUNNING,COMPLETING"
 
 @dataclass
 class Partition:
-    """The GPUs of a partition, model → the most on one node ("" where models have no names), and its nodes."""
+    """The GPUs of a partition, model → the most on any one node ("" if models have no names), and its nodes."""
 
     gpus: dict[str, int] = field(default_factory=dict)
     nodes: set[str] = field(default_factory=set)
 
     def most(self, model: str = "") -> int:
-        """Return how many GPUs, of one model or of any, a job can have on one node."""
+        """Return how many GPUs, of one model or of any, a job can get on one node."""
         return max((count for name, count in self.gpus.items() if model in ("", name)), default=0)
 
 
 @dataclass
 class Request:
-    """What a rule asks of the cluster: partitions by name, and so many GPUs, of a model or of any."""
+    """What a rule requests from the cluster: partitions by name, and a number of GPUs, of one model or of any."""
 
     rule: str
     partitions: list[str]
@@ -40,7 +40,7 @@ class Request:
 
 
 def misfits(requests: Iterable[Request], partitions: dict[str, Partition], files: Sequence[Path]) -> Iterator[str]:
-    """Yield what rules ask for that no partition has, with the line of the profile that asks for it."""
+    """Yield requests that no partition can meet, each with the profile's line that makes it."""
     unknown: dict[str, list[str]] = {}
     for request in requests:
         for name in set(request.partitions) - set(partitions):
@@ -51,37 +51,37 @@ def misfits(requests: Iterable[Request], partitions: dict[str, Partition], files
             place = line_of(files, f"{request.rule}:") or "--set-resources"
             what = f"GPU{'s' * (request.gpus > 1)}{f' {request.model}' * bool(request.model)}"
             yield (
-                f"{place}: {request.rule} asks for {request.gpus} {what}, a node of the partition {', '.join(known)} "
-                f"has {most}: lower it, choose another partition, or set `gpu: 0` to use none"
+                f"{place}: {request.rule} asks for {request.gpus} {what}, but a node of the partition "
+                f"{', '.join(known)} has {most}: ask for fewer, choose another partition, or set `gpu: 0` to use none"
             )
     for name, rules in unknown.items():
         place = line_of(files, f"slurm_partition: {name}") or "--set-resources"
         listed = f"{near(name, partitions)}; there are {', '.join(partitions)}"
-        yield f"{place}: there is no partition '{name}'{listed} (named for {', '.join(rules)})"
+        yield f"{place}: there is no partition '{name}'{listed} (requested by {', '.join(rules)})"
 
 
 def partitions() -> dict[str, Partition]:
-    """Return the partitions that SLURM lists; none where it does not answer."""
-    found: dict[str, Partition] = {}
+    """Return the partitions that SLURM lists; none if it does not answer."""
+    by_name: dict[str, Partition] = {}
     for line in output_of("sinfo", "--noheader", "--Node", "--format", "%R|%G|%N").splitlines():
         name, gres, node = line.split("|")
-        partition = found.setdefault(name, Partition())
+        partition = by_name.setdefault(name, Partition())
         partition.nodes.add(node)
         for model, count in _gpus(gres).items():
             partition.gpus[model] = max(count, partition.gpus.get(model, 0))
-    return found
+    return by_name
 
 
-def nodes_elsewhere(found: dict[str, Partition]) -> list[str]:
-    """Return the nodes that are not this machine."""
-    nodes = {node for partition in found.values() for node in partition.nodes}
+def nodes_elsewhere(partitions: dict[str, Partition]) -> list[str]:
+    """Return the nodes other than this machine."""
+    nodes = {node for partition in partitions.values() for node in partition.nodes}
     return sorted(nodes - {socket.gethostname().split(".")[0]})
 
 
 def cancel_jobs_of(folder: str | Path) -> list[str]:
-    """Cancel the workflow's jobs that still run in `folder` for a controller that was killed; return their ids.
+    """Cancel the workflow's jobs that still run in `folder` after their controller was killed; return their ids.
 
-    Waits until they are gone, a minute at most: a job that fails takes its unfinished files away.
+    Waits up to a minute until they have ended, because a failing job removes its unfinished files.
     """
     jobs = _jobs_of(folder)
     if jobs:
@@ -96,26 +96,26 @@ def _jobs_of(folder: str | Path) -> list[str]:
     listing = output_of("squeue", "--noheader", "--user", str(os.getuid()), "--format", "%A|%k|%Z", "--states", QUEUED)
     lines = [line.split("|", 2) for line in listing.splitlines()]
     here = Path(folder).resolve()
-    return sorted({job for job, said, place in lines if said.startswith("rule_") and Path(place).resolve() == here})
+    return sorted({job for job, rule, place in lines if rule.startswith("rule_") and Path(place).resolve() == here})
 
 
 def _gpus(gres: str) -> dict[str, int]:
     """Read `gpu:a100:4(S:0-1),gpu:2` as {"a100": 4, "": 2}."""
-    found: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for part in gres.replace("(null)", "").split(","):
         name, *rest = part.split("(")[0].split(":")
         if name == "gpu" and rest and rest[-1].isdigit():
-            found[":".join(rest[:-1])] = int(rest[-1])
-    return found
+            counts[":".join(rest[:-1])] = int(rest[-1])
+    return counts
 
 
 def wanted(gres: str) -> int:
-    """Return how many GPUs a request like `gpu:1` or `gpu:a100:2` is for."""
+    """Return the number of GPUs in a request like `gpu:1` or `gpu:a100:2`."""
     return sum(_gpus(gres).values())
 
 
 def line_of(files: Sequence[Path], word: str) -> str:
-    """Say where a word stands: `profile.yaml, line 12`, the last file's first; "" where it stands nowhere."""
+    """Return where a word first occurs in the last file that has it, as `profile.yaml, line 12`; "" if none has."""
     for file in reversed(files):
         for number, line in enumerate(read_text(file).splitlines(), start=1):
             if word in line.split("#")[0]:

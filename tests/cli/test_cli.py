@@ -99,7 +99,7 @@ def test_texts_are_continued_by_a_steer_of_the_hub(run, hub, model):
 def test_a_wrong_option_ends_with_2_and_a_wrong_file_with_1(run, tmp_path):
     assert run("train", "--no-such-option")[0] == 2
     code, error = run("prompts", "--source", "file", "--path", tmp_path / "none.jsonl", "-o", "out.jsonl")
-    assert code == 1 and "none.jsonl: there is no such file" in error
+    assert code == 1 and "none.jsonl: no such file" in error
     assert not (tmp_path / "out.jsonl").exists()
 
 

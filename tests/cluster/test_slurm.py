@@ -128,7 +128,7 @@ def test_a_job_over_its_time_goes_on_from_its_checkpoint(study, slurm, undisturb
     study.ends_well(controller)
     assert {job["JobState"] for job in slurm.history() if job["JobId"] == number} == {"TIMEOUT"}
     log = (study.folder / "results/logs/train/tiny.style.seed0.log").read_text(encoding="utf-8")
-    assert "found from an earlier run" in log
+    assert "from an earlier run" in log
     assert study.tables() == undisturbed(*long)
 
 

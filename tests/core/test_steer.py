@@ -156,7 +156,7 @@ def test_a_truncated_file_of_weights_is_refused(saved, keep):
 
 def test_missing_weights_are_refused(saved):
     (saved / "steer.safetensors").unlink()
-    with pytest.raises(LMSteerError, match=r"steer\.safetensors: there is no such file"):
+    with pytest.raises(LMSteerError, match=r"steer\.safetensors: no such file"):
         Steer.from_pretrained(saved)
 
 

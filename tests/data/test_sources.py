@@ -42,7 +42,7 @@ def test_a_text_that_comes_twice_is_kept_once(tmp_path):
         ("mine.jsonl", b'{"text": "fine", "label": 1}\n{"text": \n', r"mine\.jsonl, line 2"),
         ("mine.parquet", b"not parquet", "is not a parquet file"),
         ("mine.xlsx", b"", "expected one of .csv, .jsonl, .parquet"),
-        ("mine.csv", None, "there is no such file"),
+        ("mine.csv", None, "no such file"),
     ],
 )
 def test_a_bad_file_is_named(tmp_path, name, content, message):

@@ -80,5 +80,5 @@ def test_a_missing_column_is_named(tmp_path):
 def test_a_missing_file_is_named(tmp_path):
     write(tmp_path / "sst5")
     (tmp_path / "sst5/dev.jsonl").unlink()
-    with pytest.raises(LMSteerError, match=r"dev\.jsonl: there is no such file"):
+    with pytest.raises(LMSteerError, match=r"dev\.jsonl: no such file"):
         labelled_texts("sst5", path=str(tmp_path / "sst5"))

@@ -69,7 +69,7 @@ def test_a_killed_controller_leaves_a_lock_and_orphans_that_do_no_harm(project, 
     seconds = ends_well()
     left = "its jobs live on" if orphans == "stay" else "its jobs with it"
     fault = f"SIGKILL of the workflow's controller, {kills} times, {left}"
-    row(fault, "“An earlier run was killed here: its lock is taken away”", "nothing", seconds)
+    row(fault, "“An earlier run was killed here: its lock was removed”", "nothing", seconds)
 
 
 def test_a_second_run_in_one_folder_stays_out(project, whole, start, ends_well, row):

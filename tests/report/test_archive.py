@@ -45,7 +45,7 @@ def test_the_same_run_has_the_same_bytes(run, tmp_path):
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
-    with pytest.raises(LMSteerError, match=r"study\.json: there is no such file"):
+    with pytest.raises(LMSteerError, match=r"study\.json: no such file"):
         publish(tmp_path, tmp_path / "run.zip")
     assert not (tmp_path / "run.zip").exists()
 

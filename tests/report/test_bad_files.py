@@ -44,9 +44,9 @@ def shown(results):
 @pytest.mark.parametrize(
     ("column", "value", "message"),
     [
-        ("value", "high", "row 1, column value: 'high' is not a finite number"),
-        ("low", "inf", "row 1, column low: 'inf' is not a finite number"),
-        ("n_prompts", "", "row 1, column n_prompts: '' is not a finite number"),
+        ("value", "high", "row 1, column value: expected a finite number, found 'high'"),
+        ("low", "inf", "row 1, column low: expected a finite number, found 'inf'"),
+        ("n_prompts", "", "row 1, column n_prompts: expected a finite number, found ''"),
         ("metric", "charm", "row 1: unknown metric 'charm'"),
         ("setting", "other", "row 1: unknown setting 'other'"),
         ("version", None, "has no column 'version'"),

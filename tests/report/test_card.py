@@ -102,7 +102,7 @@ def test_pushing_without_a_login_is_told(hub, steer, monkeypatch):
 def test_a_bad_table_is_refused_before_anything_is_sent(hub, steer, table, tmp_path):
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
     for tables, rows, message in [
-        ([tmp_path / "none.csv"], [], "none.csv: there is no such file"),
+        ([tmp_path / "none.csv"], [], "none.csv: no such file"),
         ([tmp_path / "other.csv"], [], f"no column '{TEXT_COLUMNS[0]}'"),
         ([table], ["detox 7"], "no row 'detox 7': it has unsteered, detox 5, detox -5"),
     ]:

@@ -7,8 +7,8 @@ from lm_steer.study.strict_yaml import overlaid, read_config
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a: 1\nb: {c: 1,\n  c: 2}\n", "line 3: the key 'c' stands twice"),
-        ("a: {b: 1, b: 2}\n", "line 1: the key 'b' stands twice"),
+        ("a: 1\nb: {c: 1,\n  c: 2}\n", "line 3: the key 'c' occurs twice"),
+        ("a: {b: 1, b: 2}\n", "line 1: the key 'b' occurs twice"),
         ("settings:\n  no: {}\n", "line 2: the key 'no' is not read as text: write it in quotes"),
         ("1: {}\n", "the key '1' is not read as text"),
         ("~: {}\n", "the key '~' is not read as text"),

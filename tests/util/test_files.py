@@ -102,7 +102,7 @@ def test_a_bad_json_document_is_named_with_its_line(tmp_path):
 
 @pytest.mark.parametrize("read", [read_text, read_json, read_jsonl])
 def test_a_missing_file_is_named(tmp_path, read):
-    with pytest.raises(LMSteerError, match="nowhere: there is no such file"):
+    with pytest.raises(LMSteerError, match="nowhere: no such file"):
         read(tmp_path / "nowhere")
 
 

@@ -38,7 +38,7 @@ def ended() -> int:
 def test_the_lock_of_a_run_that_was_killed_here_is_taken_away(tmp_path, owner):
     lock = leave_locked(tmp_path, owner())
     _, message = hold(tmp_path, lambda: ["17"])
-    assert message == "An earlier run was killed here: its lock is taken away, its jobs ['17'] are cancelled."
+    assert message == "An earlier run was killed here: its lock was removed and its jobs ['17'] cancelled."
     assert not lock.exists() and str(os.getpid()) in (tmp_path / "run.lock").read_text(encoding="utf-8")
 
 
@@ -50,7 +50,7 @@ def test_the_lock_of_a_run_that_was_killed_here_is_taken_away(tmp_path, owner):
             lambda: f"{HERE} {os.getpid()} {psutil.Process().create_time()}",
             f"process {os.getpid()} on {HERE}",
         ),
-        (lambda: "noise", "a run that left no name"),
+        (lambda: "noise", "an unknown run"),
     ],
     ids=["another machine", "at work", "no name"],
 )

@@ -46,5 +46,5 @@ def test_what_no_partition_has_is_named_with_its_line(tmp_path):
     wrong, much = sorted(misfits(requests, {"gpu": Partition({"a100": 4})}, [profile]), key=len)
     assert wrong.startswith(f"{profile}, line 3: there is no partition 'gpus' (did you mean 'gpu'?); there are gpu")
     assert much.startswith(
-        f"{profile}, line 4: score asks for 8 GPUs a100, a node of the partition gpu has 4: lower it"
+        f"{profile}, line 4: score asks for 8 GPUs a100, but a node of the partition gpu has 4: ask for fewer"
     )

@@ -32,7 +32,7 @@ def test_a_key_that_stands_twice_is_named_with_its_line(project, snakemake):
     config = project / "config/config.yaml"
     config.write_text("title: x\ntitle: y\n" + config.read_text(encoding="utf-8"), encoding="utf-8")
     result = snakemake("-n", succeeds=False)
-    assert "config/config.yaml, line 2: the key 'title' stands twice" in result.stdout
+    assert "config/config.yaml, line 2: the key 'title' occurs twice" in result.stdout
 
 
 def test_a_bad_prompt_file_is_named(project, snakemake):

@@ -83,7 +83,7 @@ def test_an_edited_value_generates_that_setting_alone(finished, snakemake):
     folder = finished / "results/generations/tiny/seed0"
     plain, styled = ((folder / f"{name}.jsonl").read_bytes() for name in ("plain", "styled"))
     again = snakemake("texts", "--config", "settings={styled: {steer: {style: {style: -90000}}}}")
-    assert "generate plain: 2 prompts done" in again.stdout and "(2 found from an earlier run)" in again.stdout
+    assert "generate plain: 2 prompts done" in again.stdout and "(2 from an earlier run)" in again.stdout
     assert (folder / "plain.jsonl").read_bytes() == plain
     assert (folder / "styled.jsonl").read_bytes() != styled
 
