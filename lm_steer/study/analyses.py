@@ -1,6 +1,6 @@
-"""The section `analyses` of a study: each block is turned into ordinary settings, steers and a table.
+"""The section `analyses` of a study: each block becomes ordinary settings, steers and a table.
 
-A block's `points` say which setting stands for which value, so that figures find them again.
+A block's `points` record which setting has which value, for the figures.
 """
 
 from collections.abc import Callable, Iterator
@@ -30,19 +30,19 @@ TRAINING_FREE: dict[str, str] = {"difference-of-means": "add", "log-odds": "offs
 
 
 class Axis(Block):
-    """One dimension from value to value."""
+    """One dimension at several values."""
 
     dimension: str = key("One of its dimensions.")
     values: Points = key("The steer values, in any order.")
     held: Values = key("Values of its other dimensions.", {})
 
     def at(self, value: float) -> dict[str, float]:
-        """Return the values of all dimensions where this one has a value."""
+        """Return the values of all dimensions for a value of this one."""
         return {self.dimension: value, **self.held}
 
 
 class Sweep(OfSettings, Axis):
-    """One dimension from value to value, and the value at which quality breaks."""
+    """One dimension at several values, and the value at which quality breaks."""
 
     steer: SteerName = key("The name of a steer.")
     breaks_at: options.AboveOne = key(
@@ -54,7 +54,7 @@ class Sweep(OfSettings, Axis):
         yield from wrong_dimensions("", self.steer, self.dimension, self.held, study)
 
     def expand(self, name: str, study: "Study", parts: Parts) -> Iterator[Point]:
-        """A setting for each value."""
+        """Yield a setting for each value."""
         yield self.unsteered(name, parts)
         for value in sorted(self.values):
             label = f"{self.dimension} {signed(value)}"
@@ -62,7 +62,7 @@ class Sweep(OfSettings, Axis):
             yield {"x": value, **self.steered(name, number(value), label, parts, steer=steer)}
 
     def published(self, points: list[Point], study: "Study") -> Published | None:
-        """The paper's value sweep of detoxification."""
+        """Return the paper's value sweep of detoxification."""
         if self.dimension != "detox":
             return None
         rows = {point["label"]: f"{{model}} value {point['x']:g}" for point in points if "x" in point}
@@ -70,7 +70,7 @@ class Sweep(OfSettings, Axis):
 
 
 class Composition(OfSettings):
-    """Two steers at once, each pair of their values, and how far their effects add up."""
+    """Two steers at once at each pair of their values, and how far their effects add up."""
 
     steers: dict[SteerName, Axis] = key(
         "Two steers, each with `dimension`, `values` (0 among them) and `held` as in `sweeps`.",
@@ -79,14 +79,14 @@ class Composition(OfSettings):
     )
 
     def problems(self, study: "Study") -> Iterator[str]:
-        """Yield dimensions that a steer lacks, and an axis that cannot be measured from."""
+        """Yield dimensions that a steer lacks, and an axis without 0."""
         for steer, axis in self.steers.items():
             yield from wrong_dimensions(f".steers.{steer}", steer, axis.dimension, axis.held, study)
             if 0 not in axis.values:
-                yield f".steers.{steer}.values: 0 is missing, which additivity is measured from"
+                yield f".steers.{steer}.values: 0 is missing, from which additivity is measured: add it"
 
     def expand(self, name: str, study: "Study", parts: Parts) -> Iterator[Point]:
-        """A setting for each pair of values."""
+        """Yield a setting for each pair of values."""
         yield self.unsteered(name, parts)
         (first, one), (second, other) = self.steers.items()
         for x in sorted(one.values):
@@ -98,27 +98,25 @@ class Composition(OfSettings):
 
 
 class TransferOf(OfOneSteer):
-    """A steer of one model carried over to another by the tokens that both vocabularies share."""
+    """A steer of one model transferred to another by the tokens that both vocabularies share."""
 
     source: ModelName = key("The model that it is trained on.")
-    target: ModelName = key("The model that it is carried over to, steered or not.")
+    target: ModelName = key("The model that it is transferred to, steered or not.")
     methods: Annotated[list[Literal["least-squares", "as-published", "inverse"]], AtLeastOne, Unique] = key(
-        "`least-squares` (the paper's map), `as-published` (fitted by Adam, rows normalised, as the original code "
+        "`least-squares` (the paper's map), `as-published` (fitted by Adam with normalised rows, as the original code "
         "does) or `inverse` (hidden states move by the inverse of the map).",
         ["least-squares", "inverse"],
     )
-    factor: options.AboveZero = key(
-        "What the values are multiplied by for the transferred steers; the paper cuts them to a tenth.", 1
-    )
+    factor: options.AboveZero = key("A factor on the values for the transferred steers; the paper uses a tenth.", 1)
 
     def problems(self, study: "Study") -> Iterator[str]:
         """Yield dimensions that the steer lacks, and a transfer to the same model."""
         yield from super().problems(study)
         if self.source == self.target:
-            yield ": source and target are one model"
+            yield ": source and target are the same model: name two"
 
     def expand(self, name: str, study: "Study", parts: Parts) -> Iterator[Point]:
-        """The target unsteered, with a steer of its own, and with the steer carried over by each method."""
+        """Yield the target unsteered, with a steer trained on it, and with the steer transferred by each method."""
         here = {"models": [self.target]}
         yield self.unsteered(name, parts, **here)
         steer = {self.steer: self.values}
@@ -134,31 +132,31 @@ class TransferOf(OfOneSteer):
 
 
 Item = TypeVar("Item")
-Tried = Annotated[list[Item] | None, AtLeastOne, Unique]
+Candidates = Annotated[list[Item] | None, AtLeastOne, Unique]
 
 
 class Vary(Block):
-    """The values that an ablation tries of each key."""
+    """The values that an ablation tries for each key."""
 
-    texts: Tried[options.AtLeastTwo] = None
-    rank: Tried[options.Positive] = None
-    steps: Tried[options.Positive] = None
-    epsilon: Tried[options.AboveZero] = None
-    learning_rate: Tried[options.AboveZero] = None
-    label_scale: Tried[options.AboveZero] = None
-    regularization: Tried[options.NotNegative] = None
-    loss_on_padding: Tried[options.Choice] = None
-    corpus: Tried[Literal[False]] = None
+    texts: Candidates[options.AtLeastTwo] = None
+    rank: Candidates[options.Positive] = None
+    steps: Candidates[options.Positive] = None
+    epsilon: Candidates[options.AboveZero] = None
+    learning_rate: Candidates[options.AboveZero] = None
+    label_scale: Candidates[options.AboveZero] = None
+    regularization: Candidates[options.NotNegative] = None
+    loss_on_padding: Candidates[options.Choice] = None
+    corpus: Candidates[Literal[False]] = None
 
 
-def _in_order(found: Any, check: Callable[[Any], Vary]) -> dict[str, list[Any]]:
-    """A mapping in the order of the config, which rows are in; a block has the order of its keys."""
-    tried = check(found).model_dump(exclude_none=True)
-    return {key: tried[key] for key in found if key in tried}
+def _in_order(block: Any, check: Callable[[Any], Vary]) -> dict[str, list[Any]]:
+    """Return a mapping in the order of the config, as rows are; `Vary` has the order of its fields."""
+    values = check(block).model_dump(exclude_none=True)
+    return {key: values[key] for key in block if key in values}
 
 
 class Ablation(OfOneSteer):
-    """A steer trained again with one key changed at a time, its effect beside its price."""
+    """A steer trained again with one key changed at a time, and the effect and price of each."""
 
     vary: Annotated[Vary, WrapValidator(_in_order), PlainSerializer(dict)] = key(
         "For each of texts, rank, epsilon, steps, regularization, label_scale, loss_on_padding and learning_rate the "
@@ -166,30 +164,30 @@ class Ablation(OfOneSteer):
     )
 
     @property
-    def tried(self) -> dict[str, list[Any]]:
-        """The values to try of each key."""
+    def candidates(self) -> dict[str, list[Any]]:
+        """The values to try for each key."""
         return cast(dict[str, list[Any]], self.vary)
 
     def problems(self, study: "Study") -> Iterator[str]:
-        """Yield what the steer lacks, of which nothing can be varied."""
+        """Yield what the steer lacks and so cannot vary."""
         yield from super().problems(study)
         base = study.steers[self.steer]
-        if not self.tried:
+        if not self.candidates:
             yield ".vary: expected at least 1 key, found 0"
-        if "corpus" in self.tried and "corpus" not in base.dimensions:
+        if "corpus" in self.candidates and "corpus" not in base.dimensions:
             yield f".vary.corpus: the steer '{self.steer}' has no dimension 'corpus' to train without"
-        if "corpus" in self.tried and set(self.values) == {"corpus"}:
-            yield ".values: expected a value beside that of 'corpus', which vary.corpus trains without"
-        if "rank" in self.tried and base.kind != "multiply":
+        if "corpus" in self.candidates and set(self.values) == {"corpus"}:
+            yield ".values: expected a value of a dimension other than 'corpus', which vary.corpus trains without"
+        if "rank" in self.candidates and base.kind != "multiply":
             yield f".vary.rank: a steer of kind {base.kind} has no rank"
 
     def expand(self, name: str, study: "Study", parts: Parts) -> Iterator[Point]:
-        """The steer as it is, and one for each value of each key."""
+        """Yield the steer as it is, and one for each value of each key."""
         yield self.unsteered(name, parts)
         base = study.steers[self.steer]
         yield {"key": "", **self.steered(name, "as-it-is", "As it is", parts, steer={self.steer: self.values})}
-        for changed, tried in self.tried.items():
-            for value in tried:
+        for changed, choices in self.candidates.items():
+            for value in choices:
                 slug = f"{changed.replace('_', '-')}-{slug_of(number(value))}"
                 steer, values = f"{name}-{slug}", self.values
                 if changed == "corpus":
@@ -200,12 +198,12 @@ class Ablation(OfOneSteer):
                     change = {changed: value}
                     label = f"{changed} {str(value).lower() if isinstance(value, bool) else number(value)}"
                 parts.steers[steer] = base.model_copy(update=change)
-                made = self.steered(name, slug, label, parts, steer={steer: values})
-                yield {"key": changed, "value": value, "base": getattr(base, changed, None), **made}
+                point = self.steered(name, slug, label, parts, steer={steer: values})
+                yield {"key": changed, "value": value, "base": getattr(base, changed, None), **point}
 
     def published(self, points: list[Point], study: "Study") -> Published | None:
-        """The paper's sizes of the training data."""
-        if "texts" not in self.tried or PUBLISHED_SIZES not in study.steered:
+        """Return the paper's rows for sizes of the training data."""
+        if "texts" not in self.candidates or PUBLISHED_SIZES not in study.steered:
             return None
         sizes = {point["label"]: point["value"] for point in points if point.get("key") == "texts"}
         rows = {label: {PUBLISHED_SIZES: f"{size} texts"} for label, size in sizes.items()}
@@ -213,39 +211,39 @@ class Ablation(OfOneSteer):
 
 
 class Baselines(OfOneSteer):
-    """Other ways to the same end beside a steer, in the same run."""
+    """Other methods with the same aim as a steer, in the same run."""
 
     kinds: dict[Literal["add", "offset", "difference-of-means", "log-odds"], SomeValues] = key(
-        "The steer trained as `add` or `offset`, or without training as `difference-of-means` of the head's inputs or "
+        "The steer trained as `add` or `offset`, or without training as `difference-of-means` of hidden states or "
         "`log-odds` of tokens, which have no `corpus`; each with the values of its dimensions.",
         {},
     )
     lora: Annotated[list[options.Finite], Field(max_length=2)] = key(
-        "A LoRA of at most as many parameters as the steer, trained by PEFT for as many steps on those texts whose "
-        "label lies in this range; empty is none.",
+        "A LoRA with at most as many parameters as the steer, trained by PEFT for as many steps on the texts with a "
+        "label in this range; empty for none.",
         [],
     )
     lora_learning_rate: options.LearningRate = key("Adam's learning rate for the LoRA.", 0.001)
-    prefix: str = key("Words put before each prompt; empty is none.", "")
+    prefix: str = key("Words put before each prompt; empty for none.", "")
     external: dict[options.Label, Text] = key(
-        "Files of generations made elsewhere on the same prompts, by the name of a row.", {}
+        "Files of generations made elsewhere on the same prompts, by the names of their rows.", {}
     )
 
     def problems(self, study: "Study") -> Iterator[str]:
-        """Yield dimensions that the steer lacks, and baselines that are none."""
+        """Yield dimensions that the steer lacks, and baselines that are impossible or the steer itself."""
         for values in (self.values, *self.kinds.values()):
             yield from dimensions_lacking("", self.steer, values, study)
         for kind, values in self.kinds.items():
             if kind in TRAINING_FREE and "corpus" in values:
-                yield f".kinds.{kind}: 'corpus' is learned by training alone: leave it out"
+                yield f".kinds.{kind}: 'corpus' is learned only by training: leave it out"
         if len(self.lora) == 1 or self.lora != sorted(self.lora):
             yield f".lora: expected the lowest and the highest label, found {self.lora}"
-        own = study.steers[self.steer].kind
-        if own in self.kinds:
-            yield f".kinds: '{own}' is the kind of the steer itself: leave it out"
+        base_kind = study.steers[self.steer].kind
+        if base_kind in self.kinds:
+            yield f".kinds: '{base_kind}' is the kind of the steer itself: leave it out"
 
     def expand(self, name: str, study: "Study", parts: Parts) -> Iterator[Point]:
-        """The steer, its other kinds, a LoRA, a prefix, and what was made elsewhere."""
+        """Yield the steer, its other kinds, a LoRA, a prefix, and generations made elsewhere."""
         yield self.unsteered(name, parts)
         base = study.steers[self.steer]
         yield self.steered(name, "steer", "LM-Steer", parts, steer={self.steer: self.values})
@@ -255,18 +253,18 @@ class Baselines(OfOneSteer):
             if kind in TRAINING_FREE:
                 styles = [name for name in base.dimensions if name != "corpus"]
                 update = {"kind": TRAINING_FREE[kind], "training_free": True, "dimensions": styles}
-                # What is only counted has no loss.
+                # Without training there is no loss.
                 update["loss_on_padding"] = False
             parts.steers[steer] = base.model_copy(update=update)
             yield self.steered(name, kind, LABELS[kind], parts, steer={steer: values})
-        # What is no steer has no side effects that a scorer could measure.
+        # Scorers of side effects measure only steers.
         of_texts = {"scorers": [name for name in self.scorers if not study.scorers[name].of_model]}
         if self.lora:
             adapter = f"{name}-lora"
             budget = {"rank": base.rank * len(base.dimensions), "learning_rate": self.lora_learning_rate}
             parts.adapters[adapter] = base.model_copy(update={**budget, "labels": [*map(float, self.lora)]})
-            made = {"adapter": adapter, "models": study.steered, **of_texts}
-            yield self.steered(name, "lora", "LoRA of equal budget", parts, **made)
+            keys = {"adapter": adapter, "models": study.steered, **of_texts}
+            yield self.steered(name, "lora", "LoRA of equal budget", parts, **keys)
         if self.prefix:
             yield self.steered(name, "prefix", f"Prefix: {self.prefix.strip()}", parts, prefix=self.prefix, **of_texts)
         for order, (label, path) in enumerate(self.external.items(), start=1):

@@ -1,4 +1,4 @@
-"""The study as a whole: its sections, what must hold between them, and what its analyses add.
+"""The study as a whole: its sections, the constraints between them, and what its analyses add.
 
 study = resolved(config)                       # LMSteerError names every key that is wrong, and what to do
 study = read_study("results/study.json")
@@ -21,7 +21,7 @@ from lm_steer.util.files import read_json, write_json
 from lm_steer.util.options import Name, Seed, Shards
 from lm_steer.util.sentences import sentences
 
-# Analyses whose settings make figures together (analyse/effects.py), and those that have settings.
+# Analyses that compute figures from several settings (tables/effects.py), and all that add settings.
 EFFECT_KINDS = ("sweeps", "compositions", "transfers", "ablations")
 EXPANDED = (*EFFECT_KINDS, "baselines")
 
@@ -31,36 +31,35 @@ class Study(Block):
 
     title: str = key("The heading of the page.", "An LM-Steer study")
     seeds: Annotated[list[Seed], AtLeastOne, Unique] = key(
-        "Training and sampling seeds; a cell is the mean over them. What is not steered, and analyses, have the first.",
+        "Training and sampling seeds; a cell is the mean over them. Unsteered settings and analyses use the first.",
         [0],
     )
     shards: Shards = key(
-        "How many jobs share the prompts of a model and seed. Choose as many as there are GPUs; the texts are the same "
-        "for any number.",
+        "How many jobs share the prompts of a model and seed. Choose the number of GPUs; it does not change the texts.",
         1,
     )
-    models: Annotated[dict[Name, Model], AtLeastOne] = key("The frozen language models, by a name of your own.")
+    models: Annotated[dict[Name, Model], AtLeastOne] = key("The frozen language models, by names of your choice.")
     steered: Annotated[list[ModelName], Unique] = key(
-        "The names of the models that are steered and whose texts are scored; empty is all. Others are there for "
-        "scorers, as a larger model that judges perplexity.",
+        "The names of the models to steer, whose texts are scored; empty means all. Other models serve scorers, as a "
+        "larger one that judges perplexity.",
         [],
     )
     datasets: dict[Name, Dataset] = key(
-        "Labelled texts, split into train, dev and test by a hash of each text (60, 10, 30 per cent). `sst5` keeps its "
-        "own splits; `jigsaw` sets aside 2000 dev and 2000 test texts per class (a tenth of a class for each "
-        "where it has fewer than 20,000).",
+        "Labelled texts, split into train, dev and test by a hash of each text (60, 10 and 30 per cent). `sst5` keeps "
+        "its own splits; `jigsaw` sets aside 2000 dev and 2000 test texts per class (a tenth of a class each if it has "
+        "fewer than 20,000).",
         {},
     )
-    steers: dict[Name, Steer] = key("What is trained, once for each model and seed.", {})
+    steers: dict[Name, Steer] = key("What to train, once for each model and seed.", {})
     prompts: Annotated[dict[Name, Prompts], AtLeastOne] = key("Sets of prompts.")
-    sampling: Sampling = key("How continuations are drawn.")
+    sampling: Sampling = key("How continuations are sampled.")
     scorers: Annotated[dict[Name, Scorer], AtLeastOne] = key("The judges of texts.")
-    settings: Annotated[dict[Name, Setting], AtLeastOne] = key("What is generated, a file for each model and seed.")
+    settings: Annotated[dict[Name, Setting], AtLeastOne] = key("What to generate, one file for each model and seed.")
     agreement: dict[Name, Agreement] = key(
-        "How well scorers of toxicity agree with Perspective, a table for each set of texts that carry its scores.", {}
+        "How well scorers of toxicity agree with Perspective, one table for each set of texts with its scores.", {}
     )
     analyses: Analyses = key(
-        "Analyses beyond the tables. Each makes the settings, steers and tables that it needs, and a part of the page.",
+        "Analyses beyond the tables. Each adds the settings, steers and tables it needs, and a section of the page.",
         Analyses(),
     )
     tables: Annotated[dict[Name, Table], AtLeastOne] = key("The tables of the page.")
@@ -74,7 +73,7 @@ class Study(Block):
         return self._written or self
 
     def dump(self) -> dict[str, Any]:
-        """Return the study as a config that makes the same study."""
+        """Return a config that gives the same study."""
         return self.written.model_dump(exclude_none=True)
 
     def write(self, path: str | Path) -> None:
@@ -82,12 +81,12 @@ class Study(Block):
         write_json(path, self.dump())
 
     def sampling_of(self, setting: Setting) -> Sampling:
-        """Return how the continuations of a setting are drawn."""
+        """Return how the continuations of a setting are sampled."""
         return self.sampling.model_copy(update=setting.sampling.model_dump(exclude_none=True))
 
     @property
     def models_used(self) -> list[str]:
-        """The models that are steered, and those that only judge or that steers are carried from or to."""
+        """The models that are steered, judge, or take part in a transfer, and those that rotated ones are made from."""
         judges = [scorer.model for scorer in self.scorers.values() if hasattr(scorer, "model")]
         transfers = self.analyses.transfers.values()
         used = [*self.steered, *judges, *(end for block in transfers for end in (block.source, block.target))]
@@ -95,7 +94,7 @@ class Study(Block):
         return list(dict.fromkeys([*used, *origins]))
 
     def seeds_of(self, setting: str) -> list[int]:
-        """Return the seeds of a setting: all of one that is steered, the first of others and of an analysis."""
+        """Return the seeds of a setting: all if it is steered and not of an analysis, otherwise the first."""
         block = self.settings[setting]
         if block.generations:
             return [0]
@@ -115,7 +114,7 @@ class Study(Block):
 
 
 def read_study(path: str | Path) -> Study:
-    """Read a study that was written beside its results; LMSteerError names the file and what is wrong first."""
+    """Read a study that was written beside its results; LMSteerError names the file and the first problem."""
     config = read_json(path)
     try:
         return resolved(config)
@@ -142,10 +141,10 @@ def resolved(config: Any) -> Study:
 
 def _names(config: Any) -> dict[str, list[str]]:
     """Return the names that blocks may refer to, by section."""
-    given = config if isinstance(config, dict) else {}
-    # Of what is missing it is said that it is.
+    config = config if isinstance(config, dict) else {}
+    # A missing required section is reported itself, without the references to it.
     defaults: dict[str, Any] = {name: {} for name, field in Study.model_fields.items() if not field.is_required()}
-    sections = {name: block for name, block in {**defaults, **given}.items() if isinstance(block, dict)}
+    sections = {name: block for name, block in {**defaults, **config}.items() if isinstance(block, dict)}
     sources = {
         name: isinstance(block, dict) and block.get("source") for name, block in sections.get("models", {}).items()
     }
@@ -164,7 +163,7 @@ def _problems(study: Study) -> Iterator[str]:
 
 
 def expanded(written: Study, kinds: Iterable[str] = EXPANDED) -> tuple[Study, list[str]]:
-    """Return the study with what its analyses need, and a sentence for each name or label that two things have."""
+    """Return the study with what its analyses need, and a sentence for each clash of names or labels."""
     clashes: list[str] = []
     added: dict[str, dict[str, Any]] = {part: {} for part in ("settings", "steers", "adapters", "tables")}
     maker: dict[tuple[str, str], str] = {}
@@ -182,7 +181,7 @@ def expanded(written: Study, kinds: Iterable[str] = EXPANDED) -> tuple[Study, li
                 for item in items:
                     other = f"{part}.{item}" + (f" of {maker[part, item]}" if (part, item) in maker else "")
                     if item in getattr(written, part) or (part, item) in maker:
-                        clashes.append(f"{place}: {other} has a name that this analysis makes: rename one")
+                        clashes.append(f"{place}: {other} has a name that this analysis creates: rename one")
                     maker[part, item] = place
                 added[part] |= items
     sections: dict[str, Any] = {part: {**getattr(written, part), **items} for part, items in added.items()}
@@ -193,7 +192,7 @@ def expanded(written: Study, kinds: Iterable[str] = EXPANDED) -> tuple[Study, li
 
 
 def _same_paths(study: Study) -> Iterator[str]:
-    """Yield names that would share a path; capitals do not count, for some disks do not tell them apart."""
+    """Yield names that would share a path, ignoring case as some file systems do."""
     names = [("models", "generations made elsewhere", "external")]
     names += [("tables", f"agreement.{name}", f"agreement-{name}") for name in study.agreement]
     for place, _ in study.blocks():
@@ -205,4 +204,4 @@ def _same_paths(study: Study) -> Iterator[str]:
     for folder, place, name in names:
         other = taken.setdefault((folder, name.lower()), place)
         if other != place:
-            yield f"{place}: its files would lie where those of {other} do: rename one"
+            yield f"{place}: its files would have the paths of those of {other}: rename one"

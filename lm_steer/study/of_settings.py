@@ -1,4 +1,4 @@
-"""Analyses of generations, made from several settings: what they have in common."""
+"""What analyses of several settings have in common."""
 
 import re
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ class Parts:
 
 
 class OfSettings(Block):
-    """An analysis of generations, made from several settings."""
+    """An analysis of the generations of several settings."""
 
     prompts: PromptsName = key("The name of a set of prompts.")
     scorers: ScorerNames = key("The names of scorers.")
@@ -39,11 +39,11 @@ class OfSettings(Block):
         raise NotImplementedError
 
     def published(self, points: list[Point], study: "Study") -> Published | None:
-        """Return which rows the paper has of the same, if any."""
+        """Return the paper's rows for the same settings, if any."""
         return None
 
     def unsteered(self, name: str, parts: Parts, **more: Any) -> Point:
-        """Add the setting that differences are taken to; return its point."""
+        """Add the unsteered setting that the others are compared with; return its point."""
         setting = f"{name}-unsteered"
         parts.settings[setting] = Setting(prompts=self.prompts, scorers=self.scorers, **more)
         return {"label": UNSTEERED, "setting": setting}
@@ -57,16 +57,16 @@ class OfSettings(Block):
 
 
 class OfOneSteer(AtValues, OfSettings):
-    """One of a steer at given values."""
+    """An analysis of one steer at given values."""
 
 
 def published_as(table: str, rows: dict[str, Any], prompts: str, *more: str) -> Published:
-    """Return those rows that a table of the paper has too, and its names of our metrics."""
+    """Return the rows that a table of the paper also has, with its names for our metrics."""
     metrics = {name: name for name in ("avg_max_toxicity", *more)} | {"perplexity_mean": "perplexity"}
     rows = {label: row for label, row in rows.items() if all(is_row(table, name) for name in names_of(row))}
     return Published(table=table, rows=rows, metrics={prompts: metrics})
 
 
 def slug_of(text: str) -> str:
-    """Numbers as part of a name: -2.5 → minus2p5; letters and hyphens stay."""
+    """Return numbers as part of a name: -2.5 → minus2p5; letters and hyphens stay."""
     return re.sub(r"(^|(?<=[-e]))-(?=\d)", "minus", text).replace(".", "p").replace("+", "")

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class Transfer(Block):
-    """From which model's steer another one is made, for which model, and how."""
+    """Where a transferred steer comes from: the steer, its model, the target model, and the method."""
 
     steer: str
     source: str
@@ -39,23 +39,23 @@ class Transfer(Block):
 
 
 class Steer(Block):
-    """What is trained, once for each model and seed."""
+    """What to train, once for each model and seed."""
 
     dataset: DatasetName = key("The name of a dataset.")
     dimensions: Annotated[list[options.Dimension], Unique] = key(
-        "One dimension for the label, or several, named after the dataset's `labels`; and `corpus` if a constant one "
-        "is to stand beside them.",
+        "One dimension for the label, or several named after the dataset's `labels`; and optionally `corpus`, a "
+        "constant one.",
         min_length=1,
     )
     chat: options.Choice = key(
-        "Put the prompts of its dataset through the model's chat template, which messages always are.", False
+        "Apply the model's chat template to the prompts of the dataset, as is always done for messages.", False
     )
     kind: Literal["multiply", "add", "offset"] = key(
         "`multiply` (the paper's), `add` (a shift of the head's input) or `offset` (a bias on the logits).", "multiply"
     )
     training_free: options.Choice = key(
-        "Take `add` as the difference of means and `offset` as the log-odds of tokens, of the texts that as many steps "
-        "would draw, in place of a training; without `corpus`.",
+        "Instead of training, take the difference of means (`add`) or the log-odds of tokens (`offset`) of the texts "
+        "that this many steps would draw; without `corpus`.",
         False,
     )
     rank: options.Rank = key("Rank of each dimension's map.", 1000)
@@ -64,21 +64,21 @@ class Steer(Block):
     batch_size: options.BatchSize = key("Texts per step.", 32)
     learning_rate: options.LearningRate = key("Adam's learning rate.", 0.01)
     regularization: options.Regularization = key("λ in loss + λ · (‖A‖² + ‖B‖²).", 0)
-    max_length: options.MaxLength = key("Tokens at which a text is cut.", 256)
-    loss_on_padding: options.Choice = key("Leave pad positions in the loss, as the original code does.", False)
+    max_length: options.MaxLength = key("Tokens to which a text is truncated.", 256)
+    loss_on_padding: options.Choice = key("Include padding in the loss, as the original code does.", False)
     texts: options.Count = key(
-        "How many training texts, a fixed choice in which a smaller one lies within a larger one; 0 for all.", 0
+        "How many training texts, a fixed choice of which a smaller one is part of a larger one; 0 for all.", 0
     )
-    label_scale: options.LabelScale = key("What the labels are multiplied by.", 1)
+    label_scale: options.LabelScale = key("A factor on the labels.", 1)
     transfer: Annotated[Transfer | None, *FILLED_IN] = None
-    # Of a LoRA, whose rank is the steer's over all dimensions together: the range of its texts' labels.
+    # For a LoRA, whose `rank` is the total over the steer's dimensions: the range of its texts' labels.
     labels: Annotated[list[float] | None, *FILLED_IN] = None
 
     def problems(self, study: "Study") -> Iterator[str]:
-        """Yield dimensions of which none is of a label, or that the dataset has no labels for."""
+        """Yield dimensions without labels, and keys that exclude each other."""
         styles = [dimension for dimension in self.dimensions if dimension != "corpus"]
         if not styles:
-            yield ".dimensions: expected one dimension for the label, and 'corpus' if you like, found corpus"
+            yield ".dimensions: expected a dimension for the label, found only 'corpus': name one"
         if self.training_free and (self.kind == "multiply" or "corpus" in self.dimensions or self.loss_on_padding):
             yield ".training_free: only the kinds add and offset have a closed form, without corpus and loss_on_padding"
         names = study.datasets[self.dataset].label_names
@@ -89,12 +89,12 @@ class Steer(Block):
 
 
 class Sampling(Block):
-    """How continuations are drawn."""
+    """How continuations are sampled."""
 
-    samples: options.Samples = key("Continuations of each prompt.", 25)
-    new_tokens: options.NewTokens = key("Tokens of each continuation, exactly.", 20)
-    top_p: options.TopP = key("Mass of the nucleus; 1 is the whole distribution.", 0.9)
-    top_k: options.TopK = key("Number of most probable tokens to draw from, before top_p; 0 is no limit.", 0)
+    samples: options.Samples = key("Continuations per prompt.", 25)
+    new_tokens: options.NewTokens = key("Tokens per continuation, exactly.", 20)
+    top_p: options.TopP = key("Probability mass of the nucleus; 1 is the whole distribution.", 0.9)
+    top_k: options.TopK = key("Number of most probable tokens to sample from, before top_p; 0 is no limit.", 0)
 
 
 class OtherSampling(Block):
@@ -107,13 +107,13 @@ class OtherSampling(Block):
 
 
 class Setting(Block):
-    """What is generated, a file for each model and seed."""
+    """What to generate, one file for each model and seed."""
 
     prompts: PromptsName = key("The name of a set of prompts.")
     scorers: Annotated[list[ScorerName], Unique] = key("The names of its scorers; dist-n needs none.")
     generations: str = key(
-        "A file of generations made elsewhere, JSON lines in the field's form: a row of another method, scored by the "
-        "same scorers in the same run.",
+        "A file of generations made elsewhere, as JSON lines in the field's form: another method, scored by the same "
+        "scorers in the same run.",
         "",
     )
     steer: dict[SteerName, Values] = key(
@@ -121,35 +121,34 @@ class Setting(Block):
     )
     sampling: OtherSampling = key("What differs from the study's sampling, for this setting alone.", OtherSampling())
     prefix: str = key(
-        "Words put before each prompt in generation alone; judges and tables see the prompt without them.", ""
+        "Words put before each prompt for generation only; judges and tables see the prompt without them.", ""
     )
-    system: str = key("A system message put before each chat prompt, in generation alone as well.", "")
+    system: str = key("A system message put before each chat prompt, also for generation only.", "")
     perplexity_limit: options.NotNegative = key(
-        "Texts with a perplexity of this or more are left out of the mean, as in the original code; 0 is no limit.",
-        10000,
+        "Leave texts of at least this perplexity out of the mean, as the original code does; 0 is no limit.", 10000
     )
     against: Annotated[str, NameOf("settings", "setting", optional=True)] = key(
-        "The unsteered setting on the same prompts that differences are taken to.", ""
+        "The unsteered setting on the same prompts that this one is compared with.", ""
     )
     models: Annotated[list[str] | None, *FILLED_IN] = None
     adapter: Annotated[str | None, *FILLED_IN] = None
 
     def problems(self, study: "Study") -> Iterator[str]:
-        """Yield values of dimensions that a steer lacks, and a comparison that would not be one."""
+        """Yield dimensions that a steer lacks, keys that exclude each other, and an unfair comparison."""
         for steer, values in self.steer.items():
             yield from dimensions_lacking(f".steer.{steer}", steer, values, study)
         sampling = self.sampling.model_dump(exclude_none=True)
         if self.generations and (self.steer or self.against or sampling or self.prefix or self.system):
-            yield ": generations made elsewhere go without the keys steer, sampling, prefix, system and against"
+            yield ": generations made elsewhere: leave out the keys steer, sampling, prefix, system and against"
         if self.generations or self.prefix or self.system or self.adapter:
             for name in self.scorers:
                 if study.scorers[name].of_model:
                     yield (
-                        f".scorers: '{name}' measures what steers do to given texts, and this setting is of another "
-                        "kind: leave it out"
+                        f".scorers: '{name}' measures what steers do to given texts, and this setting is not only "
+                        "steered: leave it out"
                     )
         if self.system and not study.prompts[self.prompts].chat:
-            yield f".system: a system message is for chat prompts: give '{self.prompts}' the key 'chat: true'"
+            yield f".system: a system message is for chat prompts: set 'chat: true' for the prompts '{self.prompts}'"
         if self.against:
             yield from self._incomparable(study.settings[self.against], study)
 
@@ -159,11 +158,11 @@ class Setting(Block):
         return bool(self.adapter) or any(value for values in self.steer.values() for value in values.values())
 
     def _incomparable(self, other: "Setting", study: "Study") -> Iterator[str]:
-        asks_otherwise = other.prefix not in ("", self.prefix) or other.system not in ("", self.system)
-        if other.is_steered or other.against or other.generations or asks_otherwise:
+        other_words = other.prefix not in ("", self.prefix) or other.system not in ("", self.system)
+        if other.is_steered or other.against or other.generations or other_words:
             yield (
-                f".against: '{self.against}' is itself steered, compared, prefixed or made elsewhere: differences are "
-                "taken to an unsteered setting"
+                f".against: '{self.against}' is itself steered, compared, prefixed or made elsewhere: name a setting "
+                "that is unsteered"
             )
         conditions = [
             ("prompts", other.prompts, self.prompts),
@@ -173,8 +172,8 @@ class Setting(Block):
         for name, there, here in conditions:
             if there != here:
                 yield (
-                    f".against: '{self.against}' has the {name} {there!r}, this setting {here!r}: differences are "
-                    f"taken under the same {name}"
+                    f".against: '{self.against}' has the {name} {there!r}, this setting {here!r}: name a setting with "
+                    f"the same {name}"
                 )
         lacking = [scorer for scorer in self.scorers if scorer not in other.scorers]
         if lacking:
@@ -186,12 +185,12 @@ def dimensions_lacking(place: str, steer: str, named: Any, study: "Study") -> It
     dimensions = study.steers[steer].dimensions
     for name in named:
         if name not in dimensions:
-            has = f"{near(name, dimensions)}; it has {', '.join(dimensions)}"
-            yield f"{place}: the steer '{steer}' has no dimension '{name}'{has}"
+            listed = ", ".join(dimensions)
+            yield f"{place}: the steer '{steer}' has no dimension '{name}'{near(name, dimensions)}; it has {listed}"
 
 
 class AtValues(Block):
-    """What is of one steer at given values."""
+    """One steer at given values."""
 
     steer: SteerName = key("The name of a steer.")
     values: SomeValues = key("The values of the steer's dimensions.")
@@ -220,23 +219,23 @@ class Agreement(Block):
                 yield f".scorers: '{name}' does not yield toxicity, as Perspective does"
 
 
-def _rows_of_paper(found: Any, info: ValidationInfo) -> Any:
-    if isinstance(found, dict) and all(isinstance(row, str) for row in found.values()):
-        known = (info.context or {}).get("models", found)
-        for model in found:
+def _rows_of_paper(rows: Any, info: ValidationInfo) -> Any:
+    if isinstance(rows, dict) and all(isinstance(row, str) for row in rows.values()):
+        known = (info.context or {}).get("models", rows)
+        for model in rows:
             if model not in known:
                 raise ValueError(unknown(model, known, "model"))
-    elif not isinstance(found, str):
-        raise ValueError(f"expected text or a mapping, found {found!r:.80}")
-    return found
+    elif not isinstance(rows, str):
+        raise ValueError(f"expected text or a mapping, found {rows!r:.80}")
+    return rows
 
 
 class Published(Block):
-    """What the paper says, to stand beside a table of ours."""
+    """The paper's figures beside a table of ours."""
 
     table: str = key("The table of the paper.")
     rows: dict[str, Annotated[Any, AfterValidator(_rows_of_paper)]] = key(
-        "For each of our rows its row there, `{model}` for the model's name, or a mapping from models to rows."
+        "For each of our rows the paper's, with `{model}` for the model's name, or a mapping from models to rows."
     )
     metrics: dict[str, dict[str, str]] = key("For each set of prompts, the paper's names for our metrics.")
 
@@ -250,17 +249,17 @@ class Table(Block):
         "For each row, by its label, the settings it shows, one for each set of prompts.", min_length=1
     )
     scorers: Annotated[list[str], Unique] = key(
-        "Which of its settings' scorers it shows; empty is all. Of each attribute it shows one.", []
+        "Which of its settings' scorers it shows, one per attribute; empty means all.", []
     )
     published: Published | None = key(
-        "What the paper says, to stand beside: `table` of the paper, `rows` (for each of ours its row there, "
-        "`{model}` for the model's name, or a mapping from models to rows), `metrics` (for each set of prompts, the "
-        "paper's names for our metrics).",
+        "The paper's figures, shown beside ours: its `table`, `rows` (for each of ours the paper's, with `{model}` for "
+        "the model's name, or a mapping from models to rows), `metrics` (for each set of prompts, its names for our "
+        "metrics).",
         None,
     )
 
     def problems(self, study: "Study") -> Iterator[str]:
-        """Yield scorers that would not stand side by side, rows the paper lacks, and prompts that a row has twice."""
+        """Yield unknown or incomparable scorers, rows the paper lacks, and prompts that a row has twice."""
         used = {scorer for names in self.rows.values() for name in names for scorer in study.settings[name].scorers}
         for scorer in self.scorers:
             if scorer not in used:
@@ -271,8 +270,8 @@ class Table(Block):
         for attribute, names in by_attribute.items():
             if len(names) > 1:
                 yield (
-                    f": its settings have several scorers of {attribute} ({', '.join(names)}), which never stand side "
-                    "by side: choose one by the key 'scorers', and make a table of its own for the other"
+                    f": its settings have several scorers of {attribute} ({', '.join(names)}), which are never shown "
+                    "together: choose one by the key 'scorers', and add another table for the other"
                 )
         if self.published:
             yield from published_problems(self.published.model_dump(), ".published")

@@ -1,4 +1,4 @@
-"""Analyses of a steer itself: its directions as words, the evidence of its style in texts, and what it costs."""
+"""Analyses of a steer itself: its directions as words, the evidence of its style in texts, and its cost."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
@@ -17,10 +17,10 @@ class Directions(Block):
     steer: SteerName = key("The name of a steer.")
     dimension: str = key("One of its dimensions.")
     scorer: Annotated[str, NameOf("scorers", "scorer", optional=True)] = key(
-        "A scorer that needs no prompt, which says what the words of both ends are.", ""
+        "A scorer that needs no prompt, to judge the words of both ends.", ""
     )
     count: options.AtLeastTwo = key("How many directions.", 8)
-    words: options.Positive = key("How many words of each end.", 12)
+    words: options.Positive = key("How many words at each end.", 12)
 
     def problems(self, study: "Study") -> Iterator[str]:
         """Yield a dimension that the steer lacks, a steer without directions, and a judge of whole texts."""
@@ -29,7 +29,7 @@ class Directions(Block):
             yield ": only a steer of kind multiply has singular directions"
         judge = study.scorers[self.scorer] if self.scorer else None
         if judge and (judge.of_model or judge.yields == "perplexity"):
-            yield f".scorer: '{self.scorer}' yields {judge.yields}, which single words have none of"
+            yield f".scorer: '{self.scorer}' yields {judge.yields}, which single words do not have: choose another"
 
 
 class Evidence(Block):
@@ -42,24 +42,24 @@ class Evidence(Block):
     opposite: options.Choice = key("Compare with the opposite value instead.", False)
     texts: list[Text] = key("The texts.", [])
     path: str = key(
-        "Instead of `texts`, JSON lines with the key text, and, where people have marked them, spans: a list of "
-        "[first, last + 1] characters, which precision and recall are taken against.",
+        "Instead of `texts`, JSON lines with the key text and optionally spans, marked by people: a list of "
+        "[first, last + 1] characters, from which precision and recall are computed.",
         "",
     )
-    spans: options.Positive = key("At most so many spans of a text.", 4)
-    length: options.Positive = key("At most so many tokens of a span.", 10)
+    spans: options.Positive = key("At most this many spans of a text.", 4)
+    length: options.Positive = key("At most this many tokens of a span.", 10)
     readings: Annotated[list[options.SteerValue], Unique] = key(
-        "The values among which the one that explains a text best is sought.",
+        "The values among which to find the one that explains a text best.",
         [-10, -7.5, -5, -2.5, 0, 2.5, 5, 7.5, 10],
         min_length=3,
     )
     toxic: options.Choice = key("Whether the texts are folded behind a warning on the page.", False)
 
     def problems(self, study: "Study") -> Iterator[str]:
-        """Yield dimensions that the steer lacks, a comparison with itself, and texts that are not named once."""
+        """Yield dimensions that the steer lacks, a comparison with itself, and texts given twice or not at all."""
         yield from wrong_dimensions("", self.steer, self.dimension, self.held, study)
         if self.value == 0:
-            yield ".value: 0 is the unsteered model, which it is compared with: choose another value"
+            yield ".value: 0 is the unsteered model, with which it is compared: choose another value"
         if bool(self.texts) == bool(self.path):
             yield ": give either the key 'texts' or the key 'path'"
 
@@ -69,7 +69,7 @@ class Cost(AtValues):
 
 
 def wrong_dimensions(place: str, steer: str, dimension: str, held: Values, study: "Study") -> Iterator[str]:
-    """Yield those of one dimension and the held others that a steer lacks, and one that both varies and is held."""
+    """Yield dimensions, varying or held, that a steer lacks, and one that is both."""
     yield from dimensions_lacking(place, steer, [dimension, *held], study)
     if dimension in held:
         yield f"{place}.held: '{dimension}' is the dimension that varies: only others can be held"

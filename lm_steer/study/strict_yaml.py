@@ -1,4 +1,4 @@
-"""Config files, read so that no key is lost and no name changes its type.
+"""Read config files so that no key is lost and no name changes its type.
 
     read_config("config/config.yaml")             # LMSteerError: config.yaml, line 7: the key 'steps' occurs twice
     overlaid(read_config("paper.yaml"), read_config("smaller.yaml"))
@@ -18,10 +18,8 @@ from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import parse_json, read_text
 
 TAG = "tag:yaml.org,2002:"
-# Octal, or to the base of 60.
+# Octal, or base 60.
 OTHER_BASES = re.compile(r"[-+]?0[0-9_]+|.*:.*")
-
-
 # The key of a section's blocks that their other keys depend on.
 DECIDES = {"models": "source", "datasets": "source", "prompts": "source", "scorers": "kind"}
 
@@ -29,7 +27,7 @@ DECIDES = {"models": "source", "datasets": "source", "prompts": "source", "score
 class _Strict(yaml.SafeLoader):
     def compose_node(self, parent: Any, index: Any) -> yaml.Node | None:
         if (tag := getattr(self.peek_event(), "tag", None)) not in (None, "!"):
-            raise _error(f"the tag {tag.replace(TAG, '!!')} is not read: write the value alone", self.peek_event())
+            raise _error(f"the tag {tag.replace(TAG, '!!')} is not supported: write only the value", self.peek_event())
         return super().compose_node(parent, index)
 
     def compose_scalar_node(self, anchor: Any) -> yaml.ScalarNode:
@@ -59,16 +57,16 @@ def _error(problem: str, node: yaml.Node | yaml.Event) -> yaml.MarkedYAMLError:
 
 
 def read_config(path: str | Path) -> dict[str, Any]:
-    """Read a config file; LMSteerError, with the line, where it is not valid or not what it looks like."""
+    """Read a config file; LMSteerError names the line that is invalid, or that YAML would misread."""
     text = read_text(path)
     try:
         config = parse_json(text, path) if Path(path).suffix == ".json" else yaml.load(text, _Strict)
-        # What an alias puts into itself has no end.
+        # Fails for an alias that contains itself.
         json.dumps(config, default=str)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        told = " ".join(filter(None, (error.context, error.problem)))
-        raise LMSteerError(f"{path}, line {mark.line + 1}: {told}") from None
+        problem = " ".join(filter(None, (error.context, error.problem)))
+        raise LMSteerError(f"{path}, line {mark.line + 1}: {problem}") from None
     except RecursionError:
         raise LMSteerError(f"{path}: the brackets are nested too deeply") from None
     except (yaml.YAMLError, ValueError) as error:
@@ -79,9 +77,9 @@ def read_config(path: str | Path) -> dict[str, Any]:
 
 
 def overlaid(*configs: Any, path: tuple[str, ...] = ()) -> Any:
-    """Return a config with the keys of further ones in their place, one after another.
+    """Return a config updated with the keys of further ones, one after another.
 
-    A null takes a key away. A block that names another source or kind than before replaces the block whole.
+    A null removes a key. A block with another source or kind than before replaces the whole block.
     """
     base, *overlays = configs
     for overlay in overlays:

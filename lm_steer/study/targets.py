@@ -1,4 +1,4 @@
-"""What a study makes: the names that rules are run for, and the files of each stage.
+"""What a study produces: the names that rules run for, and the files of each stage.
 
 text_files(study)             # ["results/generations/smollm2/seed0/unsteered.jsonl", …]
 """
@@ -25,24 +25,24 @@ def elsewhere(study: Study) -> list[str]:
 
 
 def apart(study: Study) -> list[str]:
-    """Return the settings that some models alone have, or that an adapter makes: each has a job of its own."""
+    """Return the settings that only some models have, or that use an adapter: each has its own job."""
     return [name for name, setting in study.settings.items() if setting.models is not None]
 
 
 def together(study: Study, further: bool = False) -> list[str]:
-    """Return the settings that one job makes for a model and the first seed, or a further one."""
+    """Return the settings that one job generates for a model and the first seed, or a further one."""
     names = [name for name in study.settings if name not in {*elsewhere(study), *apart(study)}]
     return [name for name in names if not further or len(study.seeds_of(name)) > 1]
 
 
 def writers(study: Study) -> list[str]:
-    """Return the models that texts are made with: those that are steered, and those that steers are carried over to."""
+    """Return the models that generate: those that are steered, and the targets of transfers."""
     more = (model for name in apart(study) for model in study.settings[name].models or ())
     return list(dict.fromkeys([*study.steered, *more]))
 
 
 def steers(study: Study, carried_over: bool = False) -> list[str]:
-    """Return the steers that are trained, or those that are carried over from another model's."""
+    """Return the steers that are trained, or those that are transferred from another model's."""
     return [name for name, steer in study.steers.items() if (steer.transfer is not None) == carried_over]
 
 
@@ -57,7 +57,7 @@ def scorers_that(study: Study, trait: str) -> list[str]:
 
 
 def analyses(study: Study, *kinds: str) -> list[str]:
-    """Return the names of the analyses of some kinds."""
+    """Return the names of the analyses of these kinds."""
     return [name for kind in kinds for name in getattr(study.analyses, kind)]
 
 
@@ -75,27 +75,26 @@ def _settings_of(study: Study, model: str) -> list[str]:
 
 def generations_of(study: Study, models: Iterable[str], settings: Iterable[str]) -> list[str]:
     """Return the generations of models in those of `settings` that they have, for all their seeds."""
-    wanted, files = set(settings), []
+    settings, files = set(settings), []
     for model in models:
-        names = [name for name in _settings_of(study, model) if name in wanted]
+        names = [name for name in _settings_of(study, model) if name in settings]
         for seed in [0] if model == EXTERNAL else study.seeds:
-            its = [name for name in names if seed in study.seeds_of(name)]
-            files += [layout.generations(RESULTS, model, seed, name) for name in its]
+            files += [layout.generations(RESULTS, model, seed, name) for name in names if seed in study.seeds_of(name)]
     return files
 
 
 def scores_of(study: Study, settings: Iterable[str], scorers: Iterable[str]) -> list[str]:
     """Return the scores of all models in `settings` by `scorers`."""
-    wanted = set(settings)
+    settings = set(settings)
     return [
         layout.scores(RESULTS, model, scorer)
         for model, scorer in product([*writers(study), EXTERNAL], scorers)
-        if any(name in wanted and scorer in study.settings[name].scorers for name in _settings_of(study, model))
+        if any(name in settings and scorer in study.settings[name].scorers for name in _settings_of(study, model))
     ]
 
 
 def data_files(study: Study) -> list[str]:
-    """Return what a study starts from: models, labelled texts, prompts."""
+    """Return the inputs of a study: models, labelled texts, prompts."""
     return [
         *(layout.model(RESULTS, model) for model in [*study.models_used, *scorers(study, "classifier")]),
         *(layout.texts(RESULTS, dataset, split) for dataset, split in product(study.datasets, SPLITS)),
@@ -116,7 +115,7 @@ def text_files(study: Study) -> list[str]:
 
 
 def score_files(study: Study) -> list[str]:
-    """Return all scores, and the judges that are trained here."""
+    """Return all scores, and the judges that the study trains."""
     judges = [layout.judge(RESULTS, name) for name in scorers(study, "bag-of-words")]
     return [*judges, *scores_of(study, study.settings, study.scorers)]
 
@@ -128,7 +127,7 @@ def table_files(study: Study) -> list[str]:
 
 
 def analysis_files(study: Study) -> list[str]:
-    """Return what all analyses make."""
+    """Return the results of all analyses."""
     by_model = [
         layout.analysis_part(RESULTS, model, name, part)
         for kind, parts in PARTS.items()
@@ -138,7 +137,7 @@ def analysis_files(study: Study) -> list[str]:
 
 
 def page_files(study: Study) -> list[str]:
-    """Return what the page is made of beside the record of the run."""
+    """Return the files that the page shows, except the record of the run."""
     stages = (table_files, text_files, score_files, trained_files, analysis_files)
     return [
         *(file for stage in stages for file in stage(study)),

@@ -198,7 +198,7 @@ def test_weights_that_are_not_finite_are_refused(saved):
     weights = load_file(saved / "steer.safetensors")
     weights["A"][0, 0, 0] = math.nan
     save_file(weights, saved / "steer.safetensors")
-    with pytest.raises(LMSteerError, match="numbers that are not finite"):
+    with pytest.raises(LMSteerError, match="values that are not finite"):
         Steer.from_pretrained(saved)
 
 

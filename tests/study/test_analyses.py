@@ -106,7 +106,7 @@ def test_the_main_part_of_the_page_is_without_what_analyses_made():
 
 def test_names_that_would_meet_are_refused():
     sweep = {"steer": "sentiment", "dimension": "sentiment", "values": [1], **COMMON}
-    with pytest.raises(LMSteerError, match=r"tables\.effect has a name that this analysis makes: rename one"):
+    with pytest.raises(LMSteerError, match=r"tables\.effect has a name that this analysis creates: rename one"):
         study_with(sweeps={"effect": sweep})
 
 

@@ -48,7 +48,10 @@ def test_one_of_several_labels_is_learned_by_its_name():
             r"there is no label of reviews .lenght. \(did you mean 'length'",
         ),
         ({"steer": {"dimensions": ["corpus"]}}, "expected one dimension for the label"),
-        ({"prompts": {"chat": False}}, "a system message is for chat prompts: give 'questions' the key 'chat: true'"),
+        (
+            {"prompts": {"chat": False}},
+            "a system message is for chat prompts: set 'chat: true' for the prompts 'questions'",
+        ),
     ],
 )
 def test_what_does_not_fit_is_named(changes, message):

@@ -114,7 +114,7 @@ def test_a_study_may_have_no_steers_and_no_datasets():
         (
             "scorers/smollm2",
             {"kind": "classifier", "preset": "sst2-distilbert"},
-            "scorers.smollm2: its files would lie where those of models.smollm2 do",
+            "scorers.smollm2: its files would have the paths of those of models.smollm2",
         ),
         ("agreement", {"rtp": {"paths": ["a.jsonl"], "scorers": ["toxicty"]}}, "did you mean 'toxicity'?"),
         (
@@ -198,7 +198,7 @@ def test_differences_are_taken_to_an_unsteered_setting(other, message):
     ],
 )
 def test_names_that_share_a_path_on_some_disks_are_refused(path, value):
-    with pytest.raises(LMSteerError, match="its files would lie where those of"):
+    with pytest.raises(LMSteerError, match="its files would have the paths of those of"):
         resolved(changed(path, value))
 
 

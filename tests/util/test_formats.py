@@ -159,7 +159,7 @@ def test_what_is_wrong_in_a_csv_is_named(tmp_path, content, message):
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_tensors_that_are_not_finite_are_refused(tmp_path, value):
     save_file({"A": torch.tensor([1.0, value])}, tmp_path / "t.safetensors")
-    with pytest.raises(LMSteerError, match="the tensor 'A' holds numbers that are not finite"):
+    with pytest.raises(LMSteerError, match="the tensor 'A' has values that are not finite"):
         read_tensors(tmp_path / "t.safetensors")
 
 

@@ -67,10 +67,10 @@ def test_special_files_and_links_to_nothing_are_refused(place, kind):
     [
         ("notes.txt", MODEL, "notes.txt is a file: name a folder"),
         ("docs", None, "docs is a folder: name a file"),
-        ("docs", MODEL, "docs holds notes.txt, which this command does not write: choose a new or empty folder"),
+        ("docs", MODEL, "docs contains notes.txt, which this command does not write: choose a new or empty folder"),
         ("notes.txt/out", None, "notes.txt/out cannot be created because .*notes.txt is not a folder"),
         ("", MODEL, ". is the working directory or a parent of it"),
-        ("x" * 300, None, "is too long for the name of a file"),
+        ("x" * 300, None, "is too long for a file name"),
     ],
 )
 def test_a_refusal_says_what_is_wrong(path, kind, words):
@@ -136,7 +136,7 @@ def test_one_file_of_others_keeps_a_folder(place, kind, other):
     own_folder(kind)
     make_folder("out", other)
     before = state(place)
-    with pytest.raises(LMSteerError, match="out holds"):
+    with pytest.raises(LMSteerError, match="out contains"):
         write("out", KINDS[kind])
     assert state(place) == before
 
@@ -153,7 +153,7 @@ def test_one_file_of_others_keeps_a_folder(place, kind, other):
 def test_files_that_only_have_the_right_names_are_those_of_others(place, kind, files):
     make_folder("out", *files)
     before = state(place)
-    with pytest.raises(LMSteerError, match="out holds"):
+    with pytest.raises(LMSteerError, match="out contains"):
         write("out", KINDS[kind])
     assert state(place) == before
 
@@ -162,7 +162,7 @@ def test_files_that_only_have_the_right_names_are_those_of_others(place, kind, f
 def test_a_damaged_record_makes_nothing_replaceable(place, content):
     make_folder("out", "config.json")
     make_folder("out", "lm_steer_model.json", content=content)
-    with pytest.raises(LMSteerError, match="out holds config"):
+    with pytest.raises(LMSteerError, match="out contains config"):
         writable("out", MODEL)
 
 
@@ -171,7 +171,7 @@ def test_figures_are_known_by_their_ground(tmp_path):
 
 
 def test_what_appears_in_the_folder_meanwhile_is_kept(place):
-    with pytest.raises(LMSteerError, match="out holds notes"), replacing("out", MODEL) as temporary:
+    with pytest.raises(LMSteerError, match="out contains notes"), replacing("out", MODEL) as temporary:
         temporary.mkdir()
         make_folder("out", "notes.txt")
     assert state(Path("out")) == {"notes.txt": b"{}"}

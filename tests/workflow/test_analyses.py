@@ -63,8 +63,8 @@ def test_every_analysis_is_made_and_stands_on_the_page(finished, snakemake):
         ({"sweeps": {"dial": {"dimension": "tone"}}}, "sweeps.dial: the steer 'style' has no dimension 'tone'"),
         ({"sweeps": {"dial": {"steer": "stile"}}}, "analyses.sweeps.dial.steer: there is no steer 'stile'"),
         ({"sweeps": {"dial": {"scorers": ["taste"]}}}, "analyses.sweeps.dial.scorers: there is no scorer 'taste'"),
-        ({"transfers": {"carried": {"target": "tiny"}}}, "transfers.carried: source and target are one model"),
-        ({"compositions": {"pair": {"steers": {"tone": {"values": [4]}}}}}, "0 is missing, which additivity"),
+        ({"transfers": {"carried": {"target": "tiny"}}}, "transfers.carried: source and target are the same model"),
+        ({"compositions": {"pair": {"steers": {"tone": {"values": [4]}}}}}, "0 is missing, from which additivity"),
         ({"evidence": {"shown": {"texts": ["One text"]}}}, "give either the key 'texts' or the key 'path'"),
         ({"ablations": {"matters": {"vary": {"ranks": [2]}}}}, "ablations.matters.vary: unknown key 'ranks'"),
         (

@@ -33,8 +33,8 @@ HEAD = """# Config: every key of a study
 
 A study is one file. `snakemake --cores all` runs `config/config.yaml`, the embedded study;
 `--configfile other.yaml` replaces it whole, and `--configfile other.yaml more.yaml` changes keys of `other.yaml`: what
-`more.yaml` does not name stays, and a null (`name: null`) takes a key away. A model, dataset, set of prompts or scorer
-that `more.yaml` gives another `source` or `kind` is replaced whole, for each has keys of its own.
+`more.yaml` does not name stays, and a null (`name: null`) removes a key. A model, dataset, set of prompts or scorer
+that `more.yaml` gives another `source` or `kind` is replaced as a whole, because each has its own keys.
 `--config key=value` changes one key of either: `--config seeds=[0,1,2]`, or
 `--config 'sampling={samples: 10}'` for one inside a block.
 
