@@ -1,1 +1,1 @@
-"""Sources of texts and prompts: downloaded, checked, and put into one form."""
+"""Sources of texts and prompts: downloaded, checked, and brought into one form."""

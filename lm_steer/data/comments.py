@@ -1,9 +1,9 @@
-"""Files of rated comments (.csv, a .zip of one, .parquet), read in blocks: a gigabyte takes the memory of a block.
+"""Read files of rated comments (.csv, a .zip of one, .parquet) in blocks, so that only one block is in memory.
 
     for block in comments([Path("all_data.csv")]):
         block[["id", "text", "toxicity"]]
 
-Three layouts are known by their columns: comment_text and toxicity (all_data.csv), comment_text and target
+Three layouts are recognized by their columns: comment_text and toxicity (all_data.csv), comment_text and target
 (train.csv), text and toxicity (google/civil_comments).
 """
 
@@ -22,7 +22,7 @@ from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import reading
 from lm_steer.util.progress import Progress
 
-# What is read at once: comments of a parquet file, bytes of a csv.
+# The size of a block: comments of a parquet file, bytes of a csv.
 BLOCK = 20_000
 BLOCK_BYTES = 1 << 24
 LAYOUTS = (("comment_text", "toxicity"), ("comment_text", "target"), ("text", "toxicity"))
@@ -30,7 +30,7 @@ CSV_NAMES = ("all_data.csv", "train.csv")
 
 
 def comments(files: list[Path]) -> Iterator[pd.DataFrame]:
-    """Yield blocks of id, text and toxicity; LMSteerError names the file, and the row that is wrong."""
+    """Yield blocks of id, text and toxicity; LMSteerError names the file and the wrong row."""
     for file in files:
         blocks = _parquet_blocks(file) if file.suffix == ".parquet" else _csv_blocks(file)
         row = 0
@@ -40,19 +40,20 @@ def comments(files: list[Path]) -> Iterator[pd.DataFrame]:
 
 
 def _checked(block: pd.DataFrame, file: Path, row: int) -> pd.DataFrame:
-    """Return a block that begins after `row` rows with its toxicity as numbers and with ids."""
+    """Return a block, which begins after `row` rows, with numeric toxicity and ids."""
     toxicity = pd.to_numeric(block["toxicity"], errors="coerce")
     wrong = ~toxicity.between(0, 1)
     if wrong.any():
         at = int(wrong.to_numpy().argmax())
-        raise LMSteerError(f"{file}, row {row + at + 1}: toxicity {block['toxicity'].iloc[at]!r} is not in [0, 1]")
+        found = block["toxicity"].iloc[at]
+        raise LMSteerError(f"{file}, row {row + at + 1}: expected a toxicity in [0, 1], found {found!r}")
     if "id" not in block:
         block = block.assign(id=[f"{file.stem}-{number}" for number in range(row + 1, row + len(block) + 1)])
     return block.assign(text=block["text"].fillna(""), toxicity=toxicity)
 
 
 def _layout(columns: list[str], file: Path) -> dict[str, str]:
-    """Return which columns to read, each with the name it gets."""
+    """Return the columns to read, each with its new name."""
     for text, toxicity in LAYOUTS:
         if columns.count(text) == columns.count(toxicity) == 1:
             return {text: "text", toxicity: "toxicity"} | ({"id": "id"} if "id" in columns else {})
@@ -73,7 +74,7 @@ def _csv_blocks(file: Path) -> Iterator[pd.DataFrame]:
                     yield batch.to_pandas().rename(columns=names)
                     progress.advance(stream.tell() // 1000 - progress.done)
         except pa.ArrowInvalid as error:
-            # A zip of a megabyte may hold one comment of a gigabyte.
+            # A zip of a megabyte may contain a comment of a gigabyte.
             if "straddling" in str(error):
                 raise LMSteerError(f"{file}: one comment takes more than {BLOCK_BYTES >> 20} MB") from None
             raise
@@ -96,8 +97,8 @@ def _member(archive: zipfile.ZipFile, file: Path) -> zipfile.ZipInfo:
     tables = [member for member in archive.infolist() if member.filename.endswith(".csv")]
     known = [member for name in CSV_NAMES for member in tables if Path(member.filename).name == name]
     if not known and len(tables) != 1:
-        held = ", ".join(archive.namelist()) or "nothing"
-        raise LMSteerError(f"{file} holds {held}: expected {' or '.join(CSV_NAMES)}")
+        members = ", ".join(archive.namelist()) or "nothing"
+        raise LMSteerError(f"{file} holds {members}: expected {' or '.join(CSV_NAMES)}")
     return (known or tables)[0]
 
 

@@ -1,14 +1,14 @@
-"""Examples in the shapes that data sets have, as the columns text and, where there is one, prompt.
+"""Convert examples from the usual shapes of data sets to the columns text and, if they have prompts, prompt.
 
     examples(read_frame("preferences.jsonl"), "preferences.jsonl")
 
 columns                       text                           prompt
-text                          itself                         none, or the column prompt
+text                          the text                       none, or the column prompt
 completion, prompt            the completion                 the prompt
 messages                      the last message               the messages before it
 chosen, rejected [, prompt]   each, labelled 1 and -1        the prompt, or the messages before
 
-A prompt or an answer is a text or, as TRL has it, a list of messages; messages become JSON (util/messages.py).
+A prompt or answer is a text or, as in TRL, a list of messages; messages become JSON (util/messages.py).
 """
 
 from typing import Any
@@ -22,9 +22,9 @@ SIDES = {"chosen": 1.0, "rejected": -1.0}
 
 
 def examples(frame: pd.DataFrame, origin: str, text: str = "text") -> pd.DataFrame:
-    """Return `frame` with the columns text and prompt, its texts taken from the column named; a row of a pair is two.
+    """Return `frame` with the columns text, taken from the column `text`, and prompt; a pair becomes two rows.
 
-    Raises LMSteerError naming the row of a pair with equal sides, and of messages that do not end in an answer.
+    Raises LMSteerError naming the row of a pair with equal sides, or of messages that do not end in an answer.
     """
     if text in frame:
         frame = frame.assign(text=frame[text])
@@ -37,37 +37,36 @@ def examples(frame: pd.DataFrame, origin: str, text: str = "text") -> pd.DataFra
 
 
 def _pairs(frame: pd.DataFrame, origin: str) -> pd.DataFrame:
-    # Here, where a row is still a row of the file.
+    # Checked while a row is still a row of the file.
     for side in SIDES:
         for number, answer in enumerate(frame[side], start=1):
             if not (is_messages(_listed(answer)) or (isinstance(answer, str) and answer.strip())):
-                raise LMSteerError(f"{origin}, row {number}: {side} is empty or not text, found {answer!r:.80}")
+                raise LMSteerError(f"{origin}, row {number}: expected text as {side}, found {answer!r:.80}")
     sides = [_with_prompts(frame.assign(text=frame[side], label=label), origin) for side, label in SIDES.items()]
     equal = (sides[0]["prompt"] == sides[1]["prompt"]) & (sides[0]["text"] == sides[1]["text"])
     if equal.any():
         raise LMSteerError(
-            f"{origin}, row {int(equal.to_numpy().argmax()) + 1}: chosen and rejected are the same text: leave the "
-            "pair out"
+            f"{origin}, row {int(equal.to_numpy().argmax()) + 1}: chosen and rejected are the same: leave the pair out"
         )
-    # Both sides of a pair stand together.
+    # Keep both sides of a pair together.
     return pd.concat(sides).sort_index(kind="stable").reset_index(drop=True)
 
 
 def _with_prompts(frame: pd.DataFrame, origin: str, only_messages: bool = False) -> pd.DataFrame:
-    """Return the frame with prompt and text as texts; what stands before an answer belongs to its prompt."""
+    """Return the frame with prompt and text as texts; messages before an answer are its prompt."""
     for number, text in enumerate(frame["text"] if only_messages else (), start=1):
         if not is_messages(_listed(text)):
             raise LMSteerError(f"{origin}, row {number}: expected messages with role and content, found {text!r:.80}")
-    given = frame["prompt"] if "prompt" in frame else [""] * len(frame)
+    prompts = frame["prompt"] if "prompt" in frame else [""] * len(frame)
     rows = [
         _prompt_and_text(_listed(prompt), _listed(text), f"{origin}, row {number}")
-        for number, (prompt, text) in enumerate(zip(given, frame["text"], strict=True), start=1)
+        for number, (prompt, text) in enumerate(zip(prompts, frame["text"], strict=True), start=1)
     ]
     return frame.assign(prompt=[prompt for prompt, _ in rows], text=[text for _, text in rows])
 
 
 def _listed(value: Any) -> Any:
-    """Return an array of parquet's as the list that it was."""
+    """Return a list that parquet has read as an array."""
     return value.tolist() if hasattr(value, "tolist") else value
 
 
@@ -76,14 +75,14 @@ def _prompt_and_text(prompt: Any, text: Any, place: str) -> tuple[str, Any]:
     if is_messages(text):
         *before, last = text
         if last["role"] != "assistant":
-            raise LMSteerError(f"{place}: the messages end with one of the role '{last['role']}', not 'assistant'")
+            raise LMSteerError(f"{place}: expected a last message of 'assistant', found one of '{last['role']}'")
         text = last["content"]
     if is_messages(prompt):
         return as_text([*prompt, *before]), text
     if prompt is None or prompt != prompt:
         prompt = ""
     if prompt and before:
-        raise LMSteerError(f"{place}: the prompt {prompt!r:.80} stands before messages that have one: leave one out")
+        raise LMSteerError(f"{place}: the messages have a prompt besides the prompt {prompt!r:.80}: leave one out")
     if not isinstance(prompt, str):
         raise LMSteerError(f"{place}: expected the prompt as a text or a list of messages, found {prompt!r:.80}")
     return as_text(before) if before else prompt, text

@@ -1,8 +1,8 @@
-"""Prompts and their continuations as JSON lines, in the field's common form.
+"""Read and write prompts and their continuations as JSON lines, in the field's common form.
 
     {"prompt": {"text": "The film"}, "generations": [{"text": " was a joy to watch"}]}
 
-A prompt file has the same lines without generations; other keys are kept. A prompt with `"chat": true` is a user's
+A prompt file has the same lines without generations; other keys are preserved. A prompt with `"chat": true` is a user's
 message, to be answered rather than continued.
 """
 
@@ -19,32 +19,31 @@ GENERATED = {**PROMPT, "generations": [{"text": str}]}
 
 
 def read_prompts(path: str | Path) -> list[str]:
-    """Read the prompts of a file in the field's form; LMSteerError where it has none, or an empty one."""
+    """Read the prompts of a file in the field's form; LMSteerError if it has none, or an empty one."""
     return [prompt_of_row(row) for row in read_lines(path)]
 
 
 def read_lines(path: str | Path) -> list[dict[str, Any]]:
-    """Read the lines of a file in the field's form whole, checked as `read_prompts` does."""
+    """Read whole lines of a file in the field's form, checked as by `read_prompts`."""
     return [row for _, row in _rows(path, PROMPT)]
 
 
 def first_lines(rows: list[dict[str, Any]], count: int, origin: str) -> list[dict[str, Any]]:
-    """Return the first `count` lines, 0 for all; LMSteerError where `origin` has too few."""
+    """Return the first `count` lines, 0 for all; LMSteerError if `origin` has too few."""
     if len(rows) < count:
         raise LMSteerError(f"{origin}: requested {count} prompts, only {len(rows)} available: lower `count`")
     return rows[: count or None]
 
 
 def read_generations(path: str | Path) -> tuple[list[str], list[list[str]]]:
-    """Read prompts and their continuations, (prompts,) and (prompts, samples); as many samples for each prompt."""
+    """Read prompts and their continuations, (prompts,) and (prompts, samples), the same number for each prompt."""
     prompts, samples = [], []
     for number, row in _rows(path, GENERATED):
         prompts.append(prompt_of_row(row))
         samples.append([generation["text"] for generation in row["generations"]])
         if not samples[-1] or len(samples[-1]) != len(samples[0]):
-            raise LMSteerError(
-                f"{path}, line {number}: {len(samples[-1])} generations: each line must have as many, at least one"
-            )
+            expected = len(samples[0]) or "at least 1"
+            raise LMSteerError(f"{path}, line {number}: expected {expected} generations, found {len(samples[-1])}")
     return prompts, samples
 
 
@@ -59,7 +58,7 @@ def _rows(path: str | Path, shape: Any) -> list[tuple[int, dict[str, Any]]]:
 
 
 def prompt_of_row(row: dict[str, Any]) -> str:
-    """Return the prompt of a line, a `ChatPrompt` where it is to be answered."""
+    """Return the prompt of a line, a `ChatPrompt` if it is to be answered."""
     return prompt_of(row["prompt"]["text"], bool(row["prompt"].get("chat")))
 
 

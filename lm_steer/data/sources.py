@@ -1,10 +1,10 @@
-"""Sources of labelled texts and of prompts: a class each, whose fields are the keys of its block in a study.
+"""Sources of labelled texts and of prompts: one class each, whose fields are the keys of its block in a study.
 
     frame, counted = labelled_texts("jigsaw", origin="hub")             # id, text, label in [-1, 1]
     rows = prompt_lines("paper", name="positive")                       # [{"prompt": {"text": …}, …}, …]
 
-A source is a module of datasets/ or prompts/, named after it; one of your own is named as `module:Class`, or offered by
-a package as an entry point in the group `lm_steer.datasets` or `lm_steer.prompts`.
+A source is a module of datasets/ or prompts/, named after it; your own is named as `module:Class`, or by an entry point
+of its package in the group `lm_steer.datasets` or `lm_steer.prompts`.
 """
 
 from abc import abstractmethod
@@ -24,23 +24,23 @@ __all__ = ["DATASETS", "PROMPTS", "Prompts", "Texts", "key", "labelled_texts", "
 
 
 class Source(OfKind):
-    """What is known of a source before it is read.
+    """A source of texts or prompts.
 
-    reads       those of its keys that are the path of a file
+    reads       its keys that are paths of files
     """
 
     reads: ClassVar[tuple[str, ...]] = ()
 
     def files(self) -> list[str]:
-        """Return the user's own files that it reads: an edit to one makes the dataset or the prompts again."""
+        """Return the user's files that it reads, whose edits re-run what depends on it."""
         return [getattr(self, name) for name in self.reads]
 
 
 class Texts(Source):
     """A source of labelled texts.
 
-    weak        whether its labels are guessed by a rule, which the page says of steers that learn from them
-    label_names the columns that hold labels: `label`, or several that are named after dimensions
+    weak        whether a rule guesses its labels; the page says so of steers that learn from them
+    label_names the columns of labels: `label`, or several named after dimensions
     """
 
     weak: ClassVar[bool] = False
@@ -50,8 +50,8 @@ class Texts(Source):
 
     @abstractmethod
     def texts(self) -> pd.DataFrame:
-        """Return the columns id, text and its labels in [-1, 1], prompt where texts have one, and split (train, dev or
-        test) where it has splits of its own.
+        """Return the columns id, text, labels in [-1, 1], prompt if texts have one, and split (train, dev or test) if
+        the source has its own.
 
         The frame's `attrs` may count what it was made from, for the page.
         """
@@ -60,7 +60,7 @@ class Texts(Source):
 class Prompts(Source):
     """A source of prompts."""
 
-    chat: Choice = key("Whether they are a user's messages, which the model answers by its chat template.", False)
+    chat: Choice = key("Whether they are a user's messages, which the model answers through its chat template.", False)
     toxic: Choice = key("Whether texts made from these prompts are folded behind a warning on the page.", False)
     source: str = ""
 
@@ -75,20 +75,20 @@ Of = TypeVar("Of", bound=Source)
 
 
 def labelled_texts(source: str, **keys: Any) -> tuple[pd.DataFrame, dict[str, int]]:
-    """Return the texts of a source, and counts of what it was made from, where the source tells.
+    """Return the texts of a source, and its counts of what they were made from, if any.
 
-    Each text comes once, unless the source has splits of its own, which are left as they are.
+    Repeated texts are dropped, unless the source has its own splits, which are left unchanged.
     """
     described = _checked(DATASETS, source, keys)
     frame = checked_texts(described.texts(), f"the source '{source}'", described.label_names)
     counted, frame.attrs = dict(frame.attrs), {}
     columns = [name for name in ("id", "prompt", "text", *described.label_names, "split") if name in frame]
-    alike = keys_of(frame).duplicated() & ("split" not in frame)
-    return frame.loc[~alike, columns], counted
+    repeated = keys_of(frame).duplicated() & ("split" not in frame)
+    return frame.loc[~repeated, columns], counted
 
 
 def prompt_lines(source: str, **keys: Any) -> list[dict[str, Any]]:
-    """Return the prompts of a source in the field's form; LMSteerError where it has too few."""
+    """Return the prompts of a source in the field's form; LMSteerError if it has too few."""
     return _checked(PROMPTS, source, keys).prompts()
 
 

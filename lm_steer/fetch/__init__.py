@@ -1,1 +1,1 @@
-"""Files of other places, fetched once: downloads, packages, Kaggle, the hub."""
+"""Fetch remote files once: downloads, packages, Kaggle, the hub."""

@@ -1,8 +1,8 @@
-"""Files of the internet, fetched once: checked by digest, resumed where a transfer stopped, kept in `downloads()`.
+"""Download files once to `downloads()`: checked by digest, and resumed after an interruption.
 
     path = fetched("small-1.2.whl", "sha256:9f86…", lambda: "https://…/small-1.2.whl")
 
-Where the network does not reach, put the file into `downloads()` by hand: it is checked and found there.
+Without network access, put the file into `downloads()` by hand: it is checked there too.
 """
 
 import hashlib
@@ -26,12 +26,12 @@ class Interrupted(Exception):
 
 
 def downloads() -> Path:
-    """Return the folder that keeps downloads: $LM_STEER_DOWNLOADS, or one in the user's cache."""
+    """Return the folder of downloads: $LM_STEER_DOWNLOADS, or one in the user's cache."""
     return Path(os.environ.get("LM_STEER_DOWNLOADS") or Path.home() / ".cache" / "lm-steer" / "downloads")
 
 
 def patiently(what: str, *passing: type[BaseException]) -> Callable[..., Any]:
-    """Return a caller `patiently(…)(function, *arguments)` that tries five times where one of `passing` is raised."""
+    """Return a caller `patiently(…)(function, *arguments)` that tries five times if one of `passing` is raised."""
     with needs("data"):
         from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
@@ -47,10 +47,10 @@ def patiently(what: str, *passing: type[BaseException]) -> Callable[..., Any]:
 
 
 def fetched(name: str, digest: str, address: Callable[[], str]) -> Path:
-    """Return the checked local file `name`, downloading it from `address()` if it is not there.
+    """Return the checked local file `name`, downloading it from `address()` if needed.
 
-    `digest` is `sha256:…` or `git blob id:…`. Raises LMSteerError where the transfer fails five
-    times, or the file is not the one expected.
+    `digest` is `sha256:…` or `git blob id:…`. Raises LMSteerError if the transfer fails five times, or the file has
+    another digest.
     """
     folder = downloads()
     path = folder / name
@@ -65,10 +65,9 @@ def fetched(name: str, digest: str, address: Callable[[], str]) -> Path:
         try:
             patiently(name, *passing)(_download, name, address, temporary)
         except passing as error:
-            kind, wanted = digest.split(":")
             raise LMSteerError(
                 f"{name} could not be downloaded ({reason_of(error)}): check the network and run again, "
-                f"or place {name} ({kind} {wanted}) in {folder} by hand"
+                f"or place {name} ({digest.replace(':', ' ')}) in {folder} by hand"
             ) from None
         _check(temporary, digest)
     return path
@@ -76,13 +75,13 @@ def fetched(name: str, digest: str, address: Callable[[], str]) -> Path:
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Hold `folder` against other processes of this machine, waiting for one that has it."""
+    """Lock `folder` against other processes of this machine, waiting for its lock if need be."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
     try:
         lock.acquire(blocking=False)
     except Timeout:
-        say(f"waiting for another process that downloads to {folder}")
+        say(f"waiting for another process to finish downloading to {folder}")
         lock.acquire()
     try:
         yield
@@ -91,11 +90,12 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def _check(path: Path, digest: str) -> None:
-    kind, wanted = digest.split(":")
-    found = sha256_of(path) if kind == "sha256" else _git_blob_id(path)
-    if found != wanted:
+    kind, expected = digest.split(":")
+    actual = sha256_of(path) if kind == "sha256" else _git_blob_id(path)
+    if actual != expected:
         raise LMSteerError(
-            f"{path} has {kind} {found}, expected {wanted}: it is damaged or another file; delete it and run again"
+            f"{path}: expected {kind} {expected}, found {actual}: the file is damaged or another one; delete it and "
+            "run again"
         )
 
 
@@ -105,23 +105,23 @@ def _git_blob_id(path: Path) -> str:
 
 
 def _download(name: str, address: Callable[[], str], path: Path) -> None:
-    """Download to `path`, going on where an earlier try stopped."""
+    """Download to `path`, continuing where an earlier try stopped."""
     import requests
 
     url = address()
-    have = path.stat().st_size if path.exists() else 0
-    with requests.get(url, headers={"Range": f"bytes={have}-"} if have else {}, stream=True, timeout=30) as answer:
+    start = path.stat().st_size if path.exists() else 0
+    with requests.get(url, headers={"Range": f"bytes={start}-"} if start else {}, stream=True, timeout=30) as answer:
         if answer.status_code == 416:
             path.unlink()
-            raise Interrupted("the partial file was longer than the whole")
+            raise Interrupted("the partial file was longer than the complete one")
         answer.raise_for_status()
         if answer.status_code != 206:
-            have = 0
-        size = have + int(answer.headers.get("Content-Length", 0))
-        require_space(path.parent, size - have, name)
+            start = 0
+        size = start + int(answer.headers.get("Content-Length", 0))
+        require_space(path.parent, size - start, name)
         with Progress(f"download {name}", size // 1000, "kB") as progress, open(path, "ab") as file:
-            file.truncate(have)
-            progress.skip(have // 1000)
+            file.truncate(start)
+            progress.skip(start // 1000)
             for chunk in answer.iter_content(1 << 20):
                 file.write(chunk)
                 progress.advance(len(chunk) // 1000)

@@ -1,9 +1,9 @@
-"""The Hugging Face hub: whatever its client raises becomes one sentence that says what to do.
+"""Call the Hugging Face hub: each error of its client becomes one sentence that says what to do.
 
     path = hub_file("SetFit/sst5", "train.jsonl", revision, "or …")          # in the hub's own cache
 
-The client is patient by itself: it asks again for half a minute, and takes up a transfer that was cut. Its own
-variables act: HF_ENDPOINT (a mirror), HF_HUB_CACHE, HF_TOKEN, HF_HUB_OFFLINE.
+The client itself retries for half a minute and resumes interrupted transfers. Its variables apply: HF_ENDPOINT (a
+mirror), HF_HUB_CACHE, HF_TOKEN, HF_HUB_OFFLINE.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from lm_steer.util.errors import LMSteerError, reason_of
 
 
 def hub_file(repo: str, file: str, revision: str, by_hand: str, repo_type: str = "dataset") -> Path:
-    """Return a file of a repository (dataset or model), from the hub's cache or downloaded to it."""
+    """Return a file of a repository (dataset or model), downloading it to the hub's cache if needed."""
     from huggingface_hub import hf_hub_download
 
     def fetch() -> str:
@@ -27,11 +27,11 @@ def from_hub(what: str, revision: str, by_hand: str, fetch: Callable[[], str], d
     """Return fetch(), a call of the hub's client; LMSteerError names `what`, the revision and the way by hand."""
     from huggingface_hub.utils import logging
 
-    # Its warnings tell whole addresses, the password of HF_ENDPOINT among them.
+    # Its warnings print whole addresses, including the password in HF_ENDPOINT.
     logging.set_verbosity_error()
     try:
         return fetch()
-    # The transport below the client (httpx, httpx2, xet) has errors of its own, which differ between its versions.
+    # The transport below the client (httpx, httpx2, xet) raises its own errors, which differ between versions.
     except Exception as error:
         if isinstance(error, OSError) and error.errno == ENOSPC:
             raise
@@ -46,7 +46,7 @@ def _explained(error: Exception) -> tuple[str, str]:
     if isinstance(error, errors.LocalEntryNotFoundError) and isinstance(error.__cause__, Exception):
         error = error.__cause__
     login = "log in with `hf auth login` or HF_TOKEN"
-    # In this order: the first is a kind of the second.
+    # Order matters: the first is a subclass of the second.
     known = {
         errors.GatedRepoError: ("its terms are not accepted", f"accept them on its page there and {login}"),
         errors.RepositoryNotFoundError: ("no such repository for this login", f"check the id, or {login}"),

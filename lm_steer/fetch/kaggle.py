@@ -1,9 +1,9 @@
-"""Files of a Kaggle competition, by Kaggle's own client: it knows the logins, and resumes a transfer that was cut.
+"""Download files of a Kaggle competition with Kaggle's client, which handles logins and resumes transfers.
 
     path = kaggle_file("jigsaw-unintended-bias-in-toxicity-classification", "all_data.csv")
 
-The client runs as a process of its own: at its import alone it may call the service, and it ends with exit code 1
-whatever went wrong, so that its words are all there is to tell one failure from another.
+The client runs as a separate process, because its import alone may call the service. It exits with code 1 whatever went
+wrong, so that only its messages distinguish failures.
 """
 
 import os
@@ -19,11 +19,11 @@ from lm_steer.util.errors import LMSteerError
 from lm_steer.util.progress import SECONDS_BETWEEN_LINES, say
 
 LOGINS = ("KAGGLE_API_TOKEN", "KAGGLE_USERNAME", "KAGGLE_KEY")
-# The client's words, and what they mean to do. Kaggle's own message stands for the status where it sends one.
+# Patterns of the client's messages, and what to do. Kaggle's own message may replace the status code.
 REFUSALS = {
     r"\b401\b|authentication required|unauthenticated": (
-        "Kaggle takes no login from here ({logins}): set KAGGLE_API_TOKEN, or KAGGLE_USERNAME and KAGGLE_KEY, to those "
-        "of https://www.kaggle.com/settings/api, or run `kaggle auth login`"
+        "Kaggle accepts no login from here ({logins}): set KAGGLE_API_TOKEN, or KAGGLE_USERNAME and KAGGLE_KEY, to "
+        "those of https://www.kaggle.com/settings/api, or run `kaggle auth login`"
     ),
     r"\b403\b|accept this competition's rules|permission '": (
         "Kaggle refuses {file} to this account: join the competition and accept its rules on "
@@ -31,22 +31,22 @@ REFUSALS = {
     ),
     r"\b404\b|not found": (
         "Kaggle has no {file} in the competition {competition}: see "
-        "https://www.kaggle.com/competitions/{competition}/data for what it has"
+        "https://www.kaggle.com/competitions/{competition}/data for its files"
     ),
 }
 
 
 def kaggle_file(competition: str, file: str) -> Path:
-    """Return a file of a competition, as it is or as a zip, downloading it if it is not there.
+    """Return a file of a competition, or a zip of it, downloading it if needed.
 
-    Raises LMSteerError where Kaggle refuses it, or five tries fail; what has come so far is kept for the next run.
+    Raises LMSteerError if Kaggle refuses it or five tries fail; the next run resumes a partial download.
     """
     folder = downloads() / competition
     by_hand = f"or place {file} or {file}.zip in {folder} by hand"
     with alone(folder):
-        for kept in (folder / file, folder / f"{file}.zip"):
-            if kept.exists():
-                return kept
+        for path in (folder / file, folder / f"{file}.zip"):
+            if path.exists():
+                return path
         say(f"download {file} of {competition} with the kaggle client")
         try:
             part = patiently(file, Interrupted)(_download, competition, file, folder / "partial", by_hand)
@@ -58,29 +58,29 @@ def kaggle_file(competition: str, file: str) -> Path:
 
 
 def _download(competition: str, file: str, folder: Path, by_hand: str) -> Path:
-    """Run the client once; return the file it made in `folder`. LMSteerError where another try would not change it."""
+    """Run the client once; return the file it wrote to `folder`. Raises LMSteerError if another try is pointless."""
     folder.mkdir(parents=True, exist_ok=True)
-    code, words = _run(["-c", competition, "-f", file, "-p", str(folder)], folder)
+    code, output = _run(["-c", competition, "-f", file, "-p", str(folder)], folder)
     if code:
-        last = words.strip().split("\n")[-1] or f"the kaggle client ended with exit code {code}"
-        # The lines above the last of a traceback hold numbers of their own.
-        said = last if "Traceback" in words else words
+        last = output.strip().split("\n")[-1] or f"the kaggle client exited with code {code}"
+        # Line numbers in a traceback must not be taken for status codes.
+        message = last if "Traceback" in output else output
         for pattern, sentence in REFUSALS.items():
-            if re.search(pattern, said, re.IGNORECASE):
-                said = sentence.format(competition=competition, file=file, logins=_logins())
-                raise LMSteerError(f"{said}; {by_hand}")
+            if re.search(pattern, message, re.IGNORECASE):
+                advice = sentence.format(competition=competition, file=file, logins=_logins())
+                raise LMSteerError(f"{advice}; {by_hand}")
         raise Interrupted(last)
     path = next((folder / name for name in (f"{file}.zip", file) if (folder / name).exists()), None)
     if path is None:
         raise Interrupted(f"the kaggle client left no {file}")
     if path.suffix == ".zip" and not zipfile.is_zipfile(path):
         path.unlink()
-        raise Interrupted(f"{path.name} came as a zip that is cut short")
+        raise Interrupted(f"{path.name} is a truncated zip")
     return path
 
 
 def _run(arguments: list[str], folder: Path) -> tuple[int, str]:
-    """Run `kaggle competitions download` to its end, with a line now and then; return exit code and output."""
+    """Run `kaggle competitions download`, printing its progress; return its exit code and output."""
     command = [sys.executable, "-m", "kaggle", "-W", "competitions", "download", "-q", *arguments]
     with (
         tempfile.TemporaryFile("w+", errors="replace") as output,
@@ -98,8 +98,8 @@ def _run(arguments: list[str], folder: Path) -> tuple[int, str]:
 
 
 def _logins() -> str:
-    """Say which logins the client could have found."""
-    found = [name for name in LOGINS if os.environ.get(name)]
+    """Return which logins the client could have found, as `found KAGGLE_KEY`."""
     folder = Path(os.environ.get("KAGGLE_CONFIG_DIR") or Path.home() / ".kaggle")
-    found += [str(folder / name) for name in ("kaggle.json", "access_token") if (folder / name).exists()]
-    return f"found {', '.join(found)}" if found else "found none"
+    logins = [name for name in LOGINS if os.environ.get(name)]
+    logins += [str(folder / name) for name in ("kaggle.json", "access_token") if (folder / name).exists()]
+    return f"found {', '.join(logins) or 'none'}"

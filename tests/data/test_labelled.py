@@ -69,7 +69,7 @@ def test_generations_are_read(tmp_path):
     [
         ([], "is empty"),
         ([generations()], "line 1: 0 generations"),
-        ([generations("a", "b"), generations("a")], "line 2: 1 generations: each line must have as many"),
+        ([generations("a", "b"), generations("a")], "line 2: expected 2 generations, found 1"),
         ([generations("a"), {"prompt": {"text": "x"}}], "line 2: the key 'generations' is missing"),
         ([{"prompt": {"text": "x"}, "generations": ["a"]}], r"line 1, generations\[0\]: expected a mapping"),
         ([{"prompt": {"text": "x"}, "generations": None}], "line 1, generations: expected a list"),
@@ -85,13 +85,15 @@ def test_bad_generations_are_named(tmp_path, rows, message):
 
 @pytest.mark.parametrize("label", [1.01, -1.5, math.nan, math.inf, "good", None])
 def test_a_label_out_of_range_is_named(label):
-    with pytest.raises(LMSteerError, match=r"mine, row 2: label .* is not a number in \[-1, 1\]"):
+    with pytest.raises(LMSteerError, match=r"mine, row 2: expected a number in \[-1, 1\] as label, found"):
         checked_texts(frame(["one", "two"], [1, label]), "mine")
 
 
 @pytest.mark.parametrize("label", [True, False, np.True_])
 def test_a_truth_value_is_no_label(label):
-    with pytest.raises(LMSteerError, match=r"mine, row 1: label .*(True|False).* is not a number in \[-1, 1\]"):
+    with pytest.raises(
+        LMSteerError, match=r"mine, row 1: expected a number in \[-1, 1\] as label, found .*(True|False)"
+    ):
         checked_texts(frame(["one", "two"], [label, 1]), "mine")
 
 

@@ -140,7 +140,7 @@ def test_prompts_of_the_paper_may_be_placed_by_hand(registry, paper, monkeypatch
 def test_another_file_than_the_paper_s_is_refused(registry):
     path, _ = FILES["neutral"]
     (registry.folder / ORIGINAL / path).write_text('{"prompt": {"text": "another"}}\n')
-    with pytest.raises(LMSteerError, match=r"sha256 .* expected ebb612696e"):
+    with pytest.raises(LMSteerError, match=r"expected sha256 ebb612696e.*, found "):
         from_paper(name="neutral")
 
 

@@ -57,7 +57,7 @@ def test_a_hub_without_it_says_how_to_do_without(hub):
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([("fine", 3), ("good", 5)], r"dev\.jsonl, line 2: label 5 is not 0, 1, 2, 3 or 4"),
+        ([("fine", 3), ("good", 5)], r"dev\.jsonl, line 2: expected a label 0, 1, 2, 3 or 4, found 5"),
         ([("fine", "3")], r"dev\.jsonl, line 1, label: expected a whole number"),
         ([("fine", None)], r"dev\.jsonl, line 1, label: expected a whole number"),
         ([("fine", 3), (" ", 3)], r"dev\.jsonl, row 2: the text is empty"),

@@ -21,7 +21,7 @@ def test_a_file_is_known_by_the_id_of_its_git_blob(registry):
 
 def test_a_file_with_another_blob_id_is_refused(registry, tmp_path):
     (registry.folder / "a.txt").write_bytes(b"hullo\n")
-    with pytest.raises(LMSteerError, match=f"git blob id [0-9a-f]{{40}}, expected {BLOB}"):
+    with pytest.raises(LMSteerError, match=f"expected git blob id {BLOB}, found [0-9a-f]{{40}}"):
         fetch(registry)
     assert not (tmp_path / "downloads/a.txt").exists()
 

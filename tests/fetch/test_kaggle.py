@@ -101,7 +101,7 @@ def test_a_login_that_is_missing_or_wrong_is_told(kaggle, monkeypatch, variables
     for variable, value in variables.items():
         monkeypatch.setenv(variable, value) if value else monkeypatch.delenv(variable)
     message = refusal()
-    assert f"Kaggle takes no login from here ({found}): set KAGGLE_API_TOKEN" in message
+    assert f"Kaggle accepts no login from here ({found}): set KAGGLE_API_TOKEN" in message
     assert USER not in message and KEY not in message and "wrong" not in message
     assert len(kaggle.requests) <= 1
 
@@ -142,7 +142,7 @@ def test_a_zip_that_comes_short_is_fetched_again(kaggle, stored):
 @pytest.mark.usefixtures("two_tries")
 def test_a_zip_that_is_short_at_its_origin_is_refused_and_not_kept(kaggle, tmp_path):
     kaggle.truncated = [150_000] * 9
-    assert "all_data.csv.zip came as a zip that is cut short" in refusal()
+    assert "all_data.csv.zip is a truncated zip" in refusal()
     assert not list((tmp_path / "downloads").rglob("*.zip"))
 
 

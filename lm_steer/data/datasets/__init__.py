@@ -1,1 +1,1 @@
-"""Sources of labelled texts, a module each, named after the source."""
+"""Sources of labelled texts: one module each, named after the source."""

@@ -1,4 +1,4 @@
-"""A file of your own: .csv, .jsonl or .parquet with texts and labels, prompts and completions, messages, or pairs.
+"""Your own .csv, .jsonl or .parquet with texts and labels, prompts and completions, messages, or pairs.
 
 lm-steer data --source file --path my.csv -o results/data/mine
 """
@@ -10,7 +10,7 @@ from lm_steer.util.blocks import Text, key
 
 
 class FileTexts(TableTexts):
-    """Texts of your own."""
+    """Your own texts."""
 
     reads = ("path",)
 

@@ -1,15 +1,15 @@
-"""Jigsaw's Unintended Bias comments: toxic ones as -1 and as many of the others as +1, of two million read.
+"""Jigsaw's Unintended Bias comments: toxic ones as -1 and as many non-toxic ones as +1, from two million.
 
-    lm-steer data --source jigsaw --origin kaggle -o results/data/jigsaw        # needs an account of Kaggle
-    lm-steer data --source jigsaw --origin hub -o results/data/jigsaw           # the same comments, without one
+    lm-steer data --source jigsaw --origin kaggle -o results/data/jigsaw        # needs a Kaggle account
+    lm-steer data --source jigsaw --origin hub -o results/data/jigsaw           # the same comments, without an account
     lm-steer data --source jigsaw --origin all_data.csv -o results/data/jigsaw
 
-Toxic is a toxicity of .5 or more, non-toxic one of 0, as in the paper; what lies between is left out. A comment that
-comes twice counts once, and as toxic if one copy is. The larger class is drawn down to the smaller, and 2,000 a class
-are set aside for dev and as many for test, a tenth of the class each where it has fewer than 20,000: all by a hash of
-the seed and the comment's letters, so that the order of the rows does not matter.
+Toxic means a toxicity of at least .5, non-toxic one of 0, as in the paper; comments in between are left out. Copies of
+a comment count once, as toxic if one of them is. The larger class is sampled down to the smaller, and 2,000 comments of
+each class are set aside for dev and as many for test (a tenth of the class each if it has fewer than 20,000), all by a
+hash of the seed and the comment's letters, so that the order of the rows does not matter.
 
-The files are read twice, in blocks: first for the hashes, then for the comments that were drawn.
+The files are read twice, in blocks: first for the hashes, then for the sampled comments.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ from lm_steer.util.options import Seed
 COMPETITION = "jigsaw-unintended-bias-in-toxicity-classification"
 REPO = "google/civil_comments"
 REVISION = "f2970eb3a55777454c94069077cc8d9b5866312d"
-# All of them together are the comments of all_data.csv.
+# Together they are the comments of all_data.csv.
 HUB_FILES = (
     "data/train-00000-of-00002.parquet",
     "data/train-00001-of-00002.parquet",
@@ -46,27 +46,27 @@ LEFT_OUT = -1
 
 
 class Jigsaw(Texts):
-    """Comments with a toxicity of .5 or more as -1, and as many with 0 as +1."""
+    """Comments with a toxicity of at least .5 as -1, and as many with 0 as +1."""
 
     origin: Text = key(
         "`kaggle` (all_data.csv of the competition jigsaw-unintended-bias-in-toxicity-classification, with your Kaggle "
         "login), `hub` (the same comments as google/civil_comments, without an account), or the path of a .csv "
         "(all_data.csv or train.csv), of a .zip of one, of a .parquet or of a folder of them."
     )
-    revision: str = key("For `hub`, a commit of google/civil_comments other than the one that is pinned.", "")
-    seed: Seed = key("Which comments are drawn and how they are split.", 0)
+    revision: str = key("For `hub`, a commit of google/civil_comments other than the pinned one.", "")
+    seed: Seed = key("Determines which comments are sampled and how they are split.", 0)
 
     def files(self) -> list[str]:
-        """Return the path, where the origin is one."""
+        """Return the path, if the origin is one."""
         return [] if self.origin in ("kaggle", "hub") else [self.origin]
 
     def mistakes(self) -> Iterator[str]:
-        """Yield a revision of what is not on the hub."""
+        """Yield a revision without the hub."""
         if self.revision and self.origin != "hub":
-            yield ".revision: only what comes from the hub has a revision"
+            yield ".revision: only the hub has revisions: leave it out"
 
     def texts(self) -> pd.DataFrame:
-        """Return the drawn comments (id, text, label, split), with counts of what was read and left out."""
+        """Return the sampled comments (id, text, label, split), with counts of what was read and left out."""
         files = self._local_files()
         counted: Counter[str] = Counter()
         parts, toxic = [], []
@@ -107,17 +107,17 @@ class Jigsaw(Texts):
 
 
 def drawn(key: np.ndarray, is_toxic: np.ndarray, origin: Text) -> np.ndarray:
-    """Return for each comment the number of its split (SPLITS), or LEFT_OUT. (n,) uint64, (n,) bool → (n,) int8."""
+    """Return the number of each comment's split (SPLITS), or LEFT_OUT. (n,) uint64, (n,) bool → (n,) int8."""
     part = np.full(len(key), LEFT_OUT, np.int8)
-    # Of copies, the first that is toxic, else the first; in the order of the hashes.
+    # Of copies, the first toxic one, otherwise the first, in the order of the hashes.
     order = np.lexsort((~is_toxic, key))
     first = order[np.unique(key[order], return_index=True)[1]]
     classes = [first[is_toxic[first]], first[~is_toxic[first]]]
     size = min(map(len, classes))
     if size < LEAST:
         raise LMSteerError(
-            f"{origin} has {len(classes[0])} toxic and {len(classes[1])} non-toxic comments: at least {LEAST} of each "
-            "are needed"
+            f"{origin}: expected at least {LEAST} toxic and {LEAST} non-toxic comments, found {len(classes[0])} and "
+            f"{len(classes[1])}"
         )
     held_out = min(HELD_OUT, size // 10)
     for members in classes:
@@ -128,7 +128,7 @@ def drawn(key: np.ndarray, is_toxic: np.ndarray, origin: Text) -> np.ndarray:
 
 
 def _of_the_classes(files: list[Path], counted: Counter[str]) -> Iterator[pd.DataFrame]:
-    """Yield blocks of the comments that are toxic or not at all, counting the others in `counted`."""
+    """Yield blocks of the comments that are toxic or not toxic at all; add to `counted` what was read and left out."""
     for block in comments(files):
         empty = block["text"].str.strip() == ""
         toxic, clean = block["toxicity"] >= TOXIC_FROM, block["toxicity"] == 0

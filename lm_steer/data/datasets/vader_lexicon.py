@@ -22,9 +22,9 @@ class VaderLexicon(Texts):
     weak = True
 
     def texts(self) -> pd.DataFrame:
-        """Return -1 where a word of the list occurs, and as many +1 from the same corpus without one.
+        """Return texts with a word of the list as -1, and as many from the same corpus without one as +1.
 
-        Balanced within each corpus, the corpus does not give the label away.
+        Because each corpus is balanced, it does not reveal the label.
         """
         wordlist = read("better-profanity", "better_profanity/profanity_wordlist.txt").decode("utf-8")
         words = {line.strip().lower() for line in wordlist.splitlines() if line.strip()}

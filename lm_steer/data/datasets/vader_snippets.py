@@ -1,4 +1,4 @@
-"""Snippets rated by 20 people from -4 to 4, 10,605 of movie reviews among them (Hutto & Gilbert, ICWSM 2014).
+"""Snippets rated by 20 people from -4 to 4, among them 10,605 of movie reviews (Hutto & Gilbert, ICWSM 2014).
 
 lm-steer data --source vader-snippets -o results/data/snippets
 """

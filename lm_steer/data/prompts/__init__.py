@@ -1,1 +1,1 @@
-"""Sources of prompts, a module each, named after the source."""
+"""Sources of prompts: one module each, named after the source."""

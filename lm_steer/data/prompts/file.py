@@ -1,4 +1,4 @@
-"""A prompt file of your own.
+"""Your own prompt file.
 
 lm-steer prompts --source file --path mine.jsonl -o results/prompts/mine.jsonl
 """
@@ -17,7 +17,7 @@ class FilePrompts(Prompts):
     reads = ("path",)
 
     path: Text = key("The path of the file.")
-    count: Count = key("How many prompts, from the first on; 0 for all.", 0)
+    count: Count = key("How many prompts, the first ones; 0 for all.", 0)
 
     def prompts(self) -> list[dict[str, Any]]:
         """Read the file."""

