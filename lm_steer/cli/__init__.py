@@ -1,4 +1,4 @@
-"""`lm-steer`: each step of a study as a command. The workflow's rules are these commands, ready to be pasted.
+"""`lm-steer`: each step of a study as a command. The workflow's rules run these commands.
 
 lm-steer --help
 lm-steer generate --help
@@ -11,7 +11,7 @@ try:
     import os
     import sqlite3
 
-    # In the order of the data, as `--help` lists them.
+    # In the order of the steps, as `--help` lists them.
     from lm_steer.cli import data, steers, generations, evaluation, scores, analyses, report, beyond  # noqa: F401  # isort: skip
     from lm_steer.cli.app import app
     from lm_steer.util.errors import LMSteerError, presentable
@@ -26,12 +26,12 @@ FAULT = "a fault of lm-steer itself"
 
 
 def main() -> None:
-    """Run the command line; errors for people are one line on standard error, and exit code 1."""
-    # Threads of torch that wait for each other would spin, and starve whatever else runs: on a busy machine generation
-    # took more than twice as long (workflow/docs/speed.md). OpenMP reads it once, when torch is loaded.
+    """Run the command line; errors are one line on standard error, and exit code 1."""
+    # Waiting threads of torch would spin and starve other programs: on a busy machine generation took more than twice
+    # as long (workflow/docs/speed.md). OpenMP reads the variable once, when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     for stream in (sys.stdout, sys.stderr):
-        # A terminal that lacks a character shows its number.
+        # Characters that a terminal lacks are printed as their numbers.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
@@ -45,37 +45,37 @@ def main() -> None:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
-        told = _told(error)
-        asks = bool(os.environ.get("LM_STEER_TRACEBACK"))
-        if asks and (error.__cause__ if isinstance(error, LMSteerError) else told.startswith(FAULT)):
+        message = _message(error)
+        traceback = bool(os.environ.get("LM_STEER_TRACEBACK"))
+        if traceback and (error.__cause__ if isinstance(error, LMSteerError) else message.startswith(FAULT)):
             raise
-        sys.exit(f"error: {presentable(told)}")
+        sys.exit(f"error: {presentable(message)}")
 
 
-def _told(error: Exception) -> str:
-    """Return what a person is told of an error: what happened, and what to do."""
-    # A MemoryError says nothing.
+def _message(error: Exception) -> str:
+    """Return the message of an error for users: what happened, and what to do."""
+    # A MemoryError may have no message.
     first = (str(error).splitlines() or [type(error).__name__])[0]
     if isinstance(error, LMSteerError):
         return str(error)
     if is_full(error):
         return f"the disk is full ({first}): free some space and run again"
     if isinstance(error, FileNotFoundError) and error.filename is None:
-        return "the working directory is gone: change to another folder"
+        return "the working directory does not exist any more: change to another folder"
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename or 'a file or stream'}: {error.strerror}"
     if isinstance(error, sqlite3.Error):
         place = getattr(error, "__notes__", ["a database in the cache folder"])[0]
-        advice = "make sure that no other process holds it and that it is writable and intact, and run again"
+        advice = "make sure that it is writable, intact and not locked by another process, and run again"
         return f"{place} ({error}): {advice}"
     if is_memory(error):
-        return f"out of memory ({first}): give the job more, and run again"
+        return f"out of memory ({first}): give the job more memory and run again"
     what = " ".join(f"{type(error).__name__} {error}".split())[:300]
     return f"{FAULT} ({what}): run again with LM_STEER_TRACEBACK=1, and report it"
 
 
 def _flush() -> None:
-    """Write what was printed; whoever reads it may have seen enough, as `lm-steer engines | head -1` has."""
+    """Flush standard output, whose reader may have stopped early, as in `lm-steer engines | head -1`."""
     try:
         if sys.stdout:
             sys.stdout.flush()

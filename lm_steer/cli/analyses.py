@@ -1,4 +1,4 @@
-"""Analyses: what several settings say together, what a steer holds, what a text shows, what it all costs."""
+"""Analyses: effects of several settings, a steer's directions, evidence in texts, transfer, a LoRA, and costs."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,14 +20,16 @@ app.add_typer(analyse, name="analyse", rich_help_panel=RESULTS)
 def analyse_transfer(
     output: Annotated[Path, arg.OUTPUT, Writes(STEER)],
     steer: arg.SteerFolder,
-    source: Annotated[Input, typer.Option(help="The model it was trained on, as the other commands take it.")],
-    target: Annotated[Input, typer.Option(help="The model it is carried over to.")],
+    source: Annotated[Input, typer.Option(help="The model it was trained on, as for other commands.")],
+    target: Annotated[Input, typer.Option(help="The model to transfer it to.")],
     method: Annotated[Literal["least-squares", "as-published", "inverse"], typer.Option()] = "least-squares",
-    anchors: Annotated[options.AtLeastTwo, typer.Option(help="At most so many shared tokens, the first ones.")] = 4000,
-    seed: Annotated[options.Seed, typer.Option(help="Where Adam starts, for as-published.")] = 0,
+    anchors: Annotated[
+        options.AtLeastTwo, typer.Option(help="At most this many shared tokens, the first ones.")
+    ] = 4000,
+    seed: Annotated[options.Seed, typer.Option(help="Initializes Adam's map, for as-published.")] = 0,
     cache: arg.Cache = arg.CACHE,
 ) -> None:
-    """Carry a steer over to another model by the tokens that both vocabularies share.
+    """Transfer a steer to another model by the tokens that both vocabularies share.
 
     lm-steer analyse transfer --steer my-steer --source gpt2-large --target gpt2 -o carried
     """
@@ -47,15 +49,15 @@ def analyse_transfer(
 @leased_device()
 def analyse_directions(
     output: arg.Output,
-    spectrum: Annotated[Path, typer.Option(help="Where the singular values go (csv)."), Writes()],
+    spectrum: Annotated[Path, typer.Option(help="Where to write the singular values (csv)."), Writes()],
     model: arg.Model,
     steer: arg.SteerFolder,
     dimension: arg.Dimension,
     count: Annotated[options.AtLeastTwo, typer.Option(help="How many directions.")] = 8,
-    words: Annotated[options.Positive, typer.Option(help="How many words of each end.")] = 12,
+    words: Annotated[options.Positive, typer.Option(help="How many words at each end.")] = 12,
     texts: Annotated[Path | None, typer.Option(help="Labelled texts (parquet) that orient the directions.")] = None,
     judge: Annotated[str, typer.Option(help="The kind of a scorer that judges both ends.")] = "",
-    resource: Annotated[Input, typer.Option(help="The judge's folder, where it has one.")] = "",
+    resource: Annotated[Input, typer.Option(help="The judge's folder, if it has one.")] = "",
     dtype: arg.Dtype = "float32",
     cache: arg.Cache = arg.CACHE,
 ) -> None:
@@ -79,7 +81,7 @@ def analyse_directions(
         assert scorer is not None
         return [score[0] for score in ScoreStore(cache / STORE).scores(scorer, [Item("", word) for word in listed])]
 
-    found = directions(
+    ends = directions(
         learned,
         load_model(folder_of(model, cache), dtype),
         dimension,
@@ -89,14 +91,14 @@ def analyse_directions(
         judge=judged if scorer else None,
         cache=cache / "texts.sqlite",
     )
-    write_directions(found, values, output, spectrum)
+    write_directions(ends, values, output, spectrum)
 
 
 @analyse.command("evidence")
 @leased_device()
 def analyse_evidence(
     output: arg.Output,
-    readings: Annotated[Path, typer.Option(help="Where the likelihood curves go (csv)."), Writes()],
+    readings: Annotated[Path, typer.Option(help="Where to write the likelihood curves (csv)."), Writes()],
     model: arg.Model,
     steer: arg.SteerFolder,
     dimension: arg.Dimension,
@@ -104,10 +106,10 @@ def analyse_evidence(
     text: Annotated[list[str] | None, typer.Option(help="A text; repeated.")] = None,
     path: Annotated[Path | None, typer.Option(help="Instead, JSON lines with texts and marked spans.")] = None,
     study: Annotated[Path | None, typer.Option(help="Instead, a study whose block `evidence` has the texts.")] = None,
-    name: Annotated[str, typer.Option(help="The name of a block of the study.")] = "",
+    name: Annotated[str, typer.Option(help="The name of that block.")] = "",
     opposite: Annotated[bool, typer.Option(help="Compare with the opposite value.")] = False,
-    spans: Annotated[options.Positive, typer.Option(help="At most so many spans.")] = 4,
-    length: Annotated[options.Positive, typer.Option(help="At most so many tokens of a span.")] = 10,
+    spans: Annotated[options.Positive, typer.Option(help="At most this many spans.")] = 4,
+    length: Annotated[options.Positive, typer.Option(help="At most this many tokens of a span.")] = 10,
     reading: Annotated[
         list[float] | None, options.A_STEER_VALUE, typer.Option(help="A value of the likelihood curve; repeated.")
     ] = None,
@@ -129,39 +131,39 @@ def analyse_evidence(
     from lm_steer.util.errors import LMSteerError
 
     if sum(map(bool, (text, path, study))) != 1:
-        raise LMSteerError("give the texts by --text, --path or --study with --name, and by one of them alone")
-    own = arg.given_by(study, "evidence_texts", analysis=name) if study else text or []
-    texts, marked = read_marked(path) if path else (own, [None] * len(own))
+        raise LMSteerError("give the texts by exactly one of --text, --path, and --study with --name")
+    listed = arg.part_of(study, "evidence_texts", analysis=name) if study else text or []
+    texts, marked = read_marked(path) if path else (listed, [None] * len(listed))
     learned, values = Steer.from_pretrained(steer), parse_values(at)
-    value, others = values.get(dimension, 0), {other: held for other, held in values.items() if other != dimension}
+    value, others = values.get(dimension, 0), {other: at for other, at in values.items() if other != dimension}
     if not value:
         raise LMSteerError(f"--at: expected a value of '{dimension}' other than 0, the unsteered model, found {at!r}")
     against = {**others, dimension: -value} if opposite else {}
     loaded = load_model(folder_of(model, cache), dtype)
     memo = cache / "texts.sqlite"
-    # All at once: states are computed in blocks of many texts.
+    # All texts at once, because hidden states are computed in large blocks.
     text_memo(loaded, memo).ensure(texts, "texts")
-    chosen: dict[str, Any] = {"against": against, "count": spans, "length": length, "cache": memo}
-    found = [evidence(learned, loaded, one, {**others, dimension: value}, **chosen) for one in texts]
+    keywords: dict[str, Any] = {"against": against, "count": spans, "length": length, "cache": memo}
+    tokens = [evidence(learned, loaded, one, {**others, dimension: value}, **keywords) for one in texts]
     points = reading or [-10, -5, 0, 5, 10]
     curves = [read_style(learned, loaded, one, dimension, points, held=others, cache=memo) for one in texts]
-    write_evidence(found, curves, marked, output, readings)
+    write_evidence(tokens, curves, marked, output, readings)
 
 
 @analyse.command("effects")
 def analyse_effects(
     output: arg.Output,
     study: arg.StudyFile,
-    name: Annotated[str, typer.Option(help="One of the study's sweeps, compositions, transfers and ablations.")],
+    name: Annotated[str, typer.Option(help="One of the study's sweeps, compositions, transfers or ablations.")],
     results: arg.Results = Path("results"),
 ) -> None:
-    """Compute what several settings say together, as where quality breaks or whether effects add up.
+    """Compute figures of several settings, such as where quality breaks or whether effects add up.
 
     lm-steer analyse effects --study results/study.json --name moods -o results/analyses/moods.csv
     """
     from lm_steer.tables.effects import write_effects
 
-    write_effects(arg.given_by(study, "effects", analysis=name), results, output)
+    write_effects(arg.part_of(study, "effects", analysis=name), results, output)
 
 
 @analyse.command("lora")
@@ -170,7 +172,7 @@ def analyse_lora(
     output: Annotated[Path, arg.OUTPUT, Writes(ADAPTER)],
     model: arg.Model,
     texts: Annotated[Path, typer.Option(help="Training texts (parquet).")],
-    budget_rank: Annotated[options.Rank, typer.Option(help="It may have as many parameters as a steer of this rank.")],
+    budget_rank: Annotated[options.Rank, typer.Option(help="At most as many parameters as a steer of this rank.")],
     labels: Annotated[
         tuple[float, float], options.A_FINITE_NUMBER, typer.Option(help="Lowest and highest label of the texts.")
     ] = (-1, 1),
@@ -183,7 +185,7 @@ def analyse_lora(
     dtype: arg.Dtype = "float32",
     cache: arg.Cache = arg.CACHE,
 ) -> None:
-    """Train a LoRA on the texts of one style; `lm-steer generate` takes its folder in a steer's place.
+    """Train a LoRA on the texts of one style; `lm-steer generate` takes its folder instead of a steer's.
 
     lm-steer analyse lora --model results/models/smollm2 --texts train.parquet --labels 0.25 1 --budget-rank 512 -o mine
     """
@@ -215,7 +217,7 @@ def analyse_cost(
     model: arg.Model,
     steer: arg.SteerFolder,
     at: arg.At,
-    training: Annotated[Path | None, typer.Option(help="The training's benchmark file of Snakemake's.")] = None,
+    training: Annotated[Path | None, typer.Option(help="Snakemake's benchmark file of the training.")] = None,
     dtype: arg.Dtype = "float32",
     cache: arg.Cache = arg.CACHE,
 ) -> None:

@@ -1,4 +1,4 @@
-"""The application that every command joins."""
+"""The application that all commands register with."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -13,7 +13,7 @@ from lm_steer.util.errors import LMSteerError
 from lm_steer.util.options import check
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-# The groups of commands: they are listed as their modules are imported (cli/__init__.py), in the order of the data.
+# The groups of commands, listed in the order in which their modules are imported (cli/__init__.py).
 SOURCES = "Models, texts, prompts"
 STEERS = "Steers"
 TEXTS = "Continuations"
@@ -24,10 +24,10 @@ BEYOND = "Beyond the study"
 
 class _Strict(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Refuse an option that is given twice, of which the last alone would count, or blank, as by a script."""
-        values, _, given = self.make_parser(ctx).parse_args(list(args))
-        for option in given:
-            if given.count(option) > 1 and not option.multiple:
+        """Refuse an option that is repeated, of which only the last would count, or blank, as an unset variable is."""
+        values, _, order = self.make_parser(ctx).parse_args(list(args))
+        for option in order:
+            if order.count(option) > 1 and not option.multiple:
                 raise LMSteerError(f"{option.opts[0]} is given twice: give it once")
             value = values[option.name]
             words = value if isinstance(value, (list, tuple)) else [value]
@@ -37,21 +37,21 @@ class _Strict(TyperCommand):
 
 
 class Commands(typer.Typer):
-    """Commands that check what they were given before they start: what annotations hold beside typer's own."""
+    """Commands that check their options before they start, by the marks in their annotations."""
 
     def command(self, *args: Any, **kwargs: Any) -> Callable[[Command], Command]:
-        """Register a function as typer does, checked."""
+        """Register a function as typer does, with checks of its options."""
         register = super().command(*args, **{"cls": _Strict} | kwargs)
 
         def add(function: Command) -> Command:
             @wraps(function)
-            def run(**given: Any) -> None:
-                # Every check of options belongs here: all is given, and nothing is done yet.
-                options = marked(function, given)
+            def run(**values: Any) -> None:
+                # Every check of options belongs here, before anything is done.
+                options = marked(function, values)
                 for name, (value, marks) in options.items():
                     check(name, value, marks)
                 check_paths(options)
-                function(**given)
+                function(**values)
 
             register(run)
             return function
@@ -59,22 +59,22 @@ class Commands(typer.Typer):
         return add
 
 
-def marked(function: Callable[..., None], given: dict[str, Any]) -> dict[str, tuple[Any, tuple]]:
-    """Return the value of each option that has one, and what its annotation holds, by the name on the command line."""
-    found = {}
+def marked(function: Callable[..., None], values: dict[str, Any]) -> dict[str, tuple[Any, tuple]]:
+    """Return the value and the annotation's marks of each option that is set, by its name on the command line."""
+    options = {}
     for name, hint in get_type_hints(function, include_extras=True).items():
         marks = getattr(hint, "__metadata__", ())
         is_argument = any(isinstance(mark, typer.models.ArgumentInfo) for mark in marks)
-        if given.get(name) is not None:
-            found[name.upper() if is_argument else f"--{name.replace('_', '-')}"] = given[name], marks
-    return found
+        if values.get(name) is not None:
+            options[name.upper() if is_argument else f"--{name.replace('_', '-')}"] = values[name], marks
+    return options
 
 
 app = Commands(no_args_is_help=True, pretty_exceptions_enable=False)
 
 
-def _tell_version(asked: bool) -> None:
-    if asked:
+def _print_version(requested: bool) -> None:
+    if requested:
         print(f"lm-steer {__version__}")
         raise typer.Exit
 
@@ -82,7 +82,7 @@ def _tell_version(asked: bool) -> None:
 @app.callback()
 def options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Its version.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """Steer a frozen language model by a small linear map on its output word embeddings.

@@ -1,4 +1,4 @@
-"""Beyond the study: steers for other engines, a page to try a steer on, how fast the work is on this machine."""
+"""Beyond the study: steers for other engines, a playground, and benchmarks of this machine."""
 
 import json
 from dataclasses import asdict
@@ -24,10 +24,10 @@ def export(
     form: Annotated[
         Literal["checkpoint", "adapter"], typer.Option(help="The whole model, or a LoRA of its head (PEFT).")
     ] = "checkpoint",
-    engine: Annotated[str | None, typer.Option(help="What will run it, see `lm-steer engines`.")] = None,
-    python: Annotated[Input, typer.Option(help="Of llama.cpp's environment: makes and checks a GGUF.")] = "",
+    engine: Annotated[str | None, typer.Option(help="The engine to run it, see `lm-steer engines`.")] = None,
+    python: Annotated[Input, typer.Option(help="The Python of llama.cpp's environment, to make a GGUF.")] = "",
     outtype: Annotated[
-        Literal["", "f32", "f16", "bf16", "q8_0"], typer.Option(help="Of the GGUF; without, that of --dtype.")
+        Literal["", "f32", "f16", "bf16", "q8_0"], typer.Option(help="The type of the GGUF; by default --dtype.")
     ] = "",
     revision: arg.Revision = "",
     dtype: arg.Dtype = "float32",
@@ -42,16 +42,15 @@ def export(
     from lm_steer.interop.export import export as write
     from lm_steer.model.obtain import folder_of
 
-    values = parse_values(at)
-    found = Steer.from_pretrained(steer)
+    values, learned = parse_values(at), Steer.from_pretrained(steer)
     folder = folder_of(model, cache, revision or None)
-    error = write(found, values, folder, output, form, engine, dtype, python, outtype)
+    error = write(learned, values, folder, output, form, engine, dtype, python, outtype)
     print(f"{output}: logits as with the attached steer, to {error:.1g} of its effect")
 
 
 @app.command(rich_help_panel=BEYOND)
 def engines(as_json: arg.AsJson = False) -> None:
-    """Tell which engines run an exported steer, which drop it silently, and how that is known.
+    """List which engines run an exported steer, which drop it silently, and how that is known.
 
     lm-steer engines --json
     """
@@ -63,11 +62,11 @@ def engines(as_json: arg.AsJson = False) -> None:
 
 @app.command(rich_help_panel=BEYOND)
 def demo(
-    model: Annotated[str, typer.Option(help="As elsewhere; without, the first of the last run with steers.")] = "",
-    steer: Annotated[list[Path] | None, typer.Option(help="A steer's folder; repeated. Without: the run's.")] = None,
+    model: Annotated[str, typer.Option(help="A model; by default the first with steers of the last run.")] = "",
+    steer: Annotated[list[Path] | None, typer.Option(help="A steer's folder; repeated. By default the run's.")] = None,
     results: Annotated[Path, typer.Option(help="The folder of the last run's results.")] = Path("results"),
-    host: Annotated[str, typer.Option(help="Where it listens; 0.0.0.0 opens it to the network.")] = "127.0.0.1",
-    port: Annotated[int | None, options.A_PORT, typer.Option(help="Without: the first free one from 7860.")] = None,
+    host: Annotated[str, typer.Option(help="The address to listen on; 0.0.0.0 opens it to all.")] = "127.0.0.1",
+    port: Annotated[int | None, options.A_PORT, typer.Option(help="By default the first free one from 7860.")] = None,
     dtype: arg.Dtype = "float32",
     cache: arg.Cache = arg.CACHE,
 ) -> None:
@@ -90,27 +89,27 @@ def demo(
 
 @app.command(rich_help_panel=BEYOND)
 def bench(
-    model: Annotated[Input, typer.Option(help="A model, as the other commands take it; instead of a shape.")] = "",
+    model: Annotated[Input, typer.Option(help="A model, as for other commands; instead of a shape.")] = "",
     shape: Annotated[str, typer.Option(help="Random weights of a known shape: gpt2, gpt2-large, …")] = "pythia-70m",
-    device: Annotated[str, typer.Option(help="cpu or cuda; the first GPU where there is one.")] = "",
+    device: Annotated[str, typer.Option(help="cpu or cuda; by default the first GPU, if any.")] = "",
     dtype: arg.Dtype = "float32",
     prompts: Annotated[options.Positive, typer.Option(help="Prompts to continue.")] = 32,
-    samples: Annotated[options.Samples, typer.Option(help="Continuations of each.")] = 5,
+    samples: Annotated[options.Samples, typer.Option(help="Continuations per prompt.")] = 5,
     new_tokens: options.NewTokens = 20,
     top_p: options.TopP = 0.9,
     steps: Annotated[options.Steps, typer.Option(help="Training steps.")] = 4,
-    batch: Annotated[options.BatchSize, typer.Option(help="Texts a step.")] = 16,
-    text_tokens: Annotated[options.AtLeastTwo, typer.Option(help="Tokens of a training text.")] = 32,
+    batch: Annotated[options.BatchSize, typer.Option(help="Texts per step.")] = 16,
+    text_tokens: Annotated[options.AtLeastTwo, typer.Option(help="Tokens per training text.")] = 32,
     rank: options.Rank = 1000,
     against: Annotated[
         list[str],
-        typer.Option(help="What to compare with: transformers (in batches), single (one text at a time), vllm=PYTHON."),
+        typer.Option(help="What to compare with: transformers (batched), single (one text at a time), vllm=PYTHON."),
     ] = ["transformers", "single"],  # noqa: B006
     cache: arg.Cache = arg.CACHE,
 ) -> None:
-    """Measure generation, training and perplexity beside plain transformers and the machine's limit.
+    """Benchmark generation, training and perplexity against plain transformers and the machine's limit.
 
-    The last line is all of it as JSON.
+    The last line has all results as JSON.
 
     lm-steer bench --shape gpt2-large --dtype bfloat16 --prompts 1000 --samples 25
     """
@@ -123,14 +122,12 @@ def bench(
 
     known = ("transformers", "single")
     if unknown := [way for way in against if way not in known and (way == "vllm=" or not way.startswith("vllm="))]:
-        raise LMSteerError(
-            f"--against: expected transformers, single or vllm=PYTHON (that of vLLM's environment), not {unknown[0]!r}"
-        )
+        raise LMSteerError(f"--against: expected transformers, single or vllm=PYTHON, found {unknown[0]!r}")
     load = Load(prompts, samples, 12, new_tokens, top_p, steps, batch, text_tokens, rank)
     if model:
         loaded = load_model(folder_of(model, cache), dtype, device or None)
     else:
         loaded = random_model(shape, dtype, device or None)
-    found = run(loaded, load, against)
-    print(table(found))
-    print(json.dumps(found))
+    results = run(loaded, load, against)
+    print(table(results))
+    print(json.dumps(results))

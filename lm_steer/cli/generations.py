@@ -1,4 +1,4 @@
-"""Continuations: sampled here, or taken in from elsewhere."""
+"""Continuations: sampled here, or made elsewhere."""
 
 from pathlib import Path
 from typing import Annotated
@@ -19,23 +19,23 @@ def generate(
     prompts: Annotated[Path | None, typer.Option(help="Prompts: JSON lines in the field's form.")] = None,
     steer: Annotated[list[str] | None, arg.STEER, Reads()] = None,
     at: Annotated[list[str] | None, typer.Option(help="The values of each steer, `detox=5 corpus=1`.")] = None,
-    prefix: Annotated[str, typer.Option(help="Words before each prompt, which the file does not show.")] = "",
+    prefix: Annotated[str, typer.Option(help="Words before each prompt, which are not written to the file.")] = "",
     chat: Annotated[bool, typer.Option(help="Prompts are a user's messages, for the model's chat template.")] = False,
-    system: Annotated[str, typer.Option(help="A system message before each chat prompt, not shown either.")] = "",
+    system: Annotated[str, typer.Option(help="A system message before each chat prompt, not written either.")] = "",
     samples: options.Samples = 25,
     new_tokens: options.NewTokens = 20,
     top_p: options.TopP = 0.9,
     top_k: options.TopK = 0,
     seed: options.Seed = 0,
     study: Annotated[Path | None, typer.Option(help="Instead, a study: --model names one of its models.")] = None,
-    setting: Annotated[str, typer.Option(help="One setting of the study, instead of all that every model has.")] = "",
+    setting: Annotated[str, typer.Option(help="One setting of the study, instead of all common ones.")] = "",
     shard: arg.ShardOf | None = None,
     dtype: arg.Dtype = "float32",
     vllm: arg.Vllm = "",
     vllm_options: arg.VllmOptions = "",
     cache: arg.Cache = arg.CACHE,
 ) -> None:
-    """Sample continuations of prompts, steered or not, or those of a study.
+    """Sample continuations of prompts, steered or not, or the continuations of a study.
 
     lm-steer generate --model gpt2 --prompts prompts.jsonl --steer my-steer --at "style=5 corpus=1" -o out.jsonl
     """
@@ -55,17 +55,17 @@ def generate(
         )
     if study and not (output or prompts or steer):
         names = {"model": model, "seed": str(seed), "setting": setting, "scatteritem": shard or ""}
-        jobs = [Job(**job | {"output": Path(job["output"])}) for job in arg.given_by(study, "generate", **names)]
+        jobs = [Job(**job | {"output": Path(job["output"])}) for job in arg.part_of(study, "generate", **names)]
         model = layout.model("results", model)
     elif output and prompts and not study:
         jobs = [Job(output, prompts, steers_at(steer or [], at or []), {}, prefix, system, chat)]
     else:
-        raise LMSteerError("give --prompts and --output, or --study, which knows them itself")
+        raise LMSteerError("give either --prompts and --output, or --study, which has both")
     if vllm or vllm_options:
         from lm_steer.interop.vllm_engine import vllm_of
         from lm_steer.interop.vllm_jobs import run_jobs as run_in_vllm
 
-        # All GPUs are vLLM's.
+        # vLLM uses all GPUs.
         run_in_vllm(vllm_of(folder_of(model, cache), dtype, vllm, vllm_options), jobs, sampling, part)
         return
     with leased_device():
@@ -74,11 +74,11 @@ def generate(
 
 @app.command(rich_help_panel=TEXTS)
 def gather(
-    output: Annotated[list[Path], typer.Argument(help="Files to be made of their shards, below FOLDER."), Writes()],
-    shards: Annotated[options.Shards, typer.Option(help="How many shards there are.")],
-    folder: Annotated[Path, typer.Option(help="Where shards/1-of-4/PATH … are, and PATH goes."), Reads("shards")],
+    output: Annotated[list[Path], typer.Argument(help="Files below FOLDER to join from their shards."), Writes()],
+    shards: Annotated[options.Shards, typer.Option(help="The number of shards.")],
+    folder: Annotated[Path, typer.Option(help="The folder of shards/1-of-4/PATH …, and of PATH."), Reads("shards")],
 ) -> None:
-    """Join generations, or scores, that were made in shards, in the order of the prompts.
+    """Join the shards of generations or scores in the order of the prompts.
 
     lm-steer gather results/out.jsonl --shards 4 --folder results
     """
@@ -92,7 +92,7 @@ def external(
     output: arg.Output,
     path: Annotated[Path, typer.Option(help="Generations made elsewhere, JSON lines in the field's form.")],
 ) -> None:
-    """Take in generations of another method, to be scored beside one's own.
+    """Import generations of another method, to be scored beside those of a study.
 
     lm-steer external --path dexperts.jsonl -o results/generations/dexperts.jsonl
     """

@@ -11,37 +11,37 @@ from lm_steer.cli.paths import SHOWN, STUDIED, Reads, Writes
 from lm_steer.util.errors import needs, presentable
 from lm_steer.util.outputs import ARCHIVE, FIGURES
 
-report = Commands(no_args_is_help=True, help="The page of a run and its figures; what differs between two runs.")
+report = Commands(no_args_is_help=True, help="The page of a run and its figures; a comparison of two runs.")
 app.add_typer(report, name="report", rich_help_panel=RESULTS)
 
 Shown = Annotated[Path, arg.FOLDER, Reads(*SHOWN)]
-Kept = Annotated[Path | None, typer.Option(help="The study, as the workflow keeps it; by default RESULTS/study.json.")]
+RunStudy = Annotated[Path | None, typer.Option(help="The study of the run; by default RESULTS/study.json.")]
 
 
 @app.command(rich_help_panel=RESULTS)
 def table(
     output: arg.Output,
     study: arg.StudyFile,
-    name: Annotated[str, typer.Option(help="One of the study's tables, or an analysis that makes one.")],
+    name: Annotated[str, typer.Option(help="One of the study's tables, or an analysis with a table.")],
     results: arg.Results = Path("results"),
 ) -> None:
-    """Compute one table: every metric with its interval and its difference to the unsteered row.
+    """Compute one table: every metric with its interval and its difference from the unsteered row.
 
     lm-steer table --study results/study.json --name detoxification -o results/tables/detoxification.csv
     """
     from lm_steer.tables.table import write_table
 
-    write_table(arg.given_by(study, "table", table=name), results, output)
+    write_table(arg.part_of(study, "table", table=name), results, output)
 
 
 @app.command(rich_help_panel=RESULTS)
 def record(
     output: arg.Output,
     study: arg.StudyFile,
-    benchmarks: Annotated[Path, typer.Option(help="Where time and memory of the steps go, as one table."), Writes()],
+    benchmarks: Annotated[Path, typer.Option(help="Where to write a table of the steps' time and memory."), Writes()],
     results: Annotated[Path, arg.FOLDER, Reads(*STUDIED, "tables")] = Path("results"),
 ) -> None:
-    """Write down how a run was made: study, versions, machine, checksums of inputs, times and memory.
+    """Record how a run was made: study, versions, machine, checksums of inputs, times and memory.
 
     lm-steer record --study results/study.json -o results/run.json --benchmarks results/benchmarks.csv
     """
@@ -52,8 +52,10 @@ def record(
 
 
 @report.command()
-def page(output: arg.Output = Path("reports/index.html"), results: Shown = Path("results"), study: Kept = None) -> None:
-    """Make the report, one self-contained HTML page, of a run that is finished or not.
+def page(
+    output: arg.Output = Path("reports/index.html"), results: Shown = Path("results"), study: RunStudy = None
+) -> None:
+    """Write the report of a run, finished or not, as one self-contained HTML page.
 
     lm-steer report page --results results -o reports/index.html
     """
@@ -66,7 +68,7 @@ def page(output: arg.Output = Path("reports/index.html"), results: Shown = Path(
 
 @report.command()
 def figures(
-    output: Annotated[Path, arg.OUTPUT, Writes(FIGURES)], results: Shown = Path("results"), study: Kept = None
+    output: Annotated[Path, arg.OUTPUT, Writes(FIGURES)], results: Shown = Path("results"), study: RunStudy = None
 ) -> None:
     """Draw the figures of the page as SVG files.
 
@@ -96,7 +98,7 @@ def fetch(
     archive: Annotated[Path, typer.Argument(help="A .zip of `lm-steer report publish`.")],
     output: Annotated[Path, arg.OUTPUT, Writes(ARCHIVE)],
 ) -> None:
-    """Unpack a published run, every file checked against its sha256, as a folder of results.
+    """Unpack a published run as a folder of results, checking every file's sha256.
 
     lm-steer report fetch run.zip -o published && lm-steer report page --results published -o published.html
     """
@@ -109,10 +111,10 @@ def fetch(
 @report.command()
 def compare(
     first: Annotated[Path, typer.Argument(help="The results folder of a run.")],
-    second: Annotated[Path, typer.Argument(help="That of another.")],
+    second: Annotated[Path, typer.Argument(help="The results folder of another run.")],
     as_json: arg.AsJson = False,
 ) -> None:
-    """Say which cells moved beyond their intervals from one run to another, and what differs between them.
+    """List the cells that moved beyond their intervals from one run to another, and what differs between the runs.
 
     lm-steer report compare old/results results
     """

@@ -1,4 +1,4 @@
-"""Judges, the scores they give, how well they agree, and the store that keeps scores."""
+"""Judges, their scores, how well they agree, and the store of scores."""
 
 import json
 from dataclasses import asdict
@@ -18,15 +18,15 @@ from lm_steer.util.outputs import JUDGE
 if TYPE_CHECKING:
     from lm_steer.score.store import ScoreStore
 
-store = Commands(no_args_is_help=True, help="Scores that are kept: list them, pass them on, take them in.")
+store = Commands(no_args_is_help=True, help="Stored scores: list, export and import them.")
 app.add_typer(store, name="store", rich_help_panel=SCORES)
 
 
 @app.command(rich_help_panel=SCORES)
 def judge(
     output: Annotated[Path, arg.OUTPUT, Writes(JUDGE)],
-    held_out: Annotated[Input, typer.Option(help="Labelled texts for its accuracy (parquet); not trained on.")],
-    exclude: Annotated[Inputs, typer.Option(help="Texts or prompts it must not have seen; repeated.")],
+    held_out: Annotated[Input, typer.Option(help="Labelled texts for its accuracy (parquet), not for training.")],
+    exclude: Annotated[Inputs, typer.Option(help="Texts or prompts that it must not see; repeated.")],
 ) -> None:
     """Train the embedded sentiment judge.
 
@@ -42,7 +42,7 @@ def score(
     output: arg.Output,
     kind: Annotated[str, typer.Option(help="A kind of scorer, as in a study: profanity-check, …, or module:Class.")],
     file: Annotated[Inputs, typer.Option(help="A generation file; repeated.")],
-    resource: Annotated[Input, typer.Option(help="The folder of the judge or model, where the kind has one.")] = "",
+    resource: Annotated[Input, typer.Option(help="The folder of the judge or model, if the kind has one.")] = "",
     prompts: Annotated[Count, typer.Option(help="How many prompts of each file, the first ones; 0 for all.")] = 0,
     scores: Annotated[Input, typer.Option(help="Earlier scores (JSON lines), imported first.")] = "",
     option: Annotated[
@@ -75,7 +75,7 @@ def score(
         if kind != "causal-lm":
             raise LMSteerError(f"--vllm is for --kind causal-lm, not for {kind}")
         if not resource:
-            raise LMSteerError("--vllm: name the folder of the model that judges by --resource")
+            raise LMSteerError("--vllm: name the folder of the judging model by --resource")
         judge = causal_lm(vllm_of(Path(resource), dtype, vllm, vllm_options))
     with leased_device(kind_of(kind).by_model and not vllm):
         score_files(kind, resource, file, output, cache, prompts, scores, part, judge, dtype=dtype, **keys)
@@ -86,19 +86,19 @@ def score(
 def side_effects(
     output: arg.Output,
     study: arg.StudyFile,
-    name: Annotated[str, typer.Option(help="The model's name in it.")],
-    scorer: Annotated[str, typer.Option(help="A scorer of it, of the kind held-out or lm-eval.")],
+    name: Annotated[str, typer.Option(help="The model's name in the study.")],
+    scorer: Annotated[str, typer.Option(help="A scorer of the study, of the kind held-out or lm-eval.")],
     model: arg.Model,
     texts: Annotated[Input, typer.Option(help="Labelled texts (parquet), whose labels do not matter.")] = "",
     count: Annotated[Positive, typer.Option(help="How many of them.")] = 100,
     task: Annotated[str, typer.Option(help="Instead of texts, a task of lm-evaluation-harness.")] = "",
     metric: Annotated[str, typer.Option(help="The task's metric.")] = "acc",
     limit: Annotated[Count, typer.Option(help="How many of its questions; 0 for all.")] = 0,
-    include: Annotated[str, typer.Option(help="A folder with task files of your own."), Reads()] = "",
+    include: Annotated[str, typer.Option(help="A folder with your own task files."), Reads()] = "",
     dtype: arg.Dtype = "float32",
     cache: arg.Cache = arg.CACHE,
 ) -> None:
-    """Measure the loss on given texts, or a task, under the steers of a study's settings.
+    """Measure the loss on texts, or a task's metric, under the steers of a study's settings.
 
     lm-steer side-effects --study results/study.json --name smollm2 --scorer films --model M --texts t.parquet -o out
     """
@@ -106,7 +106,7 @@ def side_effects(
     from lm_steer.model.load import load_model
     from lm_steer.model.obtain import folder_of
 
-    measured = arg.given_by(study, "side_effects", model=name, scorer=scorer)
+    measured = arg.part_of(study, "side_effects", model=name, scorer=scorer)
     if bool(texts) == bool(task):
         raise LMSteerError("give either --texts or --task")
     if task:
@@ -123,7 +123,9 @@ def agreement(
     file: Annotated[Inputs, typer.Option(help="Texts with Perspective's scores, in RealToxicityPrompts' form.")],
     study: arg.StudyFile,
     name: Annotated[str, typer.Option(help="The block of its `agreement` whose scorers judge.")],
-    pairs: Annotated[Path | None, typer.Option(help="Where the scores themselves go (parquet)."), Writes()] = None,
+    pairs: Annotated[
+        Path | None, typer.Option(help="Where to write the scores themselves (parquet)."), Writes()
+    ] = None,
     cache: arg.Cache = arg.CACHE,
 ) -> None:
     """Measure how well scorers of toxicity agree with Perspective, with intervals.
@@ -133,13 +135,13 @@ def agreement(
     from lm_steer.score.registry import kind_of
     from lm_steer.tables.agreement import write_agreement
 
-    scorers = arg.given_by(study, "agreement", agreement=name)
+    scorers = arg.part_of(study, "agreement", agreement=name)
     with leased_device(any(kind_of(block["kind"]).by_model for block in scorers.values())):
         write_agreement(file, scorers, output, cache, pairs)
 
 
 def _opened(cache: Path) -> "ScoreStore":
-    """Open the store of a cache folder; LMSteerError where there is none, for to open one makes its file."""
+    """Open the store of a cache folder; LMSteerError if it has none, because opening would create one."""
     from lm_steer.score.store import STORE, ScoreStore
 
     if not (cache / STORE).is_file():
@@ -150,12 +152,12 @@ def _opened(cache: Path) -> "ScoreStore":
 @store.command("export")
 def store_export(
     output: arg.Output,
-    scorer: Annotated[str | None, typer.Option(help="Its scores alone.")] = None,
-    version: Annotated[str | None, typer.Option(help="Those of one version alone.")] = None,
-    file: Annotated[list[str] | None, typer.Option(help="A file whose texts are written out."), Reads()] = None,
+    scorer: Annotated[str | None, typer.Option(help="Only scores of this scorer.")] = None,
+    version: Annotated[str | None, typer.Option(help="Only scores of this version.")] = None,
+    file: Annotated[list[str] | None, typer.Option(help="A file whose texts to write with them."), Reads()] = None,
     cache: arg.Cache = arg.CACHE,
 ) -> None:
-    """Write kept scores as JSON lines, to be imported elsewhere.
+    """Write stored scores as JSON lines, to be imported elsewhere.
 
     lm-steer store export --scorer perspective -o scores.jsonl
     """
@@ -168,7 +170,7 @@ def store_export(
 def store_import(
     path: Annotated[list[Path], typer.Argument(help="Files of `lm-steer store export`.")], cache: arg.Cache = arg.CACHE
 ) -> None:
-    """Take in scores of JSON lines; one that is there with another value is refused.
+    """Import scores from JSON lines; a score that is stored with another value is refused.
 
     lm-steer store import scores.jsonl
     """
@@ -181,12 +183,10 @@ def store_import(
 
 @store.command("list")
 def store_list(cache: arg.Cache = arg.CACHE, as_json: arg.AsJson = False) -> None:
-    """Say which scorers and versions have scores, of how many texts, and when they were made (UTC).
+    """List the scorers and versions with scores, the number of texts, and when they were scored (UTC).
 
     lm-steer store list --json
     """
-    for held in _opened(cache).holdings():
-        if as_json:
-            print(json.dumps(asdict(held)))
-            continue
-        print(presentable(f"{held.scorer}\t{held.version}\t{held.texts} texts\t{held.first} to {held.last}"))
+    for row in _opened(cache).holdings():
+        line = f"{row.scorer}\t{row.version}\t{row.texts} texts\t{row.first} to {row.last}"
+        print(json.dumps(asdict(row)) if as_json else presentable(line))

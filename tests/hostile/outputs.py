@@ -105,7 +105,7 @@ sys.exit(perform({command!r}))
         yield Case("outputs", piped.format(command=command, content=content), FINE, check=check)
     gone = "py:from hostile.worker import perform\nos.mkdir('a'); os.chdir('a'); os.rmdir('../a')\n"
     gone += f"sys.exit(perform({WORKING['page']!r}))"
-    yield Case("outputs", gone, says="working directory is gone")
+    yield Case("outputs", gone, says="working directory does not exist")
     secret = "os.symlink('/etc/passwd', 'results/generations/tiny/seed0/z.jsonl')"
     yield Case("outputs", WORKING["publish"], says="z.jsonl is a link", before=secret)
     for output in ("/dev/stderr", "/dev/fd/99", "/proc/none/x"):
