@@ -42,7 +42,7 @@ def read_generations(path: str | Path) -> tuple[list[str], list[list[str]]]:
         prompts.append(prompt_of_row(row))
         samples.append([generation["text"] for generation in row["generations"]])
         if not samples[-1] or len(samples[-1]) != len(samples[0]):
-            expected = len(samples[0]) or "at least 1"
+            expected = len(samples[0]) or "some"
             raise LMSteerError(f"{path}, line {number}: expected {expected} generations, found {len(samples[-1])}")
     return prompts, samples
 

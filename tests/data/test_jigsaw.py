@@ -172,14 +172,14 @@ HEAD = "id,comment_text,toxicity\n"
     [
         ("id,text,score\n1,a,0\n", "has the columns id, text, score: expected comment_text and toxicity"),
         (HEAD + "1,a,0\n2,b,1.5\n", r"row 2: expected a toxicity in \[0, 1\], found '1\.5'"),
-        (HEAD + '1,"a\nb",0\n2,b,high\n', "row 2: toxicity 'high'"),
+        (HEAD + '1,"a\nb",0\n2,b,high\n', "row 2: expected a toxicity in .*, found 'high'"),
         (HEAD + "1,a,0\n2,b\n", "Expected 3 columns, got 2"),
-        (HEAD + "1,a,nan\n", "row 1: toxicity 'nan'"),
+        (HEAD + "1,a,nan\n", "row 1: expected a toxicity in .*, found 'nan'"),
         (HEAD + '1,"a,0\n2,b,0\n', "is not a whole csv in UTF-8"),
         (HEAD + "1,caf\udce9,0\n", "is not a whole csv in UTF-8"),
         ("", "is not a whole csv in UTF-8"),
         (HEAD + "1,a,0\n2,b,1\n", "expected at least 10 toxic and 10 non-toxic comments, found 1 and 1"),
-        (HEAD, "has 0 toxic and 0 non-toxic comments"),
+        (HEAD, "found 0 and 0"),
     ],
 )
 def test_a_bad_file_is_named(tmp_path, content, message):
@@ -194,7 +194,7 @@ def test_the_row_of_a_later_block_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(comments, "BLOCK_BYTES", 1 << 10)
     rows = table()
     rows.iloc[25, rows.columns.get_loc("toxicity")] = -0.1
-    with pytest.raises(LMSteerError, match=r"row 26: toxicity '-0\.1'"):
+    with pytest.raises(LMSteerError, match=r"row 26: expected a toxicity in .*, found '-0\.1'"):
         labelled_texts("jigsaw", origin=write(tmp_path / "all_data.csv", rows))
 
 

@@ -68,7 +68,7 @@ def test_generations_are_read(tmp_path):
     "rows, message",
     [
         ([], "is empty"),
-        ([generations()], "line 1: 0 generations"),
+        ([generations()], "line 1: expected some generations, found 0"),
         ([generations("a", "b"), generations("a")], "line 2: expected 2 generations, found 1"),
         ([generations("a"), {"prompt": {"text": "x"}}], "line 2: the key 'generations' is missing"),
         ([{"prompt": {"text": "x"}, "generations": ["a"]}], r"line 1, generations\[0\]: expected a mapping"),

@@ -82,7 +82,7 @@ def test_a_registry_that_keeps_failing_is_given_up(registry, downloads):
 
 def test_another_file_is_refused_and_not_kept(registry, published, downloads):
     published.write_bytes(CONTENT[:-1] + b"!")
-    with pytest.raises(LMSteerError, match="expected " + packages()["small"].sha256):
+    with pytest.raises(LMSteerError, match="expected sha256 " + packages()["small"].sha256):
         fetch("small")
     assert left_in(downloads) == []
 
