@@ -219,11 +219,9 @@ def keys_of(frame: pd.DataFrame) -> pd.Series:
 
 def _split_keys(frame: pd.DataFrame) -> pd.Series:
     """Return a key for what must not be split: a text, or all answers to a prompt."""
-    return (
-        frame["prompt"].where(frame["prompt"] != "", frame["text"]).map(text_key)
-        if "prompt" in frame
-        else keys_of(frame)
-    )
+    if "prompt" not in frame:
+        return keys_of(frame)
+    return frame["prompt"].where(frame["prompt"] != "", frame["text"]).map(text_key)
 
 
 def plain(text: str) -> str:

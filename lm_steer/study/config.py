@@ -31,8 +31,7 @@ class Study(Block):
 
     title: str = key("The heading of the page.", "An LM-Steer study")
     seeds: Annotated[list[Seed], AtLeastOne, Unique] = key(
-        "Training and sampling seeds; a cell is the mean over them. Unsteered settings and analyses use the first.",
-        [0],
+        "Training and sampling seeds; a cell is the mean over them. Unsteered settings and analyses use the first.", [0]
     )
     shards: Shards = key(
         "How many jobs share the prompts of a model and seed. Choose the number of GPUs; it does not change the texts.",

@@ -4,14 +4,7 @@ from functools import reduce
 from operator import or_
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import (
-    Field,
-    SerializeAsAny,
-    ValidationError,
-    ValidationInfo,
-    ValidatorFunctionWrapHandler,
-    WrapValidator,
-)
+from pydantic import Field, SerializeAsAny, ValidationError, ValidationInfo, ValidatorFunctionWrapHandler, WrapValidator
 
 from lm_steer.data.sources import DATASETS, PROMPTS, Texts
 from lm_steer.data.sources import Prompts as PromptsKind

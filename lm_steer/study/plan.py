@@ -192,15 +192,12 @@ def generate(study: Study, model: str, seed: str, setting: str = "", scatteritem
     inputs, jobs = [layout.model(R, model)], []
     for name in [setting] if setting else targets.together(study, further=seed != str(study.seeds[0])):
         block = study.settings[name]
-        steers = _steers(model, seed, block)
-        inputs += [layout.prompts(R, block.prompts), *(file for one in steers for file in layout.steer_files(one))]
+        steers, prompt_file = _steers(model, seed, block), layout.prompts(R, block.prompts)
+        inputs += [prompt_file, *(file for one in steers for file in layout.steer_files(one))]
         if block.adapter:
             steers = {layout.adapter(R, model, block.adapter, seed): {}}
             inputs += steers
-        job: dict[str, Any] = {
-            "output": layout.generations(folder, model, seed, name),
-            "prompts": layout.prompts(R, block.prompts),
-        }
+        job: dict[str, Any] = {"output": layout.generations(folder, model, seed, name), "prompts": prompt_file}
         job |= {"steers": steers, "sampling": study.sampling_of(block).model_dump()}
         jobs.append({**job, "prefix": block.prefix, "system": block.system})
     return Needs(list(dict.fromkeys(inputs)), _options(**_runs(study, model)), jobs)

@@ -143,10 +143,7 @@ class Setting(Block):
         if self.generations or self.prefix or self.system or self.adapter:
             for name in self.scorers:
                 if study.scorers[name].of_model:
-                    yield (
-                        f".scorers: '{name}' measures what steers do to given texts, and this setting is not only "
-                        "steered: leave it out"
-                    )
+                    yield f".scorers: '{name}' measures what steers do to given texts, not this setting: leave it out"
         if self.system and not study.prompts[self.prompts].chat:
             yield f".system: a system message is for chat prompts: set 'chat: true' for the prompts '{self.prompts}'"
         if self.against:
@@ -160,10 +157,7 @@ class Setting(Block):
     def _incomparable(self, other: "Setting", study: "Study") -> Iterator[str]:
         other_words = other.prefix not in ("", self.prefix) or other.system not in ("", self.system)
         if other.is_steered or other.against or other.generations or other_words:
-            yield (
-                f".against: '{self.against}' is itself steered, compared, prefixed or made elsewhere: name a setting "
-                "that is unsteered"
-            )
+            yield f".against: '{self.against}' is steered, compared, prefixed or made elsewhere: name an unsteered one"
         conditions = [
             ("prompts", other.prompts, self.prompts),
             ("perplexity_limit", other.perplexity_limit, self.perplexity_limit),
@@ -171,10 +165,7 @@ class Setting(Block):
         ]
         for name, there, here in conditions:
             if there != here:
-                yield (
-                    f".against: '{self.against}' has the {name} {there!r}, this setting {here!r}: name a setting with "
-                    f"the same {name}"
-                )
+                yield f".against: '{self.against}' has {name} {there!r}, this setting {here!r}: make them the same"
         lacking = [scorer for scorer in self.scorers if scorer not in other.scorers]
         if lacking:
             yield f".against: '{self.against}' lacks the scorer {quoted(lacking)}"

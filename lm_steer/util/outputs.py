@@ -66,8 +66,7 @@ def _problem(path: Path, target: Path, kind: Kind | None) -> str | None:
         if not os.access(place, os.W_OK):
             return f"cannot be written because {place} is read-only: choose another path"
     if existing != target:
-        reason = f"cannot be created because {existing} is not a folder: choose another path"
-        return None if existing.is_dir() else reason
+        return None if existing.is_dir() else f"is in {existing}, which is not a folder: choose another path"
     if target.is_dir() != (kind is not None):
         return "is a folder: name a file" if target.is_dir() else "is a file: name a folder"
     for other in _not_of(kind, target) if kind else ():

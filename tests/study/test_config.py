@@ -135,11 +135,11 @@ def test_a_study_may_have_no_steers_and_no_datasets():
             "published.rows.Unsteered: expected text or a mapping, found 3",
         ),
         ("steered", ["smollm"], "steered: there is no model 'smollm' (did you mean 'smollm2'?)"),
-        ("settings/positive-on-neutral/perplexity_limit", 0, "has the perplexity_limit 10000, this setting 0"),
+        ("settings/positive-on-neutral/perplexity_limit", 0, "has perplexity_limit 10000, this setting 0"),
         (
             "settings/positive-on-neutral/against",
             "unsteered-on-toxic",
-            "has the prompts 'toxic', this setting 'neutral'",
+            "has prompts 'toxic', this setting 'neutral'",
         ),
         ("settings/unsteered-on-neutral/scorers", ["perplexity"], "lacks the scorer 'sentiment'"),
         ("tables/detoxification/rows/x", ["nothing"], "tables.detoxification.rows.x: there is no setting 'nothing'"),
@@ -176,7 +176,7 @@ def test_a_steer_value_that_is_no_finite_number_is_refused(value):
         ("positive-on-neutral", "itself steered, compared"),
         ("negative-on-neutral", "itself steered, compared"),
         ("elsewhere", "itself steered, compared"),
-        ("cooler", "has the sampling"),
+        ("cooler", "has sampling"),
     ],
 )
 def test_differences_are_taken_to_an_unsteered_setting(other, message):

@@ -68,7 +68,7 @@ def test_special_files_and_links_to_nothing_are_refused(place, kind):
         ("notes.txt", MODEL, "notes.txt is a file: name a folder"),
         ("docs", None, "docs is a folder: name a file"),
         ("docs", MODEL, "docs contains notes.txt, which this command does not write: choose a new or empty folder"),
-        ("notes.txt/out", None, "notes.txt/out cannot be created because .*notes.txt is not a folder"),
+        ("notes.txt/out", None, "notes.txt/out is in .*notes.txt, which is not a folder"),
         ("", MODEL, ". is the working directory or a parent of it"),
         ("x" * 300, None, "is too long for a file name"),
     ],

@@ -43,9 +43,8 @@ class Sst5(Texts):
         names = [f"{split}.jsonl" for split in SPLITS]
         by_hand = f"or put {', '.join(names)} of {REPO} in a folder and name it by the key path"
         files = self.files() or [str(hub_file(REPO, name, self.revision or REVISION, by_hand)) for name in names]
-        return pd.concat(
-            [_read(Path(file), split) for file, split in zip(files, SPLITS, strict=True)], ignore_index=True
-        )
+        parts = [_read(Path(file), split) for file, split in zip(files, SPLITS, strict=True)]
+        return pd.concat(parts, ignore_index=True)
 
 
 def _read(file: Path, split: str) -> pd.DataFrame:
