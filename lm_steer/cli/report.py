@@ -114,7 +114,7 @@ def compare(
     second: Annotated[Path, typer.Argument(help="The results folder of another run.")],
     as_json: arg.AsJson = False,
 ) -> None:
-    """List the cells that moved beyond their intervals from one run to another, and what differs between the runs.
+    """List the cells that moved beyond their intervals between two runs, and how the runs differ.
 
     lm-steer report compare old/results results
     """

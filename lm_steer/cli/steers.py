@@ -125,7 +125,7 @@ def import_original(
     output: Annotated[Path, arg.OUTPUT, Writes(STEER)],
     dimensions: arg.Names,
 ) -> None:
-    """Convert an LM-Steer file of the authors' code, EasyEdit or EasySteer to a steer, without executing it.
+    """Convert an LM-Steer file of the authors' code, EasyEdit or EasySteer without executing it.
 
     lm-steer import-original checkpoint.pt --dimensions detox,corpus -o my-steer
     """

@@ -194,7 +194,7 @@ def test_a_model_of_the_hub_is_fetched_once(run, hub, model, reviews):
     [
         ([], "reviews.csv has no column 'text': it has review, stars"),
         (["--text-column", "review", "--label-column", "mood"], "no column 'mood': it has review, stars"),
-        (["--text-column", "review", "--label-column", "review"], "row 1: review 'The movie was a joy"),
+        (["--text-column", "review", "--label-column", "review"], "as review, found 'The movie was a joy"),
         (
             ["--text-column", "review", "--label-column", "stars", "--dimensions", "a,b"],
             "need as many columns of labels",
@@ -247,7 +247,7 @@ def test_a_steer_is_calibrated_on_texts_and_on_continuations(run, model, reviews
     assert run(*common, "--generations", "plain.jsonl", "--value", 1, "--at-kl", 0.1, "-o", "curve.json") == (0, "")
     assert [point["value"] for point in json.loads(Path("curve.json").read_text())["points"]] == [0, 1]
     for options, message in [
-        ([], "by one of them alone"),
+        ([], "by either --texts or --generations"),
         (["--texts", reviews], "has no column 'text'"),
         (["--texts", reviews, "-o", "curve.txt"], "neither a .csv nor a .json"),
     ]:
