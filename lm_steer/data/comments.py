@@ -45,8 +45,8 @@ def _checked(block: pd.DataFrame, file: Path, row: int) -> pd.DataFrame:
     wrong = ~toxicity.between(0, 1)
     if wrong.any():
         at = int(wrong.to_numpy().argmax())
-        found = block["toxicity"].iloc[at]
-        raise LMSteerError(f"{file}, row {row + at + 1}: expected a toxicity in [0, 1], found {found!r}")
+        problem = f"expected a toxicity in [0, 1], found {block['toxicity'].iloc[at]!r}"
+        raise LMSteerError(f"{file}, row {row + at + 1}: {problem}")
     if "id" not in block:
         block = block.assign(id=[f"{file.stem}-{number}" for number in range(row + 1, row + len(block) + 1)])
     return block.assign(text=block["text"].fillna(""), toxicity=toxicity)
@@ -58,7 +58,7 @@ def _layout(columns: list[str], file: Path) -> dict[str, str]:
         if columns.count(text) == columns.count(toxicity) == 1:
             return {text: "text", toxicity: "toxicity"} | ({"id": "id"} if "id" in columns else {})
     known = "; ".join(" and ".join(layout) for layout in LAYOUTS)
-    raise LMSteerError(f"{file} has the columns {', '.join(columns)}: expected {known}")
+    raise LMSteerError(f"{file}: expected the columns {known}, found {', '.join(columns)}")
 
 
 def _csv_blocks(file: Path) -> Iterator[pd.DataFrame]:
@@ -98,7 +98,7 @@ def _member(archive: zipfile.ZipFile, file: Path) -> zipfile.ZipInfo:
     known = [member for name in CSV_NAMES for member in tables if Path(member.filename).name == name]
     if not known and len(tables) != 1:
         members = ", ".join(archive.namelist()) or "nothing"
-        raise LMSteerError(f"{file} holds {members}: expected {' or '.join(CSV_NAMES)}")
+        raise LMSteerError(f"{file}: expected {' or '.join(CSV_NAMES)}, found {members}")
     return (known or tables)[0]
 
 

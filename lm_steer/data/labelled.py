@@ -173,8 +173,8 @@ def _numbers(column: pd.Series, origin: str, name: str, gaps: bool) -> pd.Series
     empty = (column.isna() | column.isin(["", "NaN", "nan"])) if gaps else pd.Series(False, column.index)
     for number, (value, is_empty) in enumerate(zip(labels, empty, strict=True), start=1):
         if not (is_empty or -1 <= value <= 1):
-            found = f"found {column.tolist()[number - 1]!r}"
-            raise LMSteerError(f"{origin}, row {number}: expected a number in [-1, 1] as {name}, {found}")
+            problem = f"expected a number in [-1, 1] as {name}, found {column.tolist()[number - 1]!r}"
+            raise LMSteerError(f"{origin}, row {number}: {problem}")
     return labels
 
 
@@ -206,8 +206,8 @@ def split_of(frame: pd.DataFrame) -> pd.Series:
     """Return each text's split: its column `split`, or by a hash of its prompt or itself (60, 10, 30 per cent)."""
     if "split" in frame:
         if len(wrong := frame["split"][~frame["split"].isin(SPLITS)]):
-            found = f"found {wrong.iloc[0]!r:.40}: correct it, or leave the column out"
-            raise LMSteerError(f"the column 'split': expected {', '.join(SPLITS)}, {found}")
+            problem = f"expected {', '.join(SPLITS)}, found {wrong.iloc[0]!r:.40}"
+            raise LMSteerError(f"the column 'split': {problem}: correct it, or leave the column out")
         return frame["split"]
     return _split_keys(frame).map(lambda key: SPLITS[bisect((6, 7), int(key[:8], 16) % 10)])
 

@@ -74,7 +74,7 @@ def fetched(name: str, digest: str, address: Callable[[], str]) -> Path:
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
     """Lock `folder` against other processes of this machine, waiting for its lock if need be."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")

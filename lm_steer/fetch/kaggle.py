@@ -14,7 +14,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from lm_steer.fetch.download import Interrupted, alone, downloads, patiently
+from lm_steer.fetch.download import Interrupted, downloads, locked, patiently
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.progress import SECONDS_BETWEEN_LINES, say
 
@@ -43,7 +43,7 @@ def kaggle_file(competition: str, file: str) -> Path:
     """
     folder = downloads() / competition
     by_hand = f"or place {file} or {file}.zip in {folder} by hand"
-    with alone(folder):
+    with locked(folder):
         for path in (folder / file, folder / f"{file}.zip"):
             if path.exists():
                 return path

@@ -59,8 +59,8 @@ def read_csv(
         wrong = (values.isna() | values.abs().eq(math.inf)) & fields.notna()
         if wrong.any():
             at = int(wrong.to_numpy().argmax())
-            found = f"expected a finite number, found {frame[name].iloc[at]!r}"
-            raise LMSteerError(f"{path}, row {at + 1}, column {name}: {found}")
+            problem = f"expected a finite number, found {frame[name].iloc[at]!r}"
+            raise LMSteerError(f"{path}, row {at + 1}, column {name}: {problem}")
         frame[name] = values
     return frame
 

@@ -72,7 +72,7 @@ def partitions() -> dict[str, Partition]:
     return by_name
 
 
-def nodes_elsewhere(partitions: dict[str, Partition]) -> list[str]:
+def other_nodes(partitions: dict[str, Partition]) -> list[str]:
     """Return the nodes other than this machine."""
     nodes = {node for partition in partitions.values() for node in partition.nodes}
     return sorted(nodes - {socket.gethostname().split(".")[0]})
@@ -109,7 +109,7 @@ def _gpus(gres: str) -> dict[str, int]:
     return counts
 
 
-def wanted(gres: str) -> int:
+def gpus_in(gres: str) -> int:
     """Return the number of GPUs in a request like `gpu:1` or `gpu:a100:2`."""
     return sum(_gpus(gres).values())
 

@@ -249,7 +249,7 @@ def test_a_steer_is_calibrated_on_texts_and_on_continuations(run, model, reviews
     for options, message in [
         ([], "by either --texts or --generations"),
         (["--texts", reviews], "has no column 'text'"),
-        (["--texts", reviews, "-o", "curve.txt"], "neither a .csv nor a .json"),
+        (["--texts", reviews, "-o", "curve.txt"], "expected a .csv or .json file"),
     ]:
         code, told = run(*common, *options)
         assert code == 1 and message in told

@@ -170,7 +170,7 @@ HEAD = "id,comment_text,toxicity\n"
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("id,text,score\n1,a,0\n", "has the columns id, text, score: expected comment_text and toxicity"),
+        ("id,text,score\n1,a,0\n", "expected the columns comment_text and toxicity; .*, found id, text, score"),
         (HEAD + "1,a,0\n2,b,1.5\n", r"row 2: expected a toxicity in \[0, 1\], found '1\.5'"),
         (HEAD + '1,"a\nb",0\n2,b,high\n', "row 2: expected a toxicity in .*, found 'high'"),
         (HEAD + "1,a,0\n2,b\n", "Expected 3 columns, got 2"),
@@ -227,7 +227,7 @@ def test_a_small_zip_of_one_endless_comment_is_refused_before_it_is_held(tmp_pat
 def test_a_zip_without_a_table_is_named(tmp_path):
     with zipfile.ZipFile(tmp_path / "some.zip", "w") as archive:
         archive.writestr("readme.txt", "nothing")
-    with pytest.raises(LMSteerError, match=r"holds readme\.txt: expected all_data\.csv or train\.csv"):
+    with pytest.raises(LMSteerError, match=r"expected all_data\.csv or train\.csv, found readme\.txt"):
         labelled_texts("jigsaw", origin=str(tmp_path / "some.zip"))
 
 

@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from lm_steer import LMSteerError
-from lm_steer.fetch.download import alone, fetched
+from lm_steer.fetch.download import fetched, locked
 
 # `git hash-object` of a file with this content.
 CONTENT, BLOB = b"hello\n", "ce013625030ba8dba906f756967f9e9ca394464a"
@@ -28,10 +28,10 @@ def test_a_file_with_another_blob_id_is_refused(registry, tmp_path):
 
 def test_a_folder_is_held_by_one_process_at_a_time(tmp_path):
     other = (
-        "import sys; from pathlib import Path; from lm_steer.fetch.download import alone\n"
-        "with alone(Path(sys.argv[1])): print('in')"
+        "import sys; from pathlib import Path; from lm_steer.fetch.download import locked\n"
+        "with locked(Path(sys.argv[1])): print('in')"
     )
-    with alone(tmp_path):
+    with locked(tmp_path):
         process = subprocess.Popen([sys.executable, "-c", other, tmp_path], stdout=-1, stderr=-1, text=True)
         assert "waiting for another process" in process.stderr.readline()
         with pytest.raises(subprocess.TimeoutExpired):

@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 
 from lm_steer.util.database import is_local
-from lm_steer.util.slurm import Partition, Request, line_of, misfits, partitions, wanted
+from lm_steer.util.slurm import Partition, Request, gpus_in, line_of, misfits, partitions
 
 
 @pytest.mark.parametrize(
     ("gres", "count"), [("gpu:1", 1), ("gpu:a100:4(S:0-1)", 4), ("(null)", 0), ("", 0), ("shard:8,gpu:2", 2)]
 )
 def test_gpus_of_a_request_or_a_node(gres, count):
-    assert wanted(gres) == count
+    assert gpus_in(gres) == count
 
 
 def test_the_most_gpus_of_a_partition_by_model():

@@ -13,7 +13,7 @@ from snakemake import cli
 from lm_steer.util.database import is_local
 from lm_steer.util.gpu_lease import devices
 from lm_steer.util.run_lock import hold
-from lm_steer.util.slurm import Request, cancel_jobs_of, line_of, misfits, nodes_elsewhere, partitions, wanted
+from lm_steer.util.slurm import Request, cancel_jobs_of, gpus_in, line_of, misfits, other_nodes, partitions
 from lm_steer.util.words import near
 
 # The name of a partition; what is no name is an expression, of which nothing is known before the job.
@@ -59,9 +59,9 @@ def problems_of_machine(files):
 def request(rule):
     """What a rule asks of the cluster; a partition that is no name is an expression, known with the job alone."""
     gpus = given_resource(rule, "gpu")
-    asked = int(gpus) if gpus.isdigit() and int(gpus) else wanted(given_resource(rule, "gres"))
+    requested = int(gpus) if gpus.isdigit() and int(gpus) else gpus_in(given_resource(rule, "gres"))
     names = [name for name in given_resource(rule, "slurm_partition").split(",") if PLAIN.fullmatch(name)]
-    return Request(rule.name, names, asked, given_resource(rule, "gpu_model"))
+    return Request(rule.name, names, requested, given_resource(rule, "gpu_model"))
 
 
 def problems_of_cluster(files):
@@ -70,7 +70,7 @@ def problems_of_cluster(files):
         yield "SLURM does not answer to `sinfo`: start the run on a machine of the cluster"
         return
     yield from misfits(map(request, workflow.rules), there, files)
-    others = nodes_elsewhere(there)
+    others = other_nodes(there)
     if is_local(".") and others and "LM_STEER_SHARED" not in os.environ:
         yield (
             f"{Path.cwd()} lies on a disk of this machine, which {others[0]} and other nodes cannot see: run "

@@ -79,13 +79,13 @@ class Jigsaw(Texts):
         unique, unique_toxic = len(np.unique(hashes)), len(np.unique(hashes[is_toxic]))
         counted.update(repeated=len(hashes) - unique, toxic=unique_toxic, non_toxic=unique - unique_toxic)
 
-        chosen, start = [], 0
+        blocks, start = [], 0
         for block in _of_the_classes(files, Counter()):
             split = part[start : start + len(block)]
             block = block.assign(split=split, key=hashes[start : start + len(block)])
-            chosen.append(block[split != LEFT_OUT])
+            blocks.append(block[split != LEFT_OUT])
             start += len(split)
-        frame = pd.concat(chosen).sort_values("key", ignore_index=True)
+        frame = pd.concat(blocks).sort_values("key", ignore_index=True)
         label = np.where(frame["toxicity"] >= TOXIC_FROM, -1.0, 1.0)
         frame = frame.assign(label=label, split=[SPLITS[number] for number in frame["split"]])
         frame = frame[["id", "text", "label", "split"]]

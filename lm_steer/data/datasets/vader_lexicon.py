@@ -33,6 +33,6 @@ class VaderLexicon(Texts):
             frame = corpus(name)
             hit = frame["text"].map(lambda text: not words.isdisjoint(WORD.findall(text.lower())))
             toxic, clean = frame[hit], frame[~hit]
-            chosen = random.Random(name).sample(range(len(clean)), len(toxic))
-            parts += [toxic.assign(label=-1.0), clean.iloc[chosen].assign(label=1.0)]
+            sample = random.Random(name).sample(range(len(clean)), len(toxic))
+            parts += [toxic.assign(label=-1.0), clean.iloc[sample].assign(label=1.0)]
         return pd.concat(parts, ignore_index=True)

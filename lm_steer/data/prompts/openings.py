@@ -31,7 +31,7 @@ class Openings(Prompts):
     def prompts(self) -> list[dict[str, Any]]:
         """Return the first words of texts that have more words, and a label in the closed range."""
         frame, (low, high) = read_texts(self.dataset), self.labels
-        chosen = frame[frame["label"].between(low, high) & (frame["text"].str.split().str.len() > self.words)]
-        unique = {" ".join(text.split()[: self.words]) for text in chosen["text"]}
+        texts = frame["text"][frame["label"].between(low, high) & (frame["text"].str.split().str.len() > self.words)]
+        unique = {" ".join(text.split()[: self.words]) for text in texts}
         ordered = sorted(unique, key=lambda prompt: (text_key(prompt), prompt))
         return first_lines(prompt_rows(ordered), self.count, f"texts with a label from {low} to {high}")
