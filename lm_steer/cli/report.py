@@ -14,8 +14,8 @@ from lm_steer.util.outputs import ARCHIVE, FIGURES
 report = Commands(no_args_is_help=True, help="The page of a run and its figures; a comparison of two runs.")
 app.add_typer(report, name="report", rich_help_panel=RESULTS)
 
-Shown = Annotated[Path, arg.FOLDER, Reads(*SHOWN)]
-RunStudy = Annotated[Path | None, typer.Option(help="The study of the run; by default RESULTS/study.json.")]
+Run = Annotated[Path, arg.FOLDER, Reads(*SHOWN)]
+Config = Annotated[Path | None, typer.Option(help="The study of the run; by default RESULTS/study.json.")]
 
 
 @app.command(rich_help_panel=RESULTS)
@@ -52,9 +52,7 @@ def record(
 
 
 @report.command()
-def page(
-    output: arg.Output = Path("reports/index.html"), results: Shown = Path("results"), study: RunStudy = None
-) -> None:
+def page(output: arg.Output = Path("reports/index.html"), results: Run = Path("results"), study: Config = None) -> None:
     """Write the report of a run, finished or not, as one self-contained HTML page.
 
     lm-steer report page --results results -o reports/index.html
@@ -68,7 +66,7 @@ def page(
 
 @report.command()
 def figures(
-    output: Annotated[Path, arg.OUTPUT, Writes(FIGURES)], results: Shown = Path("results"), study: RunStudy = None
+    output: Annotated[Path, arg.OUTPUT, Writes(FIGURES)], results: Run = Path("results"), study: Config = None
 ) -> None:
     """Draw the figures of the page as SVG files.
 
@@ -82,7 +80,7 @@ def figures(
 
 
 @report.command()
-def publish(output: arg.Output = Path("run.zip"), results: Shown = Path("results")) -> None:
+def publish(output: arg.Output = Path("run.zip"), results: Run = Path("results")) -> None:
     """Pack generations, scores, steers with their cards, tables and the study of a run into one .zip.
 
     lm-steer report publish --results results -o run.zip

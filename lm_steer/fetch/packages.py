@@ -55,18 +55,15 @@ def read(name: str, member: str) -> bytes:
         with zipfile.ZipFile(path) as archive:
             content = archive.read(outer)
     else:
-        with tarfile.open(path) as archive:
-            content = _tar_member(archive, outer)
-    if inner:
-        with tarfile.open(fileobj=BytesIO(content)) as archive:
-            content = _tar_member(archive, inner)
-    return content
+        content = _tar_member(path.read_bytes(), outer)
+    return _tar_member(content, inner) if inner else content
 
 
-def _tar_member(archive: tarfile.TarFile, member: str) -> bytes:
-    file = archive.extractfile(member)
-    assert file is not None, member
-    return file.read()
+def _tar_member(content: bytes, member: str) -> bytes:
+    with tarfile.open(fileobj=BytesIO(content)) as archive:
+        file = archive.extractfile(member)
+        assert file is not None, member
+        return file.read()
 
 
 def _address(package: Package) -> str:

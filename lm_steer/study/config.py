@@ -144,12 +144,9 @@ def _names(config: Any) -> dict[str, list[str]]:
     # A missing required section is reported itself, without the references to it.
     defaults: dict[str, Any] = {name: {} for name, field in Study.model_fields.items() if not field.is_required()}
     sections = {name: block for name, block in {**defaults, **config}.items() if isinstance(block, dict)}
-    sources = {
-        name: isinstance(block, dict) and block.get("source") for name, block in sections.get("models", {}).items()
-    }
-    return {name: list(block) for name, block in sections.items()} | {
-        "origins": [name for name, source in sources.items() if source != "rotated"]
-    }
+    models = sections.get("models", {}).items()
+    origins = [name for name, block in models if not (isinstance(block, dict) and block.get("source") == "rotated")]
+    return {name: list(block) for name, block in sections.items()} | {"origins": origins}
 
 
 def _wrong(problems: Iterable[str]) -> LMSteerError:
