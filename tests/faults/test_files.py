@@ -109,7 +109,7 @@ def test_a_store_that_is_held_for_long_is_named(folder, reference, row):
     assert "database is locked" in done.stderr
     holder.execute("COMMIT")
     seconds, _ = again(folder, "score", reference)
-    seen = "“error: … (database is locked): make sure that no other process holds it …”"
+    seen = "“error: … (database is locked): make sure that it is … not locked by another process …”"
     row("the store locked for more than a minute", seen, "nothing", seconds)
 
 

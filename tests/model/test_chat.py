@@ -44,7 +44,7 @@ def test_a_text_is_a_users_message_and_a_system_message_stands_first():
 
 def test_messages_have_one_system_message_and_something_to_answer():
     own = as_text([{"role": "system", "content": "Be brief."}, *TALK])
-    with pytest.raises(LMSteerError, match="have a system message of their own: leave out one"):
+    with pytest.raises(LMSteerError, match="already have a system message: leave out one"):
         with_system(own, "Be warm.")
     assert with_system(own, "") == own
     with pytest.raises(LMSteerError, match="end with the assistant's: there is nothing to answer"):

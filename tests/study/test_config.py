@@ -173,9 +173,9 @@ def test_a_steer_value_that_is_no_finite_number_is_refused(value):
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        ("positive-on-neutral", "itself steered, compared"),
-        ("negative-on-neutral", "itself steered, compared"),
-        ("elsewhere", "itself steered, compared"),
+        ("positive-on-neutral", "steered, compared"),
+        ("negative-on-neutral", "steered, compared"),
+        ("elsewhere", "steered, compared"),
         ("cooler", "has sampling"),
     ],
 )
