@@ -143,7 +143,7 @@ def test_two_attributes_are_learned_together_and_pairs_without_a_text_are_told(l
         ([{**PAIRS[0], "rejected": "A joy to watch."}], {}, "row 1: chosen and rejected are the same text"),
         ([{"text": "a b"}, {"text": "c d"}], {}, "no column 'label'"),
         ([{"text": "a b", "label": 1}, {"text": "c d", "label": -1}], {"chat": True}, "answers no prompt"),
-        ([{"messages": [{"role": "user", "content": "a"}], "label": 1}], {}, "expected a last message of 'assistant', found one of 'user'"),
+        ([{"messages": [{"role": "user", "content": "a"}], "label": 1}], {}, "last message of 'assistant'"),
         (["a b", "c d"], {}, "give a label for each, or rows"),
         (
             [{**row, "prompt": row["completion"] + "why " * 90} for row in ROWS],
