@@ -140,7 +140,7 @@ def test_two_attributes_are_learned_together_and_pairs_without_a_text_are_told(l
     [
         (ROWS, {"loss_on_padding": True}, "loss_on_padding is for texts without prompts"),
         (ROWS, {"dimensions": ("warmth", "length")}, "texts has no column 'warmth'"),
-        ([{**PAIRS[0], "rejected": "A joy to watch."}], {}, "row 1: chosen and rejected are the same text"),
+        ([{**PAIRS[0], "rejected": "A joy to watch."}], {}, "row 1: chosen and rejected are the same"),
         ([{"text": "a b"}, {"text": "c d"}], {}, "no column 'label'"),
         ([{"text": "a b", "label": 1}, {"text": "c d", "label": -1}], {"chat": True}, "answers no prompt"),
         ([{"messages": [{"role": "user", "content": "a"}], "label": 1}], {}, "last message of 'assistant'"),
