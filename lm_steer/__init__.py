@@ -5,8 +5,8 @@
     with steer.attach(model).at(style=5):
         model.generate(**inputs)
 
-Names are imported when they are first used, so that `import lm_steer` alone does not import torch; which they are
-stands in __init__.pyi, for type checkers as for this file.
+Public names are imported on first use, so that `import lm_steer` alone does not import torch. They are listed in
+__init__.pyi, which both type checkers and this file read.
 """
 
 import re

@@ -1,4 +1,4 @@
-# The public names and where they are, each once: __init__.py reads them from here.
+# Every public name and its module, listed only here: __init__.py reads this file.
 from lm_steer.analyse.calibrate import calibrate as calibrate
 from lm_steer.analyse.directions import directions as directions
 from lm_steer.analyse.evidence import evidence as evidence

@@ -1,1 +1,1 @@
-"""The idea itself: a steer, put on a model, folded into it, and shared."""
+"""Steers: attached to a model, folded into it, saved and shared."""

@@ -1,11 +1,11 @@
-"""A steer folded into the head: W' = W (I + ε Σ v_k A_k B_kᵀ), so that any engine runs it at no cost.
+"""Fold a steer into the output head, W' = W (I + ε Σ v_k A_k B_kᵀ), so that any engine runs it at no extra cost.
 
     fold(model, steer, {"detox": 5, "corpus": 1})
     model.save_pretrained("steered")
 
-`add` and `offset` become a bias; an architecture whose head has none (all but GPT-J of those tried) drops it when the
-model is saved and loaded again, so fold those two for use in memory. The head is untied from the input embeddings,
-which stay as they are.
+`add` and `offset` become a bias. Architectures whose head has no bias (all of those tested but GPT-J) drop it when the
+model is saved and reloaded, so fold these two kinds for use in memory only. The head is untied from the input
+embeddings, which do not change.
 """
 
 from collections.abc import Mapping
@@ -22,9 +22,9 @@ from lm_steer.util.errors import LMSteerError
 
 @torch.no_grad()
 def fold(model: nn.Module, steer: Steer, values: Mapping[str, float]) -> nn.Linear:
-    """Replace the model's head by a steered one, in place, and return it; a steer that is attached is taken off.
+    """Replace the model's head by a steered one, in place, and return it; an attached steer is removed.
 
-    Raises LMSteerError where the head is not linear, the steer or its values do not fit, and while a steer acts.
+    Raises LMSteerError if the head is not linear, if the steer or its values do not fit, or while a steer is active.
     """
     head = check_linear(output_head(model), "folds")
     vocabulary, hidden = head.weight.shape
@@ -46,11 +46,11 @@ def fold(model: nn.Module, steer: Steer, values: Mapping[str, float]) -> nn.Line
     folded.requires_grad_(False)
     if not all(parameter.isfinite().all() for parameter in folded.parameters()):
         dtype = str(folded.weight.dtype).removeprefix("torch.")
-        raise LMSteerError(f"at these values the folded head overflows {dtype}: choose lower ones")
+        raise LMSteerError(f"the folded head overflows {dtype} at these steer values: choose smaller ones")
     detach(model)
-    # A model of transformers, or of a wrapper that passes its attributes on.
+    # A model of transformers, or a wrapper that forwards its attributes.
     wrapped: Any = model
-    # Both configs: otherwise tie_weights() or resize_token_embeddings() would silently undo it.
+    # In both configs, or tie_weights() and resize_token_embeddings() would silently undo the folding.
     wrapped.config.tie_word_embeddings = False
     wrapped.config.get_text_config().tie_word_embeddings = False
     wrapped.set_output_embeddings(folded)
@@ -58,10 +58,12 @@ def fold(model: nn.Module, steer: Steer, values: Mapping[str, float]) -> nn.Line
 
 
 def check_linear(head: nn.Module, how: str) -> nn.Linear:
-    """Return a head that is a plain linear map; LMSteerError for any other: a steer `how` (folds, …) only into one."""
+    """Return `head` if it is a plain linear map, else raise LMSteerError: a steer `how` (folds, …) only into one."""
     if not isinstance(head, nn.Linear) or not head.weight.is_floating_point() or head.weight.is_meta:
         kind = f"{type(head).__module__}.{type(head).__name__}"
         if isinstance(head, nn.Linear):
             kind = f"Linear of {str(head.weight.dtype).removeprefix('torch.')} on the device {head.weight.device}"
-        raise LMSteerError(f"the head is a {kind}: a steer {how} only into a torch.nn.Linear that is loaded as it is")
+        raise LMSteerError(
+            f"the head is a {kind}: a steer {how} only into a torch.nn.Linear loaded without quantisation or offload"
+        )
     return head

@@ -1,4 +1,4 @@
-"""A steer: a few named dimensions, each a low-rank map on the head's input, each scaled by a steer value.
+"""A steer: named dimensions, each a low-rank map on the input of the output head, scaled by a steer value.
 
     h' = h + ε Σ_k v_k (h B_k) A_kᵀ          logits = head(h')               (paper, section 3; equation 2)
 
@@ -7,7 +7,7 @@
         model.generate(**inputs)
     2 * steer + other / 3                     # scale, add, sum(): dimensions of the same name are summed
 
-Three kinds exist: `multiply` is the map above; `add` shifts the head's input, h' = h + ε Σ v_k a_k; `offset`
+There are three kinds: `multiply` is the map above; `add` shifts the head's input, h' = h + ε Σ v_k a_k; `offset`
 shifts the logits, logits = head(h) + ε Σ v_k o_k (a static bias over the vocabulary, the paper's Soft-Blacklist).
 """
 
@@ -40,8 +40,8 @@ class Steer:
     add          a: (dimensions, hidden)              the head's input
     offset       o: (dimensions, vocabulary)          the logits
 
-    `about` is free-form provenance (model, dataset, seed, …); it is saved, does not act, and is not compared by `==`.
-    Raises LMSteerError where names repeat, shapes disagree, or ε or a weight is not a finite number.
+    `about` is free-form provenance (model, dataset, seed, …); it is saved, has no effect, and is ignored by `==`.
+    Raises LMSteerError if names repeat, shapes disagree, or ε or a weight is not a finite number.
     """
 
     dimensions: tuple[str, ...]
@@ -49,7 +49,7 @@ class Steer:
     kind: str = "multiply"
     epsilon: float = 1e-3
     about: dict[str, Any] = field(default_factory=dict)
-    # An array of NumPy is no factor of a steer.
+    # Makes `array * steer` a TypeError instead of an array of steers.
     __array_ufunc__ = None
 
     def __post_init__(self) -> None:
@@ -57,15 +57,14 @@ class Steer:
             raise LMSteerError(f"unknown kind of steer '{self.kind}': choose {', '.join(WEIGHTS_OF)}")
         names = WEIGHTS_OF[self.kind]
         if not isinstance(self.weights, Mapping) or set(self.weights) != set(names):
-            found = (
-                ", ".join(map(str, self.weights)) if isinstance(self.weights, Mapping) else type(self.weights).__name__
-            )
-            raise LMSteerError(f"a steer of kind {self.kind} has weights {', '.join(names)}; found {found or 'none'}")
+            keys = self.weights if isinstance(self.weights, Mapping) else [type(self.weights).__name__]
+            listed = ", ".join(map(str, keys)) or "none"
+            raise LMSteerError(f"a steer of kind {self.kind} has weights {', '.join(names)}; found {listed}")
         if not all(map(_is_usable, self.weights.values())):
             raise LMSteerError("the weights of a steer must be dense tensors of finite numbers that float32 can hold")
         if not is_finite(self.epsilon):
             raise LMSteerError(f"the epsilon of a steer must be a finite number, not {self.epsilon!r:.80}")
-        # A dataclass that is frozen is set this way.
+        # The dataclass is frozen.
         object.__setattr__(self, "weights", {name: self.weights[name].detach().float() for name in names})
         object.__setattr__(self, "epsilon", float(self.epsilon))
         if not isinstance(self.about, dict):
@@ -74,7 +73,7 @@ class Steer:
         if not named or not self.dimensions:
             raise LMSteerError(f"the dimensions of a steer must be a tuple of names, not {self.dimensions!r}")
         if len(set(self.dimensions)) != len(self.dimensions):
-            raise LMSteerError(f"the dimensions of a steer must differ, found {', '.join(self.dimensions)}")
+            raise LMSteerError(f"the dimensions of a steer must be distinct, found {', '.join(self.dimensions)}")
         shapes = {name: tuple(weight.shape) for name, weight in self.weights.items()}
         rank_axes = 3 if self.kind == "multiply" else 2
         if len(set(shapes.values())) != 1 or any(
@@ -93,9 +92,9 @@ class Steer:
         epsilon: float = 1e-3,
         generator: torch.Generator | None = None,
     ) -> Self:
-        """Draw a steer as the original code starts it: N(0, 0.01²) for `multiply`, N(0, 1) for the others.
+        """Draw initial weights as the original code does: from N(0, 0.01²) for `multiply`, N(0, 1) for the others.
 
-        `width` is the hidden size of the model, or its vocabulary's for `offset`.
+        `width` is the model's hidden size, or its vocabulary size for `offset`.
         """
         if isinstance(dimensions, str) or not (is_whole(width) and is_whole(rank) and min(width, rank) > 0):
             raise LMSteerError(f"Steer.initial needs names, width and rank, not {dimensions!r}, {width!r}, {rank!r}")
@@ -108,7 +107,7 @@ class Steer:
 
     @property
     def width(self) -> int:
-        """The hidden size this steer fits, or for `offset` the vocabulary's size."""
+        """The hidden size that this steer fits, or the vocabulary size for `offset`."""
         return next(iter(self.weights.values())).shape[1]
 
     @property
@@ -117,9 +116,9 @@ class Steer:
         return self.weights["A"].shape[2] if self.kind == "multiply" else None
 
     def vector(self, values: Mapping[str, float]) -> Tensor:
-        """Turn named steer values into a vector (dimensions,); a dimension that is not named is at 0."""
+        """Return steer values by name as a vector (dimensions,); dimensions that are not named are at 0."""
         if not isinstance(values, Mapping):
-            raise LMSteerError(f"steer values are given by name, as {{'style': 5}}, found {values!r}")
+            raise LMSteerError(f"expected steer values by name, as {{'style': 5}}, found {values!r}")
         for name, value in values.items():
             if name not in self.dimensions:
                 raise LMSteerError(f"the steer has no dimension '{name}': it has {', '.join(self.dimensions)}")
@@ -134,7 +133,7 @@ class Steer:
         return torch.einsum("k,kdr,ker->de", self.vector(values), self.weights["A"], self.weights["B"])
 
     def attach(self, model: nn.Module) -> Handle:
-        """Put the steer on a causal LM and return its handle; see `lm_steer.core.attach`."""
+        """Attach the steer to a causal LM and return its handle; see `lm_steer.core.attach`."""
         return attach(model, self)
 
     def __repr__(self) -> str:
@@ -144,15 +143,15 @@ class Steer:
     # --- algebra -----------------------------------------------------------------------------------------
 
     def __eq__(self, other: object) -> bool:
-        """Whether the other has the same dimensions, kind, ε and weights, bit for bit; a steer has thus no hash."""
+        """Whether both steers have the same dimensions, kind, ε and weights, bit for bit; steers have no hash."""
         if not isinstance(other, Steer):
             return NotImplemented
-        mine, yours = ((one.dimensions, one.kind, one.epsilon) for one in (self, other))
+        first, second = ((one.dimensions, one.kind, one.epsilon) for one in (self, other))
         pairs = zip(self.weights.values(), other.weights.values(), strict=True)
-        return self is other or (mine == yours and all(torch.equal(one.cpu(), two.cpu()) for one, two in pairs))
+        return self is other or (first == second and all(torch.equal(one.cpu(), two.cpu()) for one, two in pairs))
 
     def __mul__(self, factor: float) -> Self:
-        """Scale the effect: `2 * s` at 1 is `s` at 2. Only A is scaled, so that the map scales linearly."""
+        """Scale the effect: `2 * s` at 1 equals `s` at 2. Only A is scaled, so that the map scales linearly."""
         if not isinstance(factor, Real):
             return NotImplemented
         if not is_finite(factor):
@@ -176,22 +175,22 @@ class Steer:
         return self + -other if isinstance(other, Steer) else NotImplemented
 
     def __add__(self, other: Self) -> Self:
-        """Add the maps of dimensions of the same name, and keep the others: ranks add up where B differs."""
+        """Add the maps of dimensions with the same name and keep the others; ranks add up unless B is the same."""
         if not isinstance(other, Steer):
             return NotImplemented
         if self.kind != other.kind or self.width != other.width:
             raise LMSteerError(
-                f"only steers of the same kind and width can be added, not {self.kind} of width {self.width}, "
+                f"only steers of the same kind and width can be added, not {self.kind} of width {self.width} and "
                 f"{other.kind} of width {other.width}"
             )
         if not self.epsilon or not other.epsilon:
             raise LMSteerError("a steer with an epsilon of 0 cannot be added to another")
         names = self.dimensions + tuple(name for name in other.dimensions if name not in self.dimensions)
-        # The sum carries the ε of the first; the second's maps are rescaled to it.
-        mine = {name: self._map(name) for name in self.dimensions}
-        yours = {name: (other * (other.epsilon / self.epsilon))._map(name) for name in other.dimensions}
-        sums = [_sum_maps(mine.get(name), yours.get(name)) for name in names]
-        # Only what holds for both holds for the sum.
+        # The sum takes the ε of the first steer; the second's maps are rescaled to it.
+        first = {name: self._map(name) for name in self.dimensions}
+        second = {name: (other * (other.epsilon / self.epsilon))._map(name) for name in other.dimensions}
+        sums = [_sum_maps(first.get(name), second.get(name)) for name in names]
+        # Only provenance that both share holds for the sum.
         about = {key: value for key, value in self.about.items() if other.about.get(key) == value}
         if self.kind != "multiply":
             weights = {WEIGHTS_OF[self.kind][0]: torch.stack(sums)}
@@ -205,7 +204,7 @@ class Steer:
         return replace(self, dimensions=names, weights=weights, about=about)
 
     def __radd__(self, other: object) -> Self:
-        """Let `sum` start at its 0."""
+        """Accept the 0 that `sum` starts from."""
         return self if isinstance(other, int) and other == 0 else NotImplemented
 
     def _map(self, name: str) -> Any:
@@ -214,7 +213,7 @@ class Steer:
         return parts if self.kind == "multiply" else parts[0]
 
     def renamed(self, prefix: str) -> Self:
-        """Qualify every dimension, `corpus` → `detox.corpus`, so that two trainings' dimensions stay apart."""
+        """Qualify every dimension, `corpus` → `detox.corpus`, so that dimensions of two trainings stay separate."""
         if not isinstance(prefix, str) or not prefix:
             raise LMSteerError(f"the prefix of dimensions must be a name, not {prefix!r:.80}")
         return replace(self, dimensions=tuple(f"{prefix}.{name}" for name in self.dimensions))
@@ -224,7 +223,7 @@ class Steer:
     def save_pretrained(self, folder: str | Path) -> None:
         """Write steer.safetensors and steer_config.json into `folder`, both or neither.
 
-        Raises LMSteerError where JSON cannot represent the provenance, and where the folder is not a steer's.
+        Raises LMSteerError if JSON cannot represent the provenance, or if the folder holds anything but a steer.
         """
         about = {"width": self.width, "rank": self.rank, "about": self.about}
         config = {"kind": self.kind, "dimensions": list(self.dimensions), "epsilon": self.epsilon, **about}
@@ -232,9 +231,9 @@ class Steer:
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, revision: str | None = None) -> Self:
-        """Read a steer that `save_pretrained` wrote, from a folder or, as owner/name at a revision, from the hub.
+        """Read a steer written by `save_pretrained` from a folder or, as owner/name at a revision, from the hub.
 
-        Raises LMSteerError where it is missing, newer than this version, or damaged.
+        Raises LMSteerError if it is missing, newer than this version, or damaged.
         """
         config, tensors = read_steer(located(folder, revision))
         weights = {name: tensors[name] for name in WEIGHTS_OF.get(config["kind"], ()) if name in tensors}
@@ -244,24 +243,24 @@ class Steer:
             raise LMSteerError(f"{folder} is not a complete steer ({error}): train or download it again") from None
 
     def push_to_hub(self, repo: str, **options: Any) -> str:
-        """Commit the steer, with a model card, to a repository of the hub; see `lm_steer.report.card.push`."""
-        # By its public name, which the digest of code does not follow: an edit to the card leaves every steer as it is.
+        """Push the steer, with a model card, to a repository on the hub; see `lm_steer.report.card.push`."""
+        # By its public name, which the code digest does not follow: an edit to the card retrains no steer.
         return lm_steer.push(self, repo, **options)
 
 
 def compose(steers: Mapping[str, Steer]) -> Steer:
-    """Join the steers of several trainings into one, each dimension qualified by its steer's name."""
+    """Join the steers of several trainings into one, qualifying each dimension by its steer's name."""
     if not isinstance(steers, Mapping) or not steers or not all(isinstance(one, Steer) for one in steers.values()):
         raise LMSteerError("compose needs at least one steer by name, as in compose({'kind': steer})")
     qualified = [steer.renamed(name) for name, steer in steers.items()]
     names = [name for steer in qualified for name in steer.dimensions]
     if repeated := [name for name in names if names.count(name) > 1]:
-        raise LMSteerError(f"two of the composed steers would have the dimension '{repeated[0]}': rename one of them")
+        raise LMSteerError(f"two of the composed steers would have a dimension '{repeated[0]}': rename one of them")
     return sum(qualified[1:], qualified[0])
 
 
 def is_finite(value: Any) -> bool:
-    """Whether a value is one number, and float32 can hold it; a truth value, of NumPy's or torch's too, is none."""
+    """Whether a value is a single number that float32 can hold; booleans, also of NumPy and torch, are not numbers."""
     is_truth = "bool" in str(getattr(value, "dtype", type(value)))
     try:
         return not (is_truth or isinstance(value, str | bytes)) and abs(float(value)) <= LARGEST
@@ -275,12 +274,12 @@ def _is_usable(weight: object) -> bool:
     return weight.is_floating_point() and bool(weight.float().isfinite().all())
 
 
-def _sum_maps(mine: Any, yours: Any) -> Any:
-    if mine is None or yours is None:
-        return yours if mine is None else mine
-    if isinstance(mine, Tensor):
-        return mine + yours
-    (a, b), (c, d) = mine, yours
+def _sum_maps(first: Any, second: Any) -> Any:
+    if first is None or second is None:
+        return second if first is None else first
+    if isinstance(first, Tensor):
+        return first + second
+    (a, b), (c, d) = first, second
     if b.shape == d.shape and torch.equal(b, d):
         return a + c, b
     return torch.cat([a, c], dim=1), torch.cat([b, d], dim=1)

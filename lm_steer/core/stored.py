@@ -1,4 +1,4 @@
-"""A steer's two files: steer.safetensors, the weights, and steer_config.json, what they are of.
+"""The two files of a steer: steer.safetensors with its weights, and steer_config.json, which describes them.
 
 config, tensors = read_steer(located("owner/name", "main"))
 """
@@ -24,7 +24,7 @@ FILES = ("steer.safetensors", "steer_config.json")
 
 
 def write_steer(folder: str | Path, config: dict[str, Any], weights: dict[str, Tensor]) -> None:
-    """Write both files or neither; LMSteerError where JSON cannot represent the config, or the folder is another's."""
+    """Write both files or neither; LMSteerError if JSON cannot represent the config, or the folder is not a steer's."""
     writable(folder, STEER)
     try:
         text = json.dumps({"format": FORMAT, **config}, indent=2) + "\n"
@@ -38,23 +38,23 @@ def write_steer(folder: str | Path, config: dict[str, Any], weights: dict[str, T
 
 
 def read_steer(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Return the config and the tensors; LMSteerError where they are missing, newer than this version, or damaged."""
+    """Return config and tensors; LMSteerError if they are missing, newer than this version, or damaged."""
     config = read_json(folder / FILES[1], {"format": int})
     if config["format"] != FORMAT:
         raise LMSteerError(
-            f"{folder}: a steer of format {config['format']}, this version reads {FORMAT}: update lm-steer"
+            f"{folder}: expected a steer of format {FORMAT}, found format {config['format']}: update lm-steer"
         )
     fitting(config, {"kind": str, "dimensions": [str], "epsilon": int | float}, folder / FILES[1])
     return config, read_tensors(folder / FILES[0])[0]
 
 
 def located(folder: str | Path, revision: str | None = None) -> Path:
-    """Return the folder of a steer's files; owner/name that is no folder here is fetched from the hub."""
+    """Return the folder of a steer's files; owner/name, unless it is a local folder, is downloaded from the hub."""
     if isinstance(folder, str | Path) and os.path.isdir(folder) and str(folder):
         if revision:
-            raise LMSteerError(f"{folder} is a folder here, which has no revisions: leave out {str(revision)[:80]!r}")
+            raise LMSteerError(f"{folder} is a local folder, without revisions: leave out {str(revision)[:80]!r}")
         return Path(folder)
     if isinstance(folder, str) and re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", folder) and not os.path.exists(folder):
         by_hand = "or give the folder of a steer"
         return [hub_file(folder, file, revision or "main", by_hand, "model") for file in FILES][-1].parent
-    raise LMSteerError(f"{str(folder)[:200]!r} is not a steer: give its folder, or owner/name of the hub")
+    raise LMSteerError(f"{str(folder)[:200]!r} is not a steer: give a steer's folder, or owner/name on the hub")

@@ -191,7 +191,7 @@ def streamed(model, handle, ids, value):
             yield tiny.logits_of(model, ids)
 
 
-REFUSED = "a thread or generator cannot open a `with` of this steer inside another's"
+REFUSED = "a thread or generator cannot open a `with` block of this steer inside another's"
 
 
 def test_threads_take_turns(model, ids):
@@ -540,7 +540,7 @@ def test_one_steer_after_another_in_a_line_each(model, ids):
 
 def test_another_steer_is_refused_while_one_acts(model):
     one, other = tiny.make_steer(model), tiny.make_steer(model, seed=1)
-    with one.attach(model).at(style=5), pytest.raises(LMSteerError, match="being steered by another steer"):
+    with one.attach(model).at(style=5), pytest.raises(LMSteerError, match="another steer is active on the model"):
         other.attach(model)
 
 
