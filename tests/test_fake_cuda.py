@@ -88,7 +88,7 @@ def test_a_training_step_waits_for_nothing(name, kind):
         memo = SimpleNamespace(loaded=loaded)
         states = DrawnStates(memo, ["", ""], ["a", "b"], torch.zeros(1, 2, dtype=torch.long), "test")
         text = (torch.zeros(5, weight.shape[1], dtype=weight.dtype), torch.zeros(5, dtype=torch.long))
-        states.held = {0: text}
+        states.window = {0: text}
         values = torch.ones(2, 2, device=weight.device)
         optimizer = torch.optim.Adam(weights.values())
         head = fake_head(loaded)

@@ -1,1 +1,1 @@
-"""Frozen models: obtained, loaded, and read up to their output head."""
+"""Frozen models: download, load, and run them up to the output head."""

@@ -1,4 +1,4 @@
-"""The output head of a model: the module, its inputs, and what it makes of them.
+"""The output head of a model: the module, its inputs and its logits.
 
 module = output_head(model)
 hidden = head_inputs(model, ids, mask)                 # (rows, tokens, hidden)
@@ -18,21 +18,21 @@ from transformers import PreTrainedModel
 
 from lm_steer.util.errors import LMSteerError
 
-# Logits that exist at once where a loss goes through them in chunks.
+# Logits that a chunked loss holds at once.
 CHUNK_BYTES = 64 << 20
-# A GPU multiplies several times as fast where rows start at multiples of 16 bytes, and GPT-2 has 50,257 tokens.
+# A GPU multiplies several times as fast if rows start at multiples of 16 bytes, and GPT-2 has 50,257 tokens.
 ALIGNED = 8
 
 
 class _HeadReached(Exception):
-    """Raised by the hook to leave the forward pass before the logits are made."""
+    """Raised by the hook to leave the forward pass before the logits are computed."""
 
 
 @torch.no_grad()
 def head_inputs(model: PreTrainedModel, ids: Tensor, mask: Tensor, **options: Any) -> Tensor:
     """Return the head inputs, (rows, positions, hidden), for token ids and their attention mask.
 
-    Other options of the model's forward pass go through, such as a cache to read and to fill.
+    Other options are passed to the model's forward pass, such as a cache to read and fill.
     """
     caught: list[Tensor] = []
 
@@ -53,7 +53,7 @@ def head_inputs(model: PreTrainedModel, ids: Tensor, mask: Tensor, **options: An
 
 @dataclass(frozen=True)
 class Head:
-    """What turns head inputs into logits: softcap(scale · (W h + b)), with softcap(z) = c·tanh(z / c)."""
+    """The map from head inputs to logits, softcap(scale · (W h + b)) with softcap(z) = c·tanh(z / c)."""
 
     weight: Tensor
     bias: Tensor | None
@@ -62,7 +62,7 @@ class Head:
 
     @cached_property
     def padded(self) -> Tensor:
-        """The weight as it is multiplied, see `aligned`."""
+        """The weight, padded for faster multiplication (see `aligned`)."""
         return aligned(self.weight)
 
     def logits(self, hidden: Tensor, offset: Tensor | None = None) -> Tensor:
@@ -78,7 +78,7 @@ class Head:
         return logits if self.softcap is None else self.softcap * torch.tanh(logits / self.softcap)
 
     def back(self, gradient: Tensor) -> Tensor:
-        """Return gradient @ W, (tokens, hidden), for the gradient (tokens, vocabulary) of the product W h."""
+        """Return gradient @ W, (tokens, hidden), given the gradient (tokens, vocabulary) of the product W h."""
         if self.padded is self.weight:
             return gradient.to(self.weight.dtype) @ self.weight
         whole = self.padded.new_zeros(len(gradient), len(self.padded))
@@ -87,15 +87,15 @@ class Head:
 
 
 def aligned(weight: Tensor) -> Tensor:
-    """Return the weight (vocabulary, hidden) of a head; on a GPU with rows of zeros up to a multiple of ALIGNED."""
+    """Return the weight (vocabulary, hidden) of a head, on a GPU padded with rows of zeros to a multiple of ALIGNED."""
     missing = -len(weight) % ALIGNED
     return nn.functional.pad(weight, (0, 0, 0, missing)) if weight.is_cuda and missing else weight
 
 
 def float32_product(hidden: Tensor, weight: Tensor, bias: Tensor | None, size: int) -> Tensor:
-    """Return the first `size` of W h + b in float32, for h of shape (…, hidden) and an `aligned` W.
+    """Return the first `size` entries of W h + b in float32, for h of shape (…, hidden) and an `aligned` W.
 
-    A GPU does not round it to half precision on the way, for bfloat16 would round GPT-2's logits by up to a half.
+    On a GPU the product is not rounded to half precision: bfloat16 would round GPT-2's logits by up to 0.5.
     """
     hidden = hidden.to(weight.dtype)
     if not hidden.is_cuda:
@@ -109,7 +109,7 @@ def float32_product(hidden: Tensor, weight: Tensor, bias: Tensor | None, size: i
 
 @contextmanager
 def float32_logits(model: PreTrainedModel) -> Iterator[None]:
-    """Let a linear head on a GPU give float32 logits in any dtype; hooks on it act as ever."""
+    """Make a linear head on a GPU return float32 logits whatever its dtype; hooks on it still run."""
     head: Any = output_head(model)
     if type(head) is not nn.Linear or not head.weight.is_cuda:
         yield
@@ -121,7 +121,7 @@ def float32_logits(model: PreTrainedModel) -> Iterator[None]:
 
 @contextmanager
 def forward_as(module: nn.Module, forward: Callable) -> Iterator[None]:
-    """Let a module run another forward pass for the length of a `with`."""
+    """Replace a module's forward pass within a `with` block."""
     before = module.__dict__.get("forward")
     module.__dict__["forward"] = forward
     try:
@@ -134,14 +134,14 @@ def forward_as(module: nn.Module, forward: Callable) -> Iterator[None]:
 
 @torch.no_grad()
 def head_of(model: PreTrainedModel) -> Head:
-    """Return a model's output head; the scale and soft-cap after it are learned from a probe.
+    """Return a model's output head; its scale and soft-cap are inferred from the logits of a few tokens.
 
-    Raises LMSteerError for an architecture that does something else to its logits, and for logits that are not finite.
+    Raises LMSteerError if the architecture transforms its logits in any other way, or if they are not finite.
     """
     module = output_head(model)
     weight = head_weight(module)
     plain = Head(weight, getattr(module, "bias", None), 1.0, None)
-    # Some models read the padding's id as the end of the text.
+    # Some models end the text at the padding id.
     padding = getattr(model.config.get_text_config(), "pad_token_id", None)
     ids = [index for index in range(1, 10) if index != padding][:8]
     probe = torch.tensor([ids], device=weight.device) % weight.shape[0]
@@ -149,7 +149,7 @@ def head_of(model: PreTrainedModel) -> Head:
     hidden = head_inputs(model, probe, torch.ones_like(probe))[0]
     if not (hidden.isfinite().all() and expected.isfinite().all()):
         raise LMSteerError(
-            f"the logits of this {type(model).__name__} are not finite: its weights are damaged, or too large for "
+            f"the logits of this {type(model).__name__} are not finite: its weights are damaged or too large for "
             f"{str(model.dtype).removeprefix('torch.')}"
         )
     exact = weight.dtype == torch.float32
@@ -165,15 +165,15 @@ def head_of(model: PreTrainedModel) -> Head:
 
 
 def _numbers(model: PreTrainedModel) -> list[float]:
-    """Return the numbers of a model's config, among which its scale and its soft-cap are, if it has them."""
+    """Return the numbers in a model's config, which include its scale and soft-cap if it has any."""
     values = model.config.get_text_config().to_dict().values()
     return [float(value) for value in values if isinstance(value, int | float) and value > 0]
 
 
 def _fitted(plain: Head, hidden: Tensor, expected: Tensor, numbers: list[float], near: float) -> tuple[Head, float]:
-    """Return the head that gives the expected logits, (tokens, vocabulary), and its largest error.
+    """Return the head that reproduces the expected logits, (tokens, vocabulary), and its largest error.
 
-    A soft-cap is one of the `numbers`; so is the scale, or its inverse, where the fitted one comes `near` to it.
+    The soft-cap is one of `numbers`; so is the scale or its inverse, if the fitted one is within `near` of it.
     """
     linear, largest = plain.logits(hidden).double(), expected.abs().max().item()
     best, least = plain, torch.inf
@@ -181,13 +181,13 @@ def _fitted(plain: Head, hidden: Tensor, expected: Tensor, numbers: list[float],
         uncapped = expected.double()
         if softcap is not None:
             uncapped = softcap * torch.atanh(uncapped / softcap)
-        # A head of zeros shows no scale.
+        # The scale of a head of zeros is unknown.
         scale = ((uncapped * linear).sum() / linear.square().sum()).item() if linear.any() else 1.0
-        known = min((x for number in (1.0, *numbers) for x in (number, 1.0 / number)), key=lambda x: abs(x - scale))
-        scale = known if math.isclose(known, scale, rel_tol=near) else scale
+        nearest = min((x for number in (1.0, *numbers) for x in (number, 1.0 / number)), key=lambda x: abs(x - scale))
+        scale = nearest if math.isclose(nearest, scale, rel_tol=near) else scale
         head = replace(plain, scale=scale, softcap=softcap)
         error = (head.logits(hidden) - expected).abs().max().item()
-        # A cap far above all logits changes none: it has to explain them much better.
+        # A cap far above all logits changes nothing, so it must halve the error to be chosen.
         if error < least / 2:
             best, least = head, error
         if least <= 1e-5 * max(1.0, largest):
@@ -196,15 +196,15 @@ def _fitted(plain: Head, hidden: Tensor, expected: Tensor, numbers: list[float],
 
 
 def output_head(model: nn.Module) -> nn.Module:
-    """Return the module that turns hidden states into logits; LMSteerError where there is none."""
+    """Return the module that maps hidden states to logits; LMSteerError if the model has none."""
     head: Any = getattr(model, "get_output_embeddings", lambda: None)() if isinstance(model, nn.Module) else None
     if not isinstance(head, nn.Module) or getattr(head, "weight", None) is None:
-        found = "None" if model is None else type(model).__name__
-        raise LMSteerError(f"{found} has no output embeddings: a steer needs a causal LM")
+        kind = "None" if model is None else type(model).__name__
+        raise LMSteerError(f"{kind} has no output embeddings: a steer needs a causal LM")
     return head
 
 
 def head_weight(head: nn.Module) -> Tensor:
-    """Return the head's weight, (vocabulary, hidden); torch's dynamically quantised layers keep it behind a call."""
+    """Return the head's weight, (vocabulary, hidden); in torch's dynamically quantised layers `weight` is a method."""
     weight: Any = head.weight
     return weight() if callable(weight) else weight

@@ -1,12 +1,12 @@
-"""Disk cache of final hidden states, computed once per text; it is not one of the workflow's files.
+"""Disk cache of final hidden states, computed once per text; not an output of the workflow.
 
     memo = HiddenMemo("results/.cache/hidden.sqlite", loaded, max_length=256)
     states = memo.states(texts, "training")  # one (tokens, hidden) tensor per text
 
-Nothing below the head learns, so the states of a text never change: every step, seed, rank and learning rate that
-meets the text again finds them. They are computed in blocks that are filled up, so that a text's states do not depend
-on the texts beside it, nor on what the memo held before (exactly on a CPU in fp32). A thread of its own reads and
-writes the file, so that a block is written while the next one is computed.
+The model is frozen, so the states of a text never change, and every step, seed, rank and learning rate reuses them.
+Blocks are filled up to fixed sizes, so that a text's states depend neither on the other texts nor on what was cached
+before (exactly on a CPU in fp32). A separate thread reads and writes the file: a block is written while the next one
+is computed.
 """
 
 import hashlib
@@ -31,33 +31,33 @@ from lm_steer.util.outputs import writable
 from lm_steer.util.progress import Progress, say
 
 CHECKSUM = 4
-# A state is a hundred kilobytes: in large pages it is written several times as fast.
+# A text's states take about 100 kB, and large pages make writing them several times as fast.
 PAGE = 65536
 MEMO_BYTES = 8 << 30
 TABLE = "CREATE TABLE IF NOT EXISTS states (key BLOB PRIMARY KEY, state BLOB NOT NULL)"
-# Each reading waits for the thread that has the file.
+# Every read waits for the thread that owns the file.
 READ_AT_ONCE = 64
-# States that a training holds at once in the host's memory.
+# States that a training holds at once in host memory.
 HELD_BYTES = 1 << 30
 
-# Hidden states (tokens, hidden), targets (tokens,), and the number of each token's text in the batch (tokens,).
+# Hidden states (tokens, hidden), targets (tokens,), and each token's row in the batch (tokens,).
 Packed = tuple[Tensor, Tensor, Tensor]
 Result = TypeVar("Result")
 
 
 def _bytes(state: Tensor) -> bytes:
-    """Return a tensor's bytes; numpy has no bfloat16."""
+    """Return a tensor's bytes, viewed as uint8 because NumPy has no bfloat16."""
     return state.contiguous().view(torch.uint8).cpu().numpy().tobytes()
 
 
 def _checksum(state: bytes | bytearray) -> bytes:
-    """Return the checksum that is stored after a state: sqlite does not notice changed content."""
+    """Return the checksum that is stored after a state, because sqlite does not detect changed content."""
     return zlib.crc32(state).to_bytes(CHECKSUM)
 
 
 def _opened(path: Path) -> sqlite3.Connection:
     if not path.exists():
-        # The size of pages is settled with the first table, and before there is a write-ahead log.
+        # The page size must be set before the first table and before the write-ahead log.
         writable(path).parent.mkdir(parents=True, exist_ok=True)
         with closing(sqlite3.connect(path)) as empty:
             empty.execute(f"PRAGMA page_size={PAGE}")
@@ -73,7 +73,7 @@ def _opened(path: Path) -> sqlite3.Connection:
 
 
 class HiddenMemo:
-    """Head inputs by text for one model, in an sqlite file of at most MEMO_BYTES of states."""
+    """Cache of one model's head inputs by text, in an sqlite file with at most MEMO_BYTES of states."""
 
     def __init__(self, path: str | Path, loaded: LoadedModel, max_length: int) -> None:
         self.loaded, self.max_length = loaded, max_length
@@ -86,47 +86,46 @@ class HiddenMemo:
         self.size = self._size()
 
     def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
-        """Tokenise texts as the training sees them, cut to `max_length` and to the model's context."""
+        """Tokenise texts as training sees them, cut to `max_length` and to the model's context."""
         return self.loaded.token_ids(texts, min(self.max_length, self.loaded.context or self.max_length))
 
     def ensure(self, texts: Sequence[str], what: str) -> None:
         """Compute and store the states of texts that are not in the cache."""
         ids = self._ids(texts)
-        keys = [self._key(row) for row in ids.values()]
         select = "SELECT 1 FROM states WHERE key = ?"
-        known = self._do(lambda memo: [memo.execute(select, (key,)).fetchone() is not None for key in keys])
-        missing = {text: row for (text, row), has in zip(ids.items(), known, strict=True) if not has}
+        rows = self._do(lambda memo: [memo.execute(select, (self._key(row),)).fetchone() for row in ids.values()])
+        missing = {text: ids[text] for text, row in zip(ids, rows, strict=True) if row is None}
         for _ in self._computed(missing, what, len(ids) - len(missing)):
             pass
 
     def states(self, texts: Sequence[str], what: str) -> dict[str, Tensor]:
-        """Return the head inputs (tokens, hidden) of texts, in the host's memory, computing those that are missing."""
+        """Return the head inputs (tokens, hidden) of texts, in host memory, computing those that are missing."""
         ids = self._ids(texts)
-        found = {text: state for text, state in self._read(ids) if state is not None}
-        missing = {text: row for text, row in ids.items() if text not in found}
-        return found | dict(self._computed(missing, what, len(found)))
+        cached = {text: state for text, state in self._read(ids) if state is not None}
+        missing = {text: row for text, row in ids.items() if text not in cached}
+        return cached | dict(self._computed(missing, what, len(cached)))
 
     def state(self, text: str) -> Tensor:
         """Return the head inputs (tokens, hidden) of one text, on the model's device."""
         return self.states([text], "again")[text].to(self.weight.device)
 
     def _ids(self, texts: Sequence[str]) -> dict[str, list[int]]:
-        different = list(dict.fromkeys(texts))
-        return dict(zip(different, self.token_ids(different), strict=True))
+        distinct = list(dict.fromkeys(texts))
+        return dict(zip(distinct, self.token_ids(distinct), strict=True))
 
-    def _computed(self, missing: dict[str, list[int]], what: str, found: int) -> Iterator[tuple[str, Tensor]]:
-        """Compute the states of texts, keep them, and yield each with its text."""
-        # What probes a model imports this module.
+    def _computed(self, missing: dict[str, list[int]], what: str, cached: int) -> Iterator[tuple[str, Tensor]]:
+        """Compute and store the states of texts, and yield each with its text."""
+        # The probe imports this module.
         from lm_steer.model.probe import filled_up_to, pads_right
 
         if not missing:
             return
         texts, ids = list(missing), list(missing.values())
         device = self.weight.device.type
-        with Progress(f"{what}: hidden states", len(missing) + found, "text") as progress:
-            progress.skip(found)
+        with Progress(f"{what}: hidden states", len(missing) + cached, "text") as progress:
+            progress.skip(cached)
             step = STEP if pads_right(self.loaded) else 1
-            # Padding must not push a text that fits out of the context.
+            # Padding must not push a fitting text beyond the context.
             keys = [min(round_up(len(row), step), self.loaded.context or sys.maxsize) for row in ids]
             mixed = device != "cpu" and step > 1
             for length, full, indices in blocks_of(keys, lambda length: max(1, TOKENS[device] // length), mixed):
@@ -144,26 +143,26 @@ class HiddenMemo:
             self._written()
 
     def _written(self) -> None:
-        """Wait for the block that is being written, and raise what went wrong."""
+        """Wait for the block that is being written, and raise its error if writing failed."""
         if self.writing:
             self.writing.result()
 
     def _key(self, ids: list[int]) -> bytes:
-        # What was tokenised counts, not the text: a tokenizer may change, or a text be cut.
+        # Token ids and not the text, because a tokenizer may change and a text may be cut.
         return hashlib.sha256(f"{self.code}\0{self.loaded.fingerprint}\0{ids}".encode()).digest()
 
     def _do(self, action: Callable[[sqlite3.Connection], Result]) -> Result:
         return self.thread.submit(self._run, action).result()
 
     def _run(self, action: Callable[[sqlite3.Connection], Result]) -> Result:
-        """Run a statement, in the thread; a damaged file gives way to an empty one, since all can be recomputed."""
+        """Run a statement in the thread; a damaged file is replaced by an empty one, and its states recomputed."""
         try:
             self.database = self.database or _opened(self.path)
             return action(self.database)
         except sqlite3.DatabaseError as error:
             if not is_damage(error):
                 raise
-            say(f"{self.path} is damaged ({error}): its hidden states are computed again")
+            say(f"{self.path} is damaged ({error}): recomputing its hidden states")
         if self.database:
             self.database.close()
         remove_database(self.path)
@@ -171,7 +170,7 @@ class HiddenMemo:
         return action(self.database)
 
     def _read(self, ids: dict[str, list[int]]) -> Iterator[tuple[str, Tensor | None]]:
-        """Yield texts with their states, None where they are not kept or are damaged."""
+        """Yield texts with their states, None if they are not cached or damaged."""
         select = "SELECT CAST(state AS BLOB) FROM states WHERE key = ?"
         texts = list(ids)
         for start in range(0, len(texts), READ_AT_ONCE):
@@ -185,12 +184,12 @@ class HiddenMemo:
             return None
         state = bytearray(row[0][:-CHECKSUM])
         if _checksum(state) != row[0][-CHECKSUM:]:
-            say(f"{self.path} is damaged (a state that was changed): it is computed again")
+            say(f"{self.path} is damaged (the checksum of a state does not match): recomputing it")
             return None
         return torch.frombuffer(state, dtype=self.weight.dtype).view(-1, self.weight.shape[1])
 
     def _keep(self, block: list[tuple[list[int], Tensor]]) -> None:
-        """Write states, while the caller goes on, after dropping the oldest where the memo would outgrow its bound."""
+        """Write states in the background, dropping the oldest half first if the cache would exceed its bound."""
         self._written()
         size = sum(state.nbytes + CHECKSUM for _, state in block)
         if size > MEMO_BYTES:
@@ -216,29 +215,29 @@ class HiddenMemo:
 
 
 class DrawnStates:
-    """Hidden states of the texts that the coming steps draw, as many as HELD_BYTES hold: a window of the memo.
+    """Hidden states of the texts of the next steps, as many as fit in HELD_BYTES, read ahead from the cache.
 
-    Only what a text adds to its prompt is predicted.
+    Only the tokens that a text adds to its prompt are targets.
     """
 
     def __init__(self, memo: HiddenMemo, prompts: Sequence[str], texts: Sequence[str], draw: Tensor, what: str) -> None:
-        """draw (steps, batch) are the indices of each step's texts."""
+        """`draw` (steps, batch) holds the indices of each step's texts."""
         self.memo, self.prompts, self.texts, self.draw, self.what = memo, prompts, texts, draw, what
-        self.held: dict[int, tuple[Tensor, Tensor]] = {}
+        self.window: dict[int, tuple[Tensor, Tensor]] = {}
 
     def packed(self, step: int) -> Packed:
         """Return the states, targets and rows of a step, one text after another without padding."""
         batch = self.draw[step].tolist()
-        if any(index not in self.held for index in batch):
-            self._take_in(step)
-        hidden, targets = zip(*(self.held[index] for index in batch), strict=True)
+        if any(index not in self.window for index in batch):
+            self._move_to(step)
+        hidden, targets = zip(*(self.window[index] for index in batch), strict=True)
         rows = torch.tensor([number for number, part in enumerate(targets) for _ in range(len(part))])
         device = self.memo.loaded.device
         return sent(torch.cat(hidden), device), sent(torch.cat(targets), device), sent(rows, device)
 
-    def _take_in(self, step: int) -> None:
-        """Hold the states from `step` on, and no longer those before."""
-        self.held.clear()
+    def _move_to(self, step: int) -> None:
+        """Move the window to the states from `step` on."""
+        self.window.clear()
         ids: dict[int, tuple[list[int], int]] = {}
         room = HELD_BYTES // (self.memo.weight.shape[1] * self.memo.weight.element_size())
         for number in range(step, len(self.draw)):
@@ -250,16 +249,16 @@ class DrawnStates:
             room -= sum(len(ids[index][0]) for index in new)
         wholes = {index: self.prompts[index] + self.texts[index] for index in ids}
         states = self.memo.states(list(wholes.values()), self.what)
-        self.held = {
-            index: (states[wholes[index]][given - 1 : -1], torch.tensor(row[given:]))
-            for index, (row, given) in ids.items()
+        self.window = {
+            index: (states[wholes[index]][start - 1 : -1], torch.tensor(row[start:]))
+            for index, (row, start) in ids.items()
         }
 
 
 def completions(memo: HiddenMemo, pairs: Sequence[tuple[str, str]]) -> list[tuple[list[int], int]]:
-    """Return the ids of each prompt and its text together, and how many of them are given, at least the first one.
+    """Return the ids of each prompt with its text, and the index of the first target, at least 1.
 
-    Given are the prompt's own, as far as none of them merges with the text.
+    A prompt's last tokens are targets too if they merge with the text.
     """
     wholes = memo.token_ids([prompt + text for prompt, text in pairs])
     starts = memo.token_ids([prompt for prompt, _ in pairs])

@@ -1,4 +1,4 @@
-"""A model and a tokenizer that the caller has loaded: used in place, and left as they were."""
+"""Use a model and a tokenizer that the caller has loaded, in place and without changing them."""
 
 import copy
 import hashlib
@@ -24,10 +24,10 @@ DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 def in_memory(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, cache: str | Path | None = None
 ) -> Iterator[tuple[LoadedModel, Path]]:
-    """Yield a causal LM in eval mode, and a folder for what can be recomputed: `cache`, or a temporary one.
+    """Yield a causal LM in eval mode and a folder for intermediate results: `cache`, or a temporary one.
 
-    What is kept in `cache` is named by the content of the weights, so that two models never share hidden states.
-    Raises LMSteerError for what is not a causal LM, or not a tokenizer.
+    Entries in `cache` are keyed by the content of the weights, so that two models never share hidden states.
+    Raises LMSteerError if `model` is not a causal LM, or `tokenizer` not a tokenizer.
     """
     output_head(model)
     if model.device.type == "meta" or model.dtype not in DTYPES:
@@ -52,14 +52,14 @@ def in_memory(
                 module.training = mode
 
 
-# Of each model that a program has loaded, what it was when it was probed, and what the probes have learned of it.
+# For each model that the caller has loaded: its state when it was probed, and the results of the probes.
 _PROBED: WeakKeyDictionary[PreTrainedModel, tuple[Any, dict[Any, Any]]] = WeakKeyDictionary()
 
 
 def probed_before(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[Any, Any]:
-    """Return what earlier calls have learned from probes, which take seconds; empty if the model has changed since.
+    """Return the probe results of earlier calls, since probing takes seconds; none if the model has changed since.
 
-    A weight that is replaced, moved or changed in place has another address or another version.
+    A weight that was replaced, moved or changed in place has a new address or version.
     """
     weights = [(weight.data_ptr(), 0 if weight.is_inference() else weight._version) for weight in model.parameters()]
     state = (weights, model.device, model.config._attn_implementation, len(tokenizer))
@@ -68,29 +68,29 @@ def probed_before(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) ->
     return _PROBED[model][1]
 
 
-# A model as an analysis takes it: what `load_model` returns, or (model, tokenizer).
+# The models that analyses accept: what `load_model` returns, or (model, tokenizer).
 AnyModel = LoadedModel | tuple[PreTrainedModel, PreTrainedTokenizerBase]
 
 
 def loaded_of(model: AnyModel, cache: str | Path = ":memory:") -> LoadedModel:
     """Return (model, tokenizer) as `load_model` would; entries in `cache` are keyed by the model's weights.
 
-    Raises LMSteerError for anything else, and for a model in training mode, whose dropout would act.
+    Raises LMSteerError for anything else, and for a model in training mode, where dropout is active.
     """
     if isinstance(model, LoadedModel):
         return model
     if not (isinstance(model, tuple) and len(model) == 2):
-        found = " ".join(repr(model).split())[:80]
-        raise LMSteerError(f"loaded: expected what load_model returns, or (model, tokenizer), found {found}")
+        value = " ".join(repr(model).split())[:80]
+        raise LMSteerError(f"loaded: expected what load_model returns, or (model, tokenizer), found {value}")
     with in_memory(*model, cache=None if cache == ":memory:" else cache) as (loaded, _):
         pass
     if loaded.model.training:
-        raise LMSteerError("the model is in training mode: call model.eval() before it is analysed")
+        raise LMSteerError("the model is in training mode: call model.eval() before the analysis")
     return loaded
 
 
 def content_of(model: torch.nn.Module) -> str:
-    """Return a fingerprint of a model's weights, by name, dtype and content."""
+    """Return a fingerprint of a model's weights: their names, dtypes, shapes and content."""
     digest = hashlib.sha256()
     for name, weight in model.state_dict().items():
         digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())

@@ -1,4 +1,4 @@
-"""Frozen models, loaded from folders that `obtain` has made.
+"""Load frozen models from folders created by `obtain`.
 
 loaded = load_model("results/models/smollm2")           # a causal language model; or dtype="bfloat16"
 loaded = load_classifier("results/models/toxicity")     # a sequence classifier
@@ -34,23 +34,23 @@ from lm_steer.util.progress import say
 DTYPES = ("float32", "bfloat16", "float16", "auto")
 TOKENISED_AT_ONCE = 1000
 CHARACTERS_AT_ONCE = 2_000_000
-# A text of more characters a token than this is cut before it is tokenised, some tokens later than it has to be.
+# A text with more characters per token than this is cut before it is tokenised, with SPARE tokens to spare.
 CHARACTERS = 16
 SPARE = 64
-# The most tokens of one text for a model without a bound of its own.
+# The maximum number of tokens per text for a model without a context limit.
 UNBOUNDED = 100_000
 CACHES = ("past_key_values", "cache", "cache_params", "state")
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A frozen model in eval mode, its tokenizer, the fingerprint that its results are kept under, and its id."""
+    """A frozen model in eval mode, its tokenizer, the fingerprint that identifies its results, and its id."""
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     fingerprint: str
     name: str
-    # What probes have learned of it (probe.py).
+    # Results of probes (probe.py).
     probed: dict[Any, Any] = field(compare=False, repr=False, default_factory=dict)
 
     @property
@@ -58,10 +58,10 @@ class LoadedModel:
         """The device of the model's weights."""
         return self.model.device
 
-    # Read for every batch of texts, and looking through a large model's modules takes milliseconds.
+    # Cached, because it is read for every batch and walking a large model's modules takes milliseconds.
     @cached_property
     def context(self) -> int | None:
-        """The maximum context length in tokens; None where the model sets no bound."""
+        """The maximum context length in tokens; None if the model sets no limit."""
         config = self.model.config.get_text_config()
         bounds = (getattr(config, name, None) for name in ("max_position_embeddings", "max_seq_len"))
         context: int | None = next((bound for bound in bounds if bound and bound > 0), None)
@@ -69,21 +69,20 @@ class LoadedModel:
             if not isinstance(module, torch.nn.Embedding) or module is self.model.get_input_embeddings():
                 continue
             if context == module.num_embeddings and module.padding_idx is not None:
-                # RoBERTa and its kin number positions from behind the padding's.
+                # RoBERTa and related models number positions from the padding index on.
                 return module.num_embeddings - module.padding_idx - 1
         return context
 
     @property
     def cache_name(self) -> str:
-        """What the forward pass calls the cache that it takes; since transformers 5.24 it is `cache`."""
-        takes = inspect.signature(self.model.forward).parameters
-        return next((name for name in CACHES if name in takes), CACHES[0])
+        """The name of the forward pass's cache argument, which is `cache` since transformers 5.24."""
+        parameters = inspect.signature(self.model.forward).parameters
+        return next((name for name in CACHES if name in parameters), CACHES[0])
 
     def token_ids(self, texts: Sequence[str], max_length: int | None = None) -> list[list[int]]:
-        """Tokenise texts, cut to `max_length`.
+        """Tokenise texts, cut to `max_length`, in parts, because the encodings of all texts could take gigabytes.
 
-        It goes in parts, because the tokenizer's record of all texts would take gigabytes.
-        Raises LMSteerError where a token is beyond the model's embeddings.
+        Raises LMSteerError if a token id is beyond the model's embeddings.
         """
         options = {"truncation": True, "max_length": max_length} if max_length else {}
         texts = texts_of(texts)
@@ -102,9 +101,9 @@ class LoadedModel:
         return ids
 
     def whole_ids(self, texts: Sequence[str]) -> list[list[int]]:
-        """Tokenise texts that must not be cut: LMSteerError where one is far beyond the context, or UNBOUNDED tokens.
+        """Tokenise texts that must not be cut; LMSteerError if one is far longer than the context, or UNBOUNDED tokens.
 
-        One that is a little beyond it is left to the caller, who knows what else must fit.
+        Texts up to SPARE tokens longer are left to the caller, who knows what else must fit.
         """
         most = (self.context or UNBOUNDED) + SPARE
         ids = self.token_ids(texts, most + 1)
@@ -117,9 +116,9 @@ class LoadedModel:
         return ids
 
     def cut(self, texts: Sequence[str], max_length: int) -> list[str]:
-        """Cut long texts to the characters that their first (or last) `max_length` tokens come from.
+        """Cut long texts to the characters behind their first (or last) `max_length` tokens.
 
-        A tokenizer takes two kilobytes per token, so a text of 20 MB would cost gigabytes before it is truncated.
+        A tokenizer takes two kilobytes per token, so a text of 20 MB would take gigabytes before it is truncated.
         """
         return [self._cut(text, max_length + SPARE) for text in texts]
 
@@ -127,7 +126,7 @@ class LoadedModel:
         size = CHARACTERS * tokens
         while size < len(text):
             part = text[-size:] if self.tokenizer.truncation_side == "left" else text[:size]
-            # Where a text ends shows in its last tokens alone; a tokenizer may drop characters, or join a great many.
+            # Cutting changes only the last tokens; a tokenizer may drop characters, or merge many into one token.
             if len(self.tokenizer(part)["input_ids"]) >= tokens:
                 return part
             size *= 4
@@ -135,7 +134,7 @@ class LoadedModel:
 
 
 def texts_of(texts: Sequence[str]) -> list[str]:
-    """Return texts as a list; LMSteerError for a single string, and for items that are not valid UTF-8 text."""
+    """Return texts as a list; LMSteerError for a single string, or items that are not valid UTF-8 text."""
     if isinstance(texts, str | Mapping) or not isinstance(texts, Iterable):
         raise LMSteerError(f"expected a list of texts, found {texts!r:.80}")
     for text in (texts := list(texts)):
@@ -147,30 +146,30 @@ def texts_of(texts: Sequence[str]) -> list[str]:
 
 
 def load_model(folder: str | Path, dtype: str = "float32", device: str | None = None) -> LoadedModel:
-    """Load a causal language model that `obtain` made, frozen; on the first GPU unless a device is named.
+    """Load a frozen causal language model from a folder created by `obtain`, by default on the first GPU.
 
-    dtype is one of DTYPES: what the weights are held and multiplied in. Results of one are not found by another.
+    `dtype`, one of DTYPES, is the dtype of weights and products; cached results of different dtypes are separate.
     """
     return _load(AutoModelForCausalLM, Path(str(folder)), dtype_of(dtype, device), device)
 
 
 def dtype_of(name: str, device: str | None = None) -> torch.dtype:
-    """Return the dtype of a name; `auto` is bfloat16 where the GPU or processor multiplies it, else float32.
+    """Return the dtype of a name; `auto` is bfloat16 if the GPU or processor multiplies it in hardware, else float32.
 
-    What the hardware can do decides and not a stopwatch, so that all processes of a study choose alike. Measured on a
-    processor with AVX512-BF16, bfloat16 takes a third to a half of float32's time; without, it is slower.
+    Hardware capabilities decide and not timings, so that all processes of a study make the same choice. On a processor
+    with AVX512-BF16, bfloat16 takes a third to a half of float32's time; without, it is slower.
     """
     if name not in DTYPES:
         raise LMSteerError(f"unknown dtype '{name}': choose {', '.join(DTYPES)}")
     if name != "auto":
-        named: torch.dtype = getattr(torch, name)
-        return named
+        dtype: torch.dtype = getattr(torch, name)
+        return dtype
     if (device or _first_device()).startswith("cuda"):
-        multiplies = torch.cuda.is_bf16_supported(including_emulation=False)
+        has_bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        can = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-        multiplies = can.get("avx512_bf16", False) or can.get("amx_bf16", False)
-    return torch.bfloat16 if multiplies else torch.float32
+        capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+        has_bfloat16 = capabilities.get("avx512_bf16", False) or capabilities.get("amx_bf16", False)
+    return torch.bfloat16 if has_bfloat16 else torch.float32
 
 
 def _first_device() -> str:
@@ -178,10 +177,10 @@ def _first_device() -> str:
 
 
 def load_classifier(folder: str | Path, device: str | None = None) -> LoadedModel:
-    """Load a sequence classifier that `obtain` made, in single precision; on the first GPU unless a device is named.
+    """Load a sequence classifier in float32 from a folder created by `obtain`, by default on the first GPU.
 
-    On a GPU the process multiplies in TF32 from then on, several times as fast, for ten bits of a factor are enough.
-    Raises LMSteerError for a model without a classifier's head, which would be drawn at random.
+    On a GPU the process multiplies in TF32 from then on: ten bits of mantissa suffice, at several times the speed.
+    Raises LMSteerError for a model without a classification head, which would be initialised at random.
     """
     loaded = _load(AutoModelForSequenceClassification, Path(folder), torch.float32, device)
     torch.backends.cuda.matmul.allow_tf32 = True
@@ -191,25 +190,25 @@ def load_classifier(folder: str | Path, device: str | None = None) -> LoadedMode
 
 
 def pretrained(kind: Any, folder: str | Path, **options: Any) -> Any:
-    """Return `kind.from_pretrained` of a local folder, without ever executing code that lies in it."""
+    """Return `kind.from_pretrained` of a local folder, never executing code from it."""
     with reading(folder, f"a {'tokenizer' if kind is AutoTokenizer else 'model'} that can be loaded"):
         check_folder(Path(folder))
         try:
             return kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **options)
         except ValueError as error:
             if "Unrecognized configuration class" in str(error):
-                raise LMSteerError(f"{folder} is of a type that {kind.__name__} does not load") from None
+                raise LMSteerError(f"{folder} is of a model type that {kind.__name__} does not load") from None
             if "custom code" not in str(error):
                 raise
             raise LMSteerError(
                 f"{folder} needs Python code from its own folder, which is never executed (trust_remote_code=False): "
-                "choose a model of a type that transformers knows"
+                "choose a model of a type that transformers supports"
             ) from None
 
 
 def _load(kind: Any, folder: Path, dtype: torch.dtype, device: str | None) -> LoadedModel:
     if not (folder / RECORD).exists():
-        raise LMSteerError(f"{folder} is not a model: make it with `lm-steer model … -o {folder}`")
+        raise LMSteerError(f"{folder} is not a model: create it with `lm-steer model … -o {folder}`")
     device = device or _first_device()
     try:
         torch.zeros(1, device=device).item()
@@ -232,45 +231,47 @@ def _load(kind: Any, folder: Path, dtype: torch.dtype, device: str | None) -> Lo
 
 
 def whole_model(kind: Any, folder: Path, dtype: torch.dtype, name: str) -> PreTrainedModel:
-    """Load a model of which nothing is drawn at random; LMSteerError where a weight is missing or of another shape."""
+    """Load a model with all of its weights; LMSteerError if one is missing or has the wrong shape."""
     model, report = pretrained(
         kind, folder, dtype=dtype, use_safetensors=True, ignore_mismatched_sizes=True, output_loading_info=True
     )
     for weight, shape, expected in sorted(report["mismatched_keys"]):
-        shapes = f"{tuple(shape)}, by its config.json {tuple(expected)}"
-        raise LMSteerError(f"{name}: the weight {weight} is {shapes}: one of the two is of another model")
+        raise LMSteerError(
+            f"{name}: the weight {weight} has shape {tuple(shape)}, but config.json expects {tuple(expected)}: replace "
+            "the config or the weights by those of the same model"
+        )
     if report["missing_keys"]:
         first, *others = sorted(report["missing_keys"])
         more = f" (and {len(others)} more)" if others else ""
         raise LMSteerError(
-            f"{name} has no weight {first}{more}, which a {type(model).__name__} needs: it is a model of "
-            "another type, or incomplete"
+            f"{name} has no weight {first}{more}, which a {type(model).__name__} needs: it is of another model type, "
+            "or incomplete"
         )
-    made = str(getattr(model.config, "architectures", None)).strip("[']")
-    # Its head may be tied to the embeddings, so that nothing is missing.
-    if kind is AutoModelForCausalLM and "Classification" in made:
-        raise LMSteerError(f"{name} is a {made}: give a causal language model")
+    architecture = str(getattr(model.config, "architectures", None)).strip("[']")
+    # A classifier's output head may be tied to its embeddings, so that no weight is missing.
+    if kind is AutoModelForCausalLM and "Classification" in architecture:
+        raise LMSteerError(f"{name} is a {architecture}: give a causal language model")
     loaded: PreTrainedModel = model
     return loaded
 
 
 def padding_token(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, origin: str | Path) -> str:
-    """Return the padding token: any special token that the model has an embedding for."""
+    """Return the padding token, or else any special token that the model has an embedding for."""
     rows = getattr(model.get_input_embeddings(), "num_embeddings", math.inf)
     for token in (tokenizer.pad_token, tokenizer.eos_token, tokenizer.bos_token, tokenizer.unk_token):
         index = None if token is None else tokenizer.convert_tokens_to_ids(token)
         if isinstance(index, int) and index < rows:
             return str(token)
     raise LMSteerError(
-        f"{origin}: its tokenizer has no token to pad with: set its pad_token "
-        "or eos_token (of a folder, in tokenizer_config.json)"
+        f"{origin}: the tokenizer has no token to pad with: set its pad_token "
+        "or eos_token (for a folder, in tokenizer_config.json)"
     )
 
 
 def _verify(folder: Path, record: dict[str, Any]) -> None:
-    """Raise LMSteerError where a file is not the one on record.
+    """Raise LMSteerError if a file differs from its recorded checksum.
 
-    Reading all weights takes seconds. What was not touched since the record was, or was last found right, is right.
+    Reading all weights takes seconds, so files that have not changed since the record's last check are not read.
     """
     seal = (folder / RECORD).stat()
     for name, checksum in record["files"].items():
@@ -279,7 +280,7 @@ def _verify(folder: Path, record: dict[str, Any]) -> None:
             changed = path.stat().st_ctime_ns > seal.st_ctime_ns and sha256_of(path) != checksum
         if changed:
             raise LMSteerError(
-                f"{path} was changed after the model was made: its sha256 is not that of {RECORD}; make the model "
+                f"{path} has changed since the model was created: its sha256 differs from {RECORD}; create the model "
                 f"again with `lm-steer model --source {record['source']} --id {record['id']} -o {folder}`"
             )
     with suppress(OSError):

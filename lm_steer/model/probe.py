@@ -1,9 +1,9 @@
-"""What a model does to texts beside each other, learned from a few tokens and kept with the loaded model.
+"""Probe how a model handles batches and padding, with a few tokens, once per loaded model.
 
-    pads_right(loaded)      # False for the few whose states change where padding follows
+    pads_right(loaded)      # False for the few models whose states change if padding follows
 
-A model's name says little of what padding, a batch or a cache does to it: what reaches its head is compared with a
-plain pass over each text by itself. How it is sampled from is learned the same way (generation/way.py).
+A model's name says little about the effect of padding, batches or caches, so its head inputs are compared with those of
+a plain pass over each text alone. generation/way.py chooses how to sample in the same way.
 """
 
 import os
@@ -21,18 +21,18 @@ from lm_steer.model.head import head_inputs, head_weight, output_head
 from lm_steer.model.load import LoadedModel
 from lm_steer.util.errors import LMSteerError
 
-# Lengths of the two texts that a model is probed with.
+# Lengths of the two probe texts.
 PROBED = (41, 22)
-# What rounding may change, relative to the norm of a state.
+# Largest error by rounding, relative to the norm of a state.
 TOLERANCE, HALF_TOLERANCE = 1e-3, 0.1
-# Block sizes that are tried before a block is filled up whole, and outputs of the head that they are tried with.
+# Block sizes tried before a block is filled up completely, and outputs of the head that they are tried with.
 TRIES, OUTPUTS = 8, 4096
 
 Probed = TypeVar("Probed")
 
 
 def probe(learn: Callable[[LoadedModel], Probed]) -> Callable[[LoadedModel], Probed]:
-    """Make a function of a model run once for each; LMSteerError where its few tokens do not fit the memory."""
+    """Decorate a function to run once per model; LMSteerError if its few tokens do not fit in memory."""
 
     @wraps(learn)
     @torch.no_grad()
@@ -42,7 +42,7 @@ def probe(learn: Callable[[LoadedModel], Probed]) -> Callable[[LoadedModel], Pro
                 loaded.probed[learn] = learn(loaded)
             except torch.OutOfMemoryError:
                 advice = "load the model in half precision, or on a larger device"
-                raise LMSteerError(f"not even a few tokens fit the memory of {loaded.device}: {advice}") from None
+                raise LMSteerError(f"not even a few tokens fit in the memory of {loaded.device}: {advice}") from None
         return loaded.probed[learn]
 
     return once
@@ -50,9 +50,9 @@ def probe(learn: Callable[[LoadedModel], Probed]) -> Callable[[LoadedModel], Pro
 
 @probe
 def pads_right(loaded: LoadedModel) -> bool:
-    """Whether a text's states stay the same beside other texts, padded on the right.
+    """Whether a text's states stay the same in a batch that is padded on the right.
 
-    Raises LMSteerError for a model whose states are not finite, see later tokens, or depend on the texts beside.
+    Raises LMSteerError if states are not finite, depend on later tokens, or depend on the other texts of a batch.
     """
     name, (long, short) = type(loaded.model).__name__, probe_texts(loaded)
     try:
@@ -64,28 +64,28 @@ def pads_right(loaded: LoadedModel) -> bool:
         raise LMSteerError(f"{name} cannot be run on token ids alone ({reason}): give a causal LM") from error
     if not (plain.isfinite().all() and other.isfinite().all()):
         raise LMSteerError(
-            f"the hidden states of {loaded.name} are not finite: its weights are damaged, or too large for "
+            f"the hidden states of {loaded.name} are not finite: its weights are damaged or too large for "
             f"{str(plain.dtype).removeprefix('torch.')}"
         )
     if not unchanged(start, plain[: len(short)]):
-        raise LMSteerError(f"{name} lets a token see those after it: it is not a causal LM, or not configured as one")
+        raise LMSteerError(f"{name} lets tokens attend to later ones: it is not a causal LM, or not configured as one")
 
-    def beside(rows: list[list[int]], length: int) -> bool:
+    def unchanged_in_batch(rows: list[list[int]], length: int) -> bool:
         states = padded_states(loaded, rows, length)
         return unchanged(states[0, : len(long)], plain) and unchanged(states[1, : len(short)], other)
 
-    if holds(lambda: beside([long, short], round_up(len(long) + 1, STEP))):
+    if holds(lambda: unchanged_in_batch([long, short], round_up(len(long) + 1, STEP))):
         return True
-    if holds(lambda: beside([long, short + long[len(short) :]], len(long))):
+    if holds(lambda: unchanged_in_batch([long, short + long[len(short) :]], len(long))):
         return False
-    raise LMSteerError(f"{name} computes a text differently when another one stands beside it: it cannot be batched")
+    raise LMSteerError(f"{name} computes other hidden states for a text in a batch than alone: it cannot be batched")
 
 
 def filled_up_to(loaded: LoadedModel, need: int, full: int, tokens: int) -> int:
-    """Return how many items, of `tokens` each, a block of `need` items is filled up to on a CPU: at most `full`.
+    """Return the number of items, of `tokens` each and at most `full`, to fill a block of `need` items up to on a CPU.
 
-    Kernels choose their order of summation by shape. They are the fewest whose products have, row by row, the bits of
-    those of a full block, so that an item's result does not depend on the items beside it.
+    Kernels choose their order of summation by shape. This is the smallest number whose products equal those of a full
+    block bit for bit, so that an item's result does not depend on the other items.
     """
     for count in range(need, min(full, need + TRIES)):
         pair = (count * tokens, full * tokens)
@@ -98,16 +98,16 @@ def filled_up_to(loaded: LoadedModel, need: int, full: int, tokens: int) -> int:
 
 @torch.no_grad()
 def _same_products(loaded: LoadedModel, few: int, many: int) -> bool:
-    """Whether the products of a model give `few` rows the bits that the same rows have among `many`."""
+    """Whether the model's matrix products of `few` rows equal, bit for bit, those of the same rows among `many`."""
     model, head = loaded.model, output_head(loaded.model)
-    # Other products than those of rows: experts, convolutions.
+    # Experts and convolutions do not multiply row by row.
     if any(weight.dim() > 2 for weight in model.parameters()):
         return False
     kinds = {(type(part), part.weight.shape): part for part in model.modules() if isinstance(part, nn.Linear | Conv1D)}
     products: list[tuple[int, Callable[[Tensor], Tensor]]] = [
         (part.weight.shape[isinstance(part, nn.Linear)], part.forward) for part in kinds.values() if part is not head
     ]
-    # Of the head a part stands for the whole, which takes as long as all others.
+    # Only a part of the head, since the whole takes as long as all other products together.
     weight = head_weight(head)[:OUTPUTS]
     products.append((weight.shape[1], lambda rows: nn.functional.linear(rows, weight)))
     generator = torch.Generator().manual_seed(0)
@@ -120,7 +120,7 @@ def _same_products(loaded: LoadedModel, few: int, many: int) -> bool:
 
 
 def probe_texts(loaded: LoadedModel) -> list[list[int]]:
-    """Return the ids of texts of PROBED lengths, drawn from the tokens that are not special."""
+    """Return the ids of random texts of PROBED lengths without special tokens."""
     special = loaded.tokenizer.all_special_ids
     embeddings: Any = loaded.model.get_input_embeddings()
     size = min(len(loaded.tokenizer), embeddings.weight.shape[0])
@@ -130,7 +130,7 @@ def probe_texts(loaded: LoadedModel) -> list[list[int]]:
 
 
 def plain_states(loaded: LoadedModel, row: list[int]) -> Tensor:
-    """Return the head inputs (tokens, hidden) of one text by itself, without padding or cache."""
+    """Return the head inputs (tokens, hidden) of a single text, without padding or cache."""
     ids = torch.tensor([row], device=loaded.device)
     states = head_inputs(loaded.model, ids, torch.ones_like(ids))
     if states.shape[:-1] != ids.shape:
@@ -139,7 +139,7 @@ def plain_states(loaded: LoadedModel, row: list[int]) -> Tensor:
 
 
 def unchanged(states: Tensor, plain: Tensor) -> bool:
-    """Whether states (tokens, hidden) differ by rounding alone; half precision may flip a router here and there."""
+    """Whether states (tokens, hidden) differ only by rounding; half precision may change some routing decisions."""
     errors = (states.float() - plain.float()).norm(dim=-1) / plain.float().norm(dim=-1).clamp_min(1e-12)
     if plain.dtype in (torch.bfloat16, torch.float16):
         return bool(errors.median() < HALF_TOLERANCE)
@@ -147,12 +147,12 @@ def unchanged(states: Tensor, plain: Tensor) -> bool:
 
 
 def holds(check: Callable[[], bool]) -> bool:
-    """Whether a way of running a model works, and its check holds."""
+    """Whether a check passes without an error."""
     try:
         return check()
     except torch.OutOfMemoryError:
         raise
-    # Whatever a model stumbles over, it cannot be run this way.
+    # Any error means that the model cannot be run this way.
     except Exception:
         if os.environ.get("LM_STEER_TRACEBACK"):
             traceback.print_exc()

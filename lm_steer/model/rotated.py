@@ -1,10 +1,10 @@
-"""A model that computes the same in another basis of its hidden space: the known answer of a transfer.
+"""Rotate a model's hidden space without changing its outputs, to test transfer with a known answer.
 
     lm-steer model --source rotated --id results/models/smollm2 -o results/models/rotated
 
-Its texts and perplexities are those of the model it is made from, to rounding, while head and hidden states are turned
-by a fixed orthogonal matrix, and the weights of its norms moved into the products after them. So between the two the
-inverse map of analyse/transfer.py is exact, and the paper's own is not.
+Texts and perplexities equal those of the original model to rounding, but head and hidden states are rotated by a fixed
+orthogonal matrix, and the weights of the norms are folded into the products after them. Between the two models the
+inverse map of analyse/transfer.py is therefore exact, while the paper's map is not.
 """
 
 from pathlib import Path
@@ -19,7 +19,7 @@ from lm_steer.util.errors import LMSteerError
 
 @torch.no_grad()
 def write_rotated(origin: Path, folder: Path) -> None:
-    """Write the rotated copy of a model of the Llama family; LMSteerError for any other."""
+    """Write a rotated copy of a model of type llama; LMSteerError for any other type."""
     from lm_steer.model.load import pretrained, whole_model
 
     logging.disable_progress_bar()
@@ -50,7 +50,7 @@ def write_rotated(origin: Path, folder: Path) -> None:
 
 
 def _read(norm: Any, parts: list[torch.nn.Linear], basis: torch.Tensor) -> None:
-    """Let products after a norm read rotated states: the root mean square is the same in every basis."""
+    """Make the products after a norm read rotated states; the root mean square is the same in every basis."""
     for part in parts:
         _write(part, part.weight.double() * norm.weight.double() @ basis)
     norm.weight.fill_(1.0)

@@ -106,10 +106,10 @@ def test_a_fold_takes_off_a_steer_that_is_attached_and_waits_for_one_that_acts(i
     model = tiny.make_model("llama")
     steer = tiny.make_steer(model)
     expected, handle = hooked_logits(model, steer, ids), attach(model, steer)
-    with handle.at(VALUES), pytest.raises(LMSteerError, match="being steered"):
+    with handle.at(VALUES), pytest.raises(LMSteerError, match="another steer is active"):
         fold(model, steer, VALUES)
     handle.set(VALUES)
-    with pytest.raises(LMSteerError, match="being steered"):
+    with pytest.raises(LMSteerError, match="another steer is active"):
         fold(model, steer, VALUES)
     handle.reset()
     fold(model, steer, VALUES)

@@ -202,7 +202,7 @@ def _edited() -> Iterator[Case]:
                 # A folder that obtains but cannot be loaded is refused at the latest when it is used.
                 use = WORKING["plain"].replace("--model model", "--model origin")
                 # Weights that a model has no use for are common, as in one without some of its layers.
-                says_why = "by its config.json" if "= 48" in change or "= 7" in change else ""
+                says_why = "but config.json expects" if "= 48" in change or "= 7" in change else ""
                 says_why = "of a smaller one" if "10**7" in change else says_why
                 expect = EITHER if "layers'] = 0" in change else "refused"
                 yield Case("files", use, expect, says_why, before=before)

@@ -47,7 +47,7 @@ def test_messages_have_one_system_message_and_something_to_answer():
     with pytest.raises(LMSteerError, match="already have a system message: leave out one"):
         with_system(own, "Be warm.")
     assert with_system(own, "") == own
-    with pytest.raises(LMSteerError, match="end with the assistant's: there is nothing to answer"):
+    with pytest.raises(LMSteerError, match="end with the assistant's: end them with a user's message"):
         chat_prompt(tiny.make_chat_tokenizer(), as_text(TALK[:2]))
 
 
@@ -55,8 +55,8 @@ def test_messages_have_one_system_message_and_something_to_answer():
     "template, message",
     [
         (None, "has no chat template: use a chat model"),
-        ("{{ raise_exception('roles must alternate') }}", r"does not take the messages \(roles must alternate\)"),
-        ("{{ '' }}", r"does not take the messages \(it returns 0 characters\)"),
+        ("{{ raise_exception('roles must alternate') }}", r"rejects the messages \(roles must alternate\)"),
+        ("{{ '' }}", r"rejects the messages \(it returns 0 characters\)"),
         ("{{ 'a' * 2000000 }}", r"it computes 'a' \* 2000000"),
         ("{{ 'a' * 999999999 }}", r"it computes 'a' \* 999999999"),
         ("{{ 9 ** (9 ** 9) }}", r"it computes 9 \*\* 9\)"),
@@ -79,12 +79,12 @@ def test_a_template_that_does_not_serve_is_named(template, message):
 
 @pytest.mark.parametrize("end", ["x", [[]], {"a": 1}, True, 1.5])
 def test_an_end_that_is_no_token_is_named(end):
-    with pytest.raises(LMSteerError, match="eos_token_id: expected the id of a token"):
+    with pytest.raises(LMSteerError, match="eos_token_id: expected a token id"):
         end_tokens(tiny.make_chat_tokenizer(), SimpleNamespace(eos_token_id=end))
 
 
 def test_a_tokenizer_that_adds_tokens_of_its_own_is_named():
     tokenizer = tiny.make_chat_tokenizer()
     tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single="$A <eos>", special_tokens=[("<eos>", 1)])
-    with pytest.raises(LMSteerError, match="adds other tokens to a text than its chat template does"):
+    with pytest.raises(LMSteerError, match="adds other special tokens to a text than its chat template does"):
         chat_prompt(tokenizer, QUESTION)

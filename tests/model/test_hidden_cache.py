@@ -166,6 +166,6 @@ def test_a_state_that_was_changed_is_computed_again(memo, loaded, capsys, change
     with sqlite3.connect(memo.path) as database:
         database.execute(f"UPDATE states SET state = {change}")
     assert torch.equal(memo.state(text), whole)
-    assert "is damaged (a state that was changed)" in capsys.readouterr().err
+    assert "is damaged (the checksum of a state does not match)" in capsys.readouterr().err
     with tiny.blinded(loaded.model):
         assert torch.equal(memo.state(text), whole)

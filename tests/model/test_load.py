@@ -177,7 +177,7 @@ def test_weights_that_are_not_those_on_record_are_refused(model, times):
     if times:
         os.utime(weights, times)
     with pytest.raises(
-        LMSteerError, match=r"model\.safetensors was changed after the model was made.*lm-steer model --source"
+        LMSteerError, match=r"model\.safetensors has changed since the model was created.*lm-steer model --source"
     ):
         load_model(model)
 
