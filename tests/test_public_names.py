@@ -82,7 +82,7 @@ def test_two_models_in_memory_never_share_what_a_cache_keeps(parts, tmp_path):
     [
         ({"rnak": 2}, "unknown argument 'rnak'"),
         ({"rank": 0}, "rank: expected a whole number from 1"),
-        ({"labels": [1, -1]}, "6 texts need a finite label each"),
+        ({"labels": [1, -1]}, "labels: expected a finite number for each of 6 texts"),
         ({"labels": [1, -1, 1, -1, 1, 2]}, r"expected a number in \[-1, 1\] as label, found 2.0"),
         ({"texts": "one"}, "expected a list of texts"),
         ({"model": "gpt2"}, "needs a causal LM"),

@@ -1,4 +1,4 @@
-"""Seconds and peak memory of a piece of work, and the machine's limits.
+"""Measure the time and peak memory of a piece of work, and the machine's limits.
 
 cost = measure(lambda: work(), torch.device("cpu"))          # cost.seconds, cost.peak in bytes
 limit = machine_limit(torch.device("cpu"), torch.float32)    # FLOP and bytes per second
@@ -22,10 +22,10 @@ STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds of one run, and the peak of its memory in bytes: the GPU's, else the process's.
+    """Seconds and peak memory in bytes of one run: memory of the GPU, or else of the process.
 
-    They are those of the clock; on a CPU with one thread those of the processor, which are the same on an idle machine
-    and do not grow with what else runs on a busy one.
+    The seconds are wall-clock time; on a CPU with one thread processor time, which is the same on an idle machine and
+    does not depend on other processes on a busy one.
     """
 
     seconds: float
@@ -34,16 +34,16 @@ class Cost:
 
 @dataclass(frozen=True)
 class Limit:
-    """The machine's limits: floating-point operations and copied bytes per second."""
+    """The machine's limits: floating-point operations per second, and bytes read and written per second."""
 
     flops: float
     bandwidth: float
 
 
 def measure(work: Callable[[], object], device: torch.device) -> Cost:
-    """Run `work` once."""
-    alone = device.type == "cpu" and torch.get_num_threads() == 1
-    clock = time.process_time if alone else time.perf_counter
+    """Run `work` once and return its cost."""
+    single_threaded = device.type == "cpu" and torch.get_num_threads() == 1
+    clock = time.process_time if single_threaded else time.perf_counter
     _reset_peak(device)
     _wait(device)
     start = clock()
@@ -58,7 +58,7 @@ def fastest(runs: Sequence[Cost]) -> Cost:
 
 
 def machine_limit(device: torch.device, dtype: torch.dtype) -> Limit:
-    """Measure a square matrix product and a copy, large enough to leave every cache."""
+    """Measure a square matrix product and a copy that exceed every cache."""
     side = 8192 if device.type == "cuda" else 2048
     left, right = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
     product = torch.empty_like(left)
@@ -71,7 +71,7 @@ def machine_limit(device: torch.device, dtype: torch.dtype) -> Limit:
 
 
 def hardware(device: torch.device) -> str:
-    """Name the GPU, or the processor and its threads."""
+    """Return the name of the GPU, or of the processor with its number of threads."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{processor()}, {torch.get_num_threads()} threads"
@@ -86,7 +86,7 @@ def _reset_peak(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     elif CLEAR.exists():
-        # What earlier work has freed goes back to the system first, or it would count again.
+        # Return freed memory to the system first, or it would count as used.
         gc.collect()
         if hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
             libc.malloc_trim(0)
@@ -99,6 +99,6 @@ def _peak(device: torch.device) -> int:
     if STATUS.exists():
         line = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) * 1024
-    # Elsewhere the peak of the whole process so far, in kB, on macOS in bytes.
+    # Without /proc, the peak of the process since its start, in kB or, on macOS, in bytes.
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

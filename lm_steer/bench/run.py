@@ -1,12 +1,12 @@
-"""How fast this machine does the paper's work: ours, plain batched transformers, one at a time, and the limit.
+"""Benchmark the paper's workload on this machine: lm-steer, plain transformers, and the hardware limit.
 
     lm-steer bench --shape gpt2-large --dtype bfloat16 --prompts 2000 --samples 25
     lm-steer bench --model results/models/smollm2 --against transformers --against single --against vllm=PYTHON
 
 Each row compares the same work in one run. `plain` is what a user of transformers would write: `generate` on a batch,
 training through the whole model with full logits, perplexity of padded batches. `single` is the same one text at a
-time, as the original code does it; `vllm` is vLLM in an environment of its own. The limit is the time of the operations
-at the speed of a measured matrix product, or of the bytes at that of a measured copy, whichever is longer.
+time, as in the original code; `vllm` is vLLM in a separate environment. The limit is the time for all floating-point
+operations at the speed of a measured matrix product, or for all bytes at that of a measured copy, whichever is longer.
 """
 
 import tempfile
@@ -34,14 +34,14 @@ from lm_steer.util.errors import LMSteerError
 SINGLES = 3
 NLL_BATCH = 64
 DIMENSIONS = ("style", "corpus")
-# What is measured of each kind of work: `first` is ours with all warming up, `steered` with a steer on, `known` with
-# hidden states that the memo has.
+# Ways to do each kind of work: `first` is ours including warm-up, `steered` with a steer attached, `known` with cached
+# hidden states.
 WAYS = ("ours", "first", "steered", "known", "plain", "single", "vllm")
 
 
 @dataclass(frozen=True)
 class Load:
-    """The amount of work: continuations and their prompt lengths, training steps and their text lengths."""
+    """The amount of work: numbers and lengths of prompts, continuations and training texts."""
 
     prompts: int = 32
     samples: int = 5
@@ -55,29 +55,29 @@ class Load:
 
 
 def bench(loaded: LoadedModel, load: Load, against: Sequence[str] = ("transformers", "single")) -> dict[str, Any]:
-    """Measure generation, training and perplexity, and return all as one document.
+    """Measure generation, training and perplexity, and return the results as one document.
 
-    against     other ways to measure: transformers (batched), single (one text at a time), vllm=PYTHON
+    against     other ways to compare with: transformers (batched), single (one text at a time), vllm=PYTHON
 
-    A row has the seconds per unit of each way, None of what was not measured, and the peak memory of ours and of
-    `plain` in bytes.
+    Each row holds the seconds per unit of every way, None if it was not measured, and the peak memory in bytes of ours
+    and of `plain`.
     """
     if loaded.context and load.text_tokens > loaded.context:
-        raise LMSteerError(f"texts of {load.text_tokens} tokens do not fit the model's context of {loaded.context}")
-    # First: another environment is what is most often wrong.
+        raise LMSteerError(f"texts of {load.text_tokens} tokens do not fit in the model's context of {loaded.context}")
+    # First, because another environment is the most likely to fail.
     pythons = [way.removeprefix("vllm=") for way in against if way.startswith("vllm=")]
     prompts = texts(loaded, load.prompts, load.prompt_tokens, seed=0)
-    elsewhere: dict[str, Any] = vllm_generation(pythons[0], loaded, prompts, load) if pythons else {"version": None}
+    vllm: dict[str, Any] = vllm_generation(pythons[0], loaded, prompts, load) if pythons else {"version": None}
     dtype = loaded.model.get_output_embeddings().weight.dtype
     limit = machine_limit(loaded.device, dtype)
     rows = [work(loaded, load, limit, against) for work in (generation, training, perplexity)]
     if pythons:
-        rows[0]["vllm"] = elsewhere["seconds"] / (load.prompts * load.samples)
+        rows[0]["vllm"] = vllm["seconds"] / (load.prompts * load.samples)
     name = str(dtype).removeprefix("torch.")
     return {
         "hardware": hardware(loaded.device),
         "torch": torch.__version__,
-        "vllm": elsewhere["version"],
+        "vllm": vllm["version"],
         "model": loaded.name,
         "dtype": name,
         "load": asdict(load),
@@ -88,7 +88,7 @@ def bench(loaded: LoadedModel, load: Load, against: Sequence[str] = ("transforme
 
 
 def generation(loaded: LoadedModel, load: Load, limit: Limit, against: Sequence[str]) -> dict[str, Any]:
-    """Measure continuations, with a steer and without."""
+    """Measure sampling of continuations, with and without a steer."""
     prompts = texts(loaded, load.prompts, load.prompt_tokens, seed=0)
     sampling = Sampling(load.samples, load.new_tokens, load.top_p)
     device, count = loaded.device, load.prompts * load.samples
@@ -108,20 +108,20 @@ def generation(loaded: LoadedModel, load: Load, limit: Limit, against: Sequence[
         costs["plain"] = plain, len(batch) * load.samples
     if "single" in against:
         few = prompts[:SINGLES]
-        alone = measure(lambda: [_plain_generation(loaded, [prompt], load, 1) for prompt in few], device)
-        costs["single"] = alone, len(few)
+        single = measure(lambda: [_plain_generation(loaded, [prompt], load, 1) for prompt in few], device)
+        costs["single"] = single, len(few)
     body, head = operations(loaded)
     need = requirements(loaded.model.config, str(loaded.model.dtype).removeprefix("torch."))
-    operated = count * load.new_tokens * (body + head) + load.prompts * load.prompt_tokens * body
-    # A step reads all weights, and each row's keys and values so far; as many rows at once as there are.
+    flops = count * load.new_tokens * (body + head) + load.prompts * load.prompt_tokens * body
+    # A decode step of all rows at once reads all weights, and each row's keys and values so far.
     length = load.prompt_tokens + load.new_tokens / 2
-    read = load.new_tokens * (need.weights + count * length * need.cache_per_token)
-    least = max(operated / limit.flops, read / limit.bandwidth) / count
+    bytes_read = load.new_tokens * (need.weights + count * length * need.cache_per_token)
+    least = max(flops / limit.flops, bytes_read / limit.bandwidth) / count
     return _row("generation", f"continuation of {load.new_tokens} tokens", least, costs)
 
 
 def training(loaded: LoadedModel, load: Load, limit: Limit, against: Sequence[str]) -> dict[str, Any]:
-    """Measure training steps on texts that are new, and on texts whose hidden states are known."""
+    """Measure training steps on new texts, and on texts with cached hidden states."""
     count = load.steps * load.batch
     labelled = LabelledTexts(texts(loaded, count, load.text_tokens, seed=1), [1.0] * count)
     few = LabelledTexts(labelled.texts[:1], labelled.labels[:1])
@@ -141,14 +141,14 @@ def training(loaded: LoadedModel, load: Load, limit: Limit, against: Sequence[st
 
 
 def perplexity(loaded: LoadedModel, load: Load, limit: Limit, against: Sequence[str]) -> dict[str, Any]:
-    """Measure the scoring of continuations whose prompts they share."""
+    """Measure the perplexity of continuations that share prompts."""
     prompts = texts(loaded, load.prompts, load.prompt_tokens, seed=0)
     endings = texts(loaded, load.prompts * load.samples, load.new_tokens, seed=2)
     items = [Item(prompts[i // load.samples], f" {ending}") for i, ending in enumerate(endings)]
 
-    def plain(given: list[Item], batch: int) -> tuple[Cost, int]:
-        batches = [given[start : start + batch] for start in range(0, len(given), batch)]
-        return measure(lambda: [_plain_nll(loaded, each) for each in batches], loaded.device), len(given)
+    def plain(part: list[Item], batch: int) -> tuple[Cost, int]:
+        batches = [part[start : start + batch] for start in range(0, len(part), batch)]
+        return measure(lambda: [_plain_nll(loaded, each) for each in batches], loaded.device), len(part)
 
     runs = [measure(lambda: list(causal_lm(loaded, "bench").judge(items)), loaded.device) for _ in range(2)]
     costs = {"ours": (fastest(runs), len(items)), "first": (runs[0], len(items))}
@@ -157,20 +157,20 @@ def perplexity(loaded: LoadedModel, load: Load, limit: Limit, against: Sequence[
     if "single" in against:
         costs["single"] = plain(items[:SINGLES], 1)
     body, head = operations(loaded)
-    operated = len(items) * load.new_tokens * (body + head) + load.prompts * load.prompt_tokens * body
-    least = operated / limit.flops / len(items)
+    flops = len(items) * load.new_tokens * (body + head) + load.prompts * load.prompt_tokens * body
+    least = flops / limit.flops / len(items)
     return _row("perplexity", f"continuation of {load.new_tokens} tokens", least, costs)
 
 
 def _row(work: str, unit: str, limit: float, costs: dict[str, tuple[Cost, int]]) -> dict[str, Any]:
-    """Return the costs of one kind of work, each given with the number of units that it is of."""
+    """Return the row of one kind of work, from the cost and the number of units of each way."""
     seconds = {way: cost.seconds / units for way, (cost, units) in costs.items()}
     peaks = {"peak": costs["ours"][0].peak, "plain_peak": costs["plain"][0].peak if "plain" in costs else None}
     return {"work": work, "unit": unit, **dict.fromkeys(WAYS), **seconds, "limit": limit, **peaks}
 
 
 def operations(loaded: LoadedModel) -> tuple[int, int]:
-    """Return the floating-point operations of one token in the body and in the head: two per weight."""
+    """Return the floating-point operations per token in the body and in the head: two per weight."""
     embedded = {id(module.weight) for module in loaded.model.modules() if isinstance(module, nn.Embedding)}
     head = loaded.model.get_output_embeddings().weight
     body = sum(p.numel() for p in loaded.model.parameters() if id(p) not in embedded and p is not head)
@@ -178,14 +178,14 @@ def operations(loaded: LoadedModel) -> tuple[int, int]:
 
 
 def texts(loaded: LoadedModel, count: int, tokens: int, seed: int) -> list[str]:
-    """Draw texts of so many random tokens (about as many, where the tokenizer joins some)."""
+    """Draw `count` texts of `tokens` random tokens (approximately, if the tokenizer merges some)."""
     generator = torch.Generator().manual_seed(seed)
     ids = torch.randint(10, len(loaded.tokenizer) - 10, (count, tokens), generator=generator)
     return loaded.tokenizer.batch_decode(ids)
 
 
 def steer_for(loaded: LoadedModel, rank: int) -> Steer:
-    """Return a steer as a training starts with."""
+    """Return an initial steer, as training starts from."""
     width = loaded.model.get_output_embeddings().weight.shape[1]
     return Steer.initial(DIMENSIONS, width, rank=rank, generator=torch.Generator().manual_seed(0))
 
@@ -231,7 +231,7 @@ def _plain_training(loaded: LoadedModel, rows: Sequence[str], load: Load) -> Non
 
 @torch.no_grad()
 def _plain_nll(loaded: LoadedModel, items: Sequence[Item]) -> list[float]:
-    """NLL(whole) - NLL(prompt), from the full logits of both."""
+    """Return NLL(whole) - NLL(prompt) per item, from the full logits of both."""
     sums = []
     for rows in ([item.prompt + item.continuation for item in items], [item.prompt for item in items]):
         encoded = _encoded(loaded, rows, "right")

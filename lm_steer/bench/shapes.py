@@ -1,4 +1,4 @@
-"""Models of known shapes with random weights: measuring speed and memory needs no trained ones.
+"""Models of known shapes with random weights, which suffice to measure speed and memory.
 
 loaded = random_model("gpt2-large", "bfloat16")
 config_of("pythia-6.9b")                                     # a config of transformers
@@ -15,7 +15,7 @@ from lm_steer.model.load import LoadedModel, dtype_of
 from lm_steer.util.errors import LMSteerError
 
 SMOLLM2 = {"vocab_size": 49152, "max_position_embeddings": 8192, "tie_word_embeddings": True, "num_key_value_heads": 3}
-# Kind, hidden size, layers, heads, and what the kind's config has otherwise.
+# Model type, hidden size, layers, heads, and other config values.
 SHAPES: dict[str, tuple[str, int, int, int, dict[str, Any]]] = {
     "gpt2": ("gpt2", 768, 12, 12, {}),
     "gpt2-medium": ("gpt2", 1024, 24, 16, {}),
@@ -34,7 +34,7 @@ SHAPES: dict[str, tuple[str, int, int, int, dict[str, Any]]] = {
 
 
 def config_of(shape: str, **changes: Any) -> PretrainedConfig:
-    """Return the config of a shape, with some of its values changed; LMSteerError names the shapes there are."""
+    """Return the config of a shape, with `changes` applied; LMSteerError lists the shapes if it is unknown."""
     if shape not in SHAPES:
         raise LMSteerError(f"unknown shape '{shape}': choose {', '.join(SHAPES)}")
     kind, width, layers, heads, others = SHAPES[shape]
@@ -48,12 +48,12 @@ def config_of(shape: str, **changes: Any) -> PretrainedConfig:
 
 def random_model(shape: str, dtype: str = "float32", device: str | None = None, **changes: Any) -> LoadedModel:
     """Return a frozen model with random weights, and a tokenizer whose tokens are the words `t0`, `t1`, …"""
-    config, held = config_of(shape, **changes), dtype_of(dtype, device)
+    config, torch_dtype = config_of(shape, **changes), dtype_of(dtype, device)
     with torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")):
-        model = AutoModelForCausalLM.from_config(config, dtype=held)
+        model = AutoModelForCausalLM.from_config(config, dtype=torch_dtype)
     quicken(model.requires_grad_(False).eval())
     name = f"{shape}, random weights"
-    return LoadedModel(model, _words(config.vocab_size), f"{name}, {held}", name)
+    return LoadedModel(model, _words(config.vocab_size), f"{name}, {torch_dtype}", name)
 
 
 def _words(vocabulary: int) -> PreTrainedTokenizerFast:

@@ -1,4 +1,4 @@
-"""Capture a decode step as a CUDA graph, which the host launches in one call.
+"""Capture a decode step as a CUDA graph, which the host launches with one call.
 
     graph = capture(start, step, device)
     start()
@@ -14,27 +14,27 @@ from contextlib import contextmanager, suppress
 import torch
 from torch import Tensor
 
-# The mean difference, over rows, in total variation between the distributions of a graph and of the plain step.
+# Tolerated total variation distance, averaged over rows, between the distributions of graph and plain step.
 DIFFERENCE, HALF_DIFFERENCE = 1e-3, 3e-2
-# A draw near the edge of its interval turns with less than that; a steer that is left out turns many.
+# Tolerated share of changed draws per DIFFERENCE: rounding changes few, leaving out a steer changes many.
 DRAWS_PER_DIFFERENCE = 10
 
 
 def capture(start: Callable[[], None], step: Callable[[], None], device: torch.device) -> torch.cuda.CUDAGraph:
     """Return the graph of a step.
 
-    Raises what the step raises, and RuntimeError where the host would wait for the device within it; stream and
-    allocator are then those of before.
+    Raises what the step raises, and RuntimeError if the step makes the host wait for the device; stream and allocator
+    are restored after an error.
     """
     before = torch.cuda.current_stream(device)
     side = torch.cuda.Stream(device)
     side.wait_stream(before)
     with torch.cuda.stream(side):
-        # What is set up lazily, and kernels that are compiled.
+        # Warm up lazy initialisation and compiled kernels.
         start()
         step()
         start()
-        with _waits_refused():
+        with _error_on_wait():
             step()
     before.wait_stream(side)
     start()
@@ -49,11 +49,11 @@ def capture(start: Callable[[], None], step: Callable[[], None], device: torch.d
 
 
 @contextmanager
-def _waits_refused() -> Iterator[None]:
-    """Raise where the host waits for the device: within a capture that is an error which is hard to recover from."""
+def _error_on_wait() -> Iterator[None]:
+    """Raise an error if the host waits for the device, because within a capture it is hard to recover from."""
     mode = torch.cuda.get_sync_debug_mode()
     with warnings.catch_warnings():
-        # torch says with each call that it finds no more than most waits.
+        # torch warns at each call that it may miss some waits.
         warnings.filterwarnings("ignore", message="Synchronization debug mode")
         torch.cuda.set_sync_debug_mode("error")
         try:
@@ -63,19 +63,19 @@ def _waits_refused() -> Iterator[None]:
 
 
 def _restore(stream: torch.cuda.Stream, device: torch.device, pool: tuple[int, int]) -> None:
-    """Undo what a capture leaves behind that could not be ended: its stream, and an allocator that serves its pool."""
+    """Restore the stream and the allocator's pool after a capture that could not be ended."""
     torch.cuda.set_stream(stream)
     index = torch.cuda.current_device() if device.index is None else device.index
-    # A capture that could be ended has done both itself, and doing them again is refused.
+    # A capture that ended has done both already, and repeating them is an error.
     with suppress(RuntimeError):
         torch._C._cuda_endAllocateToPool(index, pool)
         torch._C._cuda_releasePool(index, pool)
     torch.cuda.synchronize(device)
 
 
-def same_draw(found: tuple[Tensor, Tensor], expected: tuple[Tensor, Tensor], difference: float) -> bool:
-    """Whether logits (rows, vocabulary) and tokens (rows, steps) are those expected, up to rounding; NaN never is."""
-    (logits, tokens), (plain, drawn) = found, expected
-    apart = (logits.softmax(-1) - plain.softmax(-1)).abs().sum(-1).mean().item() / 2
-    turned = (tokens != drawn).float().mean().item()
-    return apart <= difference and turned <= DRAWS_PER_DIFFERENCE * difference
+def same_draw(actual: tuple[Tensor, Tensor], expected: tuple[Tensor, Tensor], difference: float) -> bool:
+    """Whether logits (rows, vocabulary) and tokens (rows, steps) equal those expected up to rounding; NaN never do."""
+    (logits, tokens), (plain_logits, plain_tokens) = actual, expected
+    distance = (logits.softmax(-1) - plain_logits.softmax(-1)).abs().sum(-1).mean().item() / 2
+    changes = (tokens != plain_tokens).float().mean().item()
+    return distance <= difference and changes <= DRAWS_PER_DIFFERENCE * difference

@@ -1,12 +1,11 @@
-"""Sample continuations: batched, left-padded, of exactly the requested length, each one reproducible by itself.
+"""Sample continuations: batched, left-padded, of exactly the requested length, and individually reproducible.
 
     lm-steer generate --model results/models/smollm2 --seed 0 \\
         --job "out.jsonl|results/prompts/neutral.jsonl|results/steers/smollm2/sentiment/seed0 sentiment=5"
 
-A continuation depends on (seed, prompt, sample, step) alone: its random numbers are keyed by them, and on a CPU it is
-computed in a block that is filled up to a size which leaves its bits alone, so that neither the other prompts nor their
-order nor the number of jobs shows in it (exactly in float32; up to kernel rounding on a GPU, where a block has as many
-rows as fit the free memory).
+A continuation depends only on (seed, prompt, sample, step), by which its random numbers are keyed. On a CPU, blocks are
+filled up to a size that does not change its bits, so that other prompts, their order and the number of jobs have no
+effect on it (exactly in float32; up to kernel rounding on a GPU, where a block has as many rows as fit in free memory).
 """
 
 import hashlib
@@ -41,7 +40,7 @@ from lm_steer.util.files import fingerprint, read_json, write_json
 from lm_steer.util.messages import ChatPrompt
 from lm_steer.util.progress import Progress, say
 
-# On a CPU, rows of a block whose prompts are of SHORT tokens or fewer.
+# Rows of a block on a CPU if its prompts have at most SHORT tokens.
 ROWS = 160
 
 
@@ -52,15 +51,17 @@ def continuations(
     what: str,
     parts: Path | None = None,
 ) -> list[list[str]]:
-    """Return continuations, (prompts, samples), from the model as it stands (set a steer's values around the call).
+    """Return continuations, (prompts, samples), from the model in its current state: set steer values before the call.
 
-    With `parts`, a folder, each finished block is kept there and found again after a kill.
-    A `ChatPrompt` (util/messages.py) goes through the model's chat template, and its answer ends with its turn.
-    Raises LMSteerError where a prompt and its continuation exceed the model's context, or the memory, and where logits
-    are not finite.
+    Finished blocks are saved in the folder `parts`, if given, and reused after an interruption.
+    A `ChatPrompt` (util/messages.py) is rendered by the model's chat template, and its answer ends with its turn.
+    Raises LMSteerError if a prompt and its continuation exceed the model's context or the memory, or if logits are not
+    finite.
     """
     if acts_by_rows(loaded.model):
-        raise LMSteerError("steer values per row do not follow prompts, which are sorted: use a `with` for each")
+        raise LMSteerError(
+            "steer values per row do not work here, because prompts are sorted: use one `with` block per value"
+        )
     prompts = texts_of(prompts)
     chats = [isinstance(prompt, ChatPrompt) for prompt in prompts]
     prompts = as_given(loaded.tokenizer, prompts)
@@ -72,13 +73,13 @@ def continuations(
             raise LMSteerError(f"the prompt {prompt!r} has no tokens: leave it out")
         if context and len(row) + sampling.new_tokens > context:
             raise LMSteerError(
-                f"a prompt of {len(row)} tokens and {sampling.new_tokens} more do not fit the model's context of "
-                f"{context}: {prompt[:60]!r}"
+                f"a prompt of {len(row)} tokens and {sampling.new_tokens} new ones do not fit in the model's context "
+                f"of {context}: shorten {prompt[:60]!r}"
             )
     pads = pads_left(loaded)
-    # Padding must not push a prompt that fits out of the context.
+    # Padding must not push a fitting prompt beyond the context.
     longest = context - sampling.new_tokens if context else math.inf
-    # Prompts of like lengths stand together, so that a block has little padding.
+    # Sorted by length, so that blocks need little padding.
     order = sorted(range(len(ids)), key=lambda index: -len(ids[index]))
     lengths = [int(min(padded_length(loaded, len(ids[i])), longest)) if pads else len(ids[i]) for i in order]
     sampler = _Sampler(loaded, sampling, Counter(lengths))
@@ -90,9 +91,9 @@ def continuations(
                 indices = [order[place] for place in places]
                 block = [prompts[index] for index in indices]
                 part = parts and parts / f"{fingerprint([block, [chats[index] for index in indices]])}.json"
-                kept = part and _kept(part, len(block), sampling.samples)
-                if kept:
-                    for index, samples in zip(indices, kept, strict=True):
+                saved = part and _saved(part, len(block), sampling.samples)
+                if saved:
+                    for index, samples in zip(indices, saved, strict=True):
                         texts[index] = samples
                     progress.skip(len(block))
                 else:
@@ -105,55 +106,51 @@ def continuations(
                     f"{what}: the model's logits are not finite, or too large to sample from, after the prompt "
                     f"{prompts[indices[unusable[0]]][:60]!r}: use smaller steer values, or check steer and model"
                 )
-            answered = [chats[index] for index in indices]
-            made = decoded(loaded.tokenizer, [ids[index] for index in indices], tokens.tolist(), answered, ends)
+            are_chats = [chats[index] for index in indices]
+            block = decoded(loaded.tokenizer, [ids[index] for index in indices], tokens.tolist(), are_chats, ends)
             if part:
-                write_json(part, {"texts": made, "fingerprint": fingerprint(made)})
-            for index, samples in zip(indices, made, strict=True):
+                write_json(part, {"texts": block, "fingerprint": fingerprint(block)})
+            for index, samples in zip(indices, block, strict=True):
                 texts[index] = samples
             progress.advance(len(indices))
     return texts
 
 
-def _kept(part: Path, prompts: int, samples: int) -> list[list[str]] | None:
-    """Return a block that an earlier run has finished; None where it does not exist or is damaged."""
+def _saved(part: Path, prompts: int, samples: int) -> list[list[str]] | None:
+    """Return the texts of a block that an earlier run finished; None if its file is missing or damaged."""
     if not part.exists():
         return None
     try:
-        kept = read_json(part, {"texts": [[str]], "fingerprint": str})
-        texts: list[list[str]] = kept["texts"]
-        if fingerprint(texts) == kept["fingerprint"] and _sizes(texts) == [samples] * prompts:
+        block = read_json(part, {"texts": [[str]], "fingerprint": str})
+        texts: list[list[str]] = block["texts"]
+        if fingerprint(texts) == block["fingerprint"] and [len(row) for row in texts] == [samples] * prompts:
             return texts
     except LMSteerError:
         pass
-    say(f"{part} is damaged: its continuations are made again")
+    say(f"{part} is damaged: generating its continuations again")
     return None
 
 
-def _sizes(rows: list[list[str]]) -> list[int]:
-    return [len(row) for row in rows]
-
-
 def parts_folder(cache: str | Path, loaded: LoadedModel, steer: object, sampling: Sampling) -> Path:
-    """Return the folder for finished blocks, named by all that their texts depend on."""
+    """Return the folder for finished blocks, named by everything that their texts depend on."""
     identity = [code_digest("generate"), loaded.fingerprint, steer, asdict(sampling)]
     return Path(cache) / "generations" / fingerprint(identity)
 
 
 class _Sampler:
-    """Runs blocks, in halves where one does not fit the memory; keeps the decoder for blocks of the same shape."""
+    """Run blocks, halved if they do not fit in memory, reusing the decoder for blocks of the same shape."""
 
     def __init__(self, loaded: LoadedModel, sampling: Sampling, counts: Counter[int]) -> None:
-        """`counts` are the numbers of prompts by padded length."""
+        """`counts` maps each padded length to its number of prompts."""
         self.loaded, self.sampling, self.counts = loaded, sampling, counts
         self.decoder: Decoder | None = None
         self.fitting: dict[int, int] = {}
 
     def prompts_per_block(self, length: int) -> int:
-        # The last length's buffers are not in the way of this one's.
+        # Free the buffers of the previous length.
         self.decoder = None
         if self.loaded.device.type == "cpu":
-            # Long prompts are rare, and each block of them is filled up: it has fewer rows.
+            # Smaller blocks for long prompts, which are rare, since every block is filled up.
             return max(1, ROWS * SHORT**2 // max(SHORT, length) ** 2 // self.sampling.samples)
         samples, new = self.sampling.samples, self.sampling.new_tokens
         shared = way_of(self.loaded) == "shared"
@@ -161,7 +158,7 @@ class _Sampler:
         return min(self.counts[length], max(1, rows // self.sampling.samples))
 
     def tokens(self, ids: list[list[int]], keys: list[str], length: int, prompts: int) -> Tensor:
-        """Return new tokens (len(ids), samples, new_tokens), on the device; `prompts` make a full block."""
+        """Return new tokens (len(ids), samples, new_tokens), on the device; a full block has `prompts` prompts."""
         samples = self.sampling.samples
         uniforms = torch.from_numpy(_uniforms(keys, self.sampling)).unflatten(0, (len(ids), -1))
 
@@ -173,14 +170,14 @@ class _Sampler:
                 raise
 
         advice = (
-            f"the {samples} continuations of one prompt do not fit the memory of {self.loaded.device}: lower the "
+            f"the {samples} continuations of one prompt do not fit in the memory of {self.loaded.device}: lower the "
             "number of samples, or load the model in half precision"
         )
         if self.loaded.device.type == "cpu":
             prompts = filled_up_to(self.loaded, len(ids), prompts, samples)
         size = min(prompts, self.fitting.get(length, prompts))
-        made, self.fitting[length] = run_in_parts(len(ids), size, block, advice, samples)
-        return made
+        tokens, self.fitting[length] = run_in_parts(len(ids), size, block, advice, samples)
+        return tokens
 
     def _decoder(self, prompts: int, length: int) -> Decoder:
         if self.decoder is None or (self.decoder.prompts, self.decoder.length) != (prompts, length):
@@ -193,16 +190,16 @@ def decoded(
     tokenizer: PreTrainedTokenizerBase,
     ids: list[list[int]],
     tokens: list[list[list[int]]],
-    answered: Sequence[bool],
+    are_chats: Sequence[bool],
     ends: set[int],
 ) -> list[list[str]]:
-    """Return the text that new tokens, (prompts, samples), add to each prompt, its leading space kept.
+    """Return the texts that new tokens, (prompts, samples, new_tokens), add to each prompt, with leading spaces.
 
-    What is added to a prompt that is `answered` ends before the first of the tokens `ends`.
+    The answer to a chat prompt ends before the first token in `ends`.
     """
     rows = [
-        row + (list(takewhile(lambda token: token not in ends, sample)) if cut else sample)
-        for row, samples, cut in zip(ids, tokens, answered, strict=True)
+        row + (list(takewhile(lambda token: token not in ends, sample)) if is_chat else sample)
+        for row, samples, is_chat in zip(ids, tokens, are_chats, strict=True)
         for sample in samples
     ]
     options: dict[str, Any] = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}
@@ -216,7 +213,7 @@ def _keys(prompts: Sequence[str]) -> list[str]:
 
 
 def _uniforms(keys: list[str], sampling: Sampling) -> np.ndarray:
-    """Return uniforms (prompts · samples, new_tokens, tries) that depend on (seed, prompt, sample, step) alone."""
+    """Return uniforms (prompts · samples, new_tokens, tries) that depend only on (seed, prompt, sample, step)."""
     rows = []
     for key in keys:
         for sample in range(sampling.samples):

@@ -1,4 +1,4 @@
-"""Sample continuations from any causal LM that a program has loaded, steered or not.
+"""Sample continuations from a causal LM that is already loaded, steered or not.
 
 generate(model, tokenizer, ["The film"], steer, {"style": 5, "corpus": 1}, samples=3)    # [[text, text, text]]
 """
@@ -30,25 +30,25 @@ def generate(
     system: str = "",
     **sampling: Any,
 ) -> list[list[str]]:
-    """Return continuations, (prompts, samples), under a steer at these values; without a steer, of the model as it is.
+    """Return continuations, (prompts, samples), under a steer at `values`, or of the plain model without a steer.
 
-    With `chat` prompts are a user's messages (or lists of messages), after the message `system` if there is one; they
-    go through the tokenizer's chat template, and an answer ends with its turn, or after so many new tokens.
-    `sampling` are fields of `Sampling` (samples, new_tokens, top_p, top_k, seed). A continuation depends on its prompt,
-    its number and the seed alone, not on the prompts beside it.
-    Raises LMSteerError where steer, values or fields do not fit, and where a prompt is too long for the model.
+    With `chat`, prompts are user messages or lists of messages, after the system message `system` if given; the
+    tokenizer's chat template is applied, and an answer ends with its turn, at the latest after `new_tokens`.
+    `sampling` takes the fields of `Sampling` (samples, new_tokens, top_p, top_k, seed). A continuation depends only on
+    its prompt, its number and the seed, not on the other prompts.
+    Raises LMSteerError if steer, values or fields do not fit, or if a prompt is too long for the model.
     """
     chosen = from_fields(Sampling, sampling)
     if steer is None and values:
-        raise LMSteerError("values are those of a steer: give the steer as well")
-    asked: Sequence[Any] = prompts
+        raise LMSteerError("values were given without a steer: give the steer as well")
+    inputs: Sequence[Any] = prompts
     if chat:
-        listed = asked if isinstance(asked, list | tuple) else texts_of(asked)
-        asked = [ChatPrompt(with_system(text_of(prompt), system)) for prompt in listed]
+        messages = inputs if isinstance(inputs, list | tuple) else texts_of(inputs)
+        inputs = [ChatPrompt(with_system(text_of(prompt), system)) for prompt in messages]
     elif system:
         raise LMSteerError("a system message is for chat prompts: give chat=True as well")
     with in_memory(model, tokenizer) as (loaded, _):
         if steer is None:
-            return continuations(loaded, asked, chosen, "texts")
+            return continuations(loaded, inputs, chosen, "texts")
         with attach(model, steer).at(values):
-            return continuations(loaded, asked, chosen, "texts")
+            return continuations(loaded, inputs, chosen, "texts")

@@ -1,8 +1,8 @@
-"""Generation jobs: prompts, steers with their values, and the output file of each.
+"""Generation jobs: the prompts, steers with values, and output file of each.
 
     Job(Path("out.jsonl"), Path("prompts.jsonl"), steers_at(["my-steer"], ["detox=5 corpus=1"]))
 
-One process runs all jobs of a model, because loading it is expensive.
+One process runs all jobs of a model, because loading the model is expensive.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -31,11 +31,11 @@ from lm_steer.util.messages import ChatPrompt, holds_messages, prompt_of, with_s
 
 @dataclass(frozen=True)
 class Job:
-    """One generation file to be made.
+    """One generation file to write.
 
-    `steers` maps a folder to the values of its dimensions; `sampling` has what differs from the command's options.
-    `prefix` is put before each prompt, or `system`, a system message, before each chat prompt; neither appears in the
-    file. With `chat` every prompt is a user's message. An adapter of PEFT's may stand for a steer.
+    `steers` maps folders to the values of their dimensions; a PEFT adapter may take the place of a steer. `sampling`
+    overrides the command's options. `prefix` is put before each prompt, or the system message `system` before each chat
+    prompt; neither appears in the file. With `chat`, every prompt is a user message.
     """
 
     output: Path
@@ -47,18 +47,18 @@ class Job:
     chat: bool = False
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return the lines of its prompts."""
+        """Return the rows of the prompt file."""
         rows = read_lines(self.prompts)
         return as_chat(rows) if self.chat else rows
 
-    def given(self, rows: Sequence[dict[str, Any]]) -> list[str]:
-        """Return the prompts of some lines as they are put; LMSteerError for a system message without a chat."""
+    def inputs(self, rows: Sequence[dict[str, Any]]) -> list[str]:
+        """Return rows' prompts with prefix or system message; LMSteerError if prompts do not take the one given."""
         prompts = [prompt_of_row(row) for row in rows]
         chats = [isinstance(prompt, ChatPrompt) for prompt in prompts]
         if self.system and not all(chats):
             raise LMSteerError(f"{self.prompts}: a system message is for chat prompts: mark them by `chat`")
         if self.prefix and any(map(holds_messages, prompts)):
-            raise LMSteerError(f"{self.prompts}: messages take no prefix: give a system message instead")
+            raise LMSteerError(f"{self.prompts}: messages take no prefix: use a system message instead")
         return [
             prompt_of(with_system(self.prefix + prompt, self.system), chat)
             for prompt, chat in zip(prompts, chats, strict=True)
@@ -66,10 +66,10 @@ class Job:
 
 
 def steers_at(folders: Sequence[str], values: Sequence[str]) -> dict[str, dict[str, float]]:
-    """Return the values of each steer, both as the command line has them; an adapter stands without values."""
+    """Return the values of each steer, from the options --steer and --at; a single adapter needs no values."""
     if len(values) != len(folders) and not (len(folders) == 1 and not values and is_adapter(folders[0])):
         raise LMSteerError(
-            f'--at: expected the values of each --steer, as `--steer my-steer --at "style=5 corpus=1"`, found '
+            f'expected one --at for each --steer, as `--steer my-steer --at "style=5 corpus=1"`, found '
             f"{len(values)} for {len(folders)}"
         )
     for folder in folders:
@@ -79,14 +79,14 @@ def steers_at(folders: Sequence[str], values: Sequence[str]) -> dict[str, dict[s
 
 
 def load_steer(steers: dict[str, dict[str, float]]) -> tuple[Steer, dict[str, float]]:
-    """Return one steer and its values; several are composed, their dimensions qualified by the folder's name."""
+    """Return one steer and its values; several steers are composed, with dimensions qualified by folder name."""
     loaded = {folder: Steer.from_pretrained(folder) for folder in steers}
     for folder, values in steers.items():
         loaded[folder].vector(values)
     if len(loaded) == 1:
         (folder,) = loaded
         return loaded[folder], steers[folder]
-    values = {f"{folder}.{name}": value for folder, named in steers.items() for name, value in named.items()}
+    values = {f"{folder}.{name}": value for folder, at in steers.items() for name, value in at.items()}
     return compose(loaded), values
 
 
@@ -97,21 +97,21 @@ def run_jobs(
     cache: str | Path,
     shard: Shard = WHOLE,
 ) -> None:
-    """Make every job's file, of all its prompts or of one shard of them.
+    """Write every job's file, for all of its prompts or for one shard of them.
 
-    Prompts and steers of all are read first: a bad one is found before any work.
+    All prompts and steers are read first, so that errors in them are found before any work.
     """
     rows = [job.rows() for job in jobs]
     rows = [part[shard.of(len(part))] for part in rows]
-    prompts = [job.given(part) for job, part in zip(jobs, rows, strict=True)]
-    applied = [_applied(job) for job in jobs]
+    prompts = [job.inputs(part) for job, part in zip(jobs, rows, strict=True)]
+    changes = [_changed_by(job) for job in jobs]
     samplings = [replace(sampling, **job.sampling) for job in jobs]
     loaded = load()
-    for job, job_rows, job_prompts, on, chosen in zip(jobs, rows, prompts, applied, samplings, strict=True):
+    for job, job_rows, job_prompts, change, job_sampling in zip(jobs, rows, prompts, changes, samplings, strict=True):
         identity = [[*map(sha256_of, _files(folder)), values] for folder, values in job.steers.items()]
-        parts = parts_folder(cache, loaded, identity, chosen)
-        with on(loaded):
-            texts = continuations(loaded, job_prompts, chosen, job.output.stem, parts) if job_prompts else []
+        parts = parts_folder(cache, loaded, identity, job_sampling)
+        with change(loaded):
+            texts = continuations(loaded, job_prompts, job_sampling, job.output.stem, parts) if job_prompts else []
         write_jsonl(
             job.output,
             (
@@ -121,18 +121,18 @@ def run_jobs(
         )
 
 
-def _applied(job: Job) -> Callable[[LoadedModel], AbstractContextManager]:
-    """Return what puts a job's steers, or its adapter, on a model for as long as a block lasts."""
+def _changed_by(job: Job) -> Callable[[LoadedModel], AbstractContextManager]:
+    """Return the context manager that applies a job's steers, or its adapter, to a model."""
     adapters = [folder for folder in job.steers if is_adapter(folder)]
     if adapters and (len(job.steers) > 1 or job.steers[adapters[0]]):
-        raise LMSteerError(f"{adapters[0]} is a LoRA: it stands by itself, without values or other steers")
+        raise LMSteerError(f"{adapters[0]} is a LoRA adapter: use it alone, without values or other steers")
     if adapters:
         return lambda loaded: adapted(loaded, adapters[0])
     return steered_by(job.steers)
 
 
 def steered_by(steers: dict[str, dict[str, float]]) -> Callable[[Any], AbstractContextManager]:
-    """Return what puts steers of folders on the `model` of anything for as long as a block lasts; none do nothing."""
+    """Return the context manager that applies steers, by folder, to the attribute `model` of an object."""
     if not steers:
         return nullcontext
     steer, values = load_steer(steers)
@@ -150,7 +150,7 @@ def _steered(model: PreTrainedModel, steer: Steer, values: dict[str, float]) -> 
 
 
 def _files(folder: str) -> list[Path]:
-    """The files that say what a steer or an adapter does."""
+    """Return the files that define a steer or an adapter."""
     if is_adapter(folder):
         return [Path(folder) / name for name in ("adapter_model.safetensors", "adapter_config.json")]
     return [located(folder) / name for name in FILES]

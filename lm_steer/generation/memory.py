@@ -1,9 +1,9 @@
-"""Memory needed to load a model, to sample from it and to train on it, computed from its shapes alone.
+"""Memory needed to load a model, sample from it and train on it, computed from its config.
 
     need = requirements(AutoConfig.from_pretrained(folder), "bfloat16")
     need.weights, need.cache_per_token, need.logits_per_row, need.training        # bytes
 
-`lm-steer bench` prints these numbers, and they decide how many rows a GPU samples at once.
+`lm-steer bench` prints these numbers, which also determine how many rows a GPU samples at once.
 """
 
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from transformers import AutoModelForCausalLM, PretrainedConfig
 
 from lm_steer.model.load import LoadedModel
 
-# Copies of a row's logits that sampling holds at once: as made, in float32, probabilities, their sums, comparisons.
+# Float32 arrays of a row's logits that sampling holds at once: logits, probabilities, cumulative sums, comparisons.
 FLOAT_COPIES = 6
-# More rows than this make a GPU no faster.
+# More rows than this do not make a GPU faster.
 MOST_ROWS = 4000
 USED_PART = 0.8
-# Of a config that does not tell.
+# Assumed if the config does not say.
 MANY_LAYERS, WIDE = 64, 4096
 
 
@@ -33,11 +33,11 @@ class Requirements:
     training: int
 
     def generation(self, rows: int, tokens: int) -> int:
-        """Return the bytes of sampling `rows` continuations whose prompt and new tokens number `tokens`."""
+        """Return the bytes for sampling `rows` continuations of `tokens` tokens, including the prompt."""
         return self.weights + rows * self.row(tokens)
 
     def row(self, tokens: int) -> int:
-        """Return the bytes that one more continuation takes."""
+        """Return the bytes for one more continuation of `tokens` tokens."""
         return tokens * self.cache_per_token + self.logits_per_row
 
 
@@ -46,8 +46,8 @@ def requirements(
 ) -> Requirements:
     """Compute the memory of a model and of training a `multiply` steer on it, with `tokens` per step.
 
-    Training holds the weights, A and B with their gradients and Adam's two moments in float32, a step's states, and
-    one body pass; the head's logits exist by chunks (training/loss.py).
+    Training holds the weights; A and B with their gradients and Adam's two moments in float32; a step's states; and one
+    body pass. The head's logits are computed in chunks (training/loss.py).
     """
     from lm_steer.model.head import CHUNK_BYTES
 
@@ -58,7 +58,7 @@ def requirements(
     vocabulary, hidden = model.get_output_embeddings().weight.shape
     steer = 4 * 4 * 2 * dimensions * hidden * rank
     text = config.get_text_config()
-    # A step's states, their gradients and the steered ones; a body pass at its widest, the feed-forward layer.
+    # A step's states, their gradients and steered states; a body pass at its widest, in the feed-forward layer.
     wide = getattr(text, "intermediate_size", None) or getattr(text, "n_inner", None) or 4 * hidden
     states = tokens * size * (6 * hidden + 3 * wide + 2 * dimensions * rank)
     return Requirements(
@@ -73,7 +73,7 @@ def requirements(
 def cache_per_token(config: PretrainedConfig, size: int) -> int:
     """Return the bytes of one token's keys and values in all layers, `size` bytes per number.
 
-    Without attention heads, or where they differ by layer, it is what full attention would take.
+    For models without attention heads, or whose heads differ by layer, this is an estimate for full attention.
     """
     text = config.get_text_config()
     queries = _number(text, "num_attention_heads")
@@ -84,22 +84,22 @@ def cache_per_token(config: PretrainedConfig, size: int) -> int:
 
 
 def _number(config: PretrainedConfig, name: str) -> int | None:
-    """Return a number of a config; None where it has none of that name, or another one for each layer."""
+    """Return a number from a config; None if it is missing or differs by layer."""
     try:
         value = getattr(config, name, None)
-    # transformers raises an error of its own for what differs by layer.
+    # transformers raises its own error for values that differ by layer.
     except Exception:
         return None
     return value if isinstance(value, int) else None
 
 
 def logits_per_row(vocabulary: int, size: int) -> int:
-    """Return the bytes of one row's logits while its next token is drawn, `size` bytes per number of the model."""
+    """Return the bytes of one row's logits while sampling a token; the model has `size` bytes per number."""
     return vocabulary * (size + 4 * FLOAT_COPIES)
 
 
 def rows_that_fit(loaded: LoadedModel, tokens: int) -> int:
-    """Return how many continuations, of `tokens` with their prompt, the model's GPU has free memory for."""
+    """Return how many continuations of `tokens` tokens, including the prompt, fit in the free memory of the GPU."""
     device, head = loaded.device, loaded.model.get_output_embeddings().weight
     row = tokens * cache_per_token(loaded.model.config, head.element_size())
     row += logits_per_row(head.shape[0], head.element_size())

@@ -1,10 +1,10 @@
-"""Run prompts through a model once, into a cache that their continuations share.
+"""Run prompts through a model once and return a cache for all of their continuations.
 
     states, cache = prefill(loaded, ids, length, run)            # (prompts, …), keys and values padded to `length`
     cache.batch_repeat_interleave(samples)
 
-On a CPU prompts go in small blocks by length, filled up as far as their products need it, so that a prompt's keys do
-not depend on the other prompts; padded on the left to one length they then stand side by side.
+On a CPU, prompts run in small blocks of similar length, filled up so that a prompt's keys do not depend on the other
+prompts, and the results are then padded on the left to one length.
 """
 
 from collections.abc import Callable
@@ -23,16 +23,16 @@ from lm_steer.model.probe import filled_up_to
 
 ROWS = 8
 STEP = 4
-# What short prompts are padded to on a CPU: few lengths leave few blocks to be filled up.
+# Short prompts are padded to this length on a CPU: fewer lengths mean fewer blocks to fill up.
 SHORT = 32
 
-# Runs (tokens, mask, positions, cache) and returns (rows, …), what is wanted of each row's last token.
+# A function of (tokens, mask, positions, cache) that returns a result (rows, …) for each row's last token.
 Run = Callable[[Tensor, Tensor, Tensor, Cache], Tensor]
 
 
 @torch.no_grad()
 def prefill(loaded: LoadedModel, ids: list[list[int]], length: int, run: Run) -> tuple[Tensor, Cache]:
-    """Return what `run` gives for each prompt, (prompts, …), and the cache of all, padded on the left to `length`."""
+    """Return the results of `run`, (prompts, …), and the cache of all prompts, padded on the left to `length`."""
     config = loaded.model.config
     whole = DynamicCache(config=config)
     if loaded.device.type == "cuda" or not has_plain_cache(loaded):
@@ -48,7 +48,7 @@ def prefill(loaded: LoadedModel, ids: list[list[int]], length: int, run: Run) ->
         if states is None:
             states = out.new_empty(len(ids), *out.shape[1:])
             layers = [
-                [held.new_zeros(len(ids), held.shape[1], length, held.shape[3]) for held in (layer.keys, layer.values)]
+                [each.new_zeros(len(ids), each.shape[1], length, each.shape[3]) for each in (layer.keys, layer.values)]
                 for layer in part.layers
             ]
         states[indices] = out[: len(rows)]
@@ -63,12 +63,12 @@ def prefill(loaded: LoadedModel, ids: list[list[int]], length: int, run: Run) ->
 
 @torch.no_grad()
 def continued_states(
-    loaded: LoadedModel, pairs: list[tuple[list[int], list[int]]], given: int, length: int, shared: bool = False
+    loaded: LoadedModel, pairs: list[tuple[list[int], list[int]]], prompt_length: int, length: int, shared: bool = False
 ) -> Tensor:
-    """Return the head inputs (pairs, length, hidden) that predict the second ids, padded to `length`.
+    """Return the head inputs (pairs, length, hidden) that predict the continuations of `pairs`, padded to `length`.
 
-    Each prompt, the first ids, is run once, padded to `given`; its cache serves all its continuations, repeated for
-    each or `shared` by them (shared.py).
+    Pairs are (prompt ids, continuation ids). Each distinct prompt is run once, padded to `prompt_length`; its cache is
+    repeated for its continuations, or `shared` by them (shared.py).
     """
 
     def run(ids: Tensor, mask: Tensor, positions: Tensor, cache: Cache) -> Tensor:
@@ -80,16 +80,16 @@ def continued_states(
     of_pair = sent(torch.tensor([numbers[tuple(first)] for first, _ in pairs]), loaded.device)
     rows = [list(first) for first in prompts]
     if not has_plain_cache(loaded):
-        # These run in one pass, whose shape must not depend on how many prompts there are.
+        # One pass, whose shape must not depend on the number of distinct prompts.
         rows += [rows[-1]] * (len(pairs) - len(rows))
-    last, cache = prefill(loaded, rows, given, run)
+    last, cache = prefill(loaded, rows, prompt_length, run)
     ids, present = padded_right(loaded, [second for _, second in pairs], length)
-    prompt_mask = padded(loaded, rows, given)[1]
+    prompt_mask = padded(loaded, rows, prompt_length)[1]
     mask = torch.cat([prompt_mask[of_pair], present], dim=1)
-    positions = (mask.cumsum(-1) - 1)[:, given:]
+    positions = (mask.cumsum(-1) - 1)[:, prompt_length:]
     if shared:
-        # The attention knows what it sees; a mask keeps a model from looking for padding.
-        cache, mask = continued(cache, of_pair, given - prompt_mask.sum(1)), mask.new_zeros(1, 1, 1, 1)
+        # Attention to shared prompts ignores the mask, which only keeps the model from looking for padding.
+        cache, mask = continued(cache, of_pair, prompt_length - prompt_mask.sum(1)), mask.new_zeros(1, 1, 1, 1)
     else:
         cache.batch_select_indices(of_pair)
     options = {"position_ids": positions, loaded.cache_name: cache, "use_cache": True}
@@ -98,7 +98,7 @@ def continued_states(
 
 
 def has_plain_cache(loaded: LoadedModel) -> bool:
-    """Whether every layer of the model keeps the keys and values of all tokens, as a static cache does."""
+    """Whether every layer of the model caches the keys and values of all tokens, as a static cache does."""
     layers = DynamicCache(config=loaded.model.config).layers
     return bool(layers) and all(type(layer) is DynamicLayer for layer in layers)
 

@@ -1,15 +1,15 @@
-"""A cache in which the samples of a prompt share its keys and values, and hold those of their new tokens alone.
+"""KV cache in which all samples of a prompt share its keys and values, and each stores only those of its new tokens.
 
     cache = SharedCache(config, new_tokens=20)
-    cache.start(prompts, samples=25, begins=begins)              # prompts: a cache of theirs, padded on the left
-    model(tokens, past_key_values=cache, position_ids=positions) # one new token of every row
+    cache.start(prompts, samples=25, begins=begins)              # prompts: their cache, padded on the left
+    model(tokens, past_key_values=cache, position_ids=positions) # one new token per row
 
-    cache = continued(prompts, of_row, begins)                   # the prompt of each row
+    cache = continued(prompts, of_row, begins)                   # of_row: the prompt of each row
     model(ids, past_key_values=cache, position_ids=positions)    # all new tokens of every row, in one pass
 
-It serves models whose attention is that of model/kernels.py. On a GPU one kernel reads a prompt's keys for all of its
-samples, and of the new tokens those there are: in a layer of GPT2-Large, with 4,000 rows of 16 and 20 tokens in half
-precision, it takes .11 ms on an H200 where torch's attention over a copy for each row takes 1.0.
+It requires the attention of model/kernels.py. On a GPU one kernel reads a prompt's keys for all of its samples, and
+only the new tokens that exist: in a layer of GPT2-Large, with 4,000 rows of 16 and 20 tokens in half precision, it
+takes 0.11 ms on an H200, while torch's attention over a copy per row takes 1.0 ms.
 """
 
 import weakref
@@ -22,19 +22,19 @@ from transformers.cache_utils import DynamicLayer, StaticLayer
 
 
 class SharedLayer(StaticLayer):
-    """One layer: `keys` and `values` (rows, groups, new tokens, width) as a static cache has them, and the prompts'."""
+    """One layer: a static cache of `keys` and `values` (rows, groups, new tokens, width), and those of the prompts."""
 
     keys: Tensor
     values: Tensor
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-        """Make the buffers, whose keys tell the attention where they belong."""
+        """Allocate the buffers; the keys refer to this layer, by which the attention finds it."""
         super().lazy_initialization(key_states, value_states)
-        # Weak, for a layer that refers to itself would keep its memory until the collector comes by.
+        # A weak reference: a cycle would keep the memory until garbage collection.
         self.keys.cache_layer = weakref.ref(self)  # type: ignore[attr-defined]
 
     def start(self, keys: Tensor, values: Tensor, samples: int, begins: Tensor) -> None:
-        """Take the prompts' keys and values (prompts, groups, length, width), and begin with no new token."""
+        """Store the prompts' keys and values (prompts, groups, length, width), and start without new tokens."""
         if not self.is_initialized:
             shape = (len(keys) * samples, keys.shape[1], 1)
             self.lazy_initialization(keys.new_empty(*shape, keys.shape[3]), values.new_empty(*shape, values.shape[3]))
@@ -46,7 +46,7 @@ class SharedLayer(StaticLayer):
         self.cumulative_length.zero_()
 
     def attention(self, query: Tensor, scaling: float) -> Tensor:
-        """Return what the heads make of the values, for query (rows, heads, 1, width), in its shape."""
+        """Return the attention output for query (rows, heads, 1, width), in the same shape."""
         if query.is_cuda:
             from lm_steer.generation.triton_kernels import shared_attention
 
@@ -63,37 +63,37 @@ class SharedLayer(StaticLayer):
 
 
 class SharedCache(Cache):
-    """A SharedLayer for each layer of a model."""
+    """A cache with one SharedLayer per layer of the model."""
 
     def __init__(self, config: PretrainedConfig, new_tokens: int) -> None:
         super().__init__(layers=[SharedLayer(new_tokens) for _ in DynamicCache(config=config).layers])
 
     def start(self, prompts: Any, samples: int, begins: Tensor) -> None:
-        """Begin the samples of prompts, padded on the left, whose first tokens stand at `begins` (prompts,)."""
+        """Start the samples of prompts that are padded on the left, with first tokens at `begins` (prompts,)."""
         layers: list[Any] = self.layers
         for layer, prompt in zip(layers, prompts.layers, strict=True):
             layer.start(prompt.keys, prompt.values, samples, begins)
 
 
 class ContinuedLayer(DynamicLayer):
-    """One layer of a single pass over continuations: the prompts' keys and values, and those of the pass itself."""
+    """One layer of a single pass over continuations: the keys and values of the prompts and of the pass."""
 
     keys: Tensor
     values: Tensor
 
     def __init__(self, keys: Tensor, values: Tensor, prompts: Tensor, begins: Tensor) -> None:
-        """Take the prompts' keys and values (prompts, groups, length, width), and the prompt of each row (rows,)."""
+        """Store the prompts' keys and values (prompts, groups, length, width), and each row's prompt (rows,)."""
         super().__init__()
         self.prompt_keys, self.prompt_values, self.prompts, self.begins = keys, values, prompts, begins
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        """Hold the keys and values of the pass, (rows, groups, tokens, width), and return them as they are."""
+        """Store the keys and values of the pass, (rows, groups, tokens, width), and return them unchanged."""
         self.keys, self.values = key_states, value_states
         key_states.cache_layer = weakref.ref(self)  # type: ignore[attr-defined]
         return key_states, value_states
 
     def attention(self, query: Tensor, scaling: float) -> Tensor:
-        """Return what the heads make of the values, for query (rows, heads, tokens, width), in its shape."""
+        """Return the attention output for query (rows, heads, tokens, width), in the same shape."""
         if query.is_cuda:
             from lm_steer.generation.triton_kernels import continued_attention
 
@@ -110,5 +110,5 @@ class ContinuedLayer(DynamicLayer):
 
 
 def continued(prompts: Any, of_row: Tensor, begins: Tensor) -> Cache:
-    """Return a cache for one pass over continuations, given the prompts' cache and each row's prompt, (rows,)."""
+    """Return a cache for one pass over continuations, from the prompts' cache and each row's prompt (rows,)."""
     return Cache(layers=[ContinuedLayer(layer.keys, layer.values, of_row, begins) for layer in prompts.layers])

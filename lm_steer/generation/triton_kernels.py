@@ -1,25 +1,25 @@
-"""Kernels of a GPU, in Triton, which comes with torch for CUDA on Linux: attention to shared prompts, and the draw."""
+"""Triton kernels for attention to shared prompts and for nucleus sampling; torch for CUDA on Linux includes Triton."""
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-# One warp per row and head, and 16 keys at a time: on an H200 two or four of either take longer.
+# One warp per row and head, and 16 keys at a time: on an H200 twice or four times as many of either are slower.
 KEYS_AT_ONCE = 16
-# New tokens of a row that one program of a single pass takes: on an H200 32 take as long.
+# New tokens of a row per program of `_continued_attention`: on an H200 32 take as long.
 TOKENS_AT_ONCE = 16
-# Comparisons that a program makes at once.
+# Comparisons that a program of `_mass_above` makes at once.
 COMPARED = 16384
 
 
 @triton.jit
 def _attended(query, keys, values, at, seen, wide, top, total, result):  # noqa: ANN001, ANN202
-    """Go on with a softmax over some more keys: its largest score, its sum, and the weighted sum of the values."""
+    """Update an online softmax by more keys: the largest score, the sum of weights and the weighted sum of values."""
     mask = seen[:, None] & wide[None, :]
     scores = tl.sum(tl.load(keys + at, mask=mask, other=0.0).to(tl.float32) * query[None, :], 1)
     scores = tl.where(seen, scores, float("-inf"))
-    # Finite also where none is seen yet.
+    # Finite even if no key has been seen yet.
     highest = tl.maximum(tl.maximum(top, tl.max(scores, 0)), -1e30)
     weights, before = tl.exp(scores - highest), tl.exp(top - highest)
     result = result * before + tl.sum(weights[:, None] * tl.load(values + at, mask=mask, other=0.0).to(tl.float32), 0)
@@ -60,11 +60,11 @@ def _shared_attention(  # noqa: ANN202
         seen = (token >= begin) & (token < length)
         top, total, result = _attended(query, prompt_keys, prompt_values, at, seen, wide, top, total, result)
     first = (row * groups + group).to(tl.int64) * room * width
-    made = tl.load(count)
-    for start in range(0, made, KEYS):
+    stop = tl.load(count)
+    for start in range(0, stop, KEYS):
         token = start + tl.arange(0, KEYS)
         at = first + token[:, None] * width + column[None, :]
-        top, total, result = _attended(query, keys, values, at, token < made, wide, top, total, result)
+        top, total, result = _attended(query, keys, values, at, token < stop, wide, top, total, result)
     tl.store(out + place, result / total, mask=wide)
 
 
@@ -78,10 +78,10 @@ def shared_attention(
     count: Tensor,
     scaling: float,
 ) -> Tensor:
-    """Return the attention of one new token of every row, (rows, heads, 1, width), as query has it.
+    """Return the attention output of one new token per row, for a query of the same shape (rows, heads, 1, width).
 
-    prompt_keys and prompt_values (prompts, groups, length, width) are read from `begins` (prompts,) on, for as many
-    rows as a prompt has samples; keys and values (rows, groups, room, width) hold `count` (,) new tokens.
+    prompt_keys and prompt_values (prompts, groups, length, width) are read from `begins` (prompts,) on, by all samples
+    of a prompt; keys and values (rows, groups, room, width) hold `count` (,) new tokens.
     """
     rows, heads, _, width = query.shape
     prompts, groups, length, _ = prompt_keys.shape
@@ -111,7 +111,7 @@ def shared_attention(
 
 @triton.jit
 def _looked(query, keys, values, at, there, seen, scaling, top, total, result):  # noqa: ANN001, ANN202
-    """The same as `_attended` for several queries, each over those of the keys that it sees."""
+    """Do the same as `_attended` for several queries, each over the keys that it may attend to."""
     key, value = tl.load(keys + at, mask=there, other=0.0), tl.load(values + at, mask=there, other=0.0)
     scores = tl.where(seen, tl.dot(query, tl.trans(key), input_precision="ieee") * scaling, float("-inf"))
     highest = tl.maximum(tl.maximum(top, tl.max(scores, 1)), -1e30)
@@ -184,10 +184,10 @@ def continued_attention(
     begins: Tensor,
     scaling: float,
 ) -> Tensor:
-    """Return the attention of all tokens of every row, (rows, heads, tokens, width), to its prompt and causally.
+    """Return the causal attention output of all new tokens, (rows, heads, tokens, width), each row after its prompt.
 
-    prompt_keys and prompt_values (prompts, groups, length, width) are read from `begins` (prompts,) on, by the rows
-    whose prompt they are, `prompts` (rows,); keys and values (rows, groups, tokens, width) are the rows' own.
+    prompt_keys and prompt_values (prompts, groups, length, width) are read from `begins` (prompts,) on; `prompts`
+    (rows,) holds each row's prompt; keys and values (rows, groups, tokens, width) are those of the new tokens.
     """
     rows, heads, tokens, width = query.shape
     groups, length = prompt_keys.shape[1:3]

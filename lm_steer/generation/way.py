@@ -1,16 +1,16 @@
-"""How a model is sampled from, so that batch, padding and cache leave its continuations unchanged.
+"""Choose how to sample from a model, so that batch, padding and cache do not change its continuations.
 
     way_of(loaded)          # "static"
 
-A probe decides, not the model's name: two prompts are continued, and what reaches the head is compared with a
-plain pass over each text by itself (model/probe.py). A model that no way leaves unchanged is refused.
+A probe decides, not the model's name: two prompts are continued, and their head inputs are compared with those of a
+plain pass over each text alone (model/probe.py). A model that every way would change is refused.
 
-way       prompts                              kept for the next token
-shared    padded on the left, side by side     keys and values, a prompt's once for all of its samples; on a GPU
+way       prompts                              cache
+shared    padded on the left, side by side     keys and values, a prompt's shared by all of its samples; on a GPU
 static    padded on the left, side by side     keys and values, in a static cache
 growing   padded on the left, side by side     keys and values, in transformers' own cache
-own       of one length, side by side          what the model returns as its cache or state
-whole     of one length, side by side          nothing: each step runs the whole text
+own       of one length, side by side          the cache or state that the model returns
+whole     of one length, side by side          none: each step runs the whole text
 """
 
 from collections.abc import Iterator
@@ -30,14 +30,14 @@ from lm_steer.util.errors import LMSteerError
 PADDED = ("shared", "static", "growing")
 PROMPT, LENGTH = 8, 48
 SAMPLING = Sampling(samples=2, new_tokens=4, top_p=1.0)
-# A static cache is probed beyond a local attention window of up to so many tokens.
+# Static caches are probed beyond local attention windows of at most this many tokens.
 WIDEST_WINDOW = 1024
 
 
 @probe
 def way_of(loaded: LoadedModel) -> str:
-    """Return the fastest way that equals plain passes; LMSteerError where there is none."""
-    # What it refuses is refused here.
+    """Return the fastest way that equals plain passes; LMSteerError if there is none."""
+    # Raises LMSteerError for models that cannot be batched.
     pads_right(loaded)
     shares = has_plain_cache(loaded) and has_triton(loaded.device) and holds(partial(_continues, loaded, shared=True))
     ways = {"shared": shares, "static": has_plain_cache(loaded)}
@@ -46,16 +46,18 @@ def way_of(loaded: LoadedModel) -> str:
         if holds(partial(_samples, loaded, way)):
             return way
     name = type(loaded.model).__name__
-    raise LMSteerError(f"{name} computes a text differently token by token than in one pass: it cannot be sampled from")
+    raise LMSteerError(
+        f"{name} computes other hidden states token by token than in one pass: it cannot be sampled from"
+    )
 
 
 def pads_left(loaded: LoadedModel) -> bool:
-    """Whether prompts of different lengths stand side by side, and their cache serves several continuations."""
+    """Whether the model batches prompts of different lengths, and their cache serves several continuations."""
     return way_of(loaded) in PADDED
 
 
 def _continues(loaded: LoadedModel, shared: bool = False) -> bool:
-    """Check prompts padded on the left, whose cache serves several continuations at once."""
+    """Whether prompts padded on the left, whose cache serves several continuations, equal plain passes."""
     long, short = probe_texts(loaded)
     pairs = [(row[:cut], row[cut:]) for row, cut in ((long, 4), (short, 2), (long, 7))]
     states = continued_states(loaded, pairs, PROMPT, len(long), shared)
@@ -66,12 +68,12 @@ def _continues(loaded: LoadedModel, shared: bool = False) -> bool:
 
 
 def _samples(loaded: LoadedModel, way: str) -> bool:
-    """Check two samples of each prompt, token by token; what padding does to a prompt's own pass, `_continues` does."""
+    """Whether two samples of each prompt, token by token, equal plain passes; `_continues` checks padded prompts."""
     long, short = probe_texts(loaded)
     prompts = [long, short] if way in PADDED else [long, short + long[len(short) :]]
     length = max(LENGTH, *_windows(loaded)) if way == "static" else LENGTH
     decoder = Decoder(loaded, len(prompts), length, SAMPLING, way=way)
-    # A CUDA graph is checked where it is made.
+    # Without a CUDA graph, which the decoder checks itself.
     decoder.tried = True
     seen: list[Tensor] = []
     # Before any steer's hook, so that the states are those of the plain model.
@@ -85,8 +87,8 @@ def _samples(loaded: LoadedModel, way: str) -> bool:
     steps = torch.stack(seen[1 - SAMPLING.new_tokens :], dim=1)
     rows = [row for row in prompts for _ in range(SAMPLING.samples)]
     return all(
-        unchanged(states, plain_states(loaded, row + made[:-1])[len(row) :])
-        for states, row, made in zip(steps, rows, decoder.made.tolist(), strict=True)
+        unchanged(states, plain_states(loaded, row + new[:-1])[len(row) :])
+        for states, row, new in zip(steps, rows, decoder.output.tolist(), strict=True)
     )
 
 

@@ -41,7 +41,7 @@ def run_jobs(engine: Vllm, jobs: Sequence[Job], sampling: Sampling, shard: Shard
         chosen = replace(sampling, **job.sampling)
         job_rows = job.rows()
         job_rows = job_rows[shard.of(len(job_rows))]
-        asked = job.given(job_rows)
+        asked = job.inputs(job_rows)
         prompts = as_given(tokenizer, asked)
         rows.append((job_rows, chosen.samples))
         answered += [isinstance(prompt, ChatPrompt) for prompt in asked for _ in range(chosen.samples)]

@@ -110,8 +110,8 @@ class LoadedModel:
         for text, row in zip(texts, ids, strict=True):
             if len(row) > most:
                 raise LMSteerError(
-                    f"a text of {len(text):,} characters and more than {most} tokens does not fit the model's context "
-                    f"of {self.context or UNBOUNDED}: {text[:60]!r}"
+                    f"a text of {len(text):,} characters and more than {most} tokens does not fit in the model's "
+                    f"context of {self.context or UNBOUNDED}: {text[:60]!r}"
                 )
         return ids
 

@@ -1,1 +1,1 @@
-"""Steers and their LoRA baseline, trained."""
+"""Train steers and their LoRA baseline."""

@@ -1,4 +1,4 @@
-"""The state of an unfinished training, from which one that was killed goes on.
+"""Checkpoints, from which an interrupted training resumes.
 
 checkpoint = Checkpoint(folder, identity)
 step, log = checkpoint.load(weights, optimizer)
@@ -22,14 +22,14 @@ from lm_steer.util.files import fingerprint, replacing
 from lm_steer.util.formats import read_tensors
 from lm_steer.util.progress import say
 
-# On a GPU a checkpoint takes as long as many steps.
+# On a GPU, writing a checkpoint takes as long as many steps.
 SECONDS_BETWEEN = 20.0
-# Of Adam, for each weight; its step stays on the host.
+# Adam's state of each weight; its step stays on the host.
 STATE = ("step", "exp_avg", "exp_avg_sq")
 
 
 def _checksum(tensors: Mapping[str, Tensor], about: Mapping[str, str]) -> str:
-    """Return a checksum of all that a checkpoint holds: its format does not notice changed numbers."""
+    """Return a checksum of a checkpoint's content, because safetensors does not detect changed numbers."""
     digest = hashlib.sha256(json.dumps(sorted(about.items())).encode())
     for name in sorted(tensors):
         digest.update(name.encode() + tensors[name].contiguous().numpy().tobytes())
@@ -37,7 +37,7 @@ def _checksum(tensors: Mapping[str, Tensor], about: Mapping[str, str]) -> str:
 
 
 class Checkpoint:
-    """Weights, optimiser and log of an unfinished training, in one file named by all that it depends on."""
+    """Weights, optimizer state and log of an unfinished training, in a file named by everything it depends on."""
 
     def __init__(self, folder: Path, identity: list[Any]) -> None:
         self.path = folder / f"{fingerprint([code_digest('train'), *identity])}.safetensors"
@@ -45,13 +45,13 @@ class Checkpoint:
 
     @property
     def due(self) -> bool:
-        """Whether the last one is so long ago that another is worth its time."""
+        """Whether the last checkpoint is old enough for another one."""
         return time.monotonic() - self.saved >= SECONDS_BETWEEN
 
     def save(
         self, step: int, weights: dict[str, Tensor], optimizer: torch.optim.Adam, log: list[dict[str, Any]]
     ) -> None:
-        """Replace the last checkpoint by one of this step."""
+        """Replace the last checkpoint by the state of this step."""
         tensors = {}
         for name, weight in weights.items():
             state = optimizer.state[weight]
@@ -64,13 +64,13 @@ class Checkpoint:
         self.saved = time.monotonic()
 
     def load(self, weights: dict[str, Tensor], optimizer: torch.optim.Adam) -> tuple[int, list[dict[str, Any]]]:
-        """Set weights and optimiser as the last checkpoint has them, and return its step and log; else 0 and none."""
+        """Restore weights and optimizer from the last checkpoint and return its step and log; 0 and [] without one."""
         if not self.path.exists():
             return 0, []
         try:
             return self._read(weights, optimizer)
         except (LMSteerError, KeyError, ValueError) as error:
-            say(f"the checkpoint {self.path} is damaged ({error}): the training starts afresh")
+            say(f"the checkpoint {self.path} is damaged ({error}): restarting the training")
             self.path.unlink()
             return 0, []
 

@@ -1,8 +1,8 @@
-"""Steers without training, from the texts that a training would draw: baselines at the price of reading them once.
+"""Training-free steers, from the texts that a training would draw: baselines at the cost of one pass over them.
 
-`add` becomes the difference of means of the head's inputs, as contrastive activation addition has it of a middle layer
-(Rimsky et al., ACL 2024); `offset` the log-odds of each token, with half a count as a prior (Monroe et al., 2008). A
-label weighs by its size. At a value of 1 the whole difference is added.
+`add` is the difference of the mean head inputs, as contrastive activation addition computes it at a middle layer
+(Rimsky et al., ACL 2024); `offset` is the difference of each token's log-odds, with half a count as a prior (Monroe et
+al., 2008). Texts are weighted by the size of their labels. A steer value of 1 adds the whole difference.
 """
 
 from collections.abc import Sequence
@@ -19,10 +19,10 @@ PRIOR = 0.5
 def difference(
     states: DrawnStates, values: Tensor, dimensions: Sequence[str], epsilon: float, vocabulary: int = 0
 ) -> Tensor:
-    """Return the difference over ε: (dimensions, hidden) of means, or with a vocabulary (dimensions, vocabulary).
+    """Return the difference divided by ε: (dimensions, hidden), or with a vocabulary (dimensions, vocabulary).
 
     values      (texts, dimensions), labels in [-1, 1]
-    Raises LMSteerError where a dimension has no label above 0, or none below.
+    Raises LMSteerError if a dimension has no positive or no negative labels.
     """
     sides = {side: (side * values).clamp(min=0) for side in (1, -1)}
     sums = {side: torch.zeros(0) for side in sides}
@@ -40,7 +40,9 @@ def difference(
             totals[side] += each.sum(0)
     for index, name in enumerate(dimensions):
         if not all(total[index] > 0 for total in totals.values()):
-            raise LMSteerError(f"the texts drawn have no labels of both signs on '{name}': a difference needs both")
+            raise LMSteerError(
+                f"the drawn texts lack positive or negative labels of '{name}', and a difference needs both: add some"
+            )
     return _contrast(sums, totals, bool(vocabulary)).float() / epsilon
 
 

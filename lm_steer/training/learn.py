@@ -1,11 +1,11 @@
-"""Learn a steer: the plain language-model loss of labelled texts under v = (label, 1), with the model frozen.
+"""Learn a steer by minimising the language-model loss of labelled texts under v = (label, 1), with the model frozen.
 
     lm-steer train --model results/models/smollm2 --texts results/data/snippets/train.parquet \\
         --dimensions sentiment,corpus --rank 256 --steps 150 -o results/steers/smollm2/sentiment/seed0
 
-The dimension called `corpus` is held at 1 and absorbs what merely distinguishes the training texts from the model's
-own; the others are set to each text's labels (paper, section 3.2; the original code's dummy dimension). Of a text that
-follows a prompt, only its own tokens are in the loss.
+The dimension `corpus` is held at 1 and absorbs how the training texts differ from the model's own regardless of the
+labels; the other dimensions take each text's labels (paper, section 3.2; the dummy dimension of the original code). The
+loss of a text with a prompt covers only the text's own tokens.
 """
 
 import math
@@ -34,18 +34,18 @@ from lm_steer.util.words import CORPUS
 
 DEV_TEXTS = 64
 EVERY = 25
-# Nats by which the last dev loss may exceed the lowest before it is remarked.
+# Nats by which the last dev loss may exceed the lowest before a warning.
 NOTICEABLE = 0.01
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a steer is trained; the defaults are the paper's, but for padding, which stays out of the loss.
+    """How a steer is trained; the defaults are the paper's, except that padding is masked in the loss.
 
-    training_free takes `add` and `offset` from the texts in closed form, without a step of training.
-    regularization is λ in loss + λ·(‖A‖² + ‖B‖²). loss_on_padding leaves pad positions in the loss, as the original
-    code does: targets then depend on each batch's longest text, so the body runs live on padded batches.
-    Raises LMSteerError where a number is out of range, or the dimensions do not serve.
+    training_free computes `add` and `offset` from the texts in closed form, without training steps.
+    regularization is λ in loss + λ·(‖A‖² + ‖B‖²). loss_on_padding includes pad positions in the loss, as the original
+    code does: targets then depend on each batch's longest text, so hidden states are computed anew for every batch.
+    Raises LMSteerError if a number is out of range, or the dimensions are invalid.
     """
 
     dimensions: Annotated[tuple[str, ...], options.A_DIMENSION]
@@ -64,17 +64,17 @@ class Recipe:
     def __post_init__(self) -> None:
         options.check_fields(self)
         if not any(name != CORPUS for name in self.dimensions):
-            listed = ", ".join(self.dimensions) or "none"
-            raise LMSteerError(f"dimensions: expected one for the label, and '{CORPUS}' if you like, found {listed}")
+            names = ", ".join(self.dimensions) or "none"
+            raise LMSteerError(f"dimensions: expected one for the label and optionally '{CORPUS}', found {names}")
         if self.training_free and (self.kind == "multiply" or CORPUS in self.dimensions or self.loss_on_padding):
             raise LMSteerError(
-                f"training_free: only the kinds add and offset have a closed form, without '{CORPUS}' and "
-                "loss_on_padding"
+                "training_free: only the kinds add and offset have a closed form: leave out the dimension "
+                f"'{CORPUS}' and loss_on_padding"
             )
 
     @property
     def name(self) -> str:
-        """What a progress line calls the training."""
+        """The name of the training in progress lines."""
         return next((name for name in self.dimensions if name != CORPUS), "steer")
 
 
@@ -87,12 +87,11 @@ def learn(
     cache: str | Path,
     patience: int = 0,
 ) -> tuple[Steer, list[dict[str, float]]]:
-    """Return the steer and its log: step, loss, tokens, and now and then the loss on dev texts.
+    """Return the steer and its log: step, loss, tokens, and every 25 steps the dev loss.
 
-    With `patience` the training stops once so many dev losses in a row, one every 25 steps, are no lower than the
-    lowest before them.
-    A training that was killed goes on from its last checkpoint, kept in `cache` under everything it depends on.
-    Raises LMSteerError where dimensions or texts do not serve.
+    With `patience`, training stops after this many consecutive dev losses that are no lower than the lowest before.
+    An interrupted training resumes from its last checkpoint in `cache`, which is keyed by everything it depends on.
+    Raises LMSteerError if dimensions or texts are unsuitable, or if the training diverges.
     """
     memo = HiddenMemo(Path(cache) / "hidden.sqlite", loaded, recipe.max_length)
     texts = train_texts.usable(memo, "training")
@@ -131,17 +130,17 @@ def learn(
         _check_finite(log, recipe, "check the model's weights, dtype and epsilon")
         return replace(steer, weights={name: each.detach().cpu() for name, each in weights.items()}), log
 
-    # The log holds losses on the dev texts, which decide where patience ends.
+    # The dev texts count too: their losses are logged, and decide when to stop.
     identity = [loaded.fingerprint, asdict(recipe), *(vars(part) for part in (texts, dev)), patience]
     checkpoint = Checkpoint(Path(cache) / "checkpoints", identity)
     step, log = checkpoint.load(weights, optimizer)
-    # Losses stay on the device until they are written: a GPU does not wait for the host at each step.
+    # Losses stay on the device until they are logged, so that a GPU does not wait for the host at each step.
     recent: list[dict[str, Any]] = []
     if not log:
         log.append({"step": 0, "dev_loss": dev_loss()})
         _check_finite(log, recipe, "check the model's weights, dtype and epsilon")
     if step < recipe.steps and not recipe.loss_on_padding:
-        states.packed(step)  # computes the hidden states, which is no part of the time that a step takes
+        states.packed(step)  # computes the hidden states, which should not count as time per step
     with Progress(f"train {recipe.name}", recipe.steps, "step") as progress:
         progress.skip(step)
         while step < recipe.steps and not _stalled(log, patience):
@@ -152,7 +151,7 @@ def learn(
             nll = nll_of(values[sent(draw[step], loaded.device)], packed)
             tokens = len(nll)
             optimizer.zero_grad()
-            # The sum's gradient, divided in float32: the mean's would vanish in a head of half precision.
+            # The sum's gradient, divided in float32: the mean's would underflow in a half-precision head.
             nll.sum().backward()
             for weight in weights.values():
                 assert weight.grad is not None
@@ -169,11 +168,10 @@ def learn(
                 if step == recipe.steps or _stalled(log, patience) or checkpoint.due:
                     checkpoint.save(step, weights, optimizer, log)
             progress.advance(1, f"loss {log[-1]['loss']:.3f}" if "loss" in log[-1] else "")
-    learned = {name: weight.detach().cpu() for name, weight in weights.items()}
-    if not all(torch.isfinite(weight).all() for weight in learned.values()):
+    if not all(torch.isfinite(weight).all() for weight in weights.values()):
         raise LMSteerError(f"the training of {recipe.name} diverged (weights are not finite): lower learning_rate")
-    _remark(log)
-    return replace(steer, weights=learned), log
+    _warn_of_overfitting(log)
+    return replace(steer, weights={name: weight.detach().cpu() for name, weight in weights.items()}), log
 
 
 def _dev_losses(log: list[dict[str, float]]) -> dict[int, float]:
@@ -181,13 +179,13 @@ def _dev_losses(log: list[dict[str, float]]) -> dict[int, float]:
 
 
 def _stalled(log: list[dict[str, float]], patience: int) -> bool:
-    """Whether the last `patience` dev losses are no lower than the lowest before them."""
+    """Whether none of the last `patience` dev losses is lower than the lowest before them."""
     losses = list(_dev_losses(log).values())
     return 0 < patience < len(losses) and min(losses[-patience:]) >= min(losses[:-patience])
 
 
-def _remark(log: list[dict[str, float]]) -> None:
-    """Say so where the dev loss has risen: the steer has begun to learn its texts by heart."""
+def _warn_of_overfitting(log: list[dict[str, float]]) -> None:
+    """Print a warning if the dev loss has risen from its lowest value."""
     losses = _dev_losses(log)
     lowest, last = min(losses, key=losses.__getitem__), max(losses)
     if losses[last] > losses[lowest] + NOTICEABLE:
@@ -216,8 +214,7 @@ def steered_nll(
 ) -> Tensor:
     """Return the NLL (tokens,) under steer values (tokens, dimensions), differentiable in the weights.
 
-    The same arithmetic as `attach`, written for packed tokens: products in the dtype of `hidden`, for weights that
-    are learned in float32.
+    The arithmetic of `attach` for packed tokens, with products in the dtype of `hidden` and weights in float32.
     """
     half = hidden.dtype
     if kind == "offset":
@@ -231,13 +228,13 @@ def steered_nll(
 
 
 def save(steer: Steer, about: dict[str, object], log: list[dict[str, float]], folder: str | Path) -> None:
-    """Write a trained steer with its provenance, and its log, into one folder."""
+    """Write a trained steer with its provenance and its log into one folder."""
     replace(steer, about=about).save_pretrained(folder)
     write_jsonl(Path(folder) / "training.jsonl", log)
 
 
 def about(loaded: LoadedModel, recipe: Recipe, texts: LabelledTexts) -> dict[str, object]:
-    """Return the provenance that is saved with the steer."""
+    """Return the provenance to save with the steer."""
     return {
         "model": loaded.name,
         "model_type": loaded.model.config.model_type,
@@ -249,12 +246,12 @@ def about(loaded: LoadedModel, recipe: Recipe, texts: LabelledTexts) -> dict[str
 
 
 def name_of(texts: Path) -> str:
-    """Name a file of texts for people: a dataset of the workflow by its folder, one's own by its file."""
+    """Return a display name for a file of texts: the folder's name for a dataset of the workflow, else the file's."""
     return texts.parent.name if texts.name == "train.parquet" else texts.name
 
 
 def _padded(memo: HiddenMemo, texts: list[str]) -> Packed:
-    """The same for the right-padded batch with its pad positions kept, as the original code trains."""
+    """Return states, targets and rows of a right-padded batch, pad positions included, as the original code trains."""
     rows_of_ids = memo.token_ids(texts)
     ids, mask = padded_right(memo.loaded, rows_of_ids, max(map(len, rows_of_ids)))
     hidden = head_inputs(memo.loaded.model, ids, mask)[:, :-1]

@@ -1,9 +1,10 @@
-"""A LoRA as a baseline: of at most as many parameters as a steer, trained on the texts of one style alone.
+"""A LoRA baseline with at most as many parameters as a steer, trained only on texts of one style.
 
     lm-steer analyse lora --model results/models/smollm2 --texts train.parquet --labels 0.25 1 \\
         --budget-rank 512 --steps 60 -o results/adapters/smollm2/mood-lora/seed0
 
-PEFT's own format: `lm-steer generate` takes the folder in the place of a steer's. The paper's LoRA row is trained so.
+The adapter is saved in PEFT's format; `lm-steer generate` takes its folder in place of a steer's. This is the paper's
+LoRA row.
 """
 
 import warnings
@@ -25,18 +26,18 @@ TARGETS = "all-linear"
 
 
 def is_adapter(folder: str | Path) -> bool:
-    """Whether a folder is an adapter of PEFT's."""
+    """Whether a folder holds a PEFT adapter."""
     return (Path(folder) / "adapter_config.json").exists()
 
 
 @contextmanager
 def adapted(loaded: LoadedModel, folder: str | Path) -> Iterator[None]:
-    """Put an adapter on a model for as long as the block lasts."""
+    """Apply an adapter to a model within a `with` block."""
     with needs("peft"):
         from peft import PeftModel
 
     with reading(folder, "an adapter that fits the model"), warnings.catch_warnings():
-        # PEFT leaves out what the file lacks or names otherwise, and only warns.
+        # PEFT only warns about weights that are missing or misnamed, and leaves them out.
         warnings.filterwarnings("error", ".*missing adapter keys")
         read_json(Path(folder) / "adapter_config.json", dict)
         read_tensors(Path(folder) / "adapter_model.safetensors")
@@ -50,11 +51,11 @@ def adapted(loaded: LoadedModel, folder: str | Path) -> Iterator[None]:
 
 
 def rank_for(loaded: LoadedModel, budget: int) -> int:
-    """Return the highest rank of a LoRA on all linear maps but the head within `budget` parameters; 1 at least."""
+    """Return the highest rank, at least 1, of a LoRA on all linear layers but the head with `budget` parameters."""
     head = loaded.model.get_output_embeddings()
     linear = [part for part in loaded.model.modules() if isinstance(part, torch.nn.Linear) and part is not head]
     if not linear:
-        raise LMSteerError(f"{type(loaded.model).__name__} has no linear layers to put a LoRA on")
+        raise LMSteerError(f"{type(loaded.model).__name__} has no linear layers to train a LoRA on: use another model")
     return max(1, budget // sum(part.in_features + part.out_features for part in linear))
 
 
@@ -70,15 +71,15 @@ def train_lora(
     seed: int,
     output: Path,
 ) -> None:
-    """Train by the plain language-model loss with padding masked, as a steer is, and write the adapter.
+    """Train a LoRA by the language-model loss with padding masked, as for a steer, and write the adapter.
 
-    budget      parameters; a steer has 2 · hidden · rank per dimension
+    budget      maximum number of parameters; a steer has 2 · hidden · rank per dimension
     """
     with needs("peft"):
         from peft import LoraConfig, get_peft_model
 
     if not texts:
-        raise LMSteerError("no text has a label in the range that the LoRA is trained on (`--labels`): widen it")
+        raise LMSteerError("no text has a label in the range given by --labels: widen it")
     rank = rank_for(loaded, budget)
     torch.manual_seed(seed)
     adapter = get_peft_model(loaded.model, LoraConfig(r=rank, lora_alpha=rank, target_modules=TARGETS))
@@ -108,4 +109,4 @@ def train_lora(
 
 def _require_finite(tensors: Iterable[torch.Tensor]) -> None:
     if not all(tensor.isfinite().all() for tensor in tensors):
-        raise LMSteerError("the LoRA's training diverged (its loss or weights are not finite): lower learning_rate")
+        raise LMSteerError("the training of the LoRA diverged (loss or weights are not finite): lower learning_rate")

@@ -1,9 +1,9 @@
-"""Cross-entropy through a frozen head, in chunks: the full logits never exist at once.
+"""Cross-entropy through a frozen head in chunks, so that the full logits are never in memory at once.
 
     nll = head_cross_entropy(head_of(model), hidden, targets)          # (tokens,), differentiable in `hidden`
 
-Only ∂loss/∂h' is needed, for the head does not learn; it is computed with the loss, so that each chunk's logits
-are made once and dropped.
+The head is frozen, so only ∂loss/∂h' is needed; it is computed together with the loss, so that each chunk's logits are
+computed only once.
 """
 
 import torch
@@ -13,7 +13,7 @@ from lm_steer.model.head import CHUNK_BYTES, Head
 
 
 class _HeadCrossEntropy(torch.autograd.Function):
-    """Negative log-likelihood of each token; gradients for the hidden states and for the rows of `offsets`."""
+    """Negative log-likelihood per token, with gradients for the hidden states and `offsets`."""
 
     @staticmethod
     def forward(ctx, hidden, targets, head, values, offsets):  # noqa: ANN001, ANN205
@@ -21,7 +21,7 @@ class _HeadCrossEntropy(torch.autograd.Function):
         losses = torch.empty(len(hidden), device=hidden.device)
         grad_hidden = torch.empty_like(hidden) if wants_hidden else None
         residuals = []
-        # In eights, so that the last chunk is not of a single row, whose product is summed in another order.
+        # A multiple of eight, so that the last chunk is rarely a single row, whose product is summed in another order.
         rows = max(8, CHUNK_BYTES // (4 * head.weight.shape[0]) // 8 * 8)
         for start in range(0, len(hidden), rows):
             part = slice(start, start + rows)
@@ -60,7 +60,7 @@ def head_cross_entropy(
 ) -> Tensor:
     """Return the NLL (tokens,) of `targets` (tokens,) from head inputs `hidden` (tokens, width).
 
-    With `offsets` (dimensions, vocabulary) and `values` (tokens, dimensions), values @ offsets is added to the
-    logits before scale and soft-cap, as a hook on the head's output does; residuals are kept for the gradient.
+    With `offsets` (dimensions, vocabulary) and `values` (tokens, dimensions), values @ offsets is added to the logits
+    before scale and soft-cap, as a hook on the head's output does; all residuals are then kept for the gradient.
     """
     return _HeadCrossEntropy.apply(hidden, targets, head, values, offsets)

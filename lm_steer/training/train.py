@@ -1,10 +1,10 @@
-"""Train a steer on any causal LM that a program has loaded.
+"""Train a steer on a causal LM that is already loaded.
 
 steer = train(model, tokenizer, ["A joy to watch.", "A waste of time."], [1, -1], rank=64, steps=200)
 with steer.attach(model).at(style=5, corpus=1):
     model.generate(**inputs)
 
-Rows of a data set serve as well: {"prompt": …, "completion": …, "label": 1}, {"messages": […], "label": -1}, pairs
+Rows of a dataset work too: {"prompt": …, "completion": …, "label": 1}, {"messages": […], "label": -1}, or pairs
 {"prompt": …, "chosen": …, "rejected": …}.
 """
 
@@ -38,17 +38,17 @@ def train(
     cache: str | Path | None = None,
     **recipe: Any,
 ) -> Steer:
-    """Return a steer trained on texts with labels in [-1, 1]; the model is frozen, and stays as it is.
+    """Return a steer trained on texts with labels in [-1, 1]; the model is frozen and not changed.
 
-    texts       texts, or rows of a data set in one of its shapes (data/examples.py); of a row that has a prompt only
-                the completion is learned
-    labels      of texts; rows have their own in `label` or, for several dimensions, in keys named after them
-    chat        prompts are a user's messages, for the tokenizer's chat template, which lists of messages always are
-    cache       a folder where hidden states are found again, and from which a training that was killed goes on
+    texts       texts, or rows of a dataset in a supported shape (data/examples.py); only the completion of a row with
+                a prompt is learned
+    labels      labels of texts; rows have theirs in `label` or, for several dimensions, in keys of the same names
+    chat        treat prompts as user messages for the tokenizer's chat template, as lists of messages always are
+    cache       a folder for hidden states and checkpoints, from which an interrupted training resumes
 
-    `recipe` are fields of `Recipe` (rank, steps, learning_rate, seed, …); without `dimensions` they are `style`, which
+    `recipe` takes the fields of `Recipe` (rank, steps, learning_rate, seed, …); `dimensions` defaults to `style`, which
     follows the labels, and `corpus`. A tenth of the texts is held out for the dev loss, which is printed.
-    Raises LMSteerError where texts, labels or fields do not serve, or the training diverges.
+    Raises LMSteerError if texts, labels or fields are invalid, or if the training diverges.
     """
     chosen = from_fields(Recipe, {"dimensions": ("style", CORPUS), **recipe})
     names = label_names(chosen.dimensions)
@@ -68,15 +68,15 @@ def _frame(texts: Sequence[Any], labels: Sequence[float] | None) -> pd.DataFrame
             try:
                 return examples(pd.DataFrame(rows), "texts")
             except UnicodeEncodeError:
-                raise LMSteerError("texts: one holds half of a surrogate pair, which is not valid text") from None
+                raise LMSteerError("texts: one contains half of a surrogate pair, which is not valid text") from None
         raise LMSteerError(
-            "texts without labels: give a label for each, or rows that hold their own, as frame.to_dict('records')"
+            "texts without labels: give a label for each, or rows with labels, as from frame.to_dict('records')"
         )
-    given = LabelledTexts(texts, labels if labels is not None else [])
-    return pd.DataFrame({"text": given.texts, "label": given.labels})
+    labelled = LabelledTexts(texts, labels if labels is not None else [])
+    return pd.DataFrame({"text": labelled.texts, "label": labelled.labels})
 
 
 def report_unseen(frame: pd.DataFrame, names: Sequence[str]) -> None:
-    """Say which pairs of attributes no text has: their values were never learned together."""
+    """Print the pairs of attributes that no text has, whose values are not learned together."""
     if unseen := unseen_pairs(frame, names):
-        say(f"no text has {', nor '.join(unseen)}: of these pairs the sum is all that is learned")
+        say(f"no text has {', nor '.join(unseen)}: only the sum of their effects is learned")

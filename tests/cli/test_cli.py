@@ -197,7 +197,7 @@ def test_a_model_of_the_hub_is_fetched_once(run, hub, model, reviews):
         (["--text-column", "review", "--label-column", "review"], "as review, found 'The movie was a joy"),
         (
             ["--text-column", "review", "--label-column", "stars", "--dimensions", "a,b"],
-            "need as many columns of labels",
+            "expected one column of labels for each of the dimensions",
         ),
     ],
 )

@@ -40,9 +40,9 @@ def spoil(path: Path, middle: bool = False) -> None:
 @pytest.mark.parametrize(
     ("step", "pattern", "message"),
     [
-        ("train", "cache/hidden.sqlite", "computed again"),
-        ("train", "cache/checkpoints/*.safetensors", "the training starts afresh"),
-        ("generate", "cache/generations/*/*.json", "its continuations are made again"),
+        ("train", "cache/hidden.sqlite", "recomputing"),
+        ("train", "cache/checkpoints/*.safetensors", "restarting the training"),
+        ("generate", "cache/generations/*/*.json", "generating its continuations again"),
     ],
 )
 def test_a_damaged_cache_is_made_again(folder, reference, row, step, pattern, message, middle):

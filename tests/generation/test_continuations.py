@@ -207,7 +207,7 @@ def test_a_block_that_was_changed_is_made_again(loaded, tmp_path, capsys, change
     text = part.read_text()
     part.write_text(change if change != "letters" else text.replace(json.loads(text)["texts"][0][0][-1], "§", 1))
     assert continuations(loaded, ["The movie"], sampling, "test", tmp_path) == whole
-    assert f"{part} is damaged: its continuations are made again" in capsys.readouterr().err
+    assert f"{part} is damaged: generating its continuations again" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -239,7 +239,7 @@ def longest(loaded) -> int:
 
 
 def test_a_prompt_that_does_not_fit_the_context_is_refused(loaded):
-    with pytest.raises(LMSteerError, match="do not fit the model's context of 64"):
+    with pytest.raises(LMSteerError, match="do not fit in the model's context of 64"):
         run(loaded, [PROMPTS[0], prompt_of(loaded, longest(loaded) + 1)])
 
 

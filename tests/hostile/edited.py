@@ -203,7 +203,7 @@ def _edited() -> Iterator[Case]:
                 use = WORKING["plain"].replace("--model model", "--model origin")
                 # Weights that a model has no use for are common, as in one without some of its layers.
                 says_why = "but config.json expects" if "= 48" in change or "= 7" in change else ""
-                says_why = "of a smaller one" if "10**7" in change else says_why
+                says_why = "of a smaller model" if "10**7" in change else says_why
                 expect = EITHER if "layers'] = 0" in change else "refused"
                 yield Case("files", use, expect, says_why, before=before)
             else:

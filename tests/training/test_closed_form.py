@@ -58,7 +58,7 @@ def test_offset_is_the_log_odds_of_tokens(loaded, tmp_path):
 
 
 def test_one_sided_texts_and_recipes_without_a_closed_form_are_refused(loaded, tmp_path):
-    with pytest.raises(LMSteerError, match="no labels of both signs on 'style'"):
+    with pytest.raises(LMSteerError, match="lack positive or negative labels of 'style'"):
         learn(loaded, TEXTS.at([0, 1]), TEXTS, RECIPE, tmp_path)
     for wrong in ({"kind": "multiply"}, {"dimensions": ("style", "corpus")}):
         with pytest.raises(LMSteerError, match="training_free: only the kinds add and offset"):

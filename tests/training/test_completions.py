@@ -132,7 +132,7 @@ def test_two_attributes_are_learned_together_and_pairs_without_a_text_are_told(l
     dimensions = ("warmth", "length", "corpus")
     steer = lm_steer.train(loaded.model, tiny.make_tokenizer(), rows, dimensions=dimensions, **FEW)
     assert steer.dimensions == dimensions
-    assert "no text has warmth above 0 with length below 0: of these pairs" in capsys.readouterr().err
+    assert "no text has warmth above 0 with length below 0: only the sum of their effects is learned" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_two_attributes_are_learned_together_and_pairs_without_a_text_are_told(l
         (ROWS, {"dimensions": ("warmth", "length")}, "texts has no column 'warmth'"),
         ([{**PAIRS[0], "rejected": "A joy to watch."}], {}, "row 1: chosen and rejected are the same"),
         ([{"text": "a b"}, {"text": "c d"}], {}, "no column 'label'"),
-        ([{"text": "a b", "label": 1}, {"text": "c d", "label": -1}], {"chat": True}, "answers no prompt"),
+        ([{"text": "a b", "label": 1}, {"text": "c d", "label": -1}], {"chat": True}, "has no prompt: give"),
         ([{"messages": [{"role": "user", "content": "a"}], "label": 1}], {}, "last message of 'assistant'"),
         (["a b", "c d"], {}, "give a label for each, or rows"),
         (
