@@ -255,7 +255,7 @@ def compose(steers: Mapping[str, Steer]) -> Steer:
     qualified = [steer.renamed(name) for name, steer in steers.items()]
     names = [name for steer in qualified for name in steer.dimensions]
     if repeated := [name for name in names if names.count(name) > 1]:
-        raise LMSteerError(f"two of the composed steers would have a dimension '{repeated[0]}': rename one of them")
+        raise LMSteerError(f"two of the composed steers would have the dimension '{repeated[0]}': rename one of them")
     return sum(qualified[1:], qualified[0])
 
 

@@ -209,12 +209,12 @@ def test_a_missing_folder_is_named(tmp_path):
 
 @pytest.mark.parametrize("place", ["", "nowhere", "./nowhere", "../no/where", 5, None, b"steer", "a\0b", "x" * 5000])
 def test_what_is_no_folder_of_a_steer_is_refused(place):
-    with pytest.raises(LMSteerError, match="is not a steer: give its folder"):
+    with pytest.raises(LMSteerError, match="is not a steer: give a steer's folder"):
         Steer.from_pretrained(place)
 
 
 def test_a_file_in_place_of_the_folder_is_refused(saved):
-    with pytest.raises(LMSteerError, match="is not a steer: give its folder"):
+    with pytest.raises(LMSteerError, match="is not a steer: give a steer's folder"):
         Steer.from_pretrained(saved / "steer_config.json")
 
 
@@ -373,7 +373,7 @@ def test_values_must_be_finite(value):
 
 @pytest.mark.parametrize("values", [5, "style=5", ["style"], None])
 def test_values_go_by_name(values):
-    with pytest.raises(LMSteerError, match="are given by name"):
+    with pytest.raises(LMSteerError, match="expected steer values by name"):
         steer("style").vector(values)
 
 
@@ -383,7 +383,7 @@ def test_an_unknown_dimension_is_refused_with_those_there_are():
 
 
 def test_repeated_dimensions_are_refused():
-    with pytest.raises(LMSteerError, match="must differ"):
+    with pytest.raises(LMSteerError, match="must be distinct"):
         steer("style", "style")
 
 

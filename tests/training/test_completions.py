@@ -132,7 +132,7 @@ def test_two_attributes_are_learned_together_and_pairs_without_a_text_are_told(l
     dimensions = ("warmth", "length", "corpus")
     steer = lm_steer.train(loaded.model, tiny.make_tokenizer(), rows, dimensions=dimensions, **FEW)
     assert steer.dimensions == dimensions
-    assert "no text has warmth above 0 with length below 0: only the sum of their effects is learned" in capsys.readouterr().err
+    assert "no text has warmth above 0 with length below 0: only the sum" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
