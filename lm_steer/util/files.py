@@ -283,13 +283,13 @@ def _misfit(value: Any, shape: Any) -> str:
 
 
 def write_jsonl(path: str | Path, rows: Iterable[dict[str, Any]]) -> None:
-    """Write rows as JSON lines, all or nothing."""
+    """Write rows as JSON lines, completely or not at all."""
     with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as file:
         for row in rows:
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write one indented JSON document, all or nothing."""
+    """Write one indented JSON document, completely or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

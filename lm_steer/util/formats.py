@@ -115,7 +115,7 @@ def require_columns(frame: "pd.DataFrame", columns: Sequence[str], path: str | P
 
 
 def require_rows(frame: "pd.DataFrame", path: str | Path) -> None:
-    """Raise LMSteerError if no row of a table is left."""
+    """Raise LMSteerError if a table, or the part of it that is shown, is empty."""
     if frame.empty:
         raise LMSteerError(f"{path} has no rows, or some are missing: make it again")
 
@@ -128,9 +128,8 @@ def read_record(folder: str | Path) -> dict[str, Any]:
 def hub_name(folder: str | Path) -> str:
     """Return the name of a judge from the hub, `owner/name@revision`; "" for a model from elsewhere."""
     record = read_record(folder)
-    if record["source"] != "hub":
-        return ""
-    return f"{record['id']}@{record['revision']}" if record["revision"] else record["id"]
+    name = f"{record['id']}@{record['revision']}" if record["revision"] else record["id"]
+    return name if record["source"] == "hub" else ""
 
 
 def read_benchmark(path: str | Path) -> dict[str, float]:

@@ -22,7 +22,7 @@ def signed(value: float) -> str:
 
 
 def unknown(name: Any, known: Iterable[str], what: str) -> str:
-    """Return that a name is unknown, with the closest known name and all of them."""
+    """Return a message that a name is unknown, with the closest known name and all of them."""
     names = list(known)
     return f"there is no {what} '{name}'{near(name, names)}; there are {', '.join(names) or 'none'}"
 
