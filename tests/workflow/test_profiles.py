@@ -46,7 +46,7 @@ def test_rules_with_a_gpu_have_a_partition_of_their_own():
             "  trian: 2",
             "set-threads: 'trian' is not a rule (did you mean 'train'?)",
         ),
-        ("# resources:\n#   gpu: 2", "resources:\n  gpu: 64", "  gpu: 64", "64 GPUs asked, this machine has"),
+        ("# resources:\n#   gpu: 2", "resources:\n  gpu: 64", "  gpu: 64", "64 GPUs requested, this machine has"),
     ],
 )
 def test_what_does_not_fit_is_found_before_any_job_with_its_line(project, snakemake, old, new, place, message):

@@ -1,7 +1,7 @@
-# Analyses: what several settings say together, what steers hold, what texts show, and what it all costs.
+# Analyses: figures over several settings, directions of steers, evidence in texts, and costs.
 rule effects:
     input:
-        given(plan.effects, "inputs"),
+        from_plan(plan.effects, "inputs"),
     output:
         report(
             "results/analyses/{analysis}.csv",
@@ -22,7 +22,7 @@ rule effects:
         mem_mb=memory(2000),
     params:
         study=targets.STUDY_FILE,
-        part=given(plan.effects, "part"),
+        part=from_plan(plan.effects, "part"),
         code=code_digest("analyse_effects"),
     shell:
         "lm-steer analyse effects --study {params.study} --name {wildcards.analysis} --output {output:q}"
@@ -31,7 +31,7 @@ rule effects:
 
 rule directions:
     input:
-        given(plan.directions, "inputs"),
+        from_plan(plan.directions, "inputs"),
     output:
         words="results/analyses/{model}/{analysis}.words.csv",
         spectrum="results/analyses/{model}/{analysis}.spectrum.csv",
@@ -49,7 +49,7 @@ rule directions:
         mem_mb=memory(4000),
         runtime=30,
     params:
-        options=given(plan.directions, "options"),
+        options=from_plan(plan.directions, "options"),
         code=code_digest("analyse_directions"),
     shell:
         "lm-steer analyse directions {params.options:q} --spectrum {output.spectrum:q} --output {output.words:q}"
@@ -58,7 +58,7 @@ rule directions:
 
 rule evidence:
     input:
-        given(plan.evidence, "inputs"),
+        from_plan(plan.evidence, "inputs"),
     output:
         tokens="results/analyses/{model}/{analysis}.tokens.csv",
         readings="results/analyses/{model}/{analysis}.readings.csv",
@@ -76,18 +76,18 @@ rule evidence:
         mem_mb=memory(4000),
         runtime=30,
     params:
-        options=given(plan.evidence, "options"),
-        part=given(plan.evidence, "part"),
+        options=from_plan(plan.evidence, "options"),
+        part=from_plan(plan.evidence, "part"),
         code=code_digest("analyse_evidence"),
     shell:
         "lm-steer analyse evidence {params.options:q} --readings {output.readings:q} --output {output.tokens:q}"
         " 2>&1 | tee {log:q}"
 
 
-# It takes all threads: what else runs would show in the times.
+# It takes all threads, because other jobs would distort the times.
 rule cost:
     input:
-        given(plan.cost, "inputs"),
+        from_plan(plan.cost, "inputs"),
     output:
         "results/analyses/{model}/{analysis}.cost.csv",
     log:
@@ -104,7 +104,7 @@ rule cost:
         mem_mb=memory(4000),
         runtime=30,
     params:
-        options=given(plan.cost, "options"),
+        options=from_plan(plan.cost, "options"),
         code=code_digest("analyse_cost"),
     shell:
         "lm-steer analyse cost {params.options:q} --output {output:q} 2>&1 | tee {log:q}"

@@ -1,4 +1,4 @@
-# The checked study, what the plan gives each rule of it, and resources. No rules.
+# The validated study, access to its plan, and resources. No rules.
 import inspect
 import os
 
@@ -11,14 +11,14 @@ from lm_steer.util.code_digest import code_digest
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import fingerprint
 
-# glibc would give the memory of a decode step back to the system and ask for it again, page by page: kept, sampling on
-# a processor takes a seventh less time. The most that it takes for either is 2 GB - 1 and 32 MB.
+# By default glibc returns the memory of a decode step to the system and requests it again, page by page; keeping it saves
+# a seventh of the time of sampling on a CPU. 2 GB - 1 and 32 MB are the largest values that glibc accepts.
 os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", f"{2**31 - 1}")
 os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", f"{32 << 20}")
-# None where nothing is run: `--report`, `--rulegraph`.
+# None if nothing is run: `--report`, `--rulegraph`.
 CORES = workflow.resource_settings.cores or 1
-# Two torch jobs on the same cores starve each other: one has them all, or each of `--resources gpu=N` its part.
-# On a cluster the profile says how many threads a job gets.
+# Two torch jobs on the same cores starve each other: one job gets all cores, or each of `--resources gpu=N` its share.
+# On a cluster the profile sets the threads of a job.
 GPUS = getattr(workflow.resource_settings.resources.get("gpu"), "value", None) or 0
 TORCH_THREADS = max(1, CORES // max(1, GPUS))
 ENVIRONMENT = "../../envs/environment.yaml"
@@ -35,25 +35,25 @@ PAGE = "reports/index.html"
 FIGURES = "results/figures"
 
 
-def given(rule, what):
-    """A function of wildcards: what (inputs, options, part, by_model) the plan gives a rule."""
+def from_plan(rule, what):
+    """Return a function of wildcards that gives the plan's inputs, options, part or by_model of a rule."""
     names = inspect.signature(rule).parameters
 
-    def of(wildcards):
+    def lookup(wildcards):
         chosen = {name: value for name, value in wildcards.items() if name in names}
         return getattr(rule(STUDY, **chosen), what)
 
-    return of
+    return lookup
 
 
 def threads_of(rule):
-    """All threads of a torch job where the rule is one by a model, else one."""
-    by_model = given(rule, "by_model")
+    """Return a function of wildcards: the threads of a torch job if the rule runs a model, else one."""
+    by_model = from_plan(rule, "by_model")
     return lambda wildcards: TORCH_THREADS if by_model(wildcards) else 1
 
 
 def memory(mb):
-    """`mem_mb` of a job: so much at its first attempt, and twice as much at each further one."""
+    """Return `mem_mb` of a job: `mb` at the first attempt, doubled at each further one."""
 
     def by_attempt(wildcards, attempt):
         return mb * 2 ** (attempt - 1)
@@ -62,7 +62,7 @@ def memory(mb):
 
 
 def any_of(names):
-    """A wildcard's constraint: one of the names, or nothing that exists."""
+    """Return a wildcard's constraint: one of the names, or a text that matches no file if there are none."""
     return "|".join(map(str, names)) or "-"
 
 

@@ -1,8 +1,8 @@
-# What a study starts from: models, labelled texts, prompts. Downloads are local rules; the rest needs no network.
-# Models and classifiers, each by its name.
+# The inputs of a study: models, labelled texts, prompts. Downloads are local rules; the rest needs no network.
+# Models and classifiers.
 rule model:
     input:
-        given(plan.model, "inputs"),
+        from_plan(plan.model, "inputs"),
     output:
         directory("results/models/{model}"),
     log:
@@ -17,7 +17,7 @@ rule model:
     resources:
         mem_mb=memory(4000),
     params:
-        options=given(plan.model, "options"),
+        options=from_plan(plan.model, "options"),
         code=code_digest("model"),
     shell:
         "lm-steer model {params.options:q} --output {output:q} 2>&1 | tee {log:q}"
@@ -25,7 +25,7 @@ rule model:
 
 rule dataset:
     input:
-        given(plan.dataset, "inputs"),
+        from_plan(plan.dataset, "inputs"),
     output:
         "results/data/{dataset}/train.parquet",
         "results/data/{dataset}/dev.parquet",
@@ -41,7 +41,7 @@ rule dataset:
     resources:
         mem_mb=memory(2000),
     params:
-        options=given(plan.dataset, "options"),
+        options=from_plan(plan.dataset, "options"),
         folder="results/data/{dataset}",
         code=code_digest("data"),
     shell:
@@ -50,7 +50,7 @@ rule dataset:
 
 rule prompts:
     input:
-        given(plan.prompts, "inputs"),
+        from_plan(plan.prompts, "inputs"),
     output:
         "results/prompts/{prompts}.jsonl",
     log:
@@ -63,7 +63,7 @@ rule prompts:
     resources:
         mem_mb=memory(1000),
     params:
-        options=given(plan.prompts, "options"),
+        options=from_plan(plan.prompts, "options"),
         code=code_digest("prompts"),
     shell:
         "lm-steer prompts {params.options:q} --output {output:q} 2>&1 | tee {log:q}"

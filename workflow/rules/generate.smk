@@ -1,13 +1,13 @@
-# Continuations: one process makes every setting of a model and seed, for loading a model is dear. What an earlier run
-# has made under the same steer, values, prompts and sampling is found again, so that one edited setting costs itself.
-# The prompts are scattered over `shards` such processes. What is not steered is sampled under the first seed alone.
+# Continuations: one process generates all settings of a model and seed, because loading a model is expensive. Texts of an
+# earlier run with the same steer, values, prompts and sampling are reused, so that editing one setting costs only that one.
+# The prompts are scattered over `shards` such processes. Unsteered settings are sampled only under the first seed.
 scattergather:
     shards=STUDY.shards,
 
 
 rule external:
     input:
-        given(plan.external, "inputs"),
+        from_plan(plan.external, "inputs"),
     output:
         f"results/generations/{layout.EXTERNAL}/seed0/{{setting}}.jsonl",
     log:
@@ -27,7 +27,7 @@ rule external:
 
 rule generate:
     input:
-        given(plan.generate, "inputs"),
+        from_plan(plan.generate, "inputs"),
     output:
         expand(
             "results/shards/{{scatteritem}}/generations/{{model}}/seed{{seed}}/{setting}.jsonl",
@@ -48,8 +48,8 @@ rule generate:
         runtime=240,
     params:
         study=targets.STUDY_FILE,
-        options=given(plan.generate, "options"),
-        part=given(plan.generate, "part"),
+        options=from_plan(plan.generate, "options"),
+        part=from_plan(plan.generate, "part"),
         code=code_digest("generate"),
     shell:
         "lm-steer generate --study {params.study} --model {wildcards.model} {params.options:q}"
@@ -80,7 +80,7 @@ rule gather:
         "lm-steer gather {output:q} --shards {params.shards} --folder results 2>&1 | tee {log:q}"
 
 
-# Further seeds are further trainings: the settings of tables that have one.
+# Further seeds are further trainings, for the settings of tables that use a steer.
 use rule generate as generate_further with:
     output:
         expand(
@@ -106,10 +106,10 @@ use rule gather as gather_further with:
         seed=any_of(STUDY.seeds[1:]),
 
 
-# Continuations of settings that not every model has, or that an adapter makes: a job for each.
+# Continuations of settings that not every model has, or that use an adapter: one job each.
 rule generate_apart:
     input:
-        given(plan.generate, "inputs"),
+        from_plan(plan.generate, "inputs"),
     output:
         "results/generations/{model}/seed{seed}/{setting}.jsonl",
     log:
@@ -128,8 +128,8 @@ rule generate_apart:
         runtime=240,
     params:
         study=targets.STUDY_FILE,
-        options=given(plan.generate, "options"),
-        part=given(plan.generate, "part"),
+        options=from_plan(plan.generate, "options"),
+        part=from_plan(plan.generate, "part"),
         code=code_digest("generate"),
     shell:
         "lm-steer generate --study {params.study} --model {wildcards.model} {params.options:q}"

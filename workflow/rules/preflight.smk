@@ -1,4 +1,4 @@
-# Looked at before any job starts: the profile's keys and rule names, GPUs, partitions, the folder. No rules.
+# Checks before any job starts: the profile's keys and rule names, GPUs, partitions, the folder. No rules.
 import contextlib
 import io
 import os
@@ -16,12 +16,12 @@ from lm_steer.util.run_lock import hold
 from lm_steer.util.slurm import Request, cancel_jobs_of, gpus_in, line_of, misfits, other_nodes, partitions
 from lm_steer.util.words import near
 
-# The name of a partition; what is no name is an expression, of which nothing is known before the job.
+# The name of a partition; anything else is an expression, whose value is only known with the job.
 PLAIN = re.compile(r"[\w.-]+")
 
 
 def command_line():
-    """What this run was asked on the command line and in profiles: its options, their names, the profile files."""
+    """Return the options of this run from the command line and profiles, all option names, and the profile files."""
     with contextlib.redirect_stderr(io.StringIO()):
         parser, chosen = cli.parse_args(sys.argv[1:])
     names = set(re.findall(r"--([a-z][a-z-]*)", parser.format_help()))
@@ -29,8 +29,8 @@ def command_line():
     return chosen, sorted(names), [Path(path) for _, of_profile, path in sources if of_profile]
 
 
-def given_resource(rule, name):
-    """A resource of a rule as text, as it is written down; nothing where a function of the job makes it."""
+def resource_of(rule, name):
+    """Return a resource of a rule as text, as written in the rule or profile; "" if it is computed per job."""
     resource = rule.resources.get(name)
     if resource is None:
         return ""
@@ -50,32 +50,31 @@ def problems_of_profiles(names, files):
 
 
 def problems_of_machine(files):
-    there = devices()
-    if GPUS > len(there):
+    count = len(devices())
+    if GPUS > count:
         place = line_of(files, "gpu:") or "--resources gpu"
-        yield f"{place}: {GPUS} GPUs asked, this machine has {len(there)}: {f'set {len(there)}' if there else 'leave it out'}"
+        yield f"{place}: {GPUS} GPUs requested, this machine has {count}: {f'set {count}' if count else 'leave it out'}"
 
 
 def request(rule):
-    """What a rule asks of the cluster; a partition that is no name is an expression, known with the job alone."""
-    gpus = given_resource(rule, "gpu")
-    requested = int(gpus) if gpus.isdigit() and int(gpus) else gpus_in(given_resource(rule, "gres"))
-    names = [name for name in given_resource(rule, "slurm_partition").split(",") if PLAIN.fullmatch(name)]
-    return Request(rule.name, names, requested, given_resource(rule, "gpu_model"))
+    """Return what a rule requests from the cluster; partitions that are expressions are left out."""
+    gpus = resource_of(rule, "gpu")
+    count = int(gpus) if gpus.isdigit() and int(gpus) else gpus_in(resource_of(rule, "gres"))
+    names = [name for name in resource_of(rule, "slurm_partition").split(",") if PLAIN.fullmatch(name)]
+    return Request(rule.name, names, count, resource_of(rule, "gpu_model"))
 
 
 def problems_of_cluster(files):
-    there = partitions()
-    if not there:
-        yield "SLURM does not answer to `sinfo`: start the run on a machine of the cluster"
+    available = partitions()
+    if not available:
+        yield "`sinfo` lists no partitions: start the run on a machine of the cluster"
         return
-    yield from misfits(map(request, workflow.rules), there, files)
-    others = other_nodes(there)
+    yield from misfits(map(request, workflow.rules), available, files)
+    others = other_nodes(available)
     if is_local(".") and others and "LM_STEER_SHARED" not in os.environ:
         yield (
-            f"{Path.cwd()} lies on a disk of this machine, which {others[0]} and other nodes cannot see: run "
-            "in a folder that all nodes share, or name one by --directory (where they do share it, set "
-            "LM_STEER_SHARED=1)"
+            f"{Path.cwd()} is on a local disk, which {others[0]} and other nodes cannot see: run in a folder that all "
+            "nodes share, or pass one as --directory (if they do share it, set LM_STEER_SHARED=1)"
         )
 
 

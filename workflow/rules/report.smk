@@ -1,7 +1,7 @@
-# Tables and the page. They need neither model nor network, and take seconds.
+# Tables and the page. They need no model and no network, and take seconds.
 rule table:
     input:
-        given(plan.table, "inputs"),
+        from_plan(plan.table, "inputs"),
     output:
         report(
             "results/tables/{table}.csv",
@@ -20,13 +20,13 @@ rule table:
         mem_mb=2000,
     params:
         study=targets.STUDY_FILE,
-        part=given(plan.table, "part"),
+        part=from_plan(plan.table, "part"),
         code=code_digest("table"),
     shell:
         "lm-steer table --study {params.study} --name {wildcards.table} --output {output:q} 2>&1 | tee {log:q}"
 
 
-# In the record of a run alone are dates and times.
+# Only the record of a run has dates and times.
 rule record:
     input:
         targets.table_files(STUDY),

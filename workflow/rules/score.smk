@@ -1,10 +1,9 @@
-# Scores: the judge that is trained here, and one process for each model and scorer; of a scorer that is a model, one for
-# each shard.
+# Scores: training the judge, then one process per model and scorer, or per shard if the scorer is itself a model.
 
 
 rule judge:
     input:
-        given(plan.judge, "inputs"),
+        from_plan(plan.judge, "inputs"),
     output:
         directory("results/judges/{scorer}"),
     log:
@@ -17,7 +16,7 @@ rule judge:
         mem_mb=memory(3000),
         runtime=30,
     params:
-        options=given(plan.judge, "options"),
+        options=from_plan(plan.judge, "options"),
         code=code_digest("judge"),
     shell:
         "lm-steer judge {params.options:q} --output {output:q} 2>&1 | tee {log:q}"
@@ -25,7 +24,7 @@ rule judge:
 
 rule score:
     input:
-        given(plan.score, "inputs"),
+        from_plan(plan.score, "inputs"),
     output:
         "results/scores/{model}/{scorer}.parquet",
     log:
@@ -42,13 +41,13 @@ rule score:
         mem_mb=memory(4000),
         runtime=60,
     params:
-        options=given(plan.score, "options"),
+        options=from_plan(plan.score, "options"),
         code=code_digest("score"),
     shell:
         "lm-steer score {params.options:q} --output {output:q} 2>&1 | tee {log:q}"
 
 
-# The same by a model, on a GPU where there is one: the prompts are scattered, as those of `generate` are.
+# Scoring by a model, on a GPU if there is one: prompts are scattered as in `generate`.
 use rule score as score_by_model with:
     output:
         "results/shards/{scatteritem}/scores/{model}/{scorer}.parquet",
@@ -64,7 +63,7 @@ use rule score as score_by_model with:
         mem_mb=memory(4000),
         runtime=240,
     params:
-        options=given(plan.score, "options"),
+        options=from_plan(plan.score, "options"),
         code=code_digest("score"),
 
 
@@ -89,7 +88,7 @@ rule gather_scores:
         "lm-steer gather {output:q} --shards {params.shards} --folder results 2>&1 | tee {log:q}"
 
 
-# The same by a service, where the network is. It takes all cores, so that two jobs never share one quota.
+# Scoring by a service, on the machine with the network. It takes all cores, so that two jobs never share one quota.
 use rule score as ask with:
     wildcard_constraints:
         scorer=any_of(ONLINE),
@@ -99,10 +98,10 @@ use rule score as ask with:
         mem_mb=memory(2000),
 
 
-# What steering does to texts that nobody steers for: the steers of all settings, one after another.
+# Side effects of steering on unrelated texts: the steers of all settings, one after another.
 rule side_effects:
     input:
-        given(plan.side_effects, "inputs"),
+        from_plan(plan.side_effects, "inputs"),
     output:
         "results/scores/{model}/{scorer}.parquet",
     log:
@@ -120,8 +119,8 @@ rule side_effects:
         runtime=60,
     params:
         study=targets.STUDY_FILE,
-        options=given(plan.side_effects, "options"),
-        part=given(plan.side_effects, "part"),
+        options=from_plan(plan.side_effects, "options"),
+        part=from_plan(plan.side_effects, "part"),
         code=code_digest("side_effects"),
     shell:
         "lm-steer side-effects --study {params.study} --name {wildcards.model} --scorer {wildcards.scorer}"
@@ -130,7 +129,7 @@ rule side_effects:
 
 rule agreement:
     input:
-        given(plan.agreement, "inputs"),
+        from_plan(plan.agreement, "inputs"),
     output:
         table=report(
             "results/tables/agreement-{agreement}.csv",
@@ -147,13 +146,13 @@ rule agreement:
         ENVIRONMENT
     threads: threads_of(plan.agreement)
     resources:
-        gpu=given(plan.agreement, "by_model"),
+        gpu=from_plan(plan.agreement, "by_model"),
         mem_mb=memory(4000),
         runtime=240,
     params:
         study=targets.STUDY_FILE,
-        options=given(plan.agreement, "options"),
-        part=given(plan.agreement, "part"),
+        options=from_plan(plan.agreement, "options"),
+        part=from_plan(plan.agreement, "part"),
         code=code_digest("agreement"),
     shell:
         "lm-steer agreement --study {params.study} --name {wildcards.agreement} {params.options:q}"

@@ -1,7 +1,7 @@
-# Steers: one training for each model, steer and seed. Torch takes all cores, for two such jobs would starve each other.
+# Steers: one training per model, steer and seed, on all cores, because two torch jobs would starve each other.
 rule train:
     input:
-        given(plan.train, "inputs"),
+        from_plan(plan.train, "inputs"),
     output:
         expand("results/steers/{{model}}/{{steer}}/seed{{seed}}/{file}", file=layout.STEER_FILES),
     log:
@@ -18,17 +18,17 @@ rule train:
         mem_mb=memory(4000),
         runtime=120,
     params:
-        options=given(plan.train, "options"),
+        options=from_plan(plan.train, "options"),
         folder="results/steers/{model}/{steer}/seed{seed}",
         code=code_digest("train"),
     shell:
         "lm-steer train {params.options:q} --seed {wildcards.seed} --output {params.folder:q} 2>&1 | tee {log:q}"
 
 
-# A steer of another model, carried over.
+# A steer transferred from another model.
 rule transfer:
     input:
-        given(plan.transfer, "inputs"),
+        from_plan(plan.transfer, "inputs"),
     output:
         expand("results/steers/{{model}}/{{steer}}/seed{{seed}}/{file}", file=layout.STEER_FILES),
     log:
@@ -44,7 +44,7 @@ rule transfer:
         mem_mb=memory(6000),
         runtime=60,
     params:
-        options=given(plan.transfer, "options"),
+        options=from_plan(plan.transfer, "options"),
         folder="results/steers/{model}/{steer}/seed{seed}",
         code=code_digest("analyse_transfer"),
     shell:
@@ -52,10 +52,10 @@ rule transfer:
         " 2>&1 | tee {log:q}"
 
 
-# A LoRA, to stand beside a steer.
+# A LoRA, as a baseline for a steer.
 rule lora:
     input:
-        given(plan.lora, "inputs"),
+        from_plan(plan.lora, "inputs"),
     output:
         directory("results/adapters/{model}/{adapter}/seed{seed}"),
     log:
@@ -70,7 +70,7 @@ rule lora:
         mem_mb=memory(6000),
         runtime=240,
     params:
-        options=given(plan.lora, "options"),
+        options=from_plan(plan.lora, "options"),
         code=code_digest("analyse_lora"),
     shell:
         "lm-steer analyse lora {params.options:q} --seed {wildcards.seed} --output {output:q} 2>&1 | tee {log:q}"

@@ -1,4 +1,4 @@
-"""Write the repository's address, which stands in pyproject.toml, wherever else it is needed: docs and badges.
+"""Write the repository's address from pyproject.toml wherever it is needed: docs and badges.
 
 python workflow/scripts/address.py          # `make docs`
 """
@@ -14,7 +14,7 @@ OWNED = re.compile(
 )
 SITE = re.compile(r"[\w-]+(?=\.github\.io/lm-steer)")
 BADGES = re.compile(r"(?<=<!-- badges -->\n).*?(?=<!-- end -->)", re.DOTALL)
-# What stands in pyproject.toml until there is a repository.
+# The owner in pyproject.toml until there is a repository.
 NOBODY = "OWNER"
 
 
@@ -25,7 +25,7 @@ def address() -> str:
 
 
 def written(text: str, repository: str) -> str:
-    """Return a text with that address in the place of any; badges are none as long as there is no repository."""
+    """Return a text with its addresses replaced by this one, and with badges if there is a repository."""
     owner = repository.split("/")[-2]
     badges = "" if owner == NOBODY else _badges(repository, f"https://{owner}.github.io/lm-steer")
     return BADGES.sub(badges, SITE.sub(owner, OWNED.sub(owner, text)))

@@ -1,10 +1,10 @@
-"""Ablation: are two steers composed by the sum of their maps, or by the sum of their factors?
+"""Ablation: two steers composed by the sum of their maps, or by the sum of their factors.
 
     python workflow/scripts/composition.py results composition      # after the embedded study; prints a table
 
 The paper adds maps, I + ε Σ vₖ AₖBₖᵀ. "Steering Tokens" (arXiv 2601.05062, appendix H.2) composes LM-Steer by adding
-factors before they are multiplied, I + ε (Σ vₖ Aₖ)(Σ Bₖ)ᵀ, which has the cross terms vⱼ AⱼBₖᵀ too. Both trained steers
-of the study are put together in both ways, on the same prompts, with the same random numbers.
+the factors before multiplying them, I + ε (Σ vₖ Aₖ)(Σ Bₖ)ᵀ, which also has the cross terms vⱼ AⱼBₖᵀ. This compares
+both methods with the study's two steers, on the same prompts, with the same random numbers.
 """
 
 import json
@@ -28,7 +28,7 @@ METRICS = ("avg_max_toxicity", "positivity", "perplexity")
 
 
 def of_summed_factors(steer: Steer, values: dict[str, float]) -> Steer:
-    """Return a steer of one dimension, `both`, whose map at 1 is (Σ vₖ Aₖ)(Σ Bₖ)ᵀ."""
+    """Return a steer with one dimension, `both`, whose map at 1 is (Σ vₖ Aₖ)(Σ Bₖ)ᵀ."""
     chosen = [steer.dimensions.index(name) for name in values]
     a = sum(value * steer.weights["A"][index] for index, value in zip(chosen, values.values(), strict=True))
     b = steer.weights["B"][chosen].sum(0)
@@ -36,7 +36,7 @@ def of_summed_factors(steer: Steer, values: dict[str, float]) -> Steer:
 
 
 def main(results: Path, output: Path) -> None:
-    """Generate with each way, judge all, and print the table."""
+    """Generate with each method, score all texts, and print the table."""
     loaded = load_model(results / "models/smollm2")
     steers = {name: Steer.from_pretrained(results / f"steers/smollm2/{name}/seed0") for name in ("detox", "sentiment")}
     composed = compose(steers)
@@ -51,8 +51,8 @@ def main(results: Path, output: Path) -> None:
             steer, at = of_summed_factors(composed, values), {"both": 1.0}
         samples = generate(loaded.model, loaded.tokenizer, texts, steer, at, samples=5, new_tokens=20, top_p=0.9)
         lines = [
-            json.dumps({**row, "generations": [{"text": text} for text in made]})
-            for row, made in zip(rows, samples, strict=True)
+            json.dumps({**row, "generations": [{"text": text} for text in texts_of_prompt]})
+            for row, texts_of_prompt in zip(rows, samples, strict=True)
         ]
         files.append(output / f"{way}.jsonl")
         files[-1].write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -68,7 +68,7 @@ def main(results: Path, output: Path) -> None:
 
 
 def markdown(table: pd.DataFrame) -> str:
-    """Return a row for each way, a column for each metric: the value with its interval."""
+    """Return a row per method and a column per metric: the value with its interval."""
     cells = table.assign(
         way=table["file"].map(lambda file: Path(file).stem),
         cell=[f"{one.value:.3g} ({one.low:.3g} to {one.high:.3g})" for one in table.itertuples()],

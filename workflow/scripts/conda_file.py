@@ -1,6 +1,6 @@
-"""Write envs/environment.yaml from the lock of a study, so that conda and pip install the same versions.
+"""Write envs/environment.yaml from the study's lock file, so that conda and pip install the same versions.
 
-python workflow/scripts/conda_file.py          # `make lock` does it
+python workflow/scripts/conda_file.py          # `make lock`
 """
 
 from pathlib import Path
@@ -23,13 +23,13 @@ dependencies:
 
 
 def pins(lock: str = "study.lock") -> list[str]:
-    """Return what a lock installs, torch first: `name==version`, with a marker where one version is not for all."""
+    """Return the requirements of a lock file, torch first: `name==version`, with a marker if versions differ."""
     lines = [(ENVS / name).read_text(encoding="utf-8").splitlines() for name in ("torch.txt", lock)]
     return [line.rstrip(" \\") for part in lines for line in part if line[:1].isalnum()]
 
 
 def document() -> str:
-    """Return the file."""
+    """Return the content of the file."""
     return HEAD + "".join(f'      - "{pin}"\n' for pin in pins())
 
 

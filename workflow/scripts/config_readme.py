@@ -32,14 +32,14 @@ BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤"}
 HEAD = """# Config: every key of a study
 
 A study is one file. `snakemake --cores all` runs `config/config.yaml`, the embedded study;
-`--configfile other.yaml` replaces it whole, and `--configfile other.yaml more.yaml` changes keys of `other.yaml`: what
-`more.yaml` does not name stays, and a null (`name: null`) removes a key. A model, dataset, set of prompts or scorer
-that `more.yaml` gives another `source` or `kind` is replaced as a whole, because each has its own keys.
-`--config key=value` changes one key of either: `--config seeds=[0,1,2]`, or
-`--config 'sampling={samples: 10}'` for one inside a block.
+`--configfile other.yaml` replaces it completely, and `--configfile other.yaml more.yaml` changes keys of `other.yaml`:
+keys that `more.yaml` does not name are kept, and a null (`name: null`) removes a key. If `more.yaml` gives a model,
+dataset, set of prompts or scorer another `source` or `kind`, the whole block is replaced, because each kind has its own
+keys. `--config key=value` changes a single key: `--config seeds=[0,1,2]`, or `--config 'sampling={samples: 10}'` for
+one inside a block.
 
-This page is written from the types in `lm_steer/study/` by `make docs`, as is `workflow/schemas/config.schema.json` for
-editors. They are closed: an unknown or misspelt key is an error, with the nearest known one.
+This page and `workflow/schemas/config.schema.json` (for editors) are generated from the types in `lm_steer/study/` by
+`make docs`. An unknown or misspelt key is an error that suggests the closest known key.
 
 """
 
@@ -50,7 +50,7 @@ def schema() -> str:
 
 
 def document() -> str:
-    """Return the page as Markdown: a section a top-level key, a row a key within it."""
+    """Return the page as Markdown: a section per top-level key, a row per key within it."""
     parts = [HEAD]
     for key, field in _keys(Study):
         needed = "required" if field.is_required() else f"default `{_plain(field)}`"
@@ -67,12 +67,12 @@ def document() -> str:
 
 def _keys(block: type[BaseModel]) -> Iterator[tuple[str, FieldInfo]]:
     """Yield the keys that a config may have."""
-    written = block.model_json_schema()["properties"]
-    yield from ((key, field) for key, field in block.model_fields.items() if key in written)
+    properties = block.model_json_schema()["properties"]
+    yield from ((key, field) for key, field in block.model_fields.items() if key in properties)
 
 
 def _blocks(kind: Any) -> list[type[BaseModel]]:
-    """Return the block of a key, or of each of its named parts; several where a key of theirs decides."""
+    """Return the block of a key, or of each of its named parts; several if a key within decides."""
     while get_origin(kind) in (Annotated, dict):
         kind = get_args(kind)[0 if get_origin(kind) is Annotated else -1]
     kinds = get_args(kind) or (kind,)
@@ -86,15 +86,15 @@ def _table(place: str, field: FieldInfo) -> Iterator[str]:
         return
     shape = f"`{place}.KEY`" if field.annotation in blocks else f"`{place}.NAME.KEY`"
     yield f"Keys, as {shape}:\n\n| key | what | values | default |\n|---|---|---|---|\n"
-    # A key that several blocks share is told once.
+    # A key that several blocks share has one row.
     rows: dict[tuple[str, str, str, str], list[str]] = {}
     for block in blocks:
-        # The key that decides on the block is the one without a description of its own.
+        # The key that decides between blocks is the one without a description.
         decides = next((key for key, one in _keys(block) if not one.description), "")
         tag = get_args(block.model_fields[decides].annotation)[0] if decides else ""
         if decides and block is blocks[0]:
-            told = "; ".join(f"`{get_args(one.model_fields[decides].annotation)[0]}`: {_doc(one)}" for one in blocks)
-            yield f"| `{decides}` | {told}. | text | required |\n"
+            choices = "; ".join(f"`{get_args(one.model_fields[decides].annotation)[0]}`: {_doc(one)}" for one in blocks)
+            yield f"| `{decides}` | {choices}. | text | required |\n"
         for key, one in _keys(block):
             if key != decides:
                 default = "required" if one.is_required() else f"`{_plain(one)}`"
@@ -110,7 +110,7 @@ def _doc(block: type[BaseModel]) -> str:
 
 
 def _lower(text: str) -> str:
-    """Return a sentence as part of another."""
+    """Return a sentence for use within another one."""
     is_name = text.split()[0] in ("RealToxicityPrompts", "JSON")
     return text if is_name else text[0].lower() + text[1:]
 

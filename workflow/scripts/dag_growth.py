@@ -1,6 +1,6 @@
-"""How the cost of planning grows with the number of jobs: dry runs of the embedded study with more seeds and shards.
+"""Measure the cost of planning by the number of jobs: dry runs of the embedded study with more seeds and shards.
 
-python workflow/scripts/dag_growth.py          # prints a table in Markdown, in some minutes
+python workflow/scripts/dag_growth.py          # prints a table in Markdown, in a few minutes
 """
 
 import os
@@ -16,7 +16,7 @@ SIZES = [("data", 1, 1), ("tables", 9, 6), ("tables", 50, 17), ("tables", 100, 4
 
 
 def dry_run(target: str, seeds: int, shards: int) -> tuple[int, float, float]:
-    """Return jobs, seconds of processor time, and peak memory in MB of planning a run from nothing."""
+    """Return the jobs, CPU seconds, and peak memory in MB of planning a run from scratch."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "snakemake", target, "--dry-run", "--cores", "1", "--quiet", "rules"]
         command += ["--snakefile", str(ROOT / "Snakefile"), "--configfile", str(ROOT / "config/config.yaml")]

@@ -1,4 +1,4 @@
-"""What the site has besides workflow/docs: pages of the repository, references written from code. A mkdocs hook.
+"""A mkdocs hook that adds to workflow/docs: pages from elsewhere in the repository, references written from code.
 
 mkdocs build --strict          # `make docs`
 """
@@ -31,21 +31,21 @@ ELSEWHERE = {
 LINK = re.compile(r"(?<=\]\()(?!https?:|mailto:|#)([^)#\s]+)")
 # A page of the site, as a notebook links to it.
 SITE = re.compile(rf"(?<=href=\"){re.escape(URLS['Documentation'])}/([\w/-]+/)")
-# Lines of a docstring that are aligned: an argument, and what it is.
+# Aligned lines of a docstring: an argument and its description.
 ALIGNED = re.compile(r"<p>(\w+(?:, \w+)* {2,}\S(?:(?!</p>)[\s\S])*)</p>")
-# A block that has the name of a file, as tests/test_docs.py reads it.
+# A code block with a file name, as in tests/test_docs.py.
 FILE = re.compile(r"^```(\w+) (\S+)$", re.MULTILINE)
-# The example of a command, which its help ends with.
+# The example at the end of a command's help.
 EXAMPLE = re.compile(r"^lm-steer .*(?:\n(?!$).*)*", re.MULTILINE)
 
 
 def on_config(config: MkDocsConfig) -> None:
-    """Give the site its addresses."""
+    """Set the site's addresses."""
     config.repo_url, config.repo_name, config.site_url = URLS["Repository"], "lm-steer", URLS["Documentation"]
 
 
 def on_files(files: Files, config: MkDocsConfig) -> None:
-    """Add the pages that do not lie in the folder of docs."""
+    """Add the pages that are not in the docs folder."""
     pages = {name: (ROOT / place).read_text(encoding="utf-8") for name, place in ELSEWHERE.items()}
     for name, content in (pages | {"api.md": api(), "cli.md": command_line()}).items():
         files.append(File.generated(config, name, content=content))
@@ -62,22 +62,19 @@ def on_page_markdown(markdown: str, page: Page, files: Files, **_: object) -> st
     def target(link: re.Match[str]) -> str:
         place = posixpath.normpath(posixpath.join(folder, link[1]))
         if place not in pages and not (ROOT / place).exists():
-            return link[1]  # mkdocs says that there is nothing
+            return link[1]  # mkdocs reports the broken link
         return pages.get(place) or f"{URLS['Repository']}/blob/main/{place}"
 
     return FILE.sub(r'```\1 title="\2"', LINK.sub(target, markdown))
 
 
 def on_page_content(html: str, page: Page, files: Files, **_: object) -> str:
-    """Turn a notebook's links to the site, absolute for those who read it elsewhere, into links between pages.
-
-    The aligned lines of a docstring, an argument each, become a table.
-    """
+    """Turn a notebook's absolute links to the site into relative ones, and aligned docstring lines into tables."""
     pages = {file.url for file in files.documentation_pages()}
 
     def target(link: re.Match[str]) -> str:
         if link[1] not in pages:
-            get_plugin_logger("docs_site").warning(f"{page.file.src_uri} links to {link[0]}, which is no page")
+            get_plugin_logger("docs_site").warning(f"{page.file.src_uri} links to {link[0]}, which is not a page")
         return posixpath.relpath(link[1], page.url) + "/"
 
     if page.file.src_uri.endswith(".ipynb"):
@@ -92,18 +89,18 @@ def _table(lines: re.Match[str]) -> str:
 
 
 def api() -> str:
-    """Return the page of every public name, with its docstring."""
+    """Return the page of all public names with their docstrings."""
     places = lm_steer._PLACES
     parts = [f"::: lm_steer.{places[name]}.{name}\n" for name in lm_steer.__all__]
     return "# Python reference\n\nEverything here is imported from `lm_steer` itself.\n\n" + "\n".join(parts)
 
 
 def command_line() -> str:
-    """Return the page of every command, written from its own help."""
+    """Return the page of all commands, written from their help."""
     command = typer.main.get_command(app)
     for each in (
         each for group in (command, *command.commands.values()) for each in getattr(group, "commands", {}).values()
     ):
-        each.short_help = (each.help or "").partition("\n")[0]  # whole, where it would be cut to some words
+        each.short_help = (each.help or "").partition("\n")[0]  # typer would truncate it
     text = get_docs_for_click(obj=command, ctx=typer.Context(command), name="lm-steer", title="Command line reference")
     return EXAMPLE.sub(lambda example: f"```sh\n{example[0]}\n```", text)

@@ -1,10 +1,10 @@
-"""Sentiment on a chat model, each way at the same price: KL(steered ‖ unsteered) of half a nat per token.
+"""Sentiment on a chat model, each method at the same price: KL(steered ‖ unsteered) of half a nat per token.
 
     python workflow/scripts/equal_price.py results equal-price      # after the embedded study; prints a table
 
-LM-Steer of the study, steers without training from the texts that it drew, and a system message, which has no value to
-choose: the answers of SmolLM2-135M-Instruct to questions that ask for no mood. The price is measured on the unsteered
-model's own answers, for every way.
+Compares the study's LM-Steer, training-free steers from the texts that it drew, and a system message, which has no
+value to choose, on answers of SmolLM2-135M-Instruct to questions that ask for no mood. For every method, the price is
+measured on the unsteered model's own answers.
 """
 
 import json
@@ -32,7 +32,7 @@ METRICS = ("positivity", "perplexity", "dist_2")
 
 
 def steers(results: Path, loaded: LoadedModel) -> dict[str, Steer]:
-    """Return a steer for each way that has a value."""
+    """Return a steer for each method that has a value."""
     table = pd.read_parquet(results / "data/snippets/train.parquet")
     texts = LabelledTexts(list(table["text"]), list(table["label"]))
     ways = {"LM-Steer": Steer.from_pretrained(results / "steers/smollm2/sentiment/seed0")}
@@ -43,45 +43,46 @@ def steers(results: Path, loaded: LoadedModel) -> dict[str, Steer]:
 
 
 def main(results: Path, output: Path) -> None:
-    """Answer the questions in each way, judge the answers, and print the table."""
+    """Answer the questions with each method, score the answers, and print the table."""
     loaded = load_model(results / "models/smollm2")
-    asked = {"chat": True, "samples": 5, "new_tokens": 30, "top_p": 0.9}
-    plain = generate(loaded.model, loaded.tokenizer, QUESTIONS, **asked)
-    given = [chat_prompt(loaded.tokenizer, question) for question in QUESTIONS for _ in range(asked["samples"])]
+    sampling = {"chat": True, "samples": 5, "new_tokens": 30, "top_p": 0.9}
+    plain = generate(loaded.model, loaded.tokenizer, QUESTIONS, **sampling)
+    prompts = [chat_prompt(loaded.tokenizer, question) for question in QUESTIONS for _ in range(sampling["samples"])]
     answers = [answer for each in plain for answer in each]
-    made, values = {"unsteered": plain}, {}
+    texts, values = {"unsteered": plain}, {}
     for name, steer in steers(results, loaded).items():
         for side, sign in (("more", 1), ("less", -1)):
             way = f"{name}, {side} positive"
             try:
-                curve = calibrate(steer, loaded, answers, "sentiment", prompts=given, at_kl=NATS)
+                curve = calibrate(steer, loaded, answers, "sentiment", prompts=prompts, at_kl=NATS)
             except LMSteerError as error:
                 print(f"{way}: {error}", file=sys.stderr)
                 continue
             values[way] = curve.at_kl(NATS, sign)
-            made[way] = generate(loaded.model, loaded.tokenizer, QUESTIONS, steer, {"sentiment": values[way]}, **asked)
-    made["system message"] = generate(loaded.model, loaded.tokenizer, QUESTIONS, system=SYSTEM, **asked)
+            at = {"sentiment": values[way]}
+            texts[way] = generate(loaded.model, loaded.tokenizer, QUESTIONS, steer, at, **sampling)
+    texts["system message"] = generate(loaded.model, loaded.tokenizer, QUESTIONS, system=SYSTEM, **sampling)
     judges = {"perplexity": str(results / "models/smollm2")}
-    print(markdown(judged(made, ["sentiment", "perplexity", "dist-n"], judges, output), METRICS, {"value": values}))
+    print(markdown(judged(texts, ["sentiment", "perplexity", "dist-n"], judges, output), METRICS, {"value": values}))
 
 
-def judged(made: dict[str, list[list[str]]], wanted: list[str], judges: dict[str, str], output: Path) -> pd.DataFrame:
-    """Write the answers of each way, the unsteered ones first, and what judges say of them; return the latter."""
-    files = {way: output / f"{way}.jsonl" for way in made}
+def judged(texts: dict[str, list[list[str]]], metrics: list[str], judges: dict[str, str], output: Path) -> pd.DataFrame:
+    """Write the answers of each method, the unsteered ones first, and a table of their metrics; return the table."""
+    files = {way: output / f"{way}.jsonl" for way in texts}
     output.mkdir(parents=True, exist_ok=True)
-    for way, samples in made.items():
+    for way, answers in texts.items():
         rows = (
-            {"prompt": {"text": question, "chat": True}, "generations": [{"text": text} for text in texts]}
-            for question, texts in zip(QUESTIONS, samples, strict=True)
+            {"prompt": {"text": question, "chat": True}, "generations": [{"text": text} for text in samples]}
+            for question, samples in zip(QUESTIONS, answers, strict=True)
         )
         files[way].write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    table = evaluate(list(files.values()), wanted, judges, against=next(iter(files.values())))
+    table = evaluate(list(files.values()), metrics, judges, against=next(iter(files.values())))
     table.to_csv(output / "table.csv", index=False)
     return table
 
 
 def markdown(table: pd.DataFrame, metrics: Sequence[str], columns: dict[str, dict[str, float]]) -> str:
-    """Return a row for each way: columns of its own, and each metric with its interval."""
+    """Return a row per method: the extra columns, then each metric with its interval."""
     ways = table["file"].map(lambda file: Path(file).stem)
     cells = [f"{one.value:.3g} ({one.low:.3g} to {one.high:.3g})" for one in table.itertuples()]
     grid = table.assign(way=ways, cell=cells).pivot(index="way", columns="metric", values="cell")

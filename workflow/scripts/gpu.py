@@ -1,10 +1,10 @@
-"""Is the GPU path right, and how fast is it? The tests marked `gpu`, then `lm-steer bench` on the paper's shapes.
+"""Test and measure the GPU path: the tests in tests/gpu, then `lm-steer bench` on the paper's shapes.
 
     make gpu PYTHON=python3                              # installs nothing; under nine minutes on an H100
-    python workflow/scripts/gpu.py --device cpu          # a rehearsal in small, on a processor
+    python workflow/scripts/gpu.py --device cpu          # a small rehearsal on a CPU
 
-It prints a table for each shape and, as its last line, all of it as JSON. It needs pytest, and of lm-steer's own
-dependencies neither pydantic nor those of the hub and the workflow.
+Prints a table per shape and, as its last line, everything as JSON. Needs pytest, but of lm-steer's dependencies neither
+pydantic nor those of the hub and the workflow.
 """
 
 import argparse
@@ -34,7 +34,7 @@ SMALL = {"n_layer": 2, "n_embd": 64, "n_head": 4, "vocab_size": 500}
 
 
 def tests(device: str) -> int:
-    """Run the tests by themselves, without what the other tests need; return pytest's exit code."""
+    """Run the GPU tests alone, without the configuration of the other tests; return pytest's exit code."""
     os.environ["LM_STEER_GPU_TESTS_ON"] = device
     folder = str(ROOT / "tests/gpu")
     apart = ["-c", os.devnull, "--rootdir", folder, "--confcutdir", folder, "-p", "no:cacheprovider"]
@@ -42,30 +42,32 @@ def tests(device: str) -> int:
 
 
 def main() -> None:
-    """Test and measure; a shape for which too little time is left is named and left out."""
+    """Test and measure; a shape is skipped with a message if too little time remains."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
-    parser.add_argument("--minutes", type=float, default=9.0, help="no shape is begun in the last two of them")
+    parser.add_argument(
+        "--minutes", type=float, default=9.0, help="time limit; no shape is started in the last two minutes"
+    )
     parser.add_argument("--no-tests", action="store_true", help="measure only")
     options = parser.parse_args()
     if options.device == "cuda" and not torch.cuda.is_available():
-        sys.exit("there is no GPU: `--device cpu` rehearses on a processor")
+        sys.exit("no GPU available: pass `--device cpu` for a rehearsal on the CPU")
     start = time.monotonic()
     failed = 0 if options.no_tests else tests(options.device)
-    found = []
+    measurements = []
     for shape, dtype, load in PLANS:
         if time.monotonic() - start > 60 * (options.minutes - 2):
-            print(f"{shape}: left out, for there are less than two minutes left")
+            print(f"{shape}: skipped, because less than two minutes remain")
             continue
         on_gpu = options.device == "cuda"
         loaded = random_model(shape, dtype if on_gpu else "float32", options.device, **({} if on_gpu else SMALL))
-        found.append(bench(loaded, load if on_gpu else TINY))
-        print(table(found[-1]), flush=True)
+        measurements.append(bench(loaded, load if on_gpu else TINY))
+        print(table(measurements[-1]), flush=True)
         del loaded
         torch.cuda.empty_cache()
     seconds = round(time.monotonic() - start)
     verdict = "not run" if options.no_tests else "failed" if failed else "passed"
-    print(json.dumps({"tests": verdict, "seconds": seconds, "shapes": found}))
+    print(json.dumps({"tests": verdict, "seconds": seconds, "shapes": measurements}))
     sys.exit(failed)
 
 

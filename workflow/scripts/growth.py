@@ -1,4 +1,4 @@
-"""How cost grows with the number of prompts, samples, tokens, the rank and the vocabulary; memory beside it.
+"""Measure how time and memory grow with the number of prompts, samples and tokens, the rank and the vocabulary.
 
 OMP_NUM_THREADS=1 python workflow/scripts/growth.py growth.svg          # prints a table in Markdown, in minutes
 """
@@ -36,7 +36,7 @@ class Point:
 
 
 def growth(make: Callable[[int | None], LoadedModel], load: Load) -> list[Point]:
-    """Measure each quantity at four sizes around `load`; `make` gives the model, with another vocabulary if named."""
+    """Measure each quantity at four sizes around `load`; `make` returns the model, given a vocabulary size or None."""
     loaded = make(None)
     points = []
 
@@ -44,14 +44,14 @@ def growth(make: Callable[[int | None], LoadedModel], load: Load) -> list[Point]
         say(f"growth: {quantity} {size}: {cost.seconds:.2f} s, {cost.peak / 1e6:.0f} MB")
         points.append(Point(quantity, size, cost.seconds, cost.peak))
 
-    # Once for what is set up at the first run.
+    # A warm-up for everything that is set up in the first run.
     _sampled(loaded, replace(load, new_tokens=2))
     for factor in (1, 2, 4, 8):
         size = load.prompts * factor
         note("prompts", size, _sampled(loaded, replace(load, prompts=size)))
     for factor in (1, 2, 4, 8):
         size = load.samples * factor
-        note("samples a prompt", size, _sampled(loaded, replace(load, samples=size)))
+        note("samples per prompt", size, _sampled(loaded, replace(load, samples=size)))
     for factor in (1, 2, 4, 8):
         size = load.new_tokens * factor // 2
         note("new tokens", size, _sampled(loaded, replace(load, new_tokens=size)))
@@ -85,7 +85,7 @@ def plot(points: list[Point], title: str, path: Path) -> None:
     lines = [*axes.flat[0].lines, *figure.axes[len(axes.flat)].lines]
     figure.legend(handles=lines, loc="outside lower center", ncols=2)
     figure.suptitle(title)
-    # Without date and random names, so that the same numbers give the same file; letters as letters.
+    # Without a date or random ids, so that the same numbers give the same file; text stays text.
     with replacing(path) as temporary, pyplot.rc_context({"svg.hashsalt": "growth", "svg.fonttype": "none"}):
         figure.savefig(temporary, format="svg", metadata={"Date": None})
     pyplot.close(figure)

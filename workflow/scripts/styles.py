@@ -1,10 +1,10 @@
-"""Two attributes at once, trained jointly, or apart and composed; one of them is a style learnt from pairs.
+"""Two attributes at once, trained jointly, or separately and composed; one of them is a style learned from pairs.
 
     python workflow/scripts/styles.py results styles      # after the embedded study; prints a table
 
-The style is plain to judge: no contractions ("it is", not "it's"). Each pair is a snippet of a film review that has
-one, as it stands (rejected) and written out (chosen); its rating is the other attribute. SmolLM2-135M-Instruct answers
-questions at the values that cost a quarter of a nat per token each; of two at once each has the value it has alone.
+The style is easy to judge: no contractions ("it is", not "it's"). Each pair is a snippet of a film review that contains
+one, unchanged (rejected) and written out (chosen); its rating is the other attribute. SmolLM2-135M-Instruct answers
+questions at the values that cost a quarter of a nat per token alone, and at both values at once.
 """
 
 import re
@@ -22,7 +22,7 @@ from lm_steer.score.store import Scorer, continuation
 
 NATS, PAIRS = 0.25, 300
 RECIPE: dict[str, Any] = {"rank": 256, "steps": 40, "batch_size": 16, "learning_rate": 0.01, "chat": True}
-ASKED: dict[str, Any] = {"chat": True, "samples": 3, "new_tokens": 30, "top_p": 0.9}
+SAMPLING: dict[str, Any] = {"chat": True, "samples": 3, "new_tokens": 30, "top_p": 0.9}
 WORDS = {"won't": "will not", "can't": "cannot", "ain't": "is not", "it's": "it is", "that's": "that is"}
 WORDS |= {"there's": "there is", "what's": "what is", "let's": "let us"}
 ENDS = {"n't": " not", "'re": " are", "'ll": " will", "'ve": " have", "'m": " am"}
@@ -35,7 +35,7 @@ class Contractions(Kind):
     yields = "contracted"
 
     def scorer(self, resource: str = "", dtype: str = "float32") -> Scorer:
-        """Return the judge, a rule."""
+        """Return the judge, which is a rule."""
 
         def judge(items: Any) -> Any:
             for index, item in enumerate(items):
@@ -55,7 +55,7 @@ def written_out(text: str) -> str:
 
 
 def trained(*model: Any, cache: Path) -> tuple[Steer, Steer]:
-    """Return a steer of both attributes, and a composition of one for each, all trained on the same texts."""
+    """Return a steer of both attributes, and a composition of one steer each, all trained on the same texts."""
     frame = corpus("movies")
     frame = frame[frame["text"].str.contains(CONTRACTION)].sample(PAIRS, random_state=0)
     rows, pairs = [], []
@@ -71,30 +71,30 @@ def trained(*model: Any, cache: Path) -> tuple[Steer, Steer]:
 
 
 def main(results: Path, output: Path) -> None:
-    """Train, answer the questions, judge the answers, and print the table."""
+    """Train, answer the questions, score the answers, and print the table."""
     loaded = load_model(results / "models/smollm2", dtype="auto")
     model = (loaded.model, loaded.tokenizer)
-    made = {"unsteered": generate(*model, QUESTIONS, **ASKED)}
-    answers = [answer for each in made["unsteered"] for answer in each]
-    given = [chat_prompt(loaded.tokenizer, question) for question in QUESTIONS for _ in range(ASKED["samples"])]
-    measured: dict[str, Any] = {"prompts": given, "cache": output / "cache/states.sqlite"}
+    texts = {"unsteered": generate(*model, QUESTIONS, **SAMPLING)}
+    answers = [answer for each in texts["unsteered"] for answer in each]
+    prompts = [chat_prompt(loaded.tokenizer, question) for question in QUESTIONS for _ in range(SAMPLING["samples"])]
+    options: dict[str, Any] = {"prompts": prompts, "cache": output / "cache/states.sqlite"}
     joint, composed = trained(*model, cache=output / "cache")
     price: dict[str, float] = {}
     for way, alone, steer, names in (
         ("joint", "joint", joint, ("sentiment", "style")),
         ("composed", "apart", composed, ("mood.sentiment", "pairs.style")),
     ):
-        curves = {name: calibrate(steer, loaded, answers, name, at_kl=NATS, **measured) for name in names}
+        curves = {name: calibrate(steer, loaded, answers, name, at_kl=NATS, **options) for name in names}
         for sides in ((1, 0), (0, 1), (0, -1), (1, 1), (1, -1)):
             values = {name: curves[name].at_kl(NATS, side) for name, side in zip(names, sides, strict=True) if side}
             shown = (f"{name.split('.')[-1]} {value:+.1f}" for name, value in values.items())
             label = f"{way if all(sides) else alone}: {', '.join(shown)}"
-            *held, (name, value) = values.items()
-            curve = calibrate(steer, loaded, answers, name, held=dict(held), values=[value], **measured)
+            *others, (name, value) = values.items()
+            curve = calibrate(steer, loaded, answers, name, held=dict(others), values=[value], **options)
             price[label] = next(point.kl for point in curve.points if point.value == value)
-            made[label] = generate(*model, QUESTIONS, steer, values, **ASKED)
+            texts[label] = generate(*model, QUESTIONS, steer, values, **SAMPLING)
     judges = {"perplexity": str(results / "models/smollm2"), "contracted": "styles:Contractions"}
-    table = judged(made, ["sentiment", "contracted", "perplexity", "dist-n"], judges, output)
+    table = judged(texts, ["sentiment", "contracted", "perplexity", "dist-n"], judges, output)
     print(markdown(table, ("positivity", "contracted", "perplexity", "dist_2"), {"nats": price}))
 
 
