@@ -76,7 +76,7 @@ def _csv_blocks(file: Path) -> Iterator[pd.DataFrame]:
         except pa.ArrowInvalid as error:
             # A zip of a megabyte may contain a comment of a gigabyte.
             if "straddling" in str(error):
-                raise LMSteerError(f"{file}: one comment takes more than {BLOCK_BYTES >> 20} MB") from None
+                raise LMSteerError(f"{file}: one comment takes more than {BLOCK_BYTES >> 20} MB: remove it") from None
             raise
 
 

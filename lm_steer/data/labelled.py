@@ -109,7 +109,7 @@ def _classified(frame: pd.DataFrame, origin: str, labels: Sequence[str], classes
     numbers = values.map(str).map(classes.get).fillna(values.map(_class_name).map(classes.get)).astype(float)
     if numbers.isna().all(axis=None):
         listed = ", ".join(sorted({str(value) for name in labels for value in frame[name]}))
-        raise LMSteerError(f"{origin}: no label is one of {', '.join(classes)}: there are {listed[:200]}")
+        raise LMSteerError(f"{origin}: expected one of the labels {', '.join(classes)}, found {listed[:200]}")
     return frame.assign(**numbers)[numbers.notna().any(axis=1)].reset_index(drop=True)
 
 

@@ -179,7 +179,7 @@ class Ablation(OfOneSteer):
         if "corpus" in self.candidates and set(self.values) == {"corpus"}:
             yield ".values: expected a value of a dimension other than 'corpus', which vary.corpus trains without"
         if "rank" in self.candidates and base.kind != "multiply":
-            yield f".vary.rank: a steer of kind {base.kind} has no rank"
+            yield f".vary.rank: a steer of kind {base.kind} has no rank: leave it out"
 
     def expand(self, name: str, study: "Study", parts: Parts) -> Iterator[Point]:
         """Yield the steer as it is, and one for each value of each key."""

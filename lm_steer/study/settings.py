@@ -78,7 +78,7 @@ class Steer(Block):
         """Yield dimensions without labels, and keys that exclude each other."""
         styles = [dimension for dimension in self.dimensions if dimension != "corpus"]
         if not styles:
-            yield ".dimensions: expected a dimension for the label, found only 'corpus': name one"
+            yield ".dimensions: expected a dimension for the label, found only 'corpus': add one"
         if self.training_free and (self.kind == "multiply" or "corpus" in self.dimensions or self.loss_on_padding):
             yield ".training_free: only the kinds add and offset have a closed form, without corpus and loss_on_padding"
         names = study.datasets[self.dataset].label_names
@@ -143,7 +143,7 @@ class Setting(Block):
         if self.generations or self.prefix or self.system or self.adapter:
             for name in self.scorers:
                 if study.scorers[name].of_model:
-                    yield f".scorers: '{name}' measures what steers do to given texts, not this setting: leave it out"
+                    yield f".scorers: '{name}' measures what steers do to given texts, nothing else: leave it out"
         if self.system and not study.prompts[self.prompts].chat:
             yield f".system: a system message is for chat prompts: set 'chat: true' for the prompts '{self.prompts}'"
         if self.against:
@@ -168,7 +168,7 @@ class Setting(Block):
                 yield f".against: '{self.against}' has {name} {there!r}, this setting {here!r}: make them the same"
         lacking = [scorer for scorer in self.scorers if scorer not in other.scorers]
         if lacking:
-            yield f".against: '{self.against}' lacks the scorer {quoted(lacking)}"
+            yield f".against: '{self.against}' lacks the scorer {quoted(lacking)}: add it there"
 
 
 def dimensions_lacking(place: str, steer: str, named: Any, study: "Study") -> Iterator[str]:
@@ -207,7 +207,7 @@ class Agreement(Block):
             if name == "reference":
                 yield ".scorers: 'reference' is the name of Perspective's own scores: rename the scorer"
             if study.scorers[name].yields != "toxicity":
-                yield f".scorers: '{name}' does not yield toxicity, as Perspective does"
+                yield f".scorers: '{name}' does not yield toxicity, as Perspective does: leave it out"
 
 
 def _rows_of_paper(rows: Any, info: ValidationInfo) -> Any:
@@ -272,4 +272,4 @@ class Table(Block):
         for label, names in self.rows.items():
             prompts = [study.settings[name].prompts for name in names]
             if len(set(prompts)) != len(prompts):
-                yield f".rows.{label}: two settings of a row have the same prompts ({', '.join(prompts)})"
+                yield f".rows.{label}: two settings of a row have the same prompts ({', '.join(prompts)}): keep one"

@@ -26,7 +26,7 @@ class Directions(Block):
         """Yield a dimension that the steer lacks, a steer without directions, and a judge of whole texts."""
         yield from dimensions_lacking("", self.steer, [self.dimension], study)
         if study.steers[self.steer].kind != "multiply":
-            yield ": only a steer of kind multiply has singular directions"
+            yield ": only a steer of kind multiply has singular directions: name one"
         judge = study.scorers[self.scorer] if self.scorer else None
         if judge and (judge.of_model or judge.yields == "perplexity"):
             yield f".scorer: '{self.scorer}' yields {judge.yields}, which single words do not have: choose another"

@@ -96,7 +96,7 @@ def test_a_dataset_of_the_hub_is_read_by_its_columns_and_classes(hub, name, keys
         ({"classes": ["glad"]}, r"\.classes: expected value=label"),
         ({"classes": ["glad=7"]}, r"\.classes: expected value=label"),
         ({"classes": ["good=1", "poor=-1", "good=-1"]}, r"\.classes: 'good' has several labels"),
-        ({"classes": ["glad=1"]}, "no label is one of glad: there are good, poor"),
+        ({"classes": ["glad=1"]}, "expected one of the labels glad, found good, poor"),
         ({"labels": ["mood"]}, "no column 'mood'"),
     ],
 )
