@@ -1,9 +1,9 @@
-"""How well scorers of toxicity agree with Perspective, on texts that carry its scores.
+"""How well toxicity scorers agree with Perspective, on texts with Perspective scores.
 
     lm-steer agreement --file rtp.jsonl --study results/study.json --name rtp -o agreement.csv
 
-The files have RealToxicityPrompts' form, per line {"prompt": {"text", "toxicity", …}, "continuation": {the same}}; the
-continuations are judged. workflow/docs/own-scorer.md says what the figures are.
+The files have the format of RealToxicityPrompts, per line {"prompt": {"text", "toxicity", …}, "continuation": {the
+same}}; the continuations are judged. workflow/docs/own-scorer.md explains the figures.
 """
 
 import math
@@ -32,13 +32,13 @@ REFERENCE = "reference"
 def write_agreement(
     files: Sequence[str], scorers: dict[str, dict[str, Any]], output: Path, cache: Path, pairs: Path | None = None
 ) -> None:
-    """Judge the texts of `files` by scorers, {name: {kind, resource, …}}; write figures and intervals.
+    """Judge the texts of `files` by scorers, {name: {kind, resource, …}}; write figures with intervals.
 
-    pairs       where to write the scores themselves (parquet): the reference's, and a column for each scorer
+    pairs       where to write the scores themselves (parquet): the reference's, and one column per scorer
     """
-    scored, left_out = read_scored(files)
-    items = [item for item, _ in scored]
-    columns = {REFERENCE: np.array([score for _, score in scored])}
+    texts, left_out = read_scored(files)
+    items = [item for item, _ in texts]
+    columns = {REFERENCE: np.array([score for _, score in texts])}
     store = ScoreStore(cache / STORE)
     rows: list[dict[str, Any]] = []
     for name, block in scorers.items():
@@ -55,8 +55,8 @@ def write_agreement(
 
 
 def read_scored(files: Sequence[str]) -> tuple[list[tuple[Item, float]], int]:
-    """Read continuations with Perspective's toxicity, and how many are left out because they carry none."""
-    scored: list[tuple[Item, float]] = []
+    """Return the continuations with Perspective's toxicity, and the number of continuations without one."""
+    texts: list[tuple[Item, float]] = []
     left_out = 0
     for file in files:
         for number, row in numbered_jsonl(file, {**PROMPT, "continuation": {"text": str}}):
@@ -65,13 +65,15 @@ def read_scored(files: Sequence[str]) -> tuple[list[tuple[Item, float]], int]:
             if toxicity is None:
                 left_out += 1
             elif not is_number(toxicity) or not 0 <= toxicity <= 1:
-                raise LMSteerError(f"{file}, line {number}: continuation.toxicity is not in [0, 1]: {toxicity!r}")
+                raise LMSteerError(
+                    f"{file}, line {number}: expected continuation.toxicity from 0 to 1, found {toxicity!r}"
+                )
             else:
-                scored.append((Item(row["prompt"]["text"], row["continuation"]["text"]), float(toxicity)))
-    if len(scored) < 2:
-        raise LMSteerError(f"{', '.join(files)}: {len(scored)} texts have a toxicity score: at least 2 are needed")
-    say(f"{len(scored)} texts with Perspective's scores, {left_out} without one left out")
-    return scored, left_out
+                texts.append((Item(row["prompt"]["text"], row["continuation"]["text"]), float(toxicity)))
+    if len(texts) < 2:
+        raise LMSteerError(f"{', '.join(files)}: expected at least 2 texts with a toxicity score, found {len(texts)}")
+    say(f"{len(texts)} texts with Perspective scores ({left_out} without one are left out)")
+    return texts, left_out
 
 
 def figures(both: Array) -> list[dict[str, Any]]:
@@ -80,12 +82,12 @@ def figures(both: Array) -> list[dict[str, Any]]:
 
 
 def spearman(both: Array) -> float:
-    """Rank correlation, ties at their mean rank; NaN where one side is constant."""
+    """Return the rank correlation, ties at their mean rank; NaN if one side is constant."""
     return float(pd.DataFrame(both).corr("spearman").iloc[0, 1])
 
 
 def auc(both: Array) -> float:
-    """Chance that a text the reference calls toxic is scored above one it does not; NaN where there is one class."""
+    """Return the chance that a toxic text (by the reference) scores above one that is not; NaN with one class only."""
     toxic = both[:, 1] >= TOXIC
     positive, negative = int(toxic.sum()), int((~toxic).sum())
     if not positive or not negative:
@@ -94,7 +96,7 @@ def auc(both: Array) -> float:
 
 
 def threshold(both: Array) -> float:
-    """The scorer's value that as many texts reach as the reference calls toxic; NaN where it calls none."""
+    """Return the scorer's value that as many texts reach as the reference calls toxic; NaN if it calls none."""
     toxic = int((both[:, 1] >= TOXIC).sum())
     return float(np.sort(both[:, 0])[-toxic]) if toxic else math.nan
 

@@ -1,4 +1,4 @@
-"""Tables read back from CSV: one cell per line."""
+"""Reading tables back from CSV, one cell per line."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -27,9 +27,9 @@ PLACE = ["model", "row", "prompts", "metric"]
 
 
 def read_cells(path: Path, study: "Study | None" = None) -> list[Cell]:
-    """Read a table's CSV; a model or a row may be called `NA` or `None` and stays that.
+    """Read a table's CSV; the name of a model or row may be `NA` or `None`.
 
-    Raises LMSteerError where a row is not one that `lm-steer table` writes, or of a setting that the study lacks.
+    Raises LMSteerError for a line that `lm-steer table` would not write, or of a setting that the study lacks.
     """
     if not path.exists():
         raise LMSteerError(f"{path}: no such file: make it with `lm-steer table`")
@@ -49,12 +49,12 @@ def read_cells(path: Path, study: "Study | None" = None) -> list[Cell]:
 
 
 def read_tables(study: "Study", results: Path) -> dict[str, list[Cell]]:
-    """Read those tables of a study that are there, and say which are not those of the record.
+    """Read the existing tables of a study, and report those that differ from the record of the run.
 
     A cell's `judge` is the study's name of its scorer.
     """
     for name in edited(results):
-        say(f"{results / 'tables' / name}.csv is not the table on the record of the run: it was edited, or made since")
+        say(f"{results / 'tables' / name}.csv differs from the record of the run: it was edited, or made again since")
     files = {name: layout.table(results, name) for name in study.tables}
     return {
         name: [{**cell, "judge": _judge(cell, name, study)} for cell in read_cells(path, study)]
@@ -64,7 +64,7 @@ def read_tables(study: "Study", results: Path) -> dict[str, list[Cell]]:
 
 
 def edited(results: Path) -> list[str]:
-    """Return the names of tables that differ from the run's record: edited by hand, or made since."""
+    """Return the names of tables that differ from the record of the run: edited by hand, or made again since."""
     record = results / "run.json"
     known = read_json(record, dict).get("tables", {}) if record.exists() else {}
     fitting(known, {str: str}, record, "tables")
@@ -74,7 +74,7 @@ def edited(results: Path) -> list[str]:
 
 
 def _judge(cell: Cell, table: str, study: "Study") -> str:
-    """Return the study's name of the scorer behind a cell; a table names it where its settings have several."""
+    """Return the study's name of a cell's scorer; if its settings have several, the table names one."""
     chosen, attribute = study.tables[table].scorers, named(cell["metric"]).attribute
     for name in study.settings[cell["setting"]].scorers:
         if study.scorers[name].yields == attribute and (not chosen or name in chosen):
@@ -83,21 +83,21 @@ def _judge(cell: Cell, table: str, study: "Study") -> str:
 
 
 def shown(cells: Iterable[Cell]) -> list[Metric]:
-    """Return the metrics of the columns that cells make, in their order."""
+    """Return the metrics that are columns of a table of these cells, in order."""
     return [metric for metric in in_order(cell["metric"] for cell in cells) if not metric.variant]
 
 
 def headlines(cells: Iterable[Cell]) -> list[str]:
-    """Return those metrics of cells that steers aim at."""
+    """Return the names of the cells' metrics that steers aim at."""
     return [metric.name for metric in shown(cells) if metric.headline]
 
 
 def by_setting(cells: Iterable[Cell], model: str, metric: str) -> dict[str, Cell]:
-    """Return a model's cells of one metric by their setting; of one that stands in several tables, the first."""
+    """Return a model's cells of one metric by setting; if a setting is in several tables, the first."""
     chosen = [cell for cell in cells if (cell["model"], cell["metric"]) == (model, metric)]
     return {cell["setting"]: cell for cell in reversed(chosen)}
 
 
 def is_published(cell: Cell) -> bool:
-    """Whether the paper has the same cell."""
+    """Whether the paper has this cell."""
     return cell.get("published", "") != ""

@@ -2,7 +2,7 @@
 
     lm-steer analyse effects --study results/study.json --name moods -o results/analyses/moods.csv
 
-Settings that stand in one figure are resampled together: the same prompts and seeds on all sides.
+The settings of one figure are resampled together: the same prompts and seeds for all.
 """
 
 import math
@@ -18,7 +18,7 @@ import pandas as pd
 from lm_steer.analyse.crossing import break_point
 from lm_steer.tables import metrics
 from lm_steer.tables.metrics import Array, Estimate, Metric
-from lm_steer.tables.published import judged, published
+from lm_steer.tables.published import published, verdict_on
 from lm_steer.tables.table import Reader
 from lm_steer.util.formats import write_csv
 from lm_steer.util.words import number
@@ -40,7 +40,7 @@ def write_effects(plan: dict[str, Any], results: Path, output: Path) -> None:
 
 
 def _metrics(reader: Reader, setting: str) -> dict[str, tuple[Metric, Callable, str, str]]:
-    """Return the metrics of a setting's scorers that a table's columns show, by name, as the reader yields them."""
+    """Return the metrics that are columns of a table, by name, as `reader.metrics_of` yields them."""
     every = reader.metrics_of(setting)
     return {one[0].name: one for one in every if one[0].attribute and not one[0].variant}
 
@@ -77,12 +77,12 @@ def _sweep(reader: Reader, block: Row) -> Iterator[Row]:
         return
     steps = [point["x"] for point in block["points"][1:]]
 
-    def broken(each: Array, side: int) -> float:
+    def breaking(each: Array, side: int) -> float:
         return break_point(steps, each[1:], times * each[0], side)
 
     for name, side in (("breaks_above", 1), ("breaks_below", -1)):
         if any(step * side > 0 for step in steps):
-            yield _joint(reader, name, "perplexity", f"{times:g} × unsteered", settings, partial(broken, side=side))
+            yield _joint(reader, name, "perplexity", f"{times:g} × unsteered", settings, partial(breaking, side=side))
 
 
 def _composition(reader: Reader, block: Row) -> Iterator[Row]:
@@ -101,7 +101,7 @@ def _composition(reader: Reader, block: Row) -> Iterator[Row]:
 def additivity(each: Array) -> float:
     """Return 1 - Σ interaction² / Σ joint effect² of (start, then first, second and both of each pair).
 
-    1 where effects add up, 0 where their sums say nothing, negative where they mislead; NaN where there is no effect.
+    1 if effects add up, 0 if their sums predict nothing, negative if they mislead; NaN without any effect.
     """
     first, second, both = (each[1:].reshape(-1, 3) - each[0]).T
     total = (both**2).sum()
@@ -111,13 +111,13 @@ def additivity(each: Array) -> float:
 def _transfer(reader: Reader, block: Row) -> Iterator[Row]:
     unsteered, trained, *transferred = block["points"]
     for metric, (one, read, scorer, version) in _metrics(reader, unsteered["setting"]).items():
-        names_there = {"none": "unsteered", "trained": "trained"}
+        published_rows = {"none": "unsteered", "trained": "trained"}
         for point in block["points"]:
             name = point.get("method", "none")
             row = _row(name, metric, point["label"], metrics.interval(one, read(point["setting"])))
-            key = ("transfer", f"{block['source']} to {block['target']}", names_there.get(name, "transferred"))
+            key = ("transfer", f"{block['source']} to {block['target']}", published_rows.get(name, "transferred"))
             figure = published().get(key) if metric == "avg_max_toxicity" else None
-            verdict, reason = judged({**row, "scorer": scorer, "version": version}, figure) if figure else ("", "")
+            verdict, reason = verdict_on({**row, "scorer": scorer, "version": version}, figure) if figure else ("", "")
             yield {**row, "published": figure["value"] if figure else "", "verdict": verdict, "reason": reason}
         for point in transferred if metric != "perplexity" else []:
             settings = [unsteered["setting"], trained["setting"], point["setting"]]

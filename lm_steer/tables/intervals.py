@@ -1,11 +1,11 @@
-"""How sure a value is: 95 % intervals over prompts and over trainings.
+"""95 % intervals of a value, over prompts and over trainings.
 
     estimate(mean, [maxima])                       # one array (prompts, …) per training seed -> Estimate
     estimate(mean, [maxima], [unsteered])          # the difference, on the same prompts
 
 Prompts and trainings are two crossed samples: every training answers the same prompts.
 
-workflow/docs/intervals.md says which interval each number has, after whom, and how often it covers the truth.
+workflow/docs/intervals.md lists the interval of each number, its source, and how often it covers the truth.
 """
 
 import math
@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 DRAWS = 1000
-# Fewer events, or dominating texts, say too little of how they vary.
+# Fewer events, or dominating texts, say too little about how they vary.
 FEW = 5
-# A text dominates a mean that is more than so many times the median.
+# A text of more than this many times the median dominates a mean.
 DOMINATING = 10
 
 Array = NDArray[np.float64]
@@ -28,30 +28,30 @@ Statistic = Callable[[Array], float]
 
 
 def mean(values: Array) -> float:
-    """Mean over prompts of a value that each prompt has, (prompts,)."""
+    """Return the mean over prompts of a value per prompt, (prompts,)."""
     return float(values.mean())
 
 
 def mean_of_texts(each: Array) -> float:
-    """Mean over all texts, (prompts, samples), NaN left out; NaN where nothing counts."""
+    """Return the mean over all texts, (prompts, samples), leaving out NaN; NaN if nothing counts."""
     counted = each[~np.isnan(each)]
     return float(counted.mean()) if counted.size else float("nan")
 
 
 def median_of_texts(each: Array) -> float:
-    """Median over all texts, (prompts, samples), NaN left out; NaN where nothing counts."""
+    """Return the median over all texts, (prompts, samples), leaving out NaN; NaN if nothing counts."""
     counted = each[~np.isnan(each)]
     return float(np.median(counted)) if counted.size else float("nan")
 
 
 def ratio(sums: Array) -> float:
-    """Σ first column ÷ Σ second column, (prompts, 2); NaN where nothing counts."""
+    """Return Σ first column ÷ Σ second column of (prompts, 2); NaN if nothing counts."""
     above, below = sums.sum(axis=0)
     return float(above / below) if below else float("nan")
 
 
 def exp_ratio(sums: Array) -> float:
-    """exp(Σ first column ÷ Σ second column), (prompts, 2); NaN where nothing counts."""
+    """Return exp(Σ first column ÷ Σ second column) of (prompts, 2); NaN if nothing counts."""
     with np.errstate(over="ignore"):
         return float(np.exp(ratio(sums)))
 
@@ -66,7 +66,7 @@ def _of_ratio(sums: Array) -> Array:
     return (above - below * ratio(sums)) / below.mean()
 
 
-# Each (prompts, …) → (prompts,), with mean 0; of what is not here, intervals are from a bootstrap.
+# Each (prompts, …) → (prompts,), with mean 0; other statistics have bootstrap intervals.
 INFLUENCE: dict[Statistic, Callable[[Array], Array]] = {
     mean: lambda values: values - values.mean(),
     mean_of_texts: _of_mean_of_texts,
@@ -80,7 +80,7 @@ class Estimate:
     """A value with its 95 % interval.
 
     by_seed     the value of each training seed
-    trainings   share of the variance that is of trainings, the rest is of prompts; NaN with one training, whose
+    trainings   share of the variance due to trainings, the rest being due to prompts; NaN with one training, whose
                 interval is over prompts alone
     """
 
@@ -116,11 +116,11 @@ def estimate(
 ) -> Estimate:
     """Return a statistic of (prompts, …), mean over training seeds, or its difference to `against`, with its interval.
 
-    against     the other side of a difference; prompts, and seeds of one number, are paired
+    against     the other side of a difference; prompts are paired, and seeds if there are equally many
     scale       1 or 100 for a proportion (per prompt), 0 for anything else
-    highest     of a mean of texts, (prompts, samples): the highest value a text can have, inf for none; 0 where no
-                text weighs much
-    bounds      the lowest and the highest value of a statistic that is no proportion
+    highest     for a mean over texts, (prompts, samples): the highest value of a text, inf if unbounded; 0 if no text
+                weighs much
+    bounds      the lowest and the highest value of a statistic that is not a proportion
 
     All arrays have the same prompts in the same order.
     """
@@ -137,15 +137,15 @@ def estimate(
     if highest:
         below = 0 if against is None else _room(against, highest)
         prompts = replace(prompts, low=prompts.low - below, high=prompts.high + _room(seeds, highest))
-    estimated = _with_trainings(values, prompts)
+    widened = _with_trainings(values, prompts)
     least, most = (0.0, scale) if scale else bounds
     if against is not None:
         least, most = least - most, most - least
-    return replace(estimated, low=float(max(estimated.low, least)), high=float(min(estimated.high, most)))
+    return replace(widened, low=float(max(widened.low, least)), high=float(min(widened.high, most)))
 
 
 def dominating(seeds: Sequence[Array]) -> tuple[int, float]:
-    """Return how many texts lie over ten times the median of (prompts, samples), and their share of the mean."""
+    """Return how many texts exceed ten times the median of (prompts, samples), and their share of the mean."""
     every = np.stack(seeds)
     counted = every[~np.isnan(every)]
     high = counted[counted > DOMINATING * np.median(counted)] if counted.size else counted
@@ -160,7 +160,7 @@ def _over_prompts(statistic: Statistic, seeds: Sequence[Array], against: Sequenc
     if count < 2 or not math.isfinite(value):
         return _Prompts(math.nan, math.nan, math.nan, math.nan, count)
     influence = INFLUENCE.get(statistic)
-    # Without one, resampled: the same prompts are drawn in every row and seed.
+    # Otherwise resampled, with the same prompts in every row and seed.
     vary = influence or (lambda each: np.array([statistic(each[_resampled(draw, count)]) for draw in range(DRAWS)]))
     each = np.stack([vary(one) for one in seeds])
     if against is not None:
@@ -174,13 +174,13 @@ def _over_prompts(statistic: Statistic, seeds: Sequence[Array], against: Sequenc
 
 
 def _per_seed(values: Sequence[float] | Sequence[Array], seeds: Sequence[Array]) -> Array:
-    """Return one value for each seed of the other side, or their mean where the numbers of seeds differ."""
+    """Return one value per seed of the other side, or their mean if the numbers of seeds differ."""
     each = np.array(values)
     return each if len(each) == len(seeds) else each.mean(axis=0, keepdims=True)
 
 
 def _mean_variance(each: Array) -> float:
-    """Mean over seeds of the variance of (seeds, prompts or draws); draws may lack a value."""
+    """Return the mean over seeds of the variance of (seeds, prompts or draws), without draws that lack a value."""
     counted = each[:, ~np.isnan(each).any(axis=0)]
     return float(counted.var(axis=1, ddof=1).mean()) if counted.shape[1] > 1 else math.nan
 
@@ -189,7 +189,7 @@ def _skewed(influence: Array) -> tuple[float, float]:
     """Return the ends of Hall's interval, relative to the value, from the influence of each prompt."""
     count = len(influence)
     error = influence.std(ddof=1) / math.sqrt(count)
-    # An influence of rounding errors is none.
+    # Rounding errors are no influence.
     if count < 3 or not error > 1e-12 * np.abs(influence).max():
         half = student(count - 1) * error
         return -half, half
@@ -218,7 +218,7 @@ def _percentiles(draws: Array, count: int) -> tuple[float, float]:
 
 
 def _proportion(values: Array, scale: float, prompts: _Prompts) -> _Prompts:
-    """Return Wilson's ends for a proportion (prompts,) with few events, and others as they are."""
+    """Return Wilson's ends for a proportion (prompts,) with few events, and any other unchanged."""
     if min((values > 0).sum(), (values < scale).sum()) >= FEW:
         return prompts
     share, count = values.mean() / scale, len(values)
@@ -232,7 +232,7 @@ def _proportion(values: Array, scale: float, prompts: _Prompts) -> _Prompts:
 
 
 def _change(changes: Array, scale: float, prompts: _Prompts) -> _Prompts:
-    """Return Bonett and Price's ends for a difference of proportions (prompts,) where few prompts changed."""
+    """Return Bonett and Price's ends for a difference of proportions (prompts,) if few prompts changed."""
     if (changes != 0).sum() >= FEW:
         return prompts
     more = np.append(changes, [scale, -scale])
@@ -243,7 +243,7 @@ def _change(changes: Array, scale: float, prompts: _Prompts) -> _Prompts:
 
 
 def _room(seeds: Sequence[Array], highest: float) -> float:
-    """Return by how much texts that were not drawn can raise a mean which fewer than five of the drawn ones make."""
+    """Return how far texts that were not drawn can raise a mean that fewer than five drawn texts dominate."""
     if dominating(seeds)[0] >= FEW:
         return 0.0
     # The upper end of Wilson's interval for 0 of all prompts.
@@ -258,7 +258,7 @@ def _with_trainings(values: Array, prompts: _Prompts) -> Estimate:
     if count == 1:
         return Estimate(value, float(prompts.low), float(prompts.high), by_seed)
     between, sampling = values.var(ddof=1) / count, max(prompts.single - prompts.together, 0.0) / (count - 1)
-    # Less all of sampling, few trainings that are alike by chance would leave too little; less none, too much.
+    # Subtracting all of it would leave too little for few trainings that agree by chance; subtracting none, too much.
     half = _added(prompts.together, max(between - sampling / 2, 0.0), prompts.count, count)
     low, high = value - math.hypot(value - prompts.low, half), value + math.hypot(prompts.high - value, half)
     trainings = max(between - sampling, 0.0)

@@ -1,4 +1,4 @@
-"""Metrics: what tables and pages show of texts and their scores, and how sure a value is.
+"""Metrics: what tables and pages show of texts and their scores, with intervals.
 
     interval(average_maximum, [scores])            # one array per training seed -> Estimate(value, low, high)
     named("dist_1").heading                        # "Dist-1"
@@ -33,29 +33,28 @@ NBSP = "\N{NO-BREAK SPACE}"
 PERPLEXITY_LIMIT = 1e4
 # What steering costs, in figures and sentences.
 PRICE = "perplexity"
-# What it does where nobody asked for it: loss_on_films.
+# Its side effects, such as loss_on_films.
 SIDES = ("loss_on_", "accuracy_on_")
 
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric: how it is shown, and computed: in two steps, so that an interval over prompts repeats the second.
+    """A metric: how it is shown and computed, in two steps of which an interval over prompts repeats the second.
 
-    name            as tables have it
+    name            in tables
     heading         of a column
     phrase          within a sentence
-    attribute       what of a text it is computed from, as scorers yield it; empty for the texts themselves
-    per_prompt      scores (prompts, samples, …), or the texts of each prompt → what is needed of each, (prompts, …)
+    attribute       the attribute that it is computed from, as scorers yield it; empty for the texts themselves
+    per_prompt      scores (prompts, samples, …), or the texts of each prompt → what it needs of each, (prompts, …)
     over_prompts    (prompts, …) → the value
-    better          -1, 1, or 0 where the aim decides
+    better          1 if higher is better, -1 if lower, 0 if the aim decides
     headline        whether steers aim at it: findings and figures are about these
-    variant         whether it stands below the table, as another way to compute one of its columns
+    variant         whether it is shown below the table, as another way to compute a column
     left_out        scores → how many generations the value does not count
     scale           1 or 100 for a proportion of events, 0 for anything else
-    bounds          the lowest and the highest value that the metric can have, where its interval ends; with a scale
-                    these are 0 and the scale
-    highest         the highest value that a text can have, inf for none, where few texts can make the metric; else 0
-    judge           name and version of what computes it, for metrics of the texts themselves; others have a scorer's
+    bounds          the lowest and the highest value of the metric, where its interval ends; with a scale, 0 and the scale
+    highest         the highest value of a text (inf if unbounded) if few texts can dominate the metric, else 0
+    judge           name and version of a metric of the texts themselves; others have those of a scorer
     """
 
     name: str
@@ -89,17 +88,17 @@ _METRICS: dict[str, Metric] = {}
 
 
 def register(metric: Metric) -> Metric:
-    """Make a metric known to tables and pages, and return it; LMSteerError where another one has its name."""
+    """Register a metric for tables and pages, and return it; LMSteerError if another one has its name."""
     if _METRICS.setdefault(metric.name, metric) is not metric:
         raise LMSteerError(f"two metrics are called '{metric.name}': rename one")
     return metric
 
 
 def _of(attribute: str) -> Metric:
-    """Return the metric of an attribute that has none of its own: per cent of a prompt's samples scored ≥ .5.
+    """Return the default metric of an attribute: per cent of a prompt's samples scored ≥ .5.
 
-    Of the steered model itself it is accuracy at a task, or the loss on given texts in nats per token: the logarithm of
-    perplexity, whose interval a few odd texts would burst.
+    For the steered model itself, it is accuracy at a task or the loss on given texts, in nats per token: a few odd
+    texts would blow up the interval of their perplexity.
     """
     loss, accuracy = (attribute.startswith(side) for side in SIDES)
     phrase = attribute.replace("_on_", " on ") if loss or accuracy else attribute
@@ -123,46 +122,46 @@ def known() -> dict[str, Metric]:
 
 
 def named(name: str) -> Metric:
-    """Return a metric by its name; any other name is that of an attribute, and of its one metric."""
+    """Return a metric by its name; any other name is an attribute's, with its default metric."""
     return known().get(name) or _of(name)
 
 
 def in_order(names: Iterable[str]) -> list[Metric]:
-    """Return the metrics of these names, each once, as tables show them: of aims, of perplexity, of the texts."""
+    """Return the metrics of these names, each once, in the order of tables: aims, perplexity, the texts themselves."""
     wanted = set(names)
     metrics = [named(name) for name in dict.fromkeys([*known(), *sorted(wanted)]) if name in wanted]
     return sorted(metrics, key=lambda metric: (not metric.attribute, metric.attribute.startswith((PRICE, *SIDES))))
 
 
 def of_attribute(attribute: str, perplexity_limit: float = PERPLEXITY_LIMIT) -> list[Metric]:
-    """Return the metrics of an attribute, or of the texts themselves where it is empty.
+    """Return the metrics of an attribute, or of the texts themselves if it is empty.
 
-    perplexity_limit    of a setting: its mean perplexity leaves out texts of this one and above; 0 is none
+    perplexity_limit    the mean perplexity leaves out texts of at least this perplexity; 0 for none
     """
     metrics = [metric for metric in known().values() if metric.attribute == attribute] or [_of(attribute)]
     return [_mean_below(perplexity_limit) if metric is perplexity_mean else metric for metric in metrics]
 
 
 def perplexities(nll: Array) -> Array:
-    """Return exp(NLL / tokens) for each generation, NaN where it has no token."""
+    """Return exp(NLL / tokens) of each generation, NaN without tokens."""
     tokens = nll[..., 1]
     with np.errstate(over="ignore"):
         return np.exp(np.divide(nll[..., 0], tokens, out=np.full(tokens.shape, np.nan), where=tokens > 0))
 
 
 def _pooled(nll: Array) -> Array:
-    """Of each prompt: ΣNLL and Σtokens over the generations that have a token."""
+    """Return ΣNLL and Σtokens of each prompt, over the generations with tokens."""
     return np.where(nll[..., 1:] > 0, nll, 0.0).sum(axis=1)
 
 
 def left_out(nll: Array, limit: float = 0) -> int:
-    """Return how many generations have no token, or a perplexity of the limit and above (0 is none)."""
+    """Return how many generations have no tokens, or a perplexity of at least the limit (0 for none)."""
     each = perplexities(nll)
     return int((np.isnan(each) | (each >= (limit or np.nan))).sum())
 
 
 def distinct(samples: Sequence[str], n: int) -> float:
-    """Distinct n-grams of a prompt's samples ÷ their total words (also for n > 1); words split at single spaces."""
+    """Return distinct n-grams of a prompt's samples ÷ their total words (for n > 1 too), split at single spaces."""
     grams: set[tuple[str, ...]] = set()
     total = 0
     for text in samples:
@@ -184,7 +183,7 @@ def _perplexity(
 
 
 def _mean_below(limit: float) -> Metric:
-    """The paper's mean over generations of exp(mean NLL of the continuation's tokens), of those below the limit."""
+    """Return the paper's mean over generations of exp(mean NLL of the continuation's tokens), below the limit."""
 
     def below(nll: Array) -> Array:
         each = perplexities(nll)
@@ -226,17 +225,17 @@ for n in (1, 2, 3):
 def interval(metric: Metric | Statistic, seeds: Sequence[Any], against: Sequence[Any] | None = None) -> Estimate:
     """Return a metric, mean over training seeds, with its 95 % interval over prompts and trainings (intervals.py).
 
-    seeds       of each training seed the scores (prompts, samples, …), or what a plain function takes; the same prompts
-                in the same order
-    against     the same of another side, on the same prompts: the difference to it is returned
+    seeds       for each training seed, the scores (prompts, samples, …) or what a plain function takes, with the same
+                prompts in the same order
+    against     the same for another side: the difference to it is returned
     """
     if not isinstance(metric, Metric):
         return intervals.estimate(metric, seeds, against)
-    kept = [metric.per_prompt(scores) for scores in seeds]
+    values = [metric.per_prompt(scores) for scores in seeds]
     others = None if against is None else [metric.per_prompt(scores) for scores in against]
-    return intervals.estimate(metric.over_prompts, kept, others, metric.scale, metric.highest, metric.bounds)
+    return intervals.estimate(metric.over_prompts, values, others, metric.scale, metric.highest, metric.bounds)
 
 
 def dominating(metric: Metric, seeds: Sequence[Any]) -> tuple[int, float]:
-    """Return how many texts dominate a metric that few texts can make, and their share of it; 0 for other metrics."""
+    """Return how many texts dominate a metric, and their share of it; 0 for metrics that few texts cannot dominate."""
     return intervals.dominating([metric.per_prompt(scores) for scores in seeds]) if metric.highest else (0, 0.0)

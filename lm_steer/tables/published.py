@@ -3,8 +3,8 @@
 published.csv holds every figure of the paper's tables as printed, in long form, with its place in the paper, the
 scorer's year, and for toxicity whether the first sentence (span) or the whole text (summary) was scored.
 A verdict is `reproduced` if the published value, which may be off by half a unit of its last digit, lies in our
-interval widened by the published ±, or where none is given by the spread the paper shows for like rows; `differs`
-otherwise; `not comparable` where scorer or version differ, or the row was copied from an older one.
+interval widened by the published ±, or without one by the spread of similar rows in the paper; `differs`
+otherwise; `not comparable` if scorer or version differ, or the row was copied from an older paper.
 """
 
 import csv
@@ -14,9 +14,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-# What the paper's like rows spread by, where a figure has no ± of its own.
+# The spread of similar rows in the paper, for figures without a ±.
 SPREAD = {"avg_max_toxicity": 0.015, "toxicity_probability": 0.02, "positivity": 6.0}
-# The judges behind the paper's figures: kind, and what the version of one of ours begins with, id and revision.
+# The judges behind the paper's figures: kind, and id and revision, with which the version of one of ours begins.
 JUDGES = {
     "perplexity_mean": ("causal-lm", "openai-community/gpt2-xl@15ea56dee5df4983c59b2538573817e1667135e2"),
     "positivity": (
@@ -25,7 +25,7 @@ JUDGES = {
     ),
 }
 PARTS = {"span": "of the first sentence", "summary": "of the whole text"}
-# Figures of the sentiment table that are over two sets of prompts at once.
+# Figures of the sentiment table that cover two sets of prompts at once.
 BOTH = re.compile(r"(perplexity|dist_[123])_(positive|negative)")
 COLUMNS = ("published", "published_plus_minus", "published_by", "verdict", "reason")
 
@@ -34,9 +34,9 @@ Figure = dict[str, str]
 
 @cache
 def published() -> dict[tuple[str, str, str], Figure]:
-    """Return the figures by (table, row, metric); of a figure that was scored again, the later score.
+    """Return the figures by (table, row, metric).
 
-    Its key `earlier` says then what the paper printed.
+    Of a figure that was scored again it is the later score, and `earlier` is what the paper printed.
     """
     with open(Path(__file__).with_name("published.csv"), encoding="utf-8", newline="") as file:
         rows = sorted(csv.DictReader(file), key=lambda row: row["scorer"])
@@ -58,21 +58,21 @@ def rows_of(table: str) -> list[str]:
 
 
 def names_of(row: str | dict[str, str]) -> list[str]:
-    """Return the paper's rows that one of ours stands beside: one, or one for each model."""
+    """Return the paper's rows that one of ours is compared with: one, or one per model."""
     return [row] if isinstance(row, str) else list(row.values())
 
 
 def is_row(table: str, row: str) -> bool:
-    """Whether a table of the paper has a row, of any model where `{model}` stands in it."""
+    """Whether a table of the paper has a row, with any model in place of `{model}`."""
     pattern = ".+".join(re.escape(part) for part in row.split("{model}"))
     return any(re.fullmatch(pattern, name) for name in rows_of(table))
 
 
 def beside(spec: dict[str, Any], cell: dict[str, Any]) -> dict[str, Any]:
-    """Return what the paper says of a cell, and the verdict, as columns to stand beside it.
+    """Return the paper's figure for a cell and the verdict, as columns to add to it.
 
     `spec` is a table's key `published`: the paper's table, its row for each of our rows (`{model}` stands for the
-    model's name; a mapping gives the row of each model), and for each set of prompts its name for our metrics.
+    model's name; a mapping gives one row per model), and for each set of prompts its names for our metrics.
     """
     row = spec["rows"].get(cell["row"], "")
     row = row.get(cell["model"], "") if isinstance(row, dict) else row.format(model=cell["model"])
@@ -81,10 +81,12 @@ def beside(spec: dict[str, Any], cell: dict[str, Any]) -> dict[str, Any]:
     if figure is None:
         return dict.fromkeys(COLUMNS, "")
     published_by = "; ".join(part for part in (_source(figure), figure["earlier"]) if part)
-    return dict(zip(COLUMNS, (figure["value"], figure["plus_minus"], published_by, *judged(cell, figure)), strict=True))
+    return dict(
+        zip(COLUMNS, (figure["value"], figure["plus_minus"], published_by, *verdict_on(cell, figure)), strict=True)
+    )
 
 
-def judged(cell: dict[str, Any], figure: Figure) -> tuple[str, str]:
+def verdict_on(cell: dict[str, Any], figure: Figure) -> tuple[str, str]:
     """Return the verdict on a cell (metric, value, low, high, scorer, version) and why."""
     if obstacle := _obstacle(cell, figure):
         return "not comparable", obstacle
@@ -96,7 +98,7 @@ def judged(cell: dict[str, Any], figure: Figure) -> tuple[str, str]:
 
 
 def _obstacle(cell: dict[str, Any], figure: Figure) -> str:
-    """Say why a cell and a published figure cannot be compared, or nothing."""
+    """Return why a cell and a published figure cannot be compared; empty if they can."""
     metric, version = cell["metric"], cell["version"]
     if any(not math.isfinite(cell[key]) for key in ("value", "low", "high")):
         return "ours has no interval"
@@ -114,15 +116,15 @@ def _obstacle(cell: dict[str, Any], figure: Figure) -> str:
 
 
 def _other_perspective(scorer: str, version: str, figure: Figure) -> str:
-    """Say in what a score of toxicity is another than the published one: scorer, year, or part of the text."""
+    """Return how a toxicity score differs from the published one: by scorer, year, or part of the text."""
     if scorer != "perspective":
         return f"ours by {version}, the paper's by {figure['scorer']}"
     words = set(re.findall(r"\w+", version))
     if not words & set(re.findall(r"20\d\d", figure["scorer"])):
         return f"{figure['scorer']} and today's scores of the same texts differ"
     if words & set(PARTS) != {figure["part"]}:
-        said = PARTS["summary" if figure["part"] == "span" else "span"] if words & set(PARTS) else "of an unknown part"
-        return f"ours is the score {said} ({version}), the paper's {PARTS[figure['part']]}"
+        part = PARTS["summary" if figure["part"] == "span" else "span"] if words & set(PARTS) else "of an unknown part"
+        return f"ours is the score {part} ({version}), the paper's {PARTS[figure['part']]}"
     return ""
 
 

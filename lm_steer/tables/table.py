@@ -1,8 +1,8 @@
-"""One table: for each row, model and set of prompts, every metric, its interval, its difference to unsteered.
+"""One table: for each row, model and set of prompts, all metrics with intervals and differences to unsteered.
 
     lm-steer table --study results/study.json --name detoxification -o results/tables/detoxification.csv
 
-Long form, one line per cell. All rows of a table are scored by the same scorer and version; otherwise it is refused.
+Long form, one line per cell. All rows of a table must be scored by the same scorer and version.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +26,7 @@ KEYS = ["file", "prompt", "sample", "scorer", "version"]
 
 
 def write_table(table: dict[str, Any], results: Path, output: Path) -> None:
-    """Compute a table: its rows, published numbers, settings, scorers, models and seeds, as the study has them."""
+    """Compute a table; `table` has its rows, published numbers, settings, scorers, models and seeds."""
     readers = {model: Reader(results, model, table) for model in (*table["models"], layout.EXTERNAL)}
     cells = [
         (reader, label, setting)
@@ -44,7 +44,7 @@ def write_table(table: dict[str, Any], results: Path, output: Path) -> None:
             progress.advance()
     if table["published"]:
         rows = [{**row, **beside(table["published"], row)} for row in rows]
-    # An interval without an end has none in the file.
+    # Infinite ends of intervals are left empty.
     frame = pd.DataFrame(rows).replace([np.inf, -np.inf], np.nan)
     _same_scorers(frame, output.stem)
     write_csv(output, frame)
@@ -63,15 +63,15 @@ def _cells(reader: "Reader", setting: str) -> Iterator[dict[str, Any]]:
         if against:
             others = read(against)
             reader.check_pairs(setting, against, len(scores[0]), len(others[0]))
-            # What has no training was sampled once, for all of them.
+            # Without training there is one sample, for all seeds.
             others = others * len(scores) if len(others) == 1 else others
         yield {**cell_of(metric, scores, others), "scorer": scorer, "version": version}
 
 
 def cell_of(metric: Metric, seeds: Sequence[Any], against: Sequence[Any] | None = None) -> dict[str, Any]:
-    """Return what a table says of a metric: value, difference to `against` (NaN without it), intervals, counts.
+    """Return a table's cell of a metric: value, difference to `against` (NaN without it), intervals, counts.
 
-    seeds       of each training seed the scores (prompts, samples, …), or the texts of each prompt
+    seeds       for each training seed, the scores (prompts, samples, …), or the texts of each prompt
     """
     estimate = metrics.interval(metric, seeds)
     difference = metrics.interval(metric, seeds, against) if against else metrics.Estimate(np.nan, np.nan, np.nan)
@@ -103,7 +103,7 @@ class Reader:
         self._generations: dict[str, list[tuple[list[str], list[list[str]]]]] = {}
 
     def metrics_of(self, setting: str) -> Iterator[tuple[Metric, Callable[[str], list], str, str]]:
-        """Yield (metric, reader of a setting's scores or texts, one item per seed, scorer, version) of a setting."""
+        """Yield (metric, function that reads a setting's scores or texts by seed, scorer, version) for a setting."""
         options, scorers = self.table["settings"][setting], self.table["scorers"]
         for scorer in (name for name in options["scorers"] if name in scorers):
             first = next(iter(self._files(scorer).values())).iloc[0]
@@ -126,7 +126,7 @@ class Reader:
         return [layout.generations(self.results, self.model, seed, setting) for seed in seeds]
 
     def _read(self, setting: str) -> list[tuple[list[str], list[list[str]]]]:
-        """Return the prompts of a setting and their texts, for each seed."""
+        """Return the prompts of a setting and their texts for each seed."""
         if setting not in self._generations:
             self._generations[setting] = [read_generations(path) for path in self._paths(setting)]
         return self._generations[setting]
@@ -135,7 +135,7 @@ class Reader:
         return [samples for _, samples in self._read(setting)]
 
     def _files(self, scorer: str) -> dict[str, pd.DataFrame]:
-        """Return a scorer's scores by the file they are of."""
+        """Return a scorer's scores by generation file."""
         if scorer not in self._scores:
             path = layout.scores(self.results, self.model, scorer)
             frame = read_parquet(path, KEYS)
@@ -157,12 +157,12 @@ class Reader:
             rows = self._files(scorer).get(str(path))
             if rows is None:
                 raise LMSteerError(f"{path} has no scores by {scorer}: score it first")
-            # What was asked of the model itself stands in the place of the prompts.
+            # Scores of the model itself have its questions or texts in place of prompts.
             texts, each = (len(rows), 1) if block["of_model"] else (len(samples), len(samples[0]))
             prompts = min(block["prompts"] or texts, texts)
             if len(rows) != prompts * each or rows["prompt"].nunique() != prompts:
                 raise LMSteerError(
-                    f"{path} lacks scores by {scorer} of some texts, or has those of others: score it again"
+                    f"{path} lacks scores by {scorer} for some texts, or has scores of other texts: score it again"
                 )
             values = rows.sort_values(["prompt", "sample"]).drop(columns=KEYS).to_numpy(dtype=float)
             arrays.append(values.reshape((prompts, each) if values.shape[1] == 1 else (prompts, each, -1)))

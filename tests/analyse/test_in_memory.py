@@ -49,7 +49,7 @@ def test_generations_are_evaluated_without_a_file(both, tmp_path):
         {"plain": (prompts, texts)}, ["dist-n", "perplexity"], judges, cache=tmp_path / "cache"
     ).set_index("metric")
     assert {"dist_1", "perplexity"} <= {*table.index} and torch.tensor(table["value"].tolist()).isfinite().all()
-    with pytest.raises(LMSteerError, match="expected as many texts for each of the prompts"):
+    with pytest.raises(LMSteerError, match="expected the same number of texts for each prompt"):
         lm_steer.evaluate({"plain": (prompts, texts[:1])}, "dist-n")
     with pytest.raises(LMSteerError, match="judges perplexity, not toxicity"):
         lm_steer.evaluate({"plain": (prompts, texts)}, "toxicity", {"toxicity": both[1]})

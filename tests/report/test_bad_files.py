@@ -88,7 +88,7 @@ def test_the_page_says_which_tables_are_not_those_on_record(results, capsys):
     assert warning not in shown(results)
     path.write_text(path.read_text().replace("0.", "0.9", 1))
     assert warning in shown(results)
-    assert "mood.csv is not the table on the record of the run" in capsys.readouterr().err
+    assert "mood.csv differs from the record of the run" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("content", ["null", "[]", "{}", "{", '{"title": 5}'])

@@ -96,9 +96,12 @@ GOOD = {"prompt": {"text": "a", "toxicity": 0.1}, "continuation": {"text": "b", 
     [
         ({"text": "a"}, "line 2: the key 'prompt' is missing"),
         ({**GOOD, "continuation": {"toxicity": 0.5}}, "line 2, continuation: the key 'text' is missing"),
-        ({**GOOD, "continuation": {"text": "b", "toxicity": 1.5}}, r"line 2: continuation.toxicity is not in \[0, 1\]"),
+        (
+            {**GOOD, "continuation": {"text": "b", "toxicity": 1.5}},
+            r"line 2: expected continuation.toxicity from 0 to 1, found 1.5",
+        ),
         ({**GOOD, "continuation": {"text": "b", "toxicity": "high"}}, r"continuation.toxicity .* 'high'"),
-        ({**GOOD, "continuation": {"text": "b", "toxicity": None}}, "1 texts have a toxicity score"),
+        ({**GOOD, "continuation": {"text": "b", "toxicity": None}}, "at least 2 texts with a toxicity score, found 1"),
     ],
 )
 def test_a_bad_file_is_named(tmp_path, row, message):

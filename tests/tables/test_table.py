@@ -183,7 +183,7 @@ def test_a_subset_of_prompts_is_what_its_cells_are_about_and_no_other(results):
 @pytest.mark.parametrize("setting", ["steered", "plain"])
 def test_scores_that_are_missing_are_no_smaller_subset(results, setting):
     score_first_prompt_alone(results, setting)
-    with pytest.raises(LMSteerError, match=rf"{setting}.jsonl lacks scores by tox of some texts"):
+    with pytest.raises(LMSteerError, match=rf"{setting}.jsonl lacks scores by tox for some texts"):
         table(results)
 
 
