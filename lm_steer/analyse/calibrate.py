@@ -1,4 +1,4 @@
-"""What the values of a steer cost, from one pass through the body: KL and perplexity over a grid, a recommended value.
+"""What steer values cost, from one pass through the body: KL and perplexity over a grid, and a recommended value.
 
     lm-steer calibrate --model gpt2 --steer my-steer --dimension style --texts reviews.csv
 
@@ -6,7 +6,7 @@
     curve.at_kl(0.5), curve.breaks(), curve.recommended()
 
 Texts are given, not sampled (teacher forcing): their hidden states do not depend on the value, and before any
-soft-capping the logits are linear in it. What a value does to continuations is a question for `lm-steer evaluate`.
+soft-capping the logits are linear in it. `lm-steer evaluate` measures what a value does to continuations.
 """
 
 import math
@@ -37,7 +37,7 @@ from lm_steer.util.words import number
 MULTIPLES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
 POWERS = [2.0**power for power in range(-14, 15)]
 FEW = 32
-# Texts that a command measures: more would not change the first digit.
+# Texts that a command measures; more would not change the first digit.
 TEXTS = 64
 # Quality breaks at this multiple of the unsteered perplexity, as in a study's sweeps.
 BREAKS_AT = 2.0
@@ -54,7 +54,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What the values of one dimension cost, from the lowest to the highest, while others are held.
+    """What the values of one dimension cost, from the lowest to the highest, with others held.
 
     price       the KL, in nats per token, that the recommended value costs
     unsteered   the perplexity of the texts with every dimension at 0
@@ -67,15 +67,15 @@ class Calibration:
     points: list[Point]
 
     def at_kl(self, kl: float, side: int = 1) -> float:
-        """Return the value, from 0 upwards (side -1: downwards), that costs `kl` nats; NaN where none of the grid does.
+        """Return the value, from 0 upwards (side -1: downwards), that costs `kl` nats; NaN if none in the grid does.
 
-        The square root of the KL is interpolated, for near 0 the KL grows with the square of the value.
+        The square root of the KL is interpolated, because near 0 the KL grows with the square of the value.
         """
         roots = [math.sqrt(point.kl) for point in self.points]
         return break_point([point.value for point in self.points], roots, math.sqrt(kl), side)
 
     def breaks(self, side: int = 1) -> float:
-        """Return the value at which the perplexity exceeds twice the unsteered one; NaN where none of the grid does."""
+        """Return the value at which the perplexity exceeds twice the unsteered one; NaN if it never does."""
         heights = [point.perplexity for point in self.points]
         return break_point([point.value for point in self.points], heights, BREAKS_AT * self.unsteered, side)
 
@@ -85,7 +85,7 @@ class Calibration:
         return min((value for value in both if not math.isnan(value)), key=abs, default=math.nan)
 
     def advice(self) -> list[str]:
-        """Say in a sentence for each side which value is recommended, and where quality breaks."""
+        """Return a sentence for each side: the recommended value, and where quality breaks."""
         lines = []
         for side in (1, -1):
             value, breaks = self.recommended(side), self.breaks(side)
@@ -111,17 +111,17 @@ def calibrate(
     max_length: int = 256,
     cache: str | Path = ":memory:",
 ) -> Calibration:
-    """Measure what the values of one dimension cost on texts, the others held at values of their own, or at 0.
+    """Measure what the values of one dimension cost on texts, with the others held at fixed values, or at 0.
 
     loaded      what `load_model` returns, or (model, tokenizer)
-    prompts     what each text continues: only the tokens of the text are then measured
-    values      the grid, to which 0 is added; without it, one around the value that costs `at_kl`
+    prompts     the prompt of each text; only the tokens of the text are then measured
+    values      the grid, to which 0 is added; by default one around the value that costs `at_kl`
     at_kl       the price of the recommended value, KL(steered ‖ unsteered) in nats per token
-    max_length  texts are cut to so many tokens, as in training
+    max_length  texts are cut to this many tokens, as in training
     cache       a file for hidden states (model/hidden_cache.py)
 
-    Raises LMSteerError for a dimension that the steer lacks, texts without a token to predict, and where no value
-    costs `at_kl` or the held ones alone do.
+    Raises LMSteerError for a dimension that the steer lacks, texts without a token to predict, and if no value
+    costs `at_kl` or the held values alone do.
     """
     check_kind(Steer, steer=steer)
     loaded = loaded_of(loaded, cache)
@@ -130,9 +130,9 @@ def calibrate(
     check_kind(str, dimension=dimension)
     check_kind(Mapping, held=held or {})
     held = dict(held or {})
-    given = None if values is None else numbers("values", values, A_STEER_VALUE)
+    steps = None if values is None else numbers("values", values, A_STEER_VALUE)
     if dimension in held:
-        raise LMSteerError(f"the dimension '{dimension}' is calibrated: it cannot be held as well")
+        raise LMSteerError(f"the dimension '{dimension}' is calibrated: leave it out of the values to hold")
     check_fit(steer, loaded.model)
     head = head_of(loaded.model)
     hidden, targets = _predicted(HiddenMemo(cache, loaded, max_length), texts_of(texts), prompts)
@@ -141,18 +141,18 @@ def calibrate(
         entries = [{}, *({**held, dimension: value} for value in values)]
         return grid_costs(head, steer, hidden, targets, torch.stack([*map(steer.vector, entries)])).tolist()
 
-    if given is None:
-        step = max(1, len(hidden) // FEW)
-        power = _power(costs(hidden[::step], targets[::step], [0.0, *POWERS])[1:], at_kl)
-        given = [sign * power * multiple for multiple in MULTIPLES for sign in (1, -1)]
-    grid = sorted({0.0, *given})
+    if steps is None:
+        stride = max(1, len(hidden) // FEW)
+        power = _power(costs(hidden[::stride], targets[::stride], [0.0, *POWERS])[1:], at_kl)
+        steps = [sign * power * multiple for multiple in MULTIPLES for sign in (1, -1)]
+    grid = sorted({0.0, *steps})
     unsteered, *steered = costs(hidden, targets, grid)
     points = [Point(value, kl, _perplexity(nll, value)) for value, (kl, nll) in zip(grid, steered, strict=True)]
     return Calibration(dimension, held, at_kl, _perplexity(unsteered[1], 0), points)
 
 
 def write_calibration(curve: Calibration, output: Path) -> None:
-    """Write the grid as .csv; as .json with the values that cost the price, at which quality breaks, recommended."""
+    """Write the grid as .csv, or as .json with the values at the price, where quality breaks, and recommended."""
     if output.suffix == ".csv":
         write_csv(output, pd.DataFrame(map(asdict, curve.points)))
         return
@@ -165,35 +165,35 @@ def write_calibration(curve: Calibration, output: Path) -> None:
 
 
 def _predicted(memo: HiddenMemo, texts: list[str], prompts: Sequence[str] | None) -> tuple[Tensor, Tensor]:
-    """Return the head inputs (tokens, hidden) that predict the tokens of the texts, and these (tokens,)."""
+    """Return the final hidden states (tokens, hidden) that predict the tokens of the texts, and these (tokens,)."""
     starts = [""] * len(texts) if prompts is None else texts_of(prompts)
     if len(starts) != len(texts):
-        raise LMSteerError(f"{len(texts)} texts need a prompt each, found {len(starts)}")
+        raise LMSteerError(f"expected one prompt per text, found {len(starts)} for {len(texts)} texts")
     pairs = list(zip(starts, texts, strict=True))
-    given = zip(map("".join, pairs), completions(memo, pairs), strict=True)
-    usable = [(text, ids, start) for text, (ids, start) in given if len(ids) > start]
+    rows = zip(map("".join, pairs), completions(memo, pairs), strict=True)
+    usable = [(text, ids, start) for text, (ids, start) in rows if len(ids) > start]
     if not usable:
-        raise LMSteerError(f"none of the {len(texts)} texts has a token to predict: the first one is given")
+        raise LMSteerError(f"none of the {len(texts)} texts has a token to predict after its first: give longer ones")
     states = memo.states([text for text, _, _ in usable], "calibrate")
     hidden = torch.cat([states[text][start - 1 : -1] for text, _, start in usable])
     return hidden, torch.tensor([token for _, ids, start in usable for token in ids[start:]])
 
 
 def _power(costs: list[list[float]], at_kl: float) -> float:
-    """Return the first power of two whose KL reaches `at_kl`; the first of the costs are those at 0."""
+    """Return the first power of two whose KL reaches `at_kl`; `costs` begins with those at 0."""
     if costs[0][0] >= at_kl:
         raise LMSteerError(
-            f"the values that are held cost {costs[0][0]:.2g} nats per token by themselves, not less than the "
-            f"{number(at_kl)} asked for: hold lower ones, or ask for more"
+            f"the held values alone cost {costs[0][0]:.2g} nats per token, expected less than {number(at_kl)}: hold "
+            "lower ones, or choose a higher KL"
         )
-    reached = [power for power, (kl, _) in zip(POWERS, costs[1:], strict=True) if kl >= at_kl]
-    if not reached:
-        raise LMSteerError(f"no value up to {number(POWERS[-1])} costs {number(at_kl)} nats per token: ask for less")
-    return reached[0]
+    for power, (kl, _) in zip(POWERS, costs[1:], strict=True):
+        if kl >= at_kl:
+            return power
+    raise LMSteerError(f"no value up to {number(POWERS[-1])} costs {number(at_kl)} nats per token: choose a lower KL")
 
 
 def _perplexity(nll: float, value: float) -> float:
-    """Return exp of the mean NLL; LMSteerError where a float cannot hold it."""
+    """Return exp of the mean NLL; LMSteerError if it overflows a float."""
     if not nll < math.log(sys.float_info.max):
         raise LMSteerError(f"the perplexity at {number(value)} is too large for a number: choose smaller values")
     return math.exp(nll)

@@ -1,9 +1,9 @@
-"""What a steer costs: parameters, training seconds, bytes, and decoding time against the plain model.
+"""What a steer costs: parameters, training seconds, bytes, and decoding time relative to the plain model.
 
     lm-steer analyse cost --model results/models/smollm2 --steer results/steers/smollm2/detox/seed0 \\
         --at detox=5 --training results/benchmarks/train/smollm2.detox.seed0.tsv -o results/analyses/cost.csv
 
-Decoding is timed in rounds, plain, hooked and folded in turn, so that changes of the machine's speed affect all three
+Decoding is timed in rounds, plain, hooked and folded in turn, so that changes in the machine's speed affect all three
 alike; ratios are medians over rounds, with the lowest and the highest.
 """
 
@@ -33,9 +33,9 @@ PUBLISHED = {"parameters": 1.6e6, "decode_hooked": 1.24}
 def write_cost(
     loaded: LoadedModel, steer: Steer, values: Mapping[str, float], training: Path | None, output: Path
 ) -> None:
-    """Write the costs of a steer, one line each, with the paper's beside them where it has one.
+    """Write the costs of a steer, one per line, with the paper's figure if it has one.
 
-    training    the benchmark file of the training, as Snakemake writes it
+    training    the benchmark file of the training, written by Snakemake
     """
     rows = list(sizes(steer).items())
     if training:
@@ -60,7 +60,7 @@ def sizes(steer: Steer) -> dict[str, float]:
 
 
 def decode_ratios(loaded: LoadedModel, steer: Steer, values: Mapping[str, float]) -> dict[str, dict[str, float]]:
-    """Return the time of the same generation, hooked and folded, over that of the plain model."""
+    """Return the generation time with the steer hooked and folded, as ratios to the plain model's."""
     head = loaded.model.get_output_embeddings()
     folded = fold(loaded.model, steer, values) if isinstance(head, torch.nn.Linear) else None
     loaded.model.set_output_embeddings(head)
@@ -75,7 +75,7 @@ def decode_ratios(loaded: LoadedModel, steer: Steer, values: Mapping[str, float]
                 rounds[-1]["decode_folded"] = _seconds(loaded) / plain
                 loaded.model.set_output_embeddings(head)
             progress.advance()
-    # The first round warms caches up.
+    # The first round only warms up caches.
     ratios = pd.DataFrame(rounds[1:]).agg(["median", "min", "max"]).to_dict()
     return {name: dict(zip(("value", "low", "high"), each.values(), strict=True)) for name, each in ratios.items()}
 

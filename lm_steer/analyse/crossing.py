@@ -7,9 +7,9 @@ import numpy as np
 
 
 def break_point(values: Sequence[float], heights: Sequence[float] | np.ndarray, limit: float, side: int) -> float:
-    """Return the value where a curve first exceeds `limit`, going from 0 outwards; NaN where it never does.
+    """Return the value where a curve first exceeds `limit`, going from 0 outwards; NaN if it never does.
 
-    Between two values the curve is taken as a straight line. side: 1 up, -1 down.
+    The curve is linear between two values. side: 1 up, -1 down.
     """
     path = sorted((abs(v), height) for v, height in zip(values, heights, strict=True) if v * side >= 0)
     before: tuple[float, float] | None = None

@@ -1,10 +1,10 @@
 """What a steer has learned, as words: its singular directions against the vocabulary (paper, section 4.4).
 
-    found = directions(steer, loaded, "detox")
-    found[0].raised, found[0].lowered         # words that a positive value makes likelier, and less likely
+    first, *_ = directions(steer, loaded, "detox")
+    first.raised, first.lowered               # words that a positive value makes likelier, and less likely
 
 A Bᵀ = Σ σᵢ uᵢ vᵢᵀ, so a value v adds ε v Σ σᵢ (e_w·uᵢ)(vᵢ·h) to the logit of word w: the word lists come from the uᵢ,
-and the vᵢ say in which contexts they act. Each pair is turned so that the mean of vᵢ·h over hidden states is positive.
+and the vᵢ say in which contexts they act. The sign of each pair makes the mean of vᵢ·h over hidden states positive.
 """
 
 import math
@@ -38,9 +38,9 @@ class Direction:
     """One singular direction: words with their e_w·u, the strongest first.
 
     share       of Σσ² that this direction holds
-    context     the mean of v·h and its standard deviation, over the contexts that oriented it
+    context     the mean and standard deviation of v·h over the contexts that set its sign
     weights     e_w·u of every whole word
-    scores      the judge's mean over `raised` and over `lowered`, where there is a judge
+    scores      the judge's mean over `raised` and over `lowered`, if there is a judge
     """
 
     singular_value: float
@@ -66,10 +66,10 @@ def directions(
     """Return the first `count` directions of a dimension, by singular value.
 
     loaded      what `load_model` returns, or (model, tokenizer)
-    texts       their hidden states orient the directions; without any, those of the vocabulary's first words
-    judge       scores words, say their toxicity
+    texts       the contexts that set the signs; by default the vocabulary's first words
+    judge       scores words, for example by their toxicity
 
-    Raises LMSteerError where the steer has no such dimension or no map, or does not fit the model.
+    Raises LMSteerError if the steer has no such dimension or no matrix, or does not fit the model.
     """
     check_as(Positive, count=count, words=words)
     loaded = loaded_of(loaded, cache)
@@ -86,10 +86,10 @@ def directions(
     weight = head_weight(output_head(loaded.model))
     embeddings = weight[torch.tensor(list(vocabulary), device=weight.device)].float().cpu()
     shares = values.square() / values.square().sum().clamp_min(torch.finfo(values.dtype).tiny)
-    found = []
+    result = []
     for index in range(min(count, len(values))):
         weights = dict(zip(names, (embeddings @ left[:, index]).tolist(), strict=True))
-        # Of words of equal weight the lower id comes first.
+        # Words of equal weight are in the order of their ids.
         raised = sorted(weights.items(), key=lambda item: -item[1])[:words]
         lowered = sorted(weights.items(), key=lambda item: item[1])[:words]
         scores = None
@@ -97,8 +97,8 @@ def directions(
             each = judge([word for word, _ in [*raised, *lowered]])
             scores = (fmean(each[: len(raised)]), fmean(each[len(raised) :]))
         context = (acting[:, index].mean().item(), acting[:, index].std(correction=0).item())
-        found.append(Direction(values[index].item(), shares[index].item(), context, raised, lowered, weights, scores))
-    return found
+        result.append(Direction(values[index].item(), shares[index].item(), context, raised, lowered, weights, scores))
+    return result
 
 
 def singular(steer: Steer, dimension: str) -> tuple[Tensor, Tensor, Tensor]:
@@ -126,11 +126,11 @@ def effective_rank(values: Tensor) -> float:
     return math.exp(-torch.special.xlogy(shares, shares).sum().item())
 
 
-def write_directions(found: Sequence[Direction], values: Tensor, words: Path, spectrum: Path) -> None:
-    """Write one line per word of each list, with its coordinates on the first two directions; and all σ."""
-    xs, ys = found[0].weights, found[min(1, len(found) - 1)].weights
+def write_directions(first: Sequence[Direction], values: Tensor, words: Path, spectrum: Path) -> None:
+    """Write one line per word of each list, with its coordinates on the first two directions, and all σ."""
+    xs, ys = first[0].weights, first[min(1, len(first) - 1)].weights
     lines = []
-    for number, direction in enumerate(found, start=1):
+    for number, direction in enumerate(first, start=1):
         ends = {"raised": direction.raised, "lowered": direction.lowered}
         for (end, listed), score in zip(ends.items(), direction.scores or (math.nan, math.nan), strict=True):
             start = {

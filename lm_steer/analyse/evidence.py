@@ -1,11 +1,11 @@
 """Evidence of a style in a text, and how strong it is, from log-likelihoods (paper, section 4.5).
 
-    found = evidence(steer, loaded, "What a warm and funny film.", {"sentiment": 5})
-    found.spans                                    # [Span(start=2, stop=5, score=1.3)]
+    marked = evidence(steer, loaded, "What a warm and funny film.", {"sentiment": 5})
+    marked.spans                                   # [Span(start=2, stop=5, score=1.3)]
     reading(steer, loaded, text, "sentiment", [-5, 0, 5]).value
 
 A token argues for the style by log P_v(token) - log P_0(token): how much likelier the steered model finds it.
-The style reading of a text is the steer value under which it is likeliest.
+The style reading of a text is the steer value under which the text is likeliest.
 """
 
 import math
@@ -26,7 +26,7 @@ from lm_steer.util.files import numbered_jsonl
 from lm_steer.util.formats import write_csv
 from lm_steer.util.options import Positive, check_as, check_kind
 
-# So that two touching spans never replace one by the rounding of a sum.
+# Keeps rounding errors of sums from splitting a span into two touching ones.
 ROUNDING = 1e-9
 
 
@@ -41,7 +41,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Evidence:
-    """A text's tokens as character ranges of it, their scores in nats (the first, which is given, has 0), its spans."""
+    """A text's tokens as character ranges, their scores in nats (0 for the first, which is given), and the spans."""
 
     text: str
     offsets: list[tuple[int, int]]
@@ -57,7 +57,7 @@ class Evidence:
 class Reading:
     """The log-likelihood of a text in nats under each value, and the value where it is highest.
 
-    `inside` is False where that is the first or the last value: the maximum may then lie beyond.
+    `inside` is False if that is the first or the last value: the maximum may then lie beyond.
     """
 
     values: list[float]
@@ -80,15 +80,15 @@ def evidence(
     """Score the tokens of a text by log P under `values` less log P `against` others, and find the best spans.
 
     loaded      what `load_model` returns, or (model, tokenizer)
-    against     the values of the other side; without it the unsteered model, or the opposite values for +v against -v
-    count       at most so many spans, each of at most `length` tokens (the original code's limits)
+    against     the values of the other side, by default all 0; the opposite values compare +v with -v
+    count       at most this many spans, each of at most `length` tokens (the original code's limits)
 
     Raises LMSteerError for a text of one token or values that the steer does not have.
     """
     loaded = loaded_of(loaded, cache)
     check_kind(Steer, steer=steer)
     if steer.vector(values).equal(steer.vector(against or {})):
-        raise LMSteerError(f"both sides have the same values, {dict(values)}: there is nothing to tell apart")
+        raise LMSteerError(f"both sides have the same values, {dict(values)}: give different ones")
     (nll,) = grid_nll(loaded, steer, [text], [values, against or {}], cache)
     offsets = loaded.tokenizer(text, return_offsets_mapping=True)["offset_mapping"]
     scores = [0.0, *(nll[1] - nll[0]).tolist()]
@@ -96,13 +96,13 @@ def evidence(
 
 
 def best_spans(scores: Sequence[float], count: int = 4, length: int = 10) -> list[Span]:
-    """Return the spans that hold the highest sum of scores: at most `count`, apart, each of at most `length` tokens.
+    """Return the disjoint spans with the highest sum of scores: at most `count`, each of at most `length` tokens.
 
-    By dynamic programming; a span is there only where it adds something.
+    By dynamic programming; spans that add nothing are left out.
     """
     check_as(Positive, count=count, length=length)
     sums = list(accumulate(scores, initial=0.0))
-    # The highest sum within the first tokens, and its spans; one span more in each round.
+    # The highest sum within the first tokens, and its spans; each round allows one more span.
     best: list[tuple[float, list[Span]]] = [(0.0, [])] * len(sums)
     for _ in range(min(count, len(scores))):
         row = best[:1]
@@ -129,8 +129,8 @@ def reading(
 ) -> Reading:
     """Return the log-likelihood of a text under values of one dimension, the others `held`, and its maximum.
 
-    Without soft-capping the log-likelihood is concave in the value, so the curve has one top; between the values it is
-    taken from the parabola through the three nearest. Raises LMSteerError where there are fewer than three values.
+    Without soft-capping the log-likelihood is concave in the value, so the curve has one maximum, which the parabola
+    through the three nearest values interpolates. Raises LMSteerError for fewer than three values.
     """
     ordered = sorted(set(values))
     if len(ordered) < 3:
@@ -148,7 +148,7 @@ Marked = list[tuple[int, int]]
 
 
 def read_marked(path: str | Path) -> tuple[list[str], list[Marked | None]]:
-    """Read texts and the character ranges that people have marked in them, None where a line has no key spans."""
+    """Read texts and the character ranges that people marked in them; None for a line without `spans`."""
     texts, marked = [], []
     for number, row in numbered_jsonl(path, {"text": str}):
         text, spans = row["text"], row.get("spans")
@@ -168,24 +168,24 @@ def _is_range(span: Any, text: str) -> bool:
     return whole and 0 <= span[0] < span[1] <= len(text)
 
 
-def agreement_with(found: Evidence, marked: Marked) -> tuple[float, float]:
-    """Return precision and recall of the found spans' characters against those that people marked; NaN of nothing."""
-    ours = {char for span in found.spans for char in range(*_ends(found, span))}
-    theirs = {char for start, stop in marked for char in range(start, stop)}
-    both = len(ours & theirs)
-    return both / len(ours) if ours else math.nan, both / len(theirs) if theirs else math.nan
+def agreement_with(text: Evidence, marked: Marked) -> tuple[float, float]:
+    """Return precision and recall of the spans' characters against those that people marked; NaN for none."""
+    ours = {char for span in text.spans for char in range(*_ends(text, span))}
+    human = {char for start, stop in marked for char in range(start, stop)}
+    both = len(ours & human)
+    return both / len(ours) if ours else math.nan, both / len(human) if human else math.nan
 
 
-def _ends(found: Evidence, span: Span) -> tuple[int, int]:
-    return found.offsets[span.start][0], found.offsets[span.stop - 1][1]
+def _ends(text: Evidence, span: Span) -> tuple[int, int]:
+    return text.offsets[span.start][0], text.offsets[span.stop - 1][1]
 
 
 def write_evidence(
-    found: Sequence[Evidence], curves: Sequence[Reading], marked: Sequence[Marked | None], tokens: Path, readings: Path
+    texts: Sequence[Evidence], curves: Sequence[Reading], marked: Sequence[Marked | None], tokens: Path, readings: Path
 ) -> None:
     """Write one line per token of each text, and one line per value of each text's likelihood curve."""
     lines, points = [], []
-    for number, (one, curve, human) in enumerate(zip(found, curves, marked, strict=True), start=1):
+    for number, (one, curve, human) in enumerate(zip(texts, curves, marked, strict=True), start=1):
         spans = {token: index for index, span in enumerate(one.spans, 1) for token in range(span.start, span.stop)}
         for token, ((start, stop), score) in enumerate(zip(one.offsets, one.scores, strict=True)):
             place = {"text": number, "token": token, "start": start, "stop": stop, "piece": one.text[start:stop]}

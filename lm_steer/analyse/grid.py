@@ -34,7 +34,7 @@ def grid_nll(
     """Return for each text the NLL in nats of its tokens under each entry of the grid, (entries, tokens - 1).
 
     The first token is given, not predicted. `cache` is a file for hidden states (model/hidden_cache.py).
-    Raises LMSteerError for a text of one token, one that exceeds the model's context, an empty grid.
+    Raises LMSteerError for a text of one token or beyond the model's context, and for an empty grid.
     """
     loaded = loaded_of(loaded, cache)
     if not grid:
@@ -56,7 +56,7 @@ def grid_nll(
 
 
 def text_memo(loaded: LoadedModel, cache: str | Path = ":memory:") -> HiddenMemo:
-    """Return a memo of hidden states that cuts no text: one that exceeds the model's context is an error."""
+    """Return a memo of hidden states that raises LMSteerError for a text beyond the context, rather than cut it."""
     return _WholeTexts(cache, loaded, 1 << 30)
 
 
@@ -85,7 +85,7 @@ def _text_nll(head: Head, steer: Steer, hidden: Tensor, targets: Tensor, values:
 def grid_costs(head: Head, steer: Steer, hidden: Tensor, targets: Tensor, values: Tensor) -> Tensor:
     """Return what each entry costs, (entries, 2): KL(steered ‖ unsteered), and the NLL of the targets.
 
-    Both are means over the tokens, in nats; head inputs (tokens, hidden) and `targets` (tokens,) may lie on the host,
+    Both are means over the tokens, in nats. `hidden` (tokens, hidden) and `targets` (tokens,) may be on the host;
     `values` is (entries, dimensions).
     """
     sums = torch.zeros(len(values), 2, dtype=torch.float64)
@@ -95,7 +95,7 @@ def grid_costs(head: Head, steer: Steer, hidden: Tensor, targets: Tensor, values
         for index, entry in enumerate(values):
             steered = logits_at(entry).log_softmax(-1)
             nll = -steered.gather(1, column).double().sum()
-            # In place: half of the time would go into new memory.
+            # In place, because allocating memory would take half of the time.
             kl = torch.linalg.vecdot(steered.exp(), steered.sub_(plain)).clamp(min=0).double().sum()
             sums[index] += torch.stack([kl, nll]).cpu()
     return sums / len(hidden)
@@ -110,11 +110,11 @@ def _chunks(head: Head, steer: Steer, hidden: Tensor) -> Iterator[tuple[slice, C
         part = slice(start, start + rows)
         chunk = hidden[part].to(device)
         base = torch.nn.functional.linear(chunk.to(head.weight.dtype), head.weight, head.bias).float()
-        each = [_moved(head, steer, weights, index, chunk) for index in range(len(steer.dimensions))]
+        each = [_unit_logits(head, steer, weights, index, chunk) for index in range(len(steer.dimensions))]
         yield part, partial(_logits, head, base, each)
 
 
-def _moved(head: Head, steer: Steer, weights: dict[str, Tensor], index: int, hidden: Tensor) -> Tensor:
+def _unit_logits(head: Head, steer: Steer, weights: dict[str, Tensor], index: int, hidden: Tensor) -> Tensor:
     """Return z_k, what a value of 1 on one dimension adds to the logits before scale and soft-cap."""
     if steer.kind == "offset":
         return steer.epsilon * weights["o"][index]
@@ -124,8 +124,8 @@ def _moved(head: Head, steer: Steer, weights: dict[str, Tensor], index: int, hid
 
 def _logits(head: Head, base: Tensor, each: list[Tensor], entry: Tensor) -> Tensor:
     logits = base
-    for value, moved in zip(entry.tolist(), each, strict=True):
+    for value, unit in zip(entry.tolist(), each, strict=True):
         if value:
-            logits = logits + value * moved
+            logits = logits + value * unit
     logits = logits if head.scale == 1 else logits * head.scale
     return logits if head.softcap is None else head.softcap * torch.tanh(logits / head.softcap)

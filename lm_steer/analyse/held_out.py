@@ -1,9 +1,9 @@
-"""The loss on given texts under the steers of a study's settings: what steering does where nobody asked for it.
+"""The loss on unrelated texts under the steers of a study's settings: a side effect of steering.
 
     lm-steer side-effects --study results/study.json --name smollm2 --scorer films --model results/models/smollm2 \\
         --texts results/data/films/test.parquet -o results/scores/smollm2/films.parquet
 
-The body of the model runs once for each text; a setting costs a product with the head.
+The model's body runs once per text; each setting costs a product with the head.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,29 +28,29 @@ from lm_steer.util.files import fingerprint, replacing
 from lm_steer.util.formats import read_parquet
 from lm_steer.util.progress import Progress
 
-# Tokens of a text: the first one is given, and training cuts texts at 256.
+# Tokens per text: the first is given, and training cuts texts at 256.
 FEWEST, MOST = 2, 256
 
 
 def write_held_out(
-    loaded: LoadedModel, measured: Sequence[Mapping[str, Any]], path: str, count: int, output: Path, cache: Path
+    loaded: LoadedModel, settings: Sequence[Mapping[str, Any]], path: str, count: int, output: Path, cache: Path
 ) -> None:
-    """Write a parquet as scores are: (file, prompt, sample, nll, tokens, scorer, version), a text in a prompt's place.
+    """Write a parquet of scores (file, prompt, sample, nll, tokens, scorer, version), with a text in a prompt's place.
 
-    measured    of each setting and seed its generation file, which names it, and its steers with their values
-    path        labelled texts, of which `count` are taken, those of the lowest hashes; their labels do not matter
+    settings    for each setting and seed, its generation file, which names it, and its steers with their values
+    path        labelled texts, of which the `count` with the lowest hashes are used, whatever their labels
     """
     every = read_parquet(path, ["text"])
     texts = _chosen(loaded, every, path, count)
-    # The same for all models of a table, although their tokenizers may leave out different texts.
+    # The same for all models of a table, although their tokenizers may exclude different texts.
     version = f"{Path(path).parent.name}, {min(count, len(every))} texts {fingerprint(list(every['text']))[:8]}"
     states = text_memo(loaded, cache / "texts.sqlite").states(texts, Path(path).parent.name)
     targets = [torch.tensor(ids[1:], device=loaded.device) for ids in loaded.whole_ids(texts)]
     lengths = [len(ids) for ids in targets]
     hidden = torch.cat([states[text][:-1] for text in texts]).to(loaded.device)
     frames = []
-    with Progress(f"loss on {Path(path).parent.name}", len(measured), "setting") as progress:
-        for one in measured:
+    with Progress(f"loss on {Path(path).parent.name}", len(settings), "setting") as progress:
+        for one in settings:
             nll = _nll(loaded, one["steers"], hidden, torch.cat(targets)).split(lengths)
             scores = {"nll": [each.sum().item() for each in nll], "tokens": [float(length) for length in lengths]}
             frames.append(scores_of_model(one["file"], scores, "held-out", version))
@@ -60,7 +60,7 @@ def write_held_out(
 
 
 def scores_of_model(file: str, scores: Mapping[str, Sequence[float]], scorer: str, version: str) -> pd.DataFrame:
-    """Return scores as those of a generation file are kept: what was asked stands in the place of its prompts."""
+    """Return scores in the columns of a generation file's, with texts or questions in place of its prompts."""
     frame = pd.DataFrame(scores)
     place = {"file": file, "prompt": range(len(frame)), "sample": 0}
     return pd.DataFrame(place).join(frame).assign(scorer=scorer, version=version)
@@ -76,7 +76,7 @@ def _chosen(loaded: LoadedModel, every: pd.DataFrame, path: str, count: int) -> 
 
 @torch.no_grad()
 def _nll(loaded: LoadedModel, steers: dict[str, dict[str, float]], hidden: Tensor, targets: Tensor) -> Tensor:
-    """Return the NLL (tokens,) of `targets` from head inputs (tokens, hidden)."""
+    """Return the NLL (tokens,) of `targets` from final hidden states (tokens, hidden)."""
     head = head_of(loaded.model)
     if not steers:
         return head_cross_entropy(head, hidden, targets)

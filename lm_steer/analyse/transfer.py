@@ -1,4 +1,4 @@
-"""A steer of one model carried over to another by the tokens that both vocabularies share (paper, section 4.3).
+"""Transfer of a steer to another model by the tokens that both vocabularies share (paper, section 4.3).
 
     transferred = transfer(steer, source, target)
 
@@ -9,7 +9,7 @@ least-squares   H A     H B         by least squares: the paper's map
 as-published    H A     H B         by Adam (lr .01, 5,000 steps, from N(0, 1)), its rows normalised: the original code
 inverse         H A     (H⁺)ᵀ B     by least squares; hidden states move by the inverse, for h·e must be preserved
 
-The paper cuts the steer value to a tenth for a transferred steer: `0.1 * transferred`.
+The paper uses a tenth of the steer value for a transferred steer: `0.1 * transferred`.
 """
 
 from dataclasses import replace
@@ -43,14 +43,14 @@ def transfer(
     anchors: int = ANCHORS,
     seed: int = 0,
 ) -> Steer:
-    """Return the steer for `target`; what was fitted and how well is in its `about`.
+    """Return the steer for `target`; its `about` records what was fitted and how well.
 
     source, target   what `load_model` returns, or (model, tokenizer)
-    anchors     at most so many shared tokens, the first by the source's ids
-    seed        where Adam starts, for `as-published`
+    anchors     at most this many shared tokens, the first by the source's ids
+    seed        of Adam's start, for `as-published`
 
-    Raises LMSteerError where the steer is none of `source`, has no hidden width (offset), or the vocabularies share
-    fewer tokens than the target has hidden units.
+    Raises LMSteerError if the steer does not fit `source` or is of kind offset, or the vocabularies share fewer tokens
+    than the target has hidden units.
     """
     if method not in METHODS:
         raise LMSteerError(f"unknown method of transfer '{method}': choose {', '.join(METHODS)}")
@@ -71,11 +71,11 @@ def transfer(
     if len(pairs) < second.shape[1]:
         raise LMSteerError(
             f"the two vocabularies share {len(pairs)} tokens, fewer than the {second.shape[1]} hidden units of the "
-            "target: choose models whose tokenizers are more alike"
+            "target: choose models with more similar tokenizers"
         )
     if not (first.isfinite().all() and second.isfinite().all()):
         raise LMSteerError("the head of a model holds numbers that are not finite: obtain the model again")
-    fitted = fit_by_adam(second, first, seed) if method == "as-published" else least_squares(second, first)
+    mapping = fit_by_adam(second, first, seed) if method == "as-published" else least_squares(second, first)
     about = {
         **steer.about,
         "model": target.name,
@@ -84,16 +84,16 @@ def transfer(
         "transfer": {
             "method": method,
             "anchors": len(pairs),
-            "residual": residual(second, first, fitted),
+            "residual": residual(second, first, mapping),
             "source": source.name,
             "source_fingerprint": source.fingerprint,
         },
     }
-    return replace(steer, weights=_mapped(steer, fitted, method), about=about)
+    return replace(steer, weights=_transferred(steer, mapping, method), about=about)
 
 
 def shared_tokens(source: LoadedModel, target: LoadedModel) -> list[tuple[int, int]]:
-    """Return (source id, target id) of the tokens that both have, compared as bytes, by the source's ids."""
+    """Return (source id, target id) of the tokens that both have, compared as bytes, in the order of source ids."""
     where: dict[bytes, int] = {}
     for number, content in enumerate(token_bytes(target.tokenizer)):
         if content is not None:
@@ -114,25 +114,25 @@ def least_squares(inputs: Tensor, outputs: Tensor) -> Tensor:
 def fit_by_adam(inputs: Tensor, outputs: Tensor, seed: int = 0, steps: int = ADAM_STEPS) -> Tensor:
     """Return H as the original code fits it: Adam on the mean squared error, from N(0, 1), its rows normalised.
 
-    The gradient 2 (GᵀG H - Gᵀ outputs) needs two small products alone, not the anchors at each step.
+    The gradient 2 (GᵀG H - Gᵀ outputs) needs only two small products, not the anchors at each step.
     """
     generator = torch.Generator().manual_seed(seed)
-    fitted = torch.randn(inputs.shape[1], outputs.shape[1], generator=generator).requires_grad_()
+    mapping = torch.randn(inputs.shape[1], outputs.shape[1], generator=generator).requires_grad_()
     gram, cross = inputs.T @ inputs, inputs.T @ outputs
-    optimizer = torch.optim.Adam([fitted], lr=ADAM_LEARNING_RATE)
+    optimizer = torch.optim.Adam([mapping], lr=ADAM_LEARNING_RATE)
     for _ in range(steps):
-        fitted.grad = 2 * (gram @ fitted.detach() - cross) / outputs.numel()
+        mapping.grad = 2 * (gram @ mapping.detach() - cross) / outputs.numel()
         optimizer.step()
-    return torch.nn.functional.normalize(fitted.detach(), dim=1)
+    return torch.nn.functional.normalize(mapping.detach(), dim=1)
 
 
-def residual(inputs: Tensor, outputs: Tensor, fitted: Tensor) -> float:
+def residual(inputs: Tensor, outputs: Tensor, mapping: Tensor) -> float:
     """Return ‖inputs H - outputs‖² / ‖outputs‖²: 0 where H maps the anchors exactly, 1 for H = 0."""
-    return ((inputs @ fitted - outputs).square().sum() / outputs.square().sum()).item()
+    return ((inputs @ mapping - outputs).square().sum() / outputs.square().sum()).item()
 
 
-def _mapped(steer: Steer, fitted: Tensor, method: str) -> dict[str, Any]:
+def _transferred(steer: Steer, mapping: Tensor, method: str) -> dict[str, Any]:
     if steer.kind == "add":
-        return {"a": steer.weights["a"] @ fitted.T}
-    back = torch.linalg.pinv(fitted.double()).float().T if method == "inverse" else fitted
-    return {"A": fitted @ steer.weights["A"], "B": back @ steer.weights["B"]}
+        return {"a": steer.weights["a"] @ mapping.T}
+    back = torch.linalg.pinv(mapping.double()).float().T if method == "inverse" else mapping
+    return {"A": mapping @ steer.weights["A"], "B": back @ steer.weights["B"]}

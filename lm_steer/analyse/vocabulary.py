@@ -1,4 +1,4 @@
-"""The real tokens of a vocabulary, in id order, as the bytes that they stand for.
+"""The tokens of a vocabulary, in the order of their ids, as the bytes that they stand for.
 
     token_bytes(tokenizer)[262]        # b" the", whether the tokenizer writes it Ġthe or ▁the
     whole_words(tokenizer)             # {262: "the", …}
@@ -14,24 +14,24 @@ from transformers.convert_slow_tokenizer import bytes_to_unicode
 from lm_steer.util.errors import LMSteerError
 
 BYTE = re.compile(r"<0x([0-9A-F]{2})>")
-# The characters that GPT-2's byte-level BPE writes bytes as.
+# The characters as which GPT-2's byte-level BPE writes bytes.
 BYTES = {char: byte for byte, char in bytes_to_unicode().items()}
 
 
 def token_bytes(tokenizer: PreTrainedTokenizerBase) -> list[bytes | None]:
-    """Return for each id below len(tokenizer) what it adds to a text; None for special tokens."""
+    """Return for each id below len(tokenizer) the bytes that it adds to a text; None for special tokens."""
     tokens = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
     special = set(tokenizer.all_special_ids)
     # Byte-level vocabularies write each byte as one printable character, the others a space as ▁.
     byte_level = sum("Ġ" in token for token in tokens) > sum("▁" in token for token in tokens)
-    read = _byte_level if byte_level else _plain
-    return [None if number in special else read(token) for number, token in enumerate(tokens)]
+    decode = _byte_level if byte_level else _plain
+    return [None if number in special else decode(token) for number, token in enumerate(tokens)]
 
 
 def whole_words(tokenizer: PreTrainedTokenizerBase) -> dict[int, str]:
     """Return the tokens that may be a word by themselves, by id: a space and two letters or more.
 
-    A vocabulary does not tell words from beginnings of longer ones (` distingu`): those are among them. Raises
+    A vocabulary does not distinguish words from beginnings of longer ones (` distingu`), so these are included. Raises
     LMSteerError for a vocabulary without any.
     """
     words = {}
@@ -48,7 +48,7 @@ def _byte_level(token: str) -> bytes:
     try:
         return bytes(BYTES[char] for char in token)
     except KeyError:
-        # A token that was added later is written as it is.
+        # An added token is written as plain text.
         return token.encode()
 
 

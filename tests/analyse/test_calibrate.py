@@ -107,10 +107,10 @@ def test_a_file_holds_the_grid_and_what_follows_from_it(loaded, tmp_path):
     [
         ({"dimension": "tone"}, "the steer has no dimension 'tone'"),
         ({"held": {"style": 1}}, "'style' is calibrated"),
-        ({"held": {"corpus": 1000}}, "the values that are held cost"),
+        ({"held": {"corpus": 1000}}, "the held values alone cost"),
         ({"texts": ["a"]}, "none of the 1 texts has a token to predict"),
         ({"texts": []}, "none of the 0 texts"),
-        ({"prompts": ["The"]}, "3 texts need a prompt each, found 1"),
+        ({"prompts": ["The"]}, "expected one prompt per text, found 1 for 3 texts"),
         ({"at_kl": 1000}, "no value up to 16384 costs 1000 nats"),
         ({"at_kl": 0}, "at_kl: expected a number above 0"),
         ({"values": [math.inf]}, "values: expected a number"),
