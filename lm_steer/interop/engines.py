@@ -2,8 +2,8 @@
 
     lm-steer engines
 
-"checked" is tried at every export: it is loaded again and its logits compared. "read" was read in the engine's source
-and not run. What is in neither list was not tried.
+"checked": every export is loaded again and its logits compared. "read": found in the engine's source, not run. Types of
+model in neither list were not tried.
 """
 
 import csv
@@ -17,7 +17,7 @@ from lm_steer.util.errors import LMSteerError
 
 @dataclass(frozen=True)
 class Engine:
-    """What is known of one engine and one form of export, by the `model_type` of transformers."""
+    """What is known about one engine and one form of export, by transformers' `model_type`."""
 
     name: str
     form: str
@@ -36,18 +36,18 @@ def engines() -> tuple[Engine, ...]:
 
 
 def runs(name: str, form: str) -> list[str]:
-    """Return the types of model that an engine is known to run in a form."""
+    """Return the types of model that an engine is known to run in this form."""
     return next(engine.runs for engine in engines() if (engine.name, engine.form) == (name, form))
 
 
 def check_engine(model_type: str, form: str, name: str | None) -> None:
-    """Raise LMSteerError where the engine of this name (any of them, if None) would drop the steer without a word."""
+    """Raise LMSteerError if the engine of this name (any engine, if None) would silently drop the steer."""
     names = dict.fromkeys(engine.name for engine in engines())
     if name is not None and name not in names:
         raise LMSteerError(f"unknown engine '{name}': choose {', '.join(names)}")
     for engine in engines():
         if engine.form == form and engine.name == (name or engine.name) and model_type in engine.drops:
-            advice = "" if name else ", or say which engine it is for (--engine transformers)"
+            advice = "" if name else ", or name the engine that it is for (--engine transformers)"
             raise LMSteerError(
                 f"{engine.name} silently drops the steer from a {model_type} {form}: attach the steer in Python "
                 f"instead{advice}"

@@ -5,7 +5,7 @@
 checkpoint   the whole model with W' = W (I + ε Σ v_k A_k B_kᵀ) as its head
 adapter      the difference alone, W' - W = (ε W [v_k A_k]) [B_k]ᵀ, of rank r per dimension
 
-What is written is loaded again and its logits compared with the attached steer's before it takes its place.
+The export is loaded again, and its logits are compared with the attached steer's, before it takes its place.
 """
 
 import warnings
@@ -47,15 +47,17 @@ def export(
 ) -> float:
     """Write a steer at fixed values for use without this package; return the relative error of its logits.
 
-    `model` is a folder that `obtain` made. For llama.cpp, `python` is that of its environment, by which the export is
-    also a GGUF of `outtype` (that of dtype, if empty), and the error that of llama.cpp. Raises LMSteerError, and writes
-    nothing, where the form cannot hold the steer, the engine (any, if None) would drop it silently, or what was written
-    does not steer as it should.
+    `model` is a folder made by `obtain`. For llama.cpp, `python` is the Python of its environment: the export then also
+    has a GGUF of `outtype` (by default that of dtype), and the error is llama.cpp's. Raises LMSteerError, and writes
+    nothing, if the form cannot hold the steer, the engine (any, if None) would silently drop it, or the export does not
+    steer as the attached steer does.
     """
     if (python or outtype) and engine != "llama.cpp":
         raise LMSteerError("--python and --outtype are for --engine llama.cpp")
     if engine == "llama.cpp" and not python and (outtype or form == "adapter"):
-        raise LMSteerError(f"a GGUF of an adapter, or of --outtype, needs --python: that of a venv with `{INSTALL}`")
+        raise LMSteerError(
+            f"a GGUF of an adapter, or of --outtype, needs --python, the Python of a venv with `{INSTALL}`"
+        )
     if not steer.vector(values).any():
         raise LMSteerError("every value is 0: there is nothing to export")
     loaded = load_model(model, dtype, "cpu")
@@ -63,25 +65,25 @@ def export(
     check_fit(steer, loaded.model)
     check_engine(loaded.model.config.model_type, form, engine)
     _check_form(steer, loaded.model, form, engine)
-    # Any model takes so few tokens.
+    # Few enough tokens for the context of any model.
     ids = torch.randint(len(loaded.tokenizer), (4, 12), generator=torch.Generator().manual_seed(0))
     plain = _logits(loaded.model, ids)
     with steer.attach(loaded.model) as handle, handle.at(values):
         expected = _logits(loaded.model, ids)
     if not expected.isfinite().all() or torch.equal(expected, plain):
         raise LMSteerError(
-            f"at these values the steer changes no logits, or makes them non-finite, in {dtype}: choose others"
+            f"at these values the steer changes no logits, or makes them non-finite, in {dtype}: choose other values"
         )
     with replacing(output, EXPORT) as temporary:
         write = _write_checkpoint if form == "checkpoint" else _write_adapter
         write(loaded, steer, values, temporary)
         say("load it again and compare its logits")
-        found = _logits(_read(temporary, model, form, dtype), ids)
-        error = ((found - expected).norm() / (expected - plain).norm()).item()
+        actual = _logits(_read(temporary, model, form, dtype), ids)
+        error = ((actual - expected).norm() / (expected - plain).norm()).item()
         if not error <= TOLERANCE[dtype]:
             raise LMSteerError(
-                f"once loaded again, the {form} of this {loaded.model.config.model_type} model does not do what the "
-                f"attached steer does (its logits are off by {error:.2g} of the steer's effect): "
+                f"once loaded again, the {form} of this {loaded.model.config.model_type} model does not steer as "
+                f"the attached steer does (its logits are off by {error:.2g} of the steer's effect): "
                 + ("use --dtype float32" if dtype != "float32" else "attach the steer in Python instead")
             )
         if python:
@@ -103,7 +105,7 @@ def _check_form(steer: Steer, model: PreTrainedModel, form: str, engine: str | N
     head = check_linear(output_head(model), "is exported")
     if engine == "llama.cpp" and form == "adapter" and model.config.get_text_config().tie_word_embeddings:
         raise LMSteerError(
-            "llama.cpp has no LoRA of a head that is tied to the input embeddings: export a checkpoint instead"
+            "llama.cpp cannot apply a LoRA to a head that is tied to the input embeddings: export a checkpoint instead"
         )
     if steer.kind == "multiply":
         return
@@ -132,18 +134,18 @@ def _write_adapter(loaded: LoadedModel, steer: Steer, values: Mapping[str, float
     rank = len(down)
     config = peft.LoraConfig(task_type="CAUSAL_LM", r=rank, lora_alpha=rank, target_modules=[name])
     with warnings.catch_warnings():
-        # It warns of merging where the head is tied, which is told below.
+        # PEFT warns about merging into a tied head, which is reported below.
         warnings.simplefilter("ignore", UserWarning)
         wrapped = peft.get_peft_model(loaded.model, config)
         layer: Any = loaded.model.get_submodule(name)
         layer.lora_A["default"].weight.data, layer.lora_B["default"].weight.data = down.contiguous(), up.contiguous()
         wrapped.peft_config["default"].base_model_name_or_path = loaded.name
-        # By "auto" it would take the head itself along, which is the model's.
+        # "auto" would save the head itself as well, which belongs to the model.
         wrapped.save_pretrained(str(folder), save_embedding_layers=False)
-    # A form to fill in.
+    # An empty form of PEFT's.
     (folder / "README.md").unlink(missing_ok=True)
     if loaded.model.config.get_text_config().tie_word_embeddings:
-        say("the head is tied to the input embeddings: use the adapter as it is, merging it would change both")
+        say("the head is tied to the input embeddings: do not merge the adapter, which would change both")
 
 
 def lora_of(steer: Steer, values: Mapping[str, float], weight: Tensor) -> tuple[Tensor, Tensor]:

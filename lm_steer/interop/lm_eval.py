@@ -3,8 +3,8 @@
     python -m lm_steer.interop.lm_eval run --model lm-steer --tasks lambada_openai \\
         --model_args "pretrained=openai-community/gpt2,steer=my-steer,at=detox=5 corpus=1"
 
-It is the harness's own command line, with one more model beside `hf`: the same, with a steer on it at fixed values.
-`steer` is a folder or an id of the hub; without `at` every value is 0, which is the unsteered model.
+It is the harness's own command line with one more model: `hf` with a steer attached at fixed values. `steer` is a
+folder or a hub id; without `at` every value is 0, which is the unsteered model.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,24 +33,24 @@ with needs("harness"):
 
 @register_model("lm-steer")
 class SteeredLM(HFLM):
-    """A causal LM of transformers with a steer on it; takes all options of the harness's `hf` besides.
+    """A causal LM of transformers with a steer attached; also takes all options of the harness's `hf`.
 
-    Raises LMSteerError where the steer is missing, does not fit the model, or has no such dimension.
+    Raises LMSteerError if the steer is missing, does not fit the model, or has no such dimension.
     """
 
     def __init__(self, pretrained: Any, steer: str | Steer, at: str = "", **options: Any) -> None:
-        found = Steer.from_pretrained(steer) if isinstance(steer, str) else steer
+        steer = Steer.from_pretrained(steer) if isinstance(steer, str) else steer
         values = parse_values(at)
-        found.vector(values)
+        steer.vector(values)
         super().__init__(pretrained, **options)
-        # For as long as the model lives; the harness has no end of its own for it.
-        self.steering = found.attach(self.model).at(values)
+        # Attached as long as the model lives: the harness does not say when it is done.
+        self.steering = steer.attach(self.model).at(values)
         self.steering.__enter__()
 
 
 def write_task(
     model: Path,
-    measured: Sequence[Mapping[str, Any]],
+    settings: Sequence[Mapping[str, Any]],
     task: str,
     output: Path,
     metric: str = "acc",
@@ -58,34 +58,34 @@ def write_task(
     include: str = "",
     dtype: str = "float32",
 ) -> None:
-    """Write a parquet as scores are: (file, prompt, sample, metric, scorer, version), a question in a prompt's place.
+    """Write a parquet of scores (file, prompt, sample, metric, scorer, version), with a question in a prompt's place.
 
-    measured    of each setting and seed its generation file, which names it, and its steers with their values
+    settings    for each setting and seed, its generation file, which names it, and its steers with their values
 
-    Raises LMSteerError where the harness has no such task, or the task no such metric of each question.
+    Raises LMSteerError if the harness has no such task, or the task no such metric per question.
     """
-    # The harness takes seconds to read its own thousands of tasks.
+    # Reading the harness's own thousands of tasks takes seconds.
     tasks = TaskManager(include_path=include or None, include_defaults=not include)
     if task not in tasks.all_subtasks and include:
         tasks = TaskManager(include_path=include)
     if task not in tasks.all_subtasks:
-        raise LMSteerError(f"lm-evaluation-harness has no task '{task}': name one of `lm-eval ls tasks`")
+        raise LMSteerError(f"lm-evaluation-harness has no task '{task}': choose one of `lm-eval ls tasks`")
     device = "cuda:0" if torch.cuda.is_available() else "cpu"
     lm = HFLM(pretrained=str(model), dtype=dtype_of(dtype, device), device=device)
     frames = []
-    for one in measured:
+    for one in settings:
         with steered_by(one["steers"])(lm):
-            found = simple_evaluate(lm, tasks=[task], task_manager=tasks, limit=limit or None, bootstrap_iters=0)
-        samples = found["samples"][task]
-        # A question stands once for each filter of the answers: the first is taken.
+            results = simple_evaluate(lm, tasks=[task], task_manager=tasks, limit=limit or None, bootstrap_iters=0)
+        samples = results["samples"][task]
+        # A question is listed once per filter of the answers: only the first filter is used.
         samples = [sample for sample in samples if sample["filter"] == samples[0]["filter"]]
         samples.sort(key=lambda sample: sample["doc_id"])
         if any(not isinstance(sample.get(metric), int | float) for sample in samples):
-            known = ", ".join(samples[0]["metrics"])
-            raise LMSteerError(f"the task '{task}' has no metric '{metric}' that is a number: it has {known}")
-        said = f"{task} {found['versions'][task]}, lm-eval {version('lm_eval')}"
+            metrics = ", ".join(samples[0]["metrics"])
+            raise LMSteerError(f"the task '{task}' has no numeric metric '{metric}': it has {metrics}")
+        task_version = f"{task} {results['versions'][task]}, lm-eval {version('lm_eval')}"
         scores = {metric: [float(sample[metric]) for sample in samples]}
-        frames.append(scores_of_model(one["file"], scores, "lm-eval", said))
+        frames.append(scores_of_model(one["file"], scores, "lm-eval", task_version))
     with replacing(output) as temporary:
         pd.concat(frames).to_parquet(temporary, index=False)
 

@@ -1,7 +1,7 @@
-"""A steer as a map of the logits, for engines that let a user process logits: the model itself stays as it is.
+"""A steer as a map of the logits, for engines with logits processors: the model itself stays unchanged.
 
 The head is linear and its weight W (vocabulary, hidden), less the mean C = W - 1 mᵀ of its rows, has full column rank,
-so the logits tell the hidden state, h = (CᵀC)⁻¹Cᵀ(z - b), and what a steer adds is itself a low-rank map of the logits:
+so the logits determine the hidden state, h = (CᵀC)⁻¹Cᵀ(z - b), and what a steer adds is a low-rank map of the logits:
 
     z' = z + ε Σ_k v_k (W A_k) (C (CᵀC)⁻¹ B_k)ᵀ (z - b)
 
@@ -9,8 +9,8 @@ so the logits tell the hidden state, h = (CᵀC)⁻¹Cᵀ(z - b), and what a ste
     model.generate(**inputs, logits_processor=[steering.processor(sentiment=5, corpus=1)])
     llama(prompt, logits_processor=[steering.numpy_processor(sentiment=5)])              # as llama-cpp-python has it
 
-The logits must be the model's own, all of the vocabulary, before temperature, penalties and masks; log-probabilities do
-as well, for a constant changes nothing (C has column sums of 0).
+The logits must be the model's own, all of the vocabulary, before temperature, penalties and masks. Log-probabilities
+work too, because a constant changes nothing (C has column sums of 0).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -37,7 +37,7 @@ A_SHARE = Rule(float, "a number above 0, at most 1", {"gt": 0, "le": 1})
 SHARE = 1 - 1e-6
 # The largest numerical error, as a share of the effect.
 LARGEST_ERROR = {torch.float32: 1e-3, torch.float16: 1e-2, torch.bfloat16: 5e-2}
-# Rows of the head that are in float64 at once.
+# Rows of the head that are converted to float64 at once.
 CHUNK = 16_384
 
 
@@ -81,14 +81,14 @@ class LogitsMap:
         return replace(self, **tensors)
 
     def processor(self, values: Mapping[str, Value] | None = None, /, **named: Value) -> LogitsProcessor:
-        """Return a logits processor of transformers; a list of values has one for each prompt."""
+        """Return a transformers logits processor; a list of values has one per prompt."""
         return _Processor(self, value_rows(self.steer, values, named))
 
     def numpy_processor(self, **values: float) -> Callable[[Sequence[int], np.ndarray], np.ndarray]:
         """Return a function of (ids, logits of one position), the form of llama-cpp-python's logits processors."""
         vector = value_rows(self.steer, values, {})
         if len(vector) > 1:
-            raise LMSteerError("these logits are those of one text: give one value of each dimension")
+            raise LMSteerError("this processor steers one text: give one value per dimension")
 
         def steered(_: Sequence[int], logits: np.ndarray) -> np.ndarray:
             plain = torch.tensor(logits, dtype=torch.float32)
@@ -102,7 +102,7 @@ class _Processor(LogitsProcessor):
         self.steering, self.values = steering, values
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        """Steer the logits, (rows, vocabulary); several rows of a prompt follow each other."""
+        """Steer the logits, (rows, vocabulary); the rows of a prompt are consecutive."""
         if self.steering.up.device != scores.device:
             self.steering, self.values = self.steering.to(scores.device), self.values.to(scores.device)
         rows, each = divmod(len(scores), len(self.values))
@@ -115,12 +115,12 @@ class _Processor(LogitsProcessor):
 def logits_map(
     steer: Steer, model: nn.Module | str | Path, *, share: float = SHARE, dtype: torch.dtype = torch.float32
 ) -> LogitsMap:
-    """Turn a steer into a map of a model's logits; `model` is loaded, or the folder of one that need not be.
+    """Turn a steer into a map of a model's logits; `model` is a loaded model, or the folder of one.
 
     Each dimension's rank is cut, by its singular values, to the `share` of Σσ² of what it changes in the logits
-    (isotropic hidden states). `dtype` is that of the engine's logits and of the matrices. Raises LMSteerError where
-    the head is not linear or its logits are capped, where the steer is not the model's, and where rounding to `dtype`
-    costs more than `LARGEST_ERROR` of the effect.
+    (isotropic hidden states). `dtype` is that of the engine's logits and of the matrices. Raises LMSteerError if
+    the head is not linear or its logits are capped, if the steer is not the model's, and if rounding to `dtype` costs
+    more than `LARGEST_ERROR` of the effect.
     """
     check("share", share, [A_SHARE])
     if dtype not in LARGEST_ERROR:
@@ -132,7 +132,7 @@ def logits_map(
         check_linear(output_head(model), "is a map of the logits")
         head = head_of(model)  # type: ignore[arg-type]
     if head.softcap is not None:
-        raise LMSteerError("the model caps its logits, which is no linear map: attach the steer in Python instead")
+        raise LMSteerError("the model caps its logits, which is not linear: attach the steer in Python instead")
     if steer.kind == "multiply":
         return _low_rank(steer, head, share, dtype)
     (weights,) = steer.weights.values()
@@ -151,7 +151,7 @@ def _low_rank(steer: Steer, head: Head, share: float, dtype: torch.dtype) -> Log
     spread, axes = torch.linalg.eigh(gram)
     if not spread[0] > spread[-1] * len(gram) * torch.finfo(torch.float64).eps:
         raise LMSteerError(
-            "the head's columns are linearly dependent, so its logits do not tell the hidden state: "
+            "the head's columns are linearly dependent, so its logits do not determine the hidden state: "
             "attach the steer in Python instead"
         )
     root, inverse = ((axes * spread.pow(power)) @ axes.T for power in (0.5, -0.5))
@@ -159,8 +159,8 @@ def _low_rank(steer: Steer, head: Head, share: float, dtype: torch.dtype) -> Log
     for a, b in zip(*(steer.weights[name].double().to(weight.device) for name in "AB"), strict=True):
         # Up to a constant, σ of W A Bᵀ are those of √(CᵀC) A Bᵀ, which is small.
         left, sigma, right = torch.linalg.svd(root @ (a @ b.T) * steer.epsilon)
-        kept = sigma.square().cumsum(0)
-        rank = int((kept < share * kept[-1]).sum()) + 1 if kept[-1] else 0
+        sums = sigma.square().cumsum(0)
+        rank = int((sums < share * sums[-1]).sum()) + 1 if sums[-1] else 0
         ups.append(inverse @ left[:, :rank] * sigma[:rank])
         downs.append(inverse @ inverse @ right[:rank].T)
         counts.append(rank)

@@ -1,11 +1,11 @@
-"""LM-Steer files of other code: the authors', EasyEdit's and EasySteer's, read without executing what they might hold.
+"""Steer files of other code (the authors', EasyEdit's and EasySteer's), read without executing code in them.
 
     lm-steer import-original gpt2-large.pt --dimensions detox,corpus -o steers/detox
     lm-steer export-easysteer --steer steers/detox -o detox.pt
 
-The authors and EasyEdit pickle [arguments, state, step]; a transferred steer has None for its arguments. EasySteer
-reads the state alone as well, h + α (h P1) P2ᵀ, where α is a request's and stands for ε v. Only tensors and plain
-arguments are let out of a file; any other object in it is refused by name. B is called projector1 and A projector2.
+The authors and EasyEdit pickle [arguments, state, step]; a transferred steer has None for arguments. EasySteer
+also reads the state alone, h + α (h P1) P2ᵀ, where a request's α takes the place of ε v. Only tensors and plain
+arguments are read from a file; any other object in it is refused by name. B is called projector1 and A projector2.
 """
 
 import argparse
@@ -28,35 +28,35 @@ EASYEDIT = "steer.vector_generators.lm_steer.generate_lm_steer_hparam.LmSteerHyp
 
 
 def import_original(path: str | Path, dimensions: tuple[str, ...]) -> Steer:
-    """Return the steer of such a file, its dimensions named in their order; of EasySteer's, a value is its scale α.
+    """Return the steer in such a file, its dimensions named in order; for EasySteer's files, a value is the scale α.
 
-    Raises LMSteerError where the file is something else, holds code, or has another number of dimensions.
+    Raises LMSteerError if the file is something else, contains code, or has another number of dimensions.
     """
     arguments, state, step = _read(Path(path))
     kind = next((kind for kind, names in NAMES.items() if set(names.values()) <= set(state)), None)
     if kind is None:
         raise LMSteerError(
-            f"{path}: its entries {', '.join(map(str, state))[:200]} are not those of a steer "
-            f"({', '.join(NAMES['multiply'].values())}, add_vec or offset_vec)"
+            f"{path}: expected the entries of a steer ({', '.join(NAMES['multiply'].values())}, add_vec or "
+            f"offset_vec), found {', '.join(map(str, state))[:200]}"
         )
-    weights = {ours: state[theirs] for ours, theirs in NAMES[kind].items()}
+    weights = {name: state[entry] for name, entry in NAMES[kind].items()}
     if not all(isinstance(weight, torch.Tensor) and weight.dim() for weight in weights.values()):
-        raise LMSteerError(f"{path}: {', '.join(NAMES[kind].values())} should be tensors with a row for each dimension")
+        raise LMSteerError(f"{path}: expected {', '.join(NAMES[kind].values())} as tensors with one row per dimension")
     if kind == "multiply" and all(weight.dim() == 2 for weight in weights.values()):
         weights = {name: weight[None] for name, weight in weights.items()}
     count = len(next(iter(weights.values())))
     if count != len(dimensions):
         raise LMSteerError(
-            f"{path} has {count} dimensions, {len(dimensions)} were named ({', '.join(dimensions)}): the original "
+            f"{path} has {count} dimensions, but {len(dimensions)} were named ({', '.join(dimensions)}): the original "
             "trains the style first and the dummy (corpus) dimension second"
         )
-    given = vars(arguments) if isinstance(arguments, argparse.Namespace) else {}
-    epsilon = given.get("epsilon", 1e-3 if step is not None else 1.0)
+    settings = vars(arguments) if isinstance(arguments, argparse.Namespace) else {}
+    epsilon = settings.get("epsilon", 1e-3 if step is not None else 1.0)
     if is_finite(epsilon) and not torch.tensor(float(epsilon), dtype=torch.float32):
-        raise LMSteerError(f"{path}: its epsilon is {epsilon:g}, so that the steer does nothing")
-    stated = {key: value for key, value in given.items() if isinstance(value, str | int) or is_finite(value)}
-    model = stated.get("model_name") or stated.get("model_name_or_path", "")
-    about = {"model": model, "imported_from": Path(path).name, "step": step, "arguments": stated}
+        raise LMSteerError(f"{path}: its epsilon is {epsilon:g}, so the steer has no effect")
+    settings = {key: value for key, value in settings.items() if isinstance(value, str | int) or is_finite(value)}
+    model = settings.get("model_name") or settings.get("model_name_or_path", "")
+    about = {"model": model, "imported_from": Path(path).name, "step": step, "arguments": settings}
     try:
         return Steer(dimensions, weights, kind, epsilon, about)
     except LMSteerError as error:
@@ -64,7 +64,7 @@ def import_original(path: str | Path, dimensions: tuple[str, ...]) -> Steer:
 
 
 def export_easysteer(steer: Steer, path: str | Path) -> None:
-    """Write a steer of kind multiply in the layout that EasySteer reads; its scale α is then the steer value v.
+    """Write a steer of kind multiply in EasySteer's layout; its scale α is then the steer value v.
 
     Raises LMSteerError for the other kinds, which EasySteer does not have.
     """
@@ -78,7 +78,7 @@ def export_easysteer(steer: Steer, path: str | Path) -> None:
 
 
 def _read(path: Path) -> tuple[Any, dict[str, Any], int | None]:
-    """Return arguments, state and step; a state alone has neither of the others."""
+    """Return arguments, state and step; a state alone has only the second."""
     known: list[Any] = [argparse.Namespace, (argparse.Namespace, EASYEDIT)]
     what = "a checkpoint of tensors and arguments, and was not opened"
     with reading(path, what), torch.serialization.safe_globals(known):
@@ -86,6 +86,6 @@ def _read(path: Path) -> tuple[Any, dict[str, Any], int | None]:
     if isinstance(content, dict):
         return None, content, None
     if not (isinstance(content, list) and len(content) == 3 and isinstance(content[1], dict)):
-        found = f"a list of {len(content)}" if isinstance(content, list) else type(content).__name__
-        raise LMSteerError(f"{path}: expected [arguments, state (a dictionary), step] or a state, found {found}")
+        form = f"a list of {len(content)}" if isinstance(content, list) else type(content).__name__
+        raise LMSteerError(f"{path}: expected [arguments, state (a dictionary), step] or a state, found {form}")
     return content[0], content[1], content[2] if isinstance(content[2], int) else 0

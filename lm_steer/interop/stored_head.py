@@ -19,15 +19,15 @@ from lm_steer.model.load import pretrained
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import reading
 
-# What configs call that which happens to logits after the head; a model that is not loaded cannot be probed.
+# Config keys for what happens to logits after the head: a model that is not loaded cannot be probed.
 CAP = re.compile(r"(?!attn|attention|mlp|router).*soft_?cap.*")
 SCALE = re.compile(r"(logit|lm_head).*(scal|multipl).*")
 
 
 def stored_head(folder: str | Path, steer: Steer) -> Head:
-    """Return the head of the model in `folder`, with the weights as they are stored, if `steer` fits it.
+    """Return the head of the model in `folder`, with its weights as stored; LMSteerError if `steer` does not fit it.
 
-    The scale is that of the config; it matters only where the head has a bias, and is refused there.
+    A scale of the logits matters only if the head has a bias, and is refused then.
     """
     config = pretrained(AutoConfig, folder)
     with torch.device("meta"):
@@ -56,7 +56,7 @@ def stored_head(folder: str | Path, steer: Steer) -> Head:
 
 
 def _stored(folder: Path, names: set[str]) -> Tensor | None:
-    """Return the tensor of one of these names; a checkpoint of the body alone leaves the first part of a name away."""
+    """Return the tensor of one of these names; a checkpoint of the body alone omits the first part of a name."""
     for path in sorted(folder.glob("*.safetensors")):
         with reading(path, "a safetensors file"), safe_open(path, "pt") as file:
             for key in file.keys():  # noqa: SIM118

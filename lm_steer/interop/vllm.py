@@ -7,8 +7,8 @@
     {"prompt": "The film is", "vllm_xargs": {"steer": "sentiment=5 corpus=1"}}                     # over HTTP
 
 LM_STEER_VLLM names steers by folder or id of the hub, or is the path of a JSON file: {"steers": {name: folder},
-"share": .999}. A dimension that two of them have is called by both names, `mood.corpus`. Where none is named, vLLM
-runs as it does without the plug-in. A request that cannot be steered is refused (HTTP 400), never served unsteered.
+"share": .999}. A dimension that several of them have is called by both names, `mood.corpus`. Without any, vLLM runs
+as without the plug-in. A request that cannot be steered is refused (HTTP 400), never served unsteered.
 """
 
 import os
@@ -30,7 +30,7 @@ from lm_steer.util.options import A_STEER_VALUE, check
 from lm_steer.util.progress import say
 from lm_steer.util.words import pairs_of, unknown
 
-# vLLM has two model runners, and one class serves both, for they load the same entry point.
+# One class serves vLLM's two model runners, because both load the same entry point.
 try:
     from vllm.v1.worker.gpu.sample.logits_processor import LogitsProcessor as SecondProcessor
 except ImportError:
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from vllm.sampling_params import SamplingParams
 
 VARIABLE = "LM_STEER_VLLM"
-# What changes logits before a plug-in sees them, so that they no longer tell the hidden state.
+# Options that change logits before a plug-in sees them, so that they no longer determine the hidden state.
 BEFORE = ("structured_outputs", "allowed_token_ids", "bad_words", "logit_bias", "min_tokens")
 PENALTIES = {"presence_penalty": 0.0, "frequency_penalty": 0.0, "repetition_penalty": 1.0}
 
@@ -50,7 +50,7 @@ class SteerRequests(LogitsProcessor, SecondProcessor):  # type: ignore[misc]
     """Adds to the logits of each request what the named steers add at its values."""
 
     def __init__(self, config: "VllmConfig", place: Any, is_pin_memory: bool = False) -> None:
-        """`place` is a device, or what the second runner shares of its requests."""
+        """`place` is a device, or the second runner's state of its requests."""
         self.device = getattr(place, "device", place)
         steers, share = named_steers()
         model = config.model_config
@@ -68,12 +68,12 @@ class SteerRequests(LogitsProcessor, SecondProcessor):  # type: ignore[misc]
         self.staged = False
 
     def is_argmax_invariant(self) -> bool:
-        """Steers change the most probable token, too."""
+        """Return False: steers change the most probable token."""
         return False
 
     @classmethod
     def validate_params(cls, params: "SamplingParams") -> None:
-        """Raise ValueError where a request cannot be steered as it asks."""
+        """Raise ValueError if a request cannot be steered as it asks."""
         try:
             if request_values(params) is not None:
                 for problem in _problems(params, _running()):
@@ -82,20 +82,20 @@ class SteerRequests(LogitsProcessor, SecondProcessor):  # type: ignore[misc]
             raise ValueError(str(error)) from None
 
     def update_state(self, batch_update: Any) -> None:
-        """Follow requests that come, go and move; between such changes nothing is done per token."""
+        """Follow requests that are added, removed or moved; between such changes nothing is done per token."""
         if process_dict_updates(self.requests, batch_update, lambda params, _, __: request_values(params)):
             self.rows = torch.tensor(list(self.requests), dtype=torch.long, device=self.device)
             self.values = torch.tensor(list(self.requests.values()), device=self.device)
 
     def add_request(self, req_idx: int, sampling_params: "SamplingParams") -> bool:
-        """Keep the values of a request, whose last column says that it is steered."""
+        """Store the values of a request, with a last column that says that it is steered."""
         values = request_values(sampling_params)
         self.table[req_idx] = torch.zeros(1) if values is None else torch.tensor([*values, 1.0])
         self.staged = True
         return values is not None
 
     def apply_staged_writes(self) -> None:
-        """Bring new values to the device, before the forward pass."""
+        """Copy new values to the device before the forward pass."""
         if self.staged:
             self.values, self.staged = self.table.to(self.device, non_blocking=True), False
 
@@ -136,7 +136,7 @@ def named_steers() -> tuple[dict[str, Steer], float]:
 
 @cache
 def _dimensions() -> dict[str, int]:
-    """Return the place of every dimension in the values of a request, by the names that it goes by."""
+    """Return the index of each dimension in the values of a request, by each of its names."""
     steers, _ = named_steers()
     places = [(name, dimension) for name, steer in steers.items() for dimension in steer.dimensions]
     plain = [dimension for _, dimension in places]
@@ -146,12 +146,12 @@ def _dimensions() -> dict[str, int]:
 
 def request_values(params: "SamplingParams") -> tuple[float, ...] | None:
     """Return the values of all dimensions that a request asks for, in the order of `named_steers`; None without any."""
-    asked = (params.extra_args or {}).get("steer")
-    if asked is None:
+    steer = (params.extra_args or {}).get("steer")
+    if steer is None:
         return None
-    values = parse_values(asked) if isinstance(asked, str) else asked
+    values = parse_values(steer) if isinstance(steer, str) else steer
     if not isinstance(values, Mapping):
-        raise LMSteerError(f'steer: expected values by name, as {{"style": 5}} or "style=5", found {asked!r:.80}')
+        raise LMSteerError(f'steer: expected values by name, as {{"style": 5}} or "style=5", found {steer!r:.80}')
     places = _dimensions()
     if not places:
         raise LMSteerError(f"steer: no steer is named: start vLLM with {VARIABLE}='name=folder'")
@@ -163,13 +163,13 @@ def request_values(params: "SamplingParams") -> tuple[float, ...] | None:
             raise LMSteerError(f"steer: the value of '{name}' must be a finite number, not {value!r:.80}")
         check(f"steer: {name}", value, [A_STEER_VALUE])
         if places[name] in vector:
-            raise LMSteerError(f"steer: the value of '{name}' is given twice, by two names of one dimension")
+            raise LMSteerError(f"steer: the value of '{name}' is given twice, under two names of the dimension")
         vector[places[name]] = float(value)
     return tuple(vector.get(place, 0.0) for place in range(len(set(places.values()))))
 
 
 def _problems(params: "SamplingParams", config: "VllmConfig") -> Iterator[str]:
-    """Yield what of a request would take its steer away, or show numbers without it."""
+    """Yield the options of a request that would drop its steer, or return numbers without it."""
     if config.speculative_config and not config.use_v2_model_runner:
         yield "cannot be served under speculative decoding, which drops logits processors: start vLLM without it"
     for name in BEFORE:
@@ -189,13 +189,13 @@ def _problems(params: "SamplingParams", config: "VllmConfig") -> Iterator[str]:
 
 
 def _running() -> "VllmConfig":
-    """Return the config of the vLLM that asks. It hands a validator only the request, so its caller is looked at."""
+    """Return the config of the running vLLM, from the caller's frame: a validator is given only the request."""
     frame = sys._getframe()
     while frame := frame.f_back:  # type: ignore[assignment]
         config = getattr(frame.f_locals.get("self"), "vllm_config", None)
         if config is not None:
             return config
-    raise LMSteerError("cannot be served by this version of vLLM, which does not tell how it runs: use 0.32")
+    raise LMSteerError("cannot be served by this version of vLLM, whose config cannot be read: use 0.32")
 
 
 def _described(steering: LogitsMap) -> str:

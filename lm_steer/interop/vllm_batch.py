@@ -1,4 +1,4 @@
-"""Runs in vLLM's environment: answers one file of requests, in one batch of vLLM's own making.
+"""Run in vLLM's environment: answer a file of requests, which vLLM batches.
 
     python -m lm_steer.interop.vllm_batch request.json answer.json
 
@@ -54,10 +54,10 @@ def _prompts(requests: list[dict[str, Any]]) -> list[TokensPrompt]:
 
 
 if __name__ == "__main__":
-    given = json.loads(Path(sys.argv[1]).read_text())
-    # Once: an installation of this package brings the plug-in by its entry point.
+    job = json.loads(Path(sys.argv[1]).read_text())
+    # Only once: an installed package brings the plug-in by its entry point.
     installed = any("lm_steer" in one.value for one in entry_points(group="vllm.logits_processors"))
-    engine = LLM(**given["engine"], **({} if installed else {"logits_processors": [SteerRequests]}))
-    requests = given["requests"]
-    answers = sampled(engine, given["sampling"], requests) if given["sampling"] else summed_nll(engine, requests)
+    engine = LLM(**job["engine"], **({} if installed else {"logits_processors": [SteerRequests]}))
+    requests = job["requests"]
+    answers = sampled(engine, job["sampling"], requests) if job["sampling"] else summed_nll(engine, requests)
     Path(sys.argv[2]).write_text(json.dumps(answers))

@@ -1,4 +1,4 @@
-"""vLLM in a separate process of its own environment: what a command names, asks and is answered."""
+"""vLLM in a separate process and environment: the options of a command, requests and answers."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ from lm_steer.util.progress import say
 
 @dataclass(frozen=True)
 class Vllm:
-    """A model in vLLM: its folder, the Python of vLLM's environment, and what vllm.LLM takes beside both."""
+    """A model in vLLM: its folder, the Python of vLLM's environment, and more options of vllm.LLM."""
 
     folder: Path
     python: str
@@ -28,17 +28,17 @@ class Vllm:
 
     @property
     def tokenizer(self) -> Any:
-        """The model's tokenizer; ids go to vLLM, and come back."""
+        """The model's tokenizer: vLLM takes and returns ids."""
         return pretrained(AutoTokenizer, self.folder)
 
     @property
     def generation_config(self) -> GenerationConfig | None:
-        """What the model's folder says of generation, if anything: which tokens end an answer."""
+        """The generation config in the model's folder, if any: it says which tokens end an answer."""
         there = (self.folder / "generation_config.json").exists()
         return pretrained(GenerationConfig, self.folder) if there else None
 
     def answers(self, requests: list[dict[str, Any]], sampling: list[dict[str, Any]] | None, steers: list[str]) -> Any:
-        """Return what vLLM answers (see `vllm_batch`); `steers` are folders, named by their numbers."""
+        """Return vLLM's answers (see `vllm_batch`); `steers` are folders, named s0, s1, …"""
         engine = {"model": str(self.folder), "dtype": self.dtype, **self.options}
         with TemporaryDirectory() as place:
             request, answer, named = (Path(place) / name for name in ("request.json", "answer.json", "steers.json"))
@@ -64,12 +64,13 @@ class Vllm:
 def vllm_of(folder: Path, dtype: str, python: str, options: str) -> Vllm:
     """Return the engine of a command's options; `options` is a JSON mapping, or empty."""
     place = "--vllm-options"
-    given: dict[str, Any] = fitting(parse_json(options or "{}", place), dict, place)
+    engine: dict[str, Any] = fitting(parse_json(options or "{}", place), dict, place)
     if options and not python:
-        raise LMSteerError(f"{place} is for --vllm: name the Python of vLLM's venv by it")
-    if taken := [name for name in ("model", "dtype") if name in given]:
-        raise LMSteerError(f"{place}: leave out {taken[0]!r}, which the command has an option for")
-    return Vllm(folder, python, dtype, given)
+        raise LMSteerError(f"{place} needs --vllm: name the Python of vLLM's venv")
+    for name in ("model", "dtype"):
+        if name in engine:
+            raise LMSteerError(f"{place}: leave out {name!r}, which the command has an option for")
+    return Vllm(folder, python, dtype, engine)
 
 
 def ids_of(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:

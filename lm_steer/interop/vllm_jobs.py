@@ -1,9 +1,9 @@
-"""The continuations of a study by vLLM, for models that one GPU does not hold.
+"""A study's continuations by vLLM, for models that do not fit on one GPU.
 
     lm-steer generate --model M --prompts P --steer S --at "detox=5" --vllm .vllm/bin/python -o out.jsonl
 
-The files are those of other models. A continuation depends on (seed, prompt, sample) by the seed of its request; that
-two runs, or two engines, give the same bytes is not promised.
+The files have the same format as those of other models. The seed of a request depends on (seed, prompt, sample) alone,
+but two runs, or two engines, may give different texts.
 """
 
 import hashlib
@@ -26,25 +26,25 @@ from lm_steer.util.messages import ChatPrompt
 
 
 def run_jobs(engine: Vllm, jobs: Sequence[Job], sampling: Sampling, shard: Shard = WHOLE) -> None:
-    """Make every job's file, of all its prompts or of one shard of them, as `run_jobs` of generation/jobs.py does."""
+    """Write every job's file, of all its prompts or of a shard, as `run_jobs` of generation/jobs.py does."""
     tokenizer = engine.tokenizer
     steers = list(dict.fromkeys(folder for job in jobs for folder in job.steers))
     for folder in steers:
         if is_adapter(folder):
-            raise LMSteerError(f"{folder} is a LoRA, which is not generated with by vLLM here: leave `engine` out")
+            raise LMSteerError(f"{folder} is a LoRA, which is not run in vLLM here: leave `engine` out")
     numbers = {folder: f"s{number}" for number, folder in enumerate(steers)}
     requests: list[dict[str, Any]] = []
     samplings: list[dict[str, Any]] = []
     rows: list[tuple[list[dict[str, Any]], int]] = []
-    answered: list[bool] = []
+    is_chat: list[bool] = []
     for job in jobs:
         chosen = replace(sampling, **job.sampling)
         job_rows = job.rows()
         job_rows = job_rows[shard.of(len(job_rows))]
-        asked = job.inputs(job_rows)
-        prompts = as_given(tokenizer, asked)
+        plain_prompts = job.inputs(job_rows)
+        prompts = as_given(tokenizer, plain_prompts)
         rows.append((job_rows, chosen.samples))
-        answered += [isinstance(prompt, ChatPrompt) for prompt in asked for _ in range(chosen.samples)]
+        is_chat += [isinstance(prompt, ChatPrompt) for prompt in plain_prompts for _ in range(chosen.samples)]
         steer = {
             f"{numbers[folder]}.{name}": at for folder, values in job.steers.items() for name, at in values.items()
         }
@@ -56,11 +56,11 @@ def run_jobs(engine: Vllm, jobs: Sequence[Job], sampling: Sampling, shard: Shard
                 requests.append({"ids": ids, "seed": seed, "sampling": len(samplings), "steer": steer})
         samplings.append({"max_tokens": chosen.new_tokens, "top_p": chosen.top_p, "top_k": chosen.top_k})
     tokens = engine.answers(requests, samplings, [str(located(folder)) for folder in steers]) if requests else []
-    given, ends = [one["ids"] for one in requests], end_tokens(tokenizer, engine.generation_config)
-    texts = iter(decoded(tokenizer, given, [[new] for new in tokens], answered, ends))
+    prompt_ids, ends = [one["ids"] for one in requests], end_tokens(tokenizer, engine.generation_config)
+    texts = iter(decoded(tokenizer, prompt_ids, [[new] for new in tokens], is_chat, ends))
     for job, (job_rows, samples) in zip(jobs, rows, strict=True):
-        made = [{**row, "generations": [{"text": next(texts)[0]} for _ in range(samples)]} for row in job_rows]
-        write_jsonl(job.output, made)
+        lines = [{**row, "generations": [{"text": next(texts)[0]} for _ in range(samples)]} for row in job_rows]
+        write_jsonl(job.output, lines)
 
 
 def _seed(seed: int, prompt: str, sample: int) -> int:

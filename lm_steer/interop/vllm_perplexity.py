@@ -1,4 +1,4 @@
-"""Perplexity by vLLM's log-probabilities of a prompt, for judges that one GPU does not hold."""
+"""Perplexity by vLLM's log-probabilities of prompts, for judges that do not fit on one GPU."""
 
 from collections.abc import Iterator, Sequence
 
@@ -10,7 +10,7 @@ from lm_steer.util.formats import hub_name, read_record
 
 
 def causal_lm(engine: Vllm) -> Scorer:
-    """Return the judge of perplexity, as score/perplexity.py has it, by vLLM's log-probabilities of a prompt."""
+    """Return the judge of perplexity, like that of score/perplexity.py but by vLLM's log-probabilities."""
     name = hub_name(engine.folder) or engine.folder.name
     identity = fingerprint([read_record(engine.folder)["files"], engine.dtype, *filter(None, [engine.options])])
 

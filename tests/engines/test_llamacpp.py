@@ -60,7 +60,7 @@ def test_a_gguf_without_the_steer_is_refused(folder, tmp_path):
         with strong_steer(model.config.hidden_size).attach(model).at(VALUES):
             steered = model(ids).logits[:, -1]
     given = (model_folder, "checkpoint", model_folder, "f32", str(PYTHON))
-    with pytest.raises(LMSteerError, match="does not do what the attached steer does: its logits in f32 are off by 1"):
+    with pytest.raises(LMSteerError, match="does not steer as the attached steer does: its logits in f32 are off by 1"):
         write_gguf(*given, Expected(ids, steered, plain))
     assert write_gguf(*given, Expected(ids, plain, steered)) <= 1e-3
 

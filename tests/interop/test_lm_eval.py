@@ -120,5 +120,5 @@ def test_a_task_is_measured_under_the_steers_of_each_setting(folder):
     plain, steered, again = (rows["acc"].to_list() for _, rows in frame.groupby("file"))
     assert plain == again != steered and set(plain + steered) == {0.0, 1.0}
     assert len(plain) == len(rows) and frame["version"].nunique() == 1
-    with pytest.raises(LMSteerError, match="'which' has no metric 'f1' that is a number: it has acc"):
+    with pytest.raises(LMSteerError, match="'which' has no numeric metric 'f1': it has acc"):
         write_task(folder / "model", measured[:1], "which", folder / "out.parquet", "f1", include=str(folder))

@@ -123,7 +123,7 @@ def test_a_folder_and_an_empty_file_are_refused(tmp_path, make):
 
 
 def test_the_number_of_dimensions_must_fit(checkpoint):
-    with pytest.raises(LMSteerError, match="has 2 dimensions, 1 were named"):
+    with pytest.raises(LMSteerError, match="has 2 dimensions, but 1 were named"):
         import_original(checkpoint[0], ("detox",))
 
 
