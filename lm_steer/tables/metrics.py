@@ -52,7 +52,7 @@ class Metric:
     variant         whether it is shown below the table, as another way to compute a column
     left_out        scores → how many generations the value does not count
     scale           1 or 100 for a proportion of events, 0 for anything else
-    bounds          the lowest and the highest value of the metric, where its interval ends; with a scale, 0 and the scale
+    bounds          the lowest and the highest value of the metric; with a scale, 0 and the scale
     highest         the highest value of a text (inf if unbounded) if few texts can dominate the metric, else 0
     judge           name and version of a metric of the texts themselves; others have those of a scorer
     """
