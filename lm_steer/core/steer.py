@@ -112,7 +112,7 @@ class Steer:
 
     @property
     def rank(self) -> int | None:
-        """The rank of a dimension's map; None where the kind has no map."""
+        """The rank of a dimension's map; None if the kind has no map."""
         return self.weights["A"].shape[2] if self.kind == "multiply" else None
 
     def vector(self, values: Mapping[str, float]) -> Tensor:

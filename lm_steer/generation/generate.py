@@ -38,7 +38,7 @@ def generate(
     its prompt, its number and the seed, not on the other prompts.
     Raises LMSteerError if steer, values or fields do not fit, or if a prompt is too long for the model.
     """
-    chosen = from_fields(Sampling, sampling)
+    settings = from_fields(Sampling, sampling)
     if steer is None and values:
         raise LMSteerError("values were given without a steer: give the steer as well")
     inputs: Sequence[Any] = prompts
@@ -49,6 +49,6 @@ def generate(
         raise LMSteerError("a system message is for chat prompts: give chat=True as well")
     with in_memory(model, tokenizer) as (loaded, _):
         if steer is None:
-            return continuations(loaded, inputs, chosen, "texts")
+            return continuations(loaded, inputs, settings, "texts")
         with attach(model, steer).at(values):
-            return continuations(loaded, inputs, chosen, "texts")
+            return continuations(loaded, inputs, settings, "texts")

@@ -56,15 +56,15 @@ def sample_tokens(logits: Tensor, uniforms: Tensor, top_p: float = 1.0, top_k: i
     probabilities = logits.softmax(-1)
     cumulative = probabilities.cumsum(-1)
     draws = _inverse(cumulative, uniforms)
-    chosen = draws[:, 0]
+    tokens = draws[:, 0]
     if top_p < 1:
         limit = top_p * cumulative[:, -1:]
         if logits.is_cuda:
-            chosen = first_inside(probabilities, draws, limit)
+            tokens = first_inside(probabilities, draws, limit)
         else:
             outside = (_above(probabilities, probabilities.gather(1, draws[:, :1])) >= limit).squeeze(1)
-            chosen[outside] = first_inside(probabilities[outside], draws[outside], limit[outside])
-    return chosen if ids is None else ids.gather(1, chosen[:, None]).squeeze(1)
+            tokens[outside] = first_inside(probabilities[outside], draws[outside], limit[outside])
+    return tokens if ids is None else ids.gather(1, tokens[:, None]).squeeze(1)
 
 
 @cache

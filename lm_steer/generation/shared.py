@@ -56,9 +56,9 @@ class SharedLayer(StaticLayer):
         keys = torch.cat([self.prompt_keys.repeat_interleave(samples, 0), self.keys], 2)
         values = torch.cat([self.prompt_values.repeat_interleave(samples, 0), self.values], 2)
         columns, begins = torch.arange(keys.shape[2]), self.begins.repeat_interleave(samples)[:, None]
-        seen = (columns >= begins) & (columns < length + self.cumulative_length)
+        visible = (columns >= begins) & (columns < length + self.cumulative_length)
         return nn.functional.scaled_dot_product_attention(
-            query, keys, values, seen[:, None, None], scale=scaling, enable_gqa=True
+            query, keys, values, visible[:, None, None], scale=scaling, enable_gqa=True
         )
 
 
@@ -103,9 +103,9 @@ class ContinuedLayer(DynamicLayer):
         keys = torch.cat([self.prompt_keys[self.prompts], self.keys], 2)
         values = torch.cat([self.prompt_values[self.prompts], self.values], 2)
         columns, begins = torch.arange(length + tokens), self.begins[self.prompts]
-        seen = (columns >= begins[:, None, None]) & (columns <= length + torch.arange(tokens)[:, None])
+        visible = (columns >= begins[:, None, None]) & (columns <= length + torch.arange(tokens)[:, None])
         return nn.functional.scaled_dot_product_attention(
-            query, keys, values, seen[:, None], scale=scaling, enable_gqa=True
+            query, keys, values, visible[:, None], scale=scaling, enable_gqa=True
         )
 
 

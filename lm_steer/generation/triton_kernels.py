@@ -14,12 +14,12 @@ COMPARED = 16384
 
 
 @triton.jit
-def _attended(query, keys, values, at, seen, wide, top, total, result):  # noqa: ANN001, ANN202
+def _attended(query, keys, values, at, visible, wide, top, total, result):  # noqa: ANN001, ANN202
     """Update an online softmax by more keys: the largest score, the sum of weights and the weighted sum of values."""
-    mask = seen[:, None] & wide[None, :]
+    mask = visible[:, None] & wide[None, :]
     scores = tl.sum(tl.load(keys + at, mask=mask, other=0.0).to(tl.float32) * query[None, :], 1)
-    scores = tl.where(seen, scores, float("-inf"))
-    # Finite even if no key has been seen yet.
+    scores = tl.where(visible, scores, float("-inf"))
+    # Finite even if no key is visible yet.
     highest = tl.maximum(tl.maximum(top, tl.max(scores, 0)), -1e30)
     weights, before = tl.exp(scores - highest), tl.exp(top - highest)
     result = result * before + tl.sum(weights[:, None] * tl.load(values + at, mask=mask, other=0.0).to(tl.float32), 0)
@@ -57,8 +57,8 @@ def _shared_attention(  # noqa: ANN202
     for start in range(begin // KEYS * KEYS, length, KEYS):
         token = start + tl.arange(0, KEYS)
         at = first + token[:, None] * width + column[None, :]
-        seen = (token >= begin) & (token < length)
-        top, total, result = _attended(query, prompt_keys, prompt_values, at, seen, wide, top, total, result)
+        visible = (token >= begin) & (token < length)
+        top, total, result = _attended(query, prompt_keys, prompt_values, at, visible, wide, top, total, result)
     first = (row * groups + group).to(tl.int64) * room * width
     stop = tl.load(count)
     for start in range(0, stop, KEYS):
@@ -86,34 +86,19 @@ def shared_attention(
     rows, heads, _, width = query.shape
     prompts, groups, length, _ = prompt_keys.shape
     query, out = query.contiguous(), torch.empty(query.shape, dtype=query.dtype, device=query.device)
+    tensors = query, prompt_keys, prompt_values, keys, values, begins, count, out
+    sizes = heads, groups, rows // prompts, length, keys.shape[2], width
     _shared_attention[(rows * heads,)](
-        query,
-        prompt_keys,
-        prompt_values,
-        keys,
-        values,
-        begins,
-        count,
-        out,
-        scaling,
-        heads,
-        groups,
-        rows // prompts,
-        length,
-        keys.shape[2],
-        width,
-        WIDTH=triton.next_power_of_2(width),
-        KEYS=KEYS_AT_ONCE,
-        num_warps=1,
+        *tensors, scaling, *sizes, WIDTH=triton.next_power_of_2(width), KEYS=KEYS_AT_ONCE, num_warps=1
     )
     return out
 
 
 @triton.jit
-def _looked(query, keys, values, at, there, seen, scaling, top, total, result):  # noqa: ANN001, ANN202
+def _looked(query, keys, values, at, there, visible, scaling, top, total, result):  # noqa: ANN001, ANN202
     """Do the same as `_attended` for several queries, each over the keys that it may attend to."""
     key, value = tl.load(keys + at, mask=there, other=0.0), tl.load(values + at, mask=there, other=0.0)
-    scores = tl.where(seen, tl.dot(query, tl.trans(key), input_precision="ieee") * scaling, float("-inf"))
+    scores = tl.where(visible, tl.dot(query, tl.trans(key), input_precision="ieee") * scaling, float("-inf"))
     highest = tl.maximum(tl.maximum(top, tl.max(scores, 1)), -1e30)
     weights, before = tl.exp(scores - highest[:, None]), tl.exp(top - highest)
     result = result * before[:, None] + tl.dot(weights.to(value.dtype), value, input_precision="ieee")
@@ -159,17 +144,17 @@ def _continued_attention(  # noqa: ANN202
     first = (prompt * groups + group).to(tl.int64) * length * width
     for start in range(begin // KEYS * KEYS, length, KEYS):
         key = start + tl.arange(0, KEYS)
-        known = (key >= begin) & (key < length)
-        place, shown = first + key[:, None] * width + column[None, :], known[:, None] & wide[None, :]
+        inside = (key >= begin) & (key < length)
+        place, shown = first + key[:, None] * width + column[None, :], inside[:, None] & wide[None, :]
         top, total, result = _looked(
-            query, prompt_keys, prompt_values, place, shown, known[None, :], scaling, top, total, result
+            query, prompt_keys, prompt_values, place, shown, inside[None, :], scaling, top, total, result
         )
     first = row * key_row + group * key_group
     for start in range(0, tl.minimum(tokens, (block + 1) * TOKENS), KEYS):
         key = start + tl.arange(0, KEYS)
         place, shown = first + key[:, None] * key_token + column[None, :], (key < tokens)[:, None] & wide[None, :]
-        seen = key[None, :] <= token[:, None]
-        top, total, result = _looked(query, keys, values, place, shown, seen, scaling, top, total, result)
+        visible = key[None, :] <= token[:, None]
+        top, total, result = _looked(query, keys, values, place, shown, visible, scaling, top, total, result)
     at = ((row * tokens + token[:, None]) * heads + head) * width + column[None, :]
     tl.store(out + at, result / total[:, None], mask=there)
 
@@ -195,27 +180,11 @@ def continued_attention(
     values = values if values.stride() == keys.stride() else values.contiguous()
     keys = keys if values.stride() == keys.stride() else keys.contiguous()
     out = query.new_empty(rows, tokens, heads, width)
+    tensors = query, prompt_keys.contiguous(), prompt_values.contiguous(), keys, values, prompts, begins, out
+    sizes = heads, groups, length, tokens, width, *query.stride()[:3], *keys.stride()[:3]
+    constants = {"WIDTH": max(16, triton.next_power_of_2(width)), "TOKENS": TOKENS_AT_ONCE, "KEYS": KEYS_AT_ONCE}
     _continued_attention[(rows * heads, triton.cdiv(tokens, TOKENS_AT_ONCE))](
-        query,
-        prompt_keys.contiguous(),
-        prompt_values.contiguous(),
-        keys,
-        values,
-        prompts,
-        begins,
-        out,
-        scaling,
-        heads,
-        groups,
-        length,
-        tokens,
-        width,
-        *query.stride()[:3],
-        *keys.stride()[:3],
-        WIDTH=max(16, triton.next_power_of_2(width)),
-        TOKENS=TOKENS_AT_ONCE,
-        KEYS=KEYS_AT_ONCE,
-        num_warps=1,
+        *tensors, scaling, *sizes, **constants, num_warps=1
     )
     return out.transpose(1, 2)
 

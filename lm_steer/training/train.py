@@ -50,15 +50,15 @@ def train(
     follows the labels, and `corpus`. A tenth of the texts is held out for the dev loss, which is printed.
     Raises LMSteerError if texts, labels or fields are invalid, or if the training diverges.
     """
-    chosen = from_fields(Recipe, {"dimensions": ("style", CORPUS), **recipe})
-    names = label_names(chosen.dimensions)
+    settings = from_fields(Recipe, {"dimensions": ("style", CORPUS), **recipe})
+    names = label_names(settings.dimensions)
     frame = checked_texts(_frame(texts, labels), "texts", names)
     require_agreement(frame, "texts", names)
     report_unseen(frame, names)
     with in_memory(model, tokenizer, cache) as (loaded, folder):
-        learned, held_out = (of_frame(part, names, loaded.tokenizer, chat) for part in hold_out(frame))
-        steer, _ = learn(loaded, learned, held_out, chosen, folder)
-        return replace(steer, about=about(loaded, chosen, learned))
+        train_texts, dev_texts = (of_frame(part, names, loaded.tokenizer, chat) for part in hold_out(frame))
+        steer, _ = learn(loaded, train_texts, dev_texts, settings, folder)
+        return replace(steer, about=about(loaded, settings, train_texts))
 
 
 def _frame(texts: Sequence[Any], labels: Sequence[float] | None) -> pd.DataFrame:
