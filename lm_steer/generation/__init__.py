@@ -1,1 +1,1 @@
-"""Continuations, sampled in blocks so that each is reproducible by itself."""
+"""Sample continuations in blocks, each individually reproducible."""

@@ -44,7 +44,7 @@ class Recipe:
 
     training_free computes `add` and `offset` from the texts in closed form, without training steps.
     regularization is λ in loss + λ·(‖A‖² + ‖B‖²). loss_on_padding includes pad positions in the loss, as the original
-    code does: targets then depend on each batch's longest text, so hidden states are computed anew for every batch.
+    code does: targets then depend on each batch's longest text, so hidden states are recomputed for every batch.
     Raises LMSteerError if a number is out of range, or the dimensions are invalid.
     """
 
