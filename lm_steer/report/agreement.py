@@ -37,18 +37,14 @@ def agreements(study: Study, results: Path) -> list[dict[str, Any]]:
 def _agreement(name: str, scorers: list[str], table: Path, scores: Path) -> dict[str, Any]:
     frame = read_csv(table, ("scorer", "metric", "version"), ("n", "left_out"), gaps=("value", "low", "high"))
     for scorer in scorers:
-        if list(frame.loc[frame["scorer"] == scorer, "metric"]) != list(HEADINGS):
-            raise LMSteerError(f"{table}: expected each figure of {scorer} once: write the table again")
+        if (metrics := list(frame.loc[frame["scorer"] == scorer, "metric"])) != list(HEADINGS):
+            raise LMSteerError(f"{table}: expected {[*HEADINGS]} of {scorer}, found {metrics}: write the table again")
     figures = {(row["scorer"], row["metric"]): row for row in frame.to_dict("records")}
     versions = dict(zip(frame["scorer"], frame["version"], strict=True))
     columns = [Column(name, metric, heading, 3) for metric, heading in HEADINGS.items()]
     cells = {("", scorer, name, metric): figure for (scorer, metric), figure in figures.items()}
-    tex = latex(
-        f"Agreement with Perspective on {name}. Brackets: 95 % intervals from a bootstrap over texts",
-        columns,
-        {"": list(versions)},
-        cells,
-    )
+    title = f"Agreement with Perspective on {name}. Brackets: 95 % intervals from a bootstrap over texts"
+    tex = latex(title, columns, {"": list(versions)}, cells)
     pairs = read_parquet(scores, ["reference", *scorers])
     shown = pairs.head(POINTS)
     return {

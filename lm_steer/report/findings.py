@@ -86,14 +86,14 @@ def steer_label(steer: dict[str, dict[str, float]], study: Study) -> str:
         for (steer_name, name), value in values.items()
         if name != CORPUS and value
     ]
-    corpora = {steer_name: value for (steer_name, dimension), value in values.items() if dimension == CORPUS}
+    corpora = {name: value for (name, dimension), value in values.items() if dimension == CORPUS}
     if not styles:
         alone = [f"{CORPUS} {value_text(value)} alone" for value in corpora.values() if value]
         return ", ".join(alone) or "unsteered"
     several = len(corpora) > 1
     others = [
-        f"{CORPUS}{f' of {steer_name}' if several else ''} {value_text(value)}"
-        for steer_name, value in corpora.items()
+        f"{CORPUS}{f' of {name}' if several else ''} {value_text(value)}"
+        for name, value in corpora.items()
         if value != 1
     ]
     return ", ".join([*styles, *others])

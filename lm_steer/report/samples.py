@@ -85,8 +85,8 @@ def _texts(results: Path, model: str, study: Study, settings: list[str], count: 
 
     The settings have the same prompts in the same order.
     """
-    files = {setting: layout.generations(results, model, study.seeds[0], setting) for setting in settings}
-    files = {setting: path for setting, path in files.items() if path.exists()}
+    paths = ((setting, layout.generations(results, model, study.seeds[0], setting)) for setting in settings)
+    files = {setting: path for setting, path in paths if path.exists()}
     if not files:
         return {}
     # A prompt file is fast to read; a file of generations has the same prompts in the same order.

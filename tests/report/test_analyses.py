@@ -164,8 +164,8 @@ def test_figures_say_what_they_show():
 
 def places_of(svg: str, labels: list[str]) -> dict[str, tuple[float, float]]:
     """Where each label of a figure is written: x and y."""
-    found = re.findall(r'x="([\d.]+)" y="([\d.]+)" transform[^>]*>([^<]+)<', svg)
-    return {label: (float(x), float(y)) for x, y, label in found if label in labels}
+    texts = re.findall(r'x="([\d.]+)" y="([\d.]+)" transform[^>]*>([^<]+)<', svg)
+    return {label: (float(x), float(y)) for x, y, label in texts if label in labels}
 
 
 def test_points_of_one_place_are_named_apart_and_published_ones_drawn():

@@ -46,16 +46,16 @@ def page(browser, page_file) -> Iterator[Any]:
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     opened = context.new_page()
     messages: list[str] = []
-    asked: list[str] = []
+    requests: list[str] = []
     opened.on("console", lambda message: messages.append(message.text))
     opened.on("pageerror", lambda error: messages.append(str(error)))
-    opened.on("request", lambda request: asked.append(request.url))
+    opened.on("request", lambda request: requests.append(request.url))
     opened.goto(page_file.as_uri())
     yield opened
     context.close()
     assert not messages
-    mine = ("data:", "about:blank", page_file.parent.as_uri())
-    assert [url for url in asked if not url.startswith(mine)] == []
+    allowed = ("data:", "about:blank", page_file.parent.as_uri())
+    assert [url for url in requests if not url.startswith(allowed)] == []
 
 
 def rows(page, table: str) -> list[str]:

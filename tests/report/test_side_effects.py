@@ -16,9 +16,9 @@ BOTH = {name: {"scorers": ["sentiment", "perplexity", "films"]} for name in ("pl
 
 def test_side_effects_are_columns_with_paired_differences(study_of, make_results, tmp_path):
     study, results = study_of(scorers=SCORERS, settings=BOTH), tmp_path / "results"
-    given = plan.side_effects(study, "tiny", "films")
-    assert [one["steers"] for one in given.part] == [{}, {"results/steers/tiny/mood/seed0": {"mood": -5}}]
-    assert "results/data/mine/test.parquet" in given.inputs
+    planned = plan.side_effects(study, "tiny", "films")
+    assert [one["steers"] for one in planned.part] == [{}, {"results/steers/tiny/mood/seed0": {"mood": -5}}]
+    assert "results/data/mine/test.parquet" in planned.inputs
 
     def score() -> None:
         rng, frames = np.random.default_rng(0), []
@@ -56,9 +56,9 @@ def test_a_key_that_makes_no_sense_is_named(study_of, films, message):
 
 
 def test_what_is_no_steer_cannot_be_measured(study_of):
-    asked = {**BOTH, "glad-neutral": {**BOTH["glad-neutral"], "prefix": "Good news:"}}
+    settings = {**BOTH, "glad-neutral": {**BOTH["glad-neutral"], "prefix": "Good news:"}}
     with pytest.raises(LMSteerError, match=r"glad-neutral.scorers: 'films' measures what steers do to given texts"):
-        study_of(scorers=SCORERS, settings=asked)
+        study_of(scorers=SCORERS, settings=settings)
 
 
 def test_baselines_that_are_no_steer_go_without(study_of):

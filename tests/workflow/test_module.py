@@ -89,6 +89,6 @@ def test_without_the_package_a_sentence_says_what_to_install(deploy, tmp_path):
     (tmp_path / "hidden/lm_steer").mkdir(parents=True)
     (tmp_path / "hidden/lm_steer/__init__.py").write_text("raise ModuleNotFoundError(name='lm_steer')\n")
     _, run = deploy(ROOT / "config/config.yaml")
-    said = run("--dry-run", succeeds=False, PYTHONPATH=str(tmp_path / "hidden"))
-    assert "lm_steer is not installed beside Snakemake: pip install 'lm-steer[workflow]'" in said
-    assert "Traceback" not in said
+    output = run("--dry-run", succeeds=False, PYTHONPATH=str(tmp_path / "hidden"))
+    assert "lm_steer is not installed beside Snakemake: pip install 'lm-steer[workflow]'" in output
+    assert "Traceback" not in output

@@ -44,8 +44,8 @@ def test_a_study_is_planned_whole_or_to_a_target(project, snakemake):
 
 def test_a_study_runs_once_and_again_only_where_it_was_edited(finished, snakemake):
     assert (finished / "reports/index.html").exists()
-    made = tables(finished)
-    assert b"perplexity" in made and b"avg_max_toxicity" in made
+    content = tables(finished)
+    assert b"perplexity" in content and b"avg_max_toxicity" in content
     record = json.loads((finished / "results/run.json").read_text(encoding="utf-8"))
     assert {step["rule"] for step in record["steps"]} >= {"train", "generate", "score", "table"}
     assert record["inputs"]["texts.jsonl"] and record["study"]["settings"]["styled"]["against"] == "plain"

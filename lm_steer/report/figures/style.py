@@ -45,10 +45,8 @@ WIDTH = 360
 # The height of a line of text in points, and the longest label in characters.
 LINE_HEIGHT = 15
 LABEL_WIDTH = 54
-# Above this ratio of its ends, an axis of perplexity is logarithmic.
-WIDE = 8
-# Above this one, only powers of ten have ticks.
-MANY = 200
+# Above these ratios of its ends, an axis of perplexity is logarithmic, and only powers of ten have ticks.
+WIDE, MANY = 8, 200
 
 P = ParamSpec("P")
 
