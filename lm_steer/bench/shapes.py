@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedTokenizerFast
 
 from lm_steer.model.kernels import quicken
-from lm_steer.model.load import LoadedModel, dtype_of
+from lm_steer.model.load import LoadedModel, dtype_of, usable_device
 from lm_steer.util.errors import LMSteerError
 
 SMOLLM2 = {"vocab_size": 49152, "max_position_embeddings": 8192, "tie_word_embeddings": True, "num_key_value_heads": 3}
@@ -48,8 +48,9 @@ def config_of(shape: str, **changes: Any) -> PretrainedConfig:
 
 def random_model(shape: str, dtype: str = "float32", device: str | None = None, **changes: Any) -> LoadedModel:
     """Return a frozen model with random weights, and a tokenizer whose tokens are the words `t0`, `t1`, …"""
+    device = usable_device(device)
     config, torch_dtype = config_of(shape, **changes), dtype_of(dtype, device)
-    with torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")):
+    with torch.device(device):
         model = AutoModelForCausalLM.from_config(config, dtype=torch_dtype)
     quicken(model.requires_grad_(False).eval())
     name = f"{shape}, random weights"

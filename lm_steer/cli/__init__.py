@@ -10,6 +10,8 @@ try:
     import io
     import os
     import sqlite3
+    import traceback
+    from pathlib import Path
 
     # In the order of the steps, as `--help` lists them.
     from lm_steer.cli import data, steers, generations, evaluation, scores, analyses, report, beyond  # noqa: F401  # isort: skip
@@ -63,7 +65,7 @@ def _message(error: Exception) -> str:
     if isinstance(error, FileNotFoundError) and error.filename is None:
         return "the working directory does not exist any more: change to another folder"
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename or 'a file or stream'}: {error.strerror}"
+        return f"{error.filename2 or error.filename or 'a file or stream'}: {error.strerror}"
     if isinstance(error, sqlite3.Error):
         place = getattr(error, "__notes__", ["a database in the cache folder"])[0]
         advice = "make sure that it is writable, intact and not locked by another process, and run again"
@@ -71,7 +73,18 @@ def _message(error: Exception) -> str:
     if is_memory(error):
         return f"out of memory ({first}): give the job more memory and run again"
     what = " ".join(f"{type(error).__name__} {error}".split())[:300]
+    if isinstance(error, UnicodeEncodeError) and "surrogates" in error.reason:
+        name = error.object[max(0, error.start - 40) : error.end + 20]
+        return f"{name!r} is not valid UTF-8: rename the file, or set a locale of UTF-8"
+    if own := [frame for frame in traceback.extract_tb(error.__traceback__) if _is_own(frame.filename)]:
+        return f"{own[-1].filename}, line {own[-1].lineno}: {what}: this is code of your own, correct it"
     return f"{FAULT} ({what}): run again with LM_STEER_TRACEBACK=1, and report it"
+
+
+def _is_own(file: str) -> bool:
+    """Whether a file is a user's: not this package's, and no installed one."""
+    path, here = Path(file), Path(__file__).parents[1]
+    return path.is_relative_to(Path.cwd()) and "site-packages" not in path.parts and not path.is_relative_to(here)
 
 
 def _flush() -> None:

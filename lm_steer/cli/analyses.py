@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from lm_steer.cli import arguments as arg
-from lm_steer.cli.app import RESULTS, Commands, app
+from lm_steer.cli.app import RESULTS, Commands, With, app
 from lm_steer.cli.paths import Input, Writes
 from lm_steer.util import options
 from lm_steer.util.gpu_lease import leased_device
@@ -57,7 +57,7 @@ def analyse_directions(
     words: Annotated[options.Positive, typer.Option(help="How many words at each end.")] = 12,
     texts: Annotated[Path | None, typer.Option(help="Labelled texts (parquet) that orient the directions.")] = None,
     judge: Annotated[str, typer.Option(help="The kind of a scorer that judges both ends.")] = "",
-    resource: Annotated[Input, typer.Option(help="The judge's folder, if it has one.")] = "",
+    resource: Annotated[Input, typer.Option(help="The judge's folder, if it has one."), With("judge")] = "",
     dtype: arg.Dtype = "float32",
     cache: arg.Cache = arg.CACHE,
 ) -> None:
@@ -67,15 +67,22 @@ def analyse_directions(
     """
     from lm_steer.analyse.directions import CONTEXTS, directions, singular, write_directions
     from lm_steer.core.steer import Steer
+    from lm_steer.data.labelled import require_texts
     from lm_steer.model.load import load_model
     from lm_steer.model.obtain import folder_of
+    from lm_steer.score.registry import kind_of
     from lm_steer.score.run import STORE, make_scorer
     from lm_steer.score.store import Item, ScoreStore
+    from lm_steer.util.errors import LMSteerError
     from lm_steer.util.formats import read_parquet
 
     learned = Steer.from_pretrained(steer)
     values = singular(learned, dimension)[1]
+    if judge and kind_of(judge).yields == "perplexity":
+        raise LMSteerError(f"--judge: {judge} yields perplexity, which single words have none of")
     scorer = make_scorer(judge, resource) if judge else None
+    contexts = list(read_parquet(texts, ["text"])["text"])[:CONTEXTS] if texts else None
+    require_texts(contexts or (), str(texts))
 
     def judged(listed: list[str]) -> list[float]:
         assert scorer is not None
@@ -87,7 +94,7 @@ def analyse_directions(
         dimension,
         count=count,
         words=words,
-        texts=list(read_parquet(texts, ["text"])["text"])[:CONTEXTS] if texts else None,
+        texts=contexts,
         judge=judged if scorer else None,
         cache=cache / "texts.sqlite",
     )
@@ -105,8 +112,10 @@ def analyse_evidence(
     at: arg.At,
     text: Annotated[list[str] | None, typer.Option(help="A text; repeated.")] = None,
     path: Annotated[Path | None, typer.Option(help="Instead, JSON lines with texts and marked spans.")] = None,
-    study: Annotated[Path | None, typer.Option(help="Instead, a study whose block `evidence` has the texts.")] = None,
-    name: Annotated[str, typer.Option(help="The name of that block.")] = "",
+    study: Annotated[
+        Path | None, typer.Option(help="Instead, a study whose block `evidence` has the texts."), With("name")
+    ] = None,
+    name: Annotated[str, typer.Option(help="The name of that block."), With("study")] = "",
     opposite: Annotated[bool, typer.Option(help="Compare with the opposite value.")] = False,
     spans: Annotated[options.Positive, typer.Option(help="At most this many spans.")] = 4,
     length: Annotated[options.Positive, typer.Option(help="At most this many tokens of a span.")] = 10,

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Annotated, Any, TypeVar, get_type_hints
+from inspect import unwrap
+from typing import Annotated, Any, NamedTuple, TypeVar, get_type_hints
 
 import typer
 from typer.core import TyperCommand
@@ -22,11 +23,26 @@ RESULTS = "Tables, analyses, the page"
 BEYOND = "Beyond the study"
 
 
+class With(NamedTuple):
+    """Marks an option that only has a meaning together with another one, or only without it."""
+
+    other: str
+    given: bool = True
+
+
 class _Strict(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Refuse an option that is repeated, of which only the last would count, or blank, as an unset variable is."""
+        """Refuse an option that is repeated (only the last would count), blank (as an unset variable is) or unused."""
         values, _, order = self.make_parser(ctx).parse_args(list(args))
+        hints = get_type_hints(unwrap(self.callback), include_extras=True) if self.callback else {}
+        names = {option.name for option in order}
         for option in order:
+            for mark in getattr(hints.get(option.name), "__metadata__", ()):
+                if isinstance(mark, With) and (mark.other in names) != mark.given:
+                    verb, advice = (
+                        ("needs", "both, or neither") if mark.given else ("does not go with", "only one of them")
+                    )
+                    raise LMSteerError(f"{option.opts[0]} {verb} --{mark.other}: give {advice}")
             if order.count(option) > 1 and not option.multiple:
                 raise LMSteerError(f"{option.opts[0]} is given twice: give it once")
             value = values[option.name]

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from lm_steer.cli import arguments as arg
-from lm_steer.cli.app import BEYOND, app
+from lm_steer.cli.app import BEYOND, With, app
 from lm_steer.cli.paths import Input, Writes
 from lm_steer.util import options
 from lm_steer.util.errors import LMSteerError, needs
@@ -90,7 +90,9 @@ def demo(
 @app.command(rich_help_panel=BEYOND)
 def bench(
     model: Annotated[Input, typer.Option(help="A model, as for other commands; instead of a shape.")] = "",
-    shape: Annotated[str, typer.Option(help="Random weights of a known shape: gpt2, gpt2-large, …")] = "pythia-70m",
+    shape: Annotated[
+        str, typer.Option(help="Random weights of a known shape: gpt2, gpt2-large, …"), With("model", False)
+    ] = "pythia-70m",
     device: Annotated[str, typer.Option(help="cpu or cuda; by default the first GPU, if any.")] = "",
     dtype: arg.Dtype = "float32",
     prompts: Annotated[options.Positive, typer.Option(help="Prompts to continue.")] = 32,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lm_steer.cli import arguments as arg
-from lm_steer.cli.app import RESULTS, SCORES, app
+from lm_steer.cli.app import RESULTS, SCORES, With, app
 from lm_steer.cli.paths import Input, Inputs, Reads
 from lm_steer.util import options
 from lm_steer.util.errors import LMSteerError, presentable
@@ -77,7 +77,8 @@ def _print(frame: "pd.DataFrame") -> None:
         table = Table(box=box.SIMPLE_HEAD)
         compared = "difference" in rows and rows["difference"].notna().any()
         for heading in ["", "value", "95 % interval", *(["difference", "95 % interval"] if compared else []), "judge"]:
-            table.add_column(heading, justify="left" if heading in ("", "judge") else "right")
+            # Folded, not cut, where the terminal is narrow.
+            table.add_column(heading, justify="left" if heading in ("", "judge") else "right", overflow="fold")
         for row in rows.to_dict("records"):
             metric = named(row["metric"])
             plain, signed = f".{metric.digits}f", f"+.{metric.digits}f"
@@ -109,7 +110,7 @@ def calibrate(
     steer: arg.SteerFolder,
     dimension: arg.Dimension,
     texts: Annotated[Path | None, typer.Option(help="Texts (.csv, .jsonl, .parquet); uses the first 64.")] = None,
-    text_column: Annotated[str, typer.Option(help="The column of the texts.")] = "text",
+    text_column: Annotated[str, typer.Option(help="The column of the texts."), With("texts")] = "text",
     generations: Annotated[
         Path | None, typer.Option(help="Instead, a generation file: its continuations are measured.")
     ] = None,

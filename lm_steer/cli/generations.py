@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from lm_steer.cli import arguments as arg
-from lm_steer.cli.app import TEXTS, app
+from lm_steer.cli.app import TEXTS, With, app
 from lm_steer.cli.paths import Reads, Writes
 from lm_steer.util import options
 from lm_steer.util.gpu_lease import leased_device
@@ -28,7 +28,9 @@ def generate(
     top_k: options.TopK = 0,
     seed: options.Seed = 0,
     study: Annotated[Path | None, typer.Option(help="Instead, a study: --model names one of its models.")] = None,
-    setting: Annotated[str, typer.Option(help="One setting of the study, instead of all common ones.")] = "",
+    setting: Annotated[
+        str, typer.Option(help="One setting of the study, instead of all common ones."), With("study")
+    ] = "",
     shard: arg.ShardOf | None = None,
     dtype: arg.Dtype = "float32",
     vllm: arg.Vllm = "",

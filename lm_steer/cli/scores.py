@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lm_steer.cli import arguments as arg
-from lm_steer.cli.app import SCORES, Commands, app
+from lm_steer.cli.app import SCORES, Commands, With, app
 from lm_steer.cli.paths import Input, Inputs, Reads, Writes
 from lm_steer.util.errors import LMSteerError, presentable
 from lm_steer.util.gpu_lease import leased_device
@@ -90,11 +90,11 @@ def side_effects(
     scorer: Annotated[str, typer.Option(help="A scorer of the study, of the kind held-out or lm-eval.")],
     model: arg.Model,
     texts: Annotated[Input, typer.Option(help="Labelled texts (parquet), whose labels do not matter.")] = "",
-    count: Annotated[Positive, typer.Option(help="How many of them.")] = 100,
+    count: Annotated[Positive, typer.Option(help="How many of them."), With("texts")] = 100,
     task: Annotated[str, typer.Option(help="Instead of texts, a task of lm-evaluation-harness.")] = "",
-    metric: Annotated[str, typer.Option(help="The task's metric.")] = "acc",
-    limit: Annotated[Count, typer.Option(help="How many of its questions; 0 for all.")] = 0,
-    include: Annotated[str, typer.Option(help="A folder with your own task files."), Reads()] = "",
+    metric: Annotated[str, typer.Option(help="The task's metric."), With("task")] = "acc",
+    limit: Annotated[Count, typer.Option(help="How many of its questions; 0 for all."), With("task")] = 0,
+    include: Annotated[str, typer.Option(help="A folder with your own task files."), Reads(), With("task")] = "",
     dtype: arg.Dtype = "float32",
     cache: arg.Cache = arg.CACHE,
 ) -> None:

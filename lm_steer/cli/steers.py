@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from lm_steer.cli import arguments as arg
-from lm_steer.cli.app import STEERS, app
+from lm_steer.cli.app import STEERS, With, app
 from lm_steer.cli.paths import Writes
 from lm_steer.util import options
 from lm_steer.util.errors import LMSteerError
@@ -68,7 +68,7 @@ def train(
 
     # Options are named after the fields of a recipe.
     recipe = Recipe(**{field.name: keywords[field.name] for field in fields(Recipe)})
-    labels = label_names(recipe.dimensions, list(filter(None, label_column.split(","))))
+    labels = label_names(recipe.dimensions, label_column.split(",") if label_column else [])
     frame = read_table(texts, text_column, labels)
     counted = counts(frame[["text", *labels]])
     say(", ".join(f"{counted[name]} {name}" for name in ("texts", "negative", "neutral", "positive")))
@@ -105,7 +105,9 @@ def push(
     steer: Annotated[Path, typer.Argument(help="The folder of a steer.")],
     repo: Annotated[str, typer.Argument(help="owner/name on the hub; created if it does not exist.")],
     table: Annotated[list[Path] | None, typer.Option(help="A table of metrics for the card; repeated.")] = None,
-    row: Annotated[list[str] | None, typer.Option(help="Only these rows of the tables; repeated.")] = None,
+    row: Annotated[
+        list[str] | None, typer.Option(help="Only these rows of the tables; repeated."), With("table")
+    ] = None,
     intended_use: Annotated[str, typer.Option(help="What the steer is for, for the card.")] = "",
     private: Annotated[bool, typer.Option(help="Create a private repository.")] = False,
 ) -> None:

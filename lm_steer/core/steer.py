@@ -62,8 +62,8 @@ class Steer:
             raise LMSteerError(f"a steer of kind {self.kind} has weights {', '.join(names)}; found {listed}")
         if not all(map(_is_usable, self.weights.values())):
             raise LMSteerError("the weights of a steer must be dense tensors of finite numbers that float32 can hold")
-        if not is_finite(self.epsilon):
-            raise LMSteerError(f"the epsilon of a steer must be a finite number, not {self.epsilon!r:.80}")
+        if not is_finite(self.epsilon) or not torch.tensor(float(self.epsilon), dtype=torch.float32):
+            raise LMSteerError(f"the epsilon of a steer must be a finite number other than 0, not {self.epsilon!r:.80}")
         # The dataclass is frozen.
         object.__setattr__(self, "weights", {name: self.weights[name].detach().float() for name in names})
         object.__setattr__(self, "epsilon", float(self.epsilon))
@@ -183,8 +183,6 @@ class Steer:
                 f"only steers of the same kind and width can be added, not {self.kind} of width {self.width} and "
                 f"{other.kind} of width {other.width}"
             )
-        if not self.epsilon or not other.epsilon:
-            raise LMSteerError("a steer with an epsilon of 0 cannot be added to another")
         names = self.dimensions + tuple(name for name in other.dimensions if name not in self.dimensions)
         # The sum takes the ε of the first steer; the second's maps are rescaled to it.
         first = {name: self._map(name) for name in self.dimensions}

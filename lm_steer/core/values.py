@@ -28,7 +28,7 @@ def parse_values(text: str, option: str = "at") -> dict[str, float]:
         try:
             values[name] = A_STEER_VALUE.read(value)
         except ValueError as error:
-            raise LMSteerError(f"{option}: {name}: {error}") from None
+            raise LMSteerError(f"{option}: {name}: {error}; values are written as `detox=5 corpus=1`") from None
     return values
 
 

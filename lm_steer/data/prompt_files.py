@@ -54,6 +54,8 @@ def _rows(path: str | Path, shape: Any) -> list[tuple[int, dict[str, Any]]]:
     for number, row in rows:
         if not row["prompt"]["text"].strip():
             raise LMSteerError(f"{path}, line {number}: the prompt is empty")
+        if not isinstance(chat := row["prompt"].get("chat", False), bool):
+            raise LMSteerError(f"{path}, line {number}: prompt.chat: expected true or false, found {chat!r:.40}")
     return rows
 
 

@@ -7,6 +7,7 @@ A continuation depends only on its prompt and the seed, and a score on its text,
 any number of shards.
 """
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -43,11 +44,13 @@ WHOLE = Shard()
 
 def gather(outputs: Sequence[Path], folder: Path, count: int) -> None:
     """Join FOLDER/shards/{number}-of-{count}/PATH to FOLDER/PATH, lines or scores, for each output below FOLDER."""
-    for output in outputs:
-        if not output.is_relative_to(folder):
-            raise LMSteerError(f"{output} is not in {folder}: name files of the folder that has their shards")
     shards = [folder / "shards" / f"{number}-of-{count}" for number in range(1, count + 1)]
-    parts_of = {output: [shard / output.relative_to(folder) for shard in shards] for output in outputs}
+    parts_of = {}
+    for output in outputs:
+        path = os.path.relpath(output, folder)
+        if path.startswith(".."):
+            raise LMSteerError(f"{output} is not in {folder}: name files of the folder that has their shards")
+        parts_of[output] = [shard / path for shard in shards]
     # Check all of them before joining the first.
     for part in chain(*parts_of.values()):
         if not part.exists():
@@ -74,6 +77,11 @@ def _join_scores(parts: Sequence[Path], output: Path) -> None:
     with reading(parts[-1], "a table of scores"):
         files = pq.read_table(parts[-1], columns=["file"])["file"].unique().to_pylist()
         schema = pq.read_schema(parts[-1])
+    for part in parts:
+        with reading(part, "a table of scores"):
+            others = {*pq.read_table(part, columns=["file"])["file"].unique().to_pylist()} - {*files}
+        if others:
+            raise LMSteerError(f"{part} has scores of {min(others)}, {parts[-1]} has none: make these shards again")
     with pq.ParquetWriter(output, schema) as writer:
         for file in files:
             for part in parts:

@@ -24,6 +24,7 @@ from lm_steer.generation.nucleus import sample_tokens, tries
 from lm_steer.model.chat import chat_prompt
 from lm_steer.model.load import LoadedModel
 from lm_steer.util.errors import LMSteerError
+from lm_steer.util.progress import say
 
 LIMIT = 10.0
 # The texts on which the ends of the sliders are measured.
@@ -160,7 +161,13 @@ def joined(folders: Sequence[Path]) -> Steer:
     if len(folders) == 1:
         return Steer.from_pretrained(folders[0])
     steers = {steer_name(folder): Steer.from_pretrained(folder) for folder in folders}
+    if len(steers) < len(folders):
+        names = [steer_name(folder) for folder in folders]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise LMSteerError(f"two of the steers are called {twice}: rename the folder of one, or leave one out")
     kind = next(iter(steers.values())).kind
+    if left_out := [name for name, steer in steers.items() if steer.kind != kind]:
+        say(f"left out, for they are not of the kind {kind}: {', '.join(left_out)}")
     return compose({name: steer for name, steer in steers.items() if steer.kind == kind})
 
 

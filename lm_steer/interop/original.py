@@ -52,8 +52,6 @@ def import_original(path: str | Path, dimensions: tuple[str, ...]) -> Steer:
         )
     settings = vars(arguments) if isinstance(arguments, argparse.Namespace) else {}
     epsilon = settings.get("epsilon", 1e-3 if step is not None else 1.0)
-    if is_finite(epsilon) and not torch.tensor(float(epsilon), dtype=torch.float32):
-        raise LMSteerError(f"{path}: its epsilon is {epsilon:g}, so the steer has no effect")
     settings = {key: value for key, value in settings.items() if isinstance(value, str | int) or is_finite(value)}
     model = settings.get("model_name") or settings.get("model_name_or_path", "")
     about = {"model": model, "imported_from": Path(path).name, "step": step, "arguments": settings}

@@ -40,6 +40,7 @@ SPARE = 64
 # The maximum number of tokens per text for a model without a context limit.
 UNBOUNDED = 100_000
 CACHES = ("past_key_values", "cache", "cache_params", "state")
+NO_TOKENIZER = "has no whole tokenizer: add its files, tokenizer.json and tokenizer_config.json"
 
 
 @dataclass(frozen=True)
@@ -198,6 +199,8 @@ def pretrained(kind: Any, folder: str | Path, **options: Any) -> Any:
         except ValueError as error:
             if "Unrecognized configuration class" in str(error):
                 raise LMSteerError(f"{folder} is of a model type that {kind.__name__} does not load") from None
+            if "backend tokenizer" in str(error):
+                raise LMSteerError(f"{folder} {NO_TOKENIZER}") from None
             if "custom code" not in str(error):
                 raise
             raise LMSteerError(
@@ -208,18 +211,17 @@ def pretrained(kind: Any, folder: str | Path, **options: Any) -> Any:
 
 def _load(kind: Any, folder: Path, dtype: torch.dtype, device: str | None) -> LoadedModel:
     if not (folder / RECORD).exists():
-        raise LMSteerError(f"{folder} is not a model: create it with `lm-steer model … -o {folder}`")
-    device = device or _first_device()
-    try:
-        torch.zeros(1, device=device).item()
-    except (AssertionError, RuntimeError, TypeError):
-        raise LMSteerError(f"the device {device!r} is not available or has no memory left: choose another") from None
+        raise LMSteerError(f"{folder} has no {RECORD}: run `lm-steer model` first, and give the folder it creates")
+    device = usable_device(device)
     say(f"load {folder}")
     record = read_record(folder)
     _verify(folder, record)
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     tokenizer = pretrained(AutoTokenizer, folder)
+    # transformers makes an empty one where there is none.
+    if tokenizer.get_vocab().keys() <= {*tokenizer.all_special_tokens}:
+        raise LMSteerError(f"{record['id']} {NO_TOKENIZER}")
     model = whole_model(kind, folder, dtype, record["id"])
     model.config.return_dict = True
     tokenizer.pad_token = padding_token(tokenizer, model, folder)
@@ -228,6 +230,16 @@ def _load(kind: Any, folder: Path, dtype: torch.dtype, device: str | None) -> Lo
     name = fingerprint([record["files"], str(dtype)])
     identifier = record["id"] if record["source"] != "folder" else Path(record["id"]).name
     return LoadedModel(model, tokenizer, name, identifier)
+
+
+def usable_device(device: str | None) -> str:
+    """Return a device, or the first one there is; LMSteerError where nothing can be computed on it."""
+    device = device or _first_device()
+    try:
+        torch.zeros(1, device=device).item()
+    except (AssertionError, RuntimeError, TypeError):
+        raise LMSteerError(f"the device {device!r} is not available or has no memory left: choose another") from None
+    return device
 
 
 def whole_model(kind: Any, folder: Path, dtype: torch.dtype, name: str) -> PreTrainedModel:

@@ -166,8 +166,9 @@ def _from_folder(origin: Path, folder: Path) -> None:
     unwanted = shutil.ignore_patterns(".*.part", "*.pt", "*.py", ".cache", *pickled)
 
     def ignored(place: str, names: list[str]) -> set[str]:
-        # Pipes, sockets and dangling links cannot be copied.
-        odd = {name for name in names if not (Path(place) / name).is_file() and not (Path(place) / name).is_dir()}
+        # Pipes, sockets and dangling links cannot be copied; a link to a folder may lead anywhere.
+        paths = [Path(place) / name for name in names]
+        odd = {path.name for path in paths if not path.is_file() and (path.is_symlink() or not path.is_dir())}
         return odd | unwanted(place, names)
 
     with reading(origin, "a folder that can be copied"):

@@ -19,6 +19,7 @@ from lm_steer.score.store import Item, ScoreStore, continuation, exact_key, whol
 from lm_steer.util.database import transaction
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import numbered_jsonl, write_jsonl
+from lm_steer.util.options import Label, check_as
 from lm_steer.util.progress import say
 
 Row = tuple[str, str, bytes, str, float, str]
@@ -103,8 +104,10 @@ def _texts(files: Sequence[str]) -> Iterator[tuple[bytes, str]]:
 def _row(line: dict[str, Any], place: str) -> Row:
     """Check one line and return it as a row of the store."""
     row = line["scorer"], line["version"], _key(line, place), line["attribute"], float(line["value"])
-    if "" in row:
-        raise LMSteerError(f"{place}: 'scorer', 'version' and 'attribute' must not be empty")
+    try:
+        check_as(Label, scorer=row[0], version=row[1], attribute=row[3])
+    except LMSteerError as error:
+        raise LMSteerError(f"{place}: {error}") from None
     try:
         moment = datetime.fromisoformat(line["scored_at"])
         moment = moment.astimezone(UTC) if moment.tzinfo else moment

@@ -19,6 +19,7 @@ from lm_steer.score.registry import make
 from lm_steer.score.store import STORE, Item, Scorer, ScoreStore
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import replacing
+from lm_steer.util.options import check_unused
 
 AT_ONCE = 250_000
 
@@ -90,6 +91,7 @@ def _scored(scorer: Scorer, store: ScoreStore, files: Sequence[str], prompts: in
 def make_scorer(kind: str, resource: str = "", dtype: str = "float32", **keys: Any) -> Scorer:
     """Return the scorer of a kind; `resource` is the folder of its judge or model, if it has one."""
     options = make(kind, keys)
+    check_unused(f"the kind '{kind}'", {"resource": resource}, ["resource"] if options.folder else [])
     if options.folder and not resource:
         raise LMSteerError(f"a scorer of the kind '{kind}' needs the folder of its judge or model: give --resource")
     return options.scorer(resource, dtype)

@@ -11,7 +11,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
+from typing import Any
 
 from lm_steer.util.database import is_damage, open_database, transaction
 from lm_steer.util.errors import LMSteerError
@@ -70,6 +72,20 @@ class Holding:
     texts: int
     first: str
     last: str
+
+
+def _checked(answered: Any, scorer: Scorer, count: int) -> tuple[int, Answer]:
+    """Return what a judge has yielded, which may be of a user's own code."""
+    match answered:
+        case (int(index), str() as answer) if 0 <= index < count:
+            return index, answer
+        case (int(index), tuple() as answer) if 0 <= index < count and len(answer) == len(scorer.attributes):
+            if all(isinstance(value, Real) for value in answer):
+                return index, tuple(map(float, answer))
+    raise LMSteerError(
+        f"the scorer {scorer.name} yielded {answered!r:.80}: expected the index of one of {count} texts, and "
+        f"a tuple of {len(scorer.attributes)} numbers or why there are none"
+    )
 
 
 def continuation(item: Item) -> str:
@@ -142,7 +158,8 @@ class ScoreStore:
         pending: list[tuple[bytes, Answer]] = []
         last_write = time.monotonic()
         try:
-            for index, answer in scorer.judge(items):
+            for answered in scorer.judge(items):
+                index, answer = _checked(answered, scorer, len(items))
                 pending.append((keys[index], answer))
                 if time.monotonic() - last_write >= EVERY:
                     # Cleared first, so that a write that fails is not repeated below.

@@ -45,6 +45,7 @@ def of_file(path: Path, rule: Callable[..., Needs], **names: str) -> Needs:
     study = read_study(path)
     known: dict[str, Iterable[str]] = {
         "model": targets.writers(study),
+        "seed": map(str, study.seeds),
         "setting": study.settings,
         "scorer": targets.scorers_that(study, "of_model"),
         "agreement": study.agreement,

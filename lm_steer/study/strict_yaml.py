@@ -6,7 +6,6 @@
 Snakemake reads them by the lax rules of YAML 1.1: the last of two equal keys counts, `no` is false, `010` is 8.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,8 +17,12 @@ from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import parse_json, read_text
 
 TAG = "tag:yaml.org,2002:"
-# Octal, or base 60.
-OTHER_BASES = re.compile(r"[-+]?0[0-9_]+|.*:.*")
+# Octal, hexadecimal, binary, base 60, or with digits grouped.
+OTHER_BASES = re.compile(r"[-+]?0[0-9xb].*|.*[:_].*")
+# Values of a config, with aliases written out.
+MOST_VALUES = 10**6
+
+
 # The key of a section's blocks that their other keys depend on.
 DECIDES = {"models": "source", "datasets": "source", "prompts": "source", "scorers": "kind"}
 
@@ -56,19 +59,28 @@ def _error(problem: str, node: yaml.Node | yaml.Event) -> yaml.MarkedYAMLError:
     return yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
 
 
+def _size(value: Any, sizes: dict[int, int]) -> int:
+    """Count the values that a value holds, those of aliases each time; RecursionError for one that holds itself."""
+    if id(value) not in sizes:
+        inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        sizes[id(value)] = 1 + sum(_size(one, sizes) for one in inner)
+    return sizes[id(value)]
+
+
 def read_config(path: str | Path) -> dict[str, Any]:
     """Read a config file; LMSteerError names the line that is invalid, or that YAML would misread."""
     text = read_text(path)
     try:
         config = parse_json(text, path) if Path(path).suffix == ".json" else yaml.load(text, _Strict)
-        # Fails for an alias that contains itself.
-        json.dumps(config, default=str)
+        # What an alias puts into itself has no end, and a few that hold each other make billions.
+        if _size(config, {}) > MOST_VALUES:
+            raise LMSteerError(f"{path}: its aliases stand for more than {MOST_VALUES:,} values: write fewer")
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         problem = " ".join(filter(None, (error.context, error.problem)))
         raise LMSteerError(f"{path}, line {mark.line + 1}: {problem}") from None
     except RecursionError:
-        raise LMSteerError(f"{path}: the brackets are nested too deeply") from None
+        raise LMSteerError(f"{path}: the brackets are nested too deeply, or an alias holds itself") from None
     except (yaml.YAMLError, ValueError) as error:
         raise LMSteerError(f"{path}: not a valid config file ({str(error).splitlines()[0]})") from None
     if not isinstance(config, dict):

@@ -141,8 +141,13 @@ class Reader:
             frame = read_parquet(path, KEYS)
             values = frame.drop(columns=KEYS)
             numbers = values.select_dtypes("number")
-            if frame.empty or values.empty or not np.isfinite(numbers).all(axis=None):
-                raise LMSteerError(f"{path} has no scores, or some that are not finite numbers: score again")
+            if (
+                frame.empty
+                or values.empty
+                or not np.isfinite(numbers).all(axis=None)
+                or frame[KEYS].isna().any(axis=None)
+            ):
+                raise LMSteerError(f"{path} has no scores, or some that are not finite or not named: score again")
             if len(numbers.columns) < len(values.columns) or frame.duplicated(KEYS[:3]).any():
                 raise LMSteerError(f"{path} has scores that are not numbers, or several for one text: score again")
             if len(frame[KEYS[3:]].drop_duplicates()) > 1:

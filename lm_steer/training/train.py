@@ -77,6 +77,12 @@ def _frame(texts: Sequence[Any], labels: Sequence[float] | None) -> pd.DataFrame
 
 
 def report_unseen(frame: pd.DataFrame, names: Sequence[str]) -> None:
-    """Print the pairs of attributes that no text has, whose values are not learned together."""
+    """Print the pairs of attributes that no text has, whose values are not learned together.
+
+    Raises LMSteerError for labels that are all 0, from which nothing is learned.
+    """
+    for name in names:
+        if not frame[name].any():
+            raise LMSteerError(f"the {name} of every text is 0: nothing can be learned from it, choose other labels")
     if unseen := unseen_pairs(frame, names):
         say(f"no text has {', nor '.join(unseen)}: only the sum of their effects is learned")

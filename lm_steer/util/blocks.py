@@ -61,6 +61,12 @@ def _unique(items: list[Any]) -> list[Any]:
     return items
 
 
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError(f"expected text that is not empty, found {text!r:.80}")
+    return text
+
+
 def _filled_in(value: Any, info: ValidationInfo) -> Any:
     if info.context is not None:
         raise PydanticCustomError("extra_forbidden", "no key of a config")
@@ -71,7 +77,7 @@ def _filled_in(value: Any, info: ValidationInfo) -> Any:
 FILLED_IN = (BeforeValidator(_filled_in), SkipJsonSchema())
 Unique = AfterValidator(_unique)
 AtLeastOne = Field(min_length=1)
-Text = Annotated[str, AtLeastOne]
+Text = Annotated[str, AtLeastOne, AfterValidator(_not_blank)]
 Dtype = Literal["float32", "bfloat16", "float16", "auto"]
 ModelName = Annotated[str, NameOf("models", "model")]
 DatasetName = Annotated[str, NameOf("datasets", "dataset")]

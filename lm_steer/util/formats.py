@@ -102,6 +102,8 @@ def read_parquet(path: str | Path, columns: Sequence[str] = ()) -> "pd.DataFrame
 
     with reading(path, "a parquet file"), open(path, "rb") as file:
         frame = pd.read_parquet(file)
+        # Names of several levels, or numbers, are no names of columns here.
+        frame.columns = pd.Index([str(name) for name in frame.columns])
     require_columns(frame, columns, path)
     return frame
 
@@ -141,7 +143,7 @@ def read_benchmark(path: str | Path) -> dict[str, float]:
         require_rows(frame, path)
     except LMSteerError as error:
         raise LMSteerError(f"expected a Snakemake benchmark file: {error}") from None
-    return pd.to_numeric(frame.iloc[-1], errors="coerce").to_dict()
+    return pd.to_numeric(frame.iloc[-1], errors="coerce").replace([math.inf, -math.inf], math.nan).to_dict()
 
 
 def read_tensors(path: str | Path, framework: str = "pt") -> tuple[dict[str, Any], dict[str, str]]:

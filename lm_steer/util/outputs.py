@@ -8,6 +8,7 @@ A regular file may be replaced, and a folder that is empty or contains only file
 import json
 import os
 import platform
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -25,8 +26,8 @@ DATA = ("counts.json", "train.parquet", "dev.parquet", "test.parquet")
 JUDGE = ("judge.json", "judge.safetensors", "vocabulary.txt")
 ARCHIVE = ("archive.json",)
 FIGURES = ("*.svg",)
-# The background (report/figures/style.py) distinguishes a figure from other drawings.
-GROUND = b'<rect width="100%" height="100%" fill="'
+# The background (report/figures/style.py) distinguishes a figure from other drawings, which often have a white one.
+GROUND = b'<rect width="100%" height="100%" fill="#fcfcfa"/>'
 # In bytes.
 LONGEST_NAME, LONGEST_PATH = 255, 4096
 STDOUT = ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
@@ -43,6 +44,8 @@ def writable(path: str | Path, kind: Kind | None = None) -> Path:
         raise LMSteerError(f"{path!r:.200} is not a valid path") from None
     path = Path(path)
     if kind is None and str(path) in STDOUT:
+        if sys.stdout is None:
+            raise LMSteerError(f"{path} is closed: name a file")
         return path
     if problem := _problem(path, target, kind):
         raise LMSteerError(f"{str(path)[:200]} {problem}")

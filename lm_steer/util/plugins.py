@@ -25,7 +25,7 @@ def load(reference: str) -> Any:
         return getattr(importlib.import_module(module), name)
     except LMSteerError:
         raise
-    except Exception as error:  # a user's module may fail in any way
+    except (Exception, SystemExit) as error:  # a user's module may fail in any way
         # The messages of other errors, such as a KeyError's, may say nothing without their type.
         reason = f"{error}" if isinstance(error, ImportError | AttributeError) else f"{type(error).__name__}: {error}"
         raise LMSteerError(f"'{reference}' cannot be imported: {reason}") from error

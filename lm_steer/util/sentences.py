@@ -14,7 +14,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from lm_steer.util.words import near, quoted
 
-TYPES = {"list_type": "a list", "string_type": "text"}
+TYPES = {"list_type": "a list", "string_type": "text", "string_unicode": "text in UTF-8"}
 TYPES |= dict.fromkeys(("model_type", "model_attributes_type", "dict_type"), "a mapping")
 
 

@@ -120,6 +120,7 @@ WRONG: list[tuple[Any, str]] = [
     ({"analyses": {"sweeps": {"s": {**SWEEP, "dimension": "tone"}}}}, "tone"),
     ({"analyses": {"sweeps": {"s t": SWEEP}}}, "s t"),
     ({"analyses": {"sweps": {}}}, "sweps"),
+    ({"datasets": {"mine": {"path": " "}}}, "expected text that is not empty"),
 ]
 RIGHT: list[Any] = [
     None,
@@ -142,6 +143,10 @@ YAML = {
     "a: !!python/object/apply:os.system ['touch owned']": "",
     "a: &a [*a]": "",
     "a: !!bool x": "1",
+    "a: 0x10": "not decimal",
+    "a: 0b11": "not decimal",
+    "a: 1_0": "not decimal",
+    "a0: &a0 [x, x]\n" + "".join(f"a{n + 1}: &a{n + 1} [*a{n}, *a{n}]\n" for n in range(40)): "aliases stand for",
     "a: \x00": "",
     "? [1, 2]\n: 3": "",
     "[" * 5000: "",

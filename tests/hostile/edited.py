@@ -146,6 +146,29 @@ def edited() -> Iterator[Case]:
     yield from _edited()
     damaged = _edit("results/models/tiny/lm_steer_model.json", "c['files'] = {'a': 5}")
     yield Case("files", WORKING["record"], says="lm_steer_model", before=damaged)
+    chat = put("prompts.jsonl", '{"prompt": {"text": "The", "chat": "no"}}')
+    yield Case("files", WORKING["prompts"], says="prompt.chat: expected true or false, found 'no'", before=chat)
+    columns = "pd.DataFrame({('text', 'a'): ['x'], ('label', 'b'): [1.0]}).to_parquet('texts.parquet')"
+    yield Case("files", "data --source file --path texts.parquet -o out", says="no column 'text'", before=columns)
+    bare = "for p in Path('origin').glob('*token*'): p.unlink()"
+    yield Case(
+        "files", WORKING["plain"].replace("model model", "model origin"), says="has no whole tokenizer", before=bare
+    )
+    endless = "p = Path('results/benchmarks/a/b.tsv'); p.parent.mkdir(parents=True)\n"
+    endless += "p.write_text('s\\tmax_rss\\tcpu_time\\ninf\\t1\\t1\\n')"
+    yield Case("files", WORKING["record"], FINE, "", endless, "assert 'Infinity' not in Path('out.json').read_text()")
+    loop = f"os.symlink('..', 'origin/up')\ncommand(*{WORKING['model'].split()!r})\nassert not Path('out/up').exists()"
+    yield Case("files", WORKING["model"], FINE, before=loop)
+    zeros = put("texts.csv", "text,label\n" + "".join(f"film {number},0\n" for number in range(9)))
+    yield Case("files", WORKING["train"], says="the label of every text is 0", before=zeros)
+    forged = (
+        '{"scorer": "a\\nb", "version": "1", "text": "a", "attribute": "t", "scored_at": "2026-01-01", "value": 0.5}'
+    )
+    yield Case("files", WORKING["store import"], says="line 1: scorer", before=put("scores.jsonl", forged))
+    off = _edit("steer/steer_config.json", "c['epsilon'] = 0")
+    yield Case("files", WORKING["generate"], says="epsilon of a steer must be a finite number other than 0", before=off)
+    unnamed = "p = 'results/scores/tiny/toxicity.parquet'; pd.read_parquet(p).assign(version=None).to_parquet(p)"
+    yield Case("files", WORKING["table"], says="not finite or not named", before=unnamed)
     for number, change in enumerate(STUDIES.values()):
         command = WORKING[READERS[number % len(READERS)]]
         yield Case("files", command, says="study.json", before=_edit("results/study.json", change))

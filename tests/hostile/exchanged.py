@@ -24,6 +24,27 @@ ARCHIVES = (
     "{'study.json': 'x'}, {'files': 5}",
     "{'study.json': 'x'}, {'files': {}}",
 )
+# A scorer of one's own, whose judge yields something, or fails.
+OWN = """
+Path('own.py').write_text('''
+from lm_steer.score.registry import Kind
+from lm_steer.score.store import Scorer
+class Own(Kind):
+    yields = 'toxicity'
+    def scorer(self, resource='', dtype='float32'):
+        return Scorer('own', '1', ('toxicity',), lambda item: item.continuation, self.judge)
+    def judge(self, items):
+        for index, item in enumerate(items): yield ANSWER
+''')
+"""
+YIELDED = {
+    "index, 1.0": "scorer own yielded",
+    "index, (1.0, 2.0)": "a tuple of 1 numbers",
+    "index, None": "scorer own yielded",
+    "index + 100, (1.0,)": "index of one of",
+    "index, (1 / 0,)": r"own.py, line \d+: ZeroDivisionError.*code of your own",
+    "5": "scorer own yielded 5",
+}
 STATE = "s = {'projector1': torch.randn(2, 32, 3), 'projector2': torch.randn(2, 32, 3)}\n"
 STATES = {
     "s = {name: w.half() for name, w in s.items()}": FINE,
@@ -85,6 +106,10 @@ SEVERAL = "text,joy,calm\na one,1,-1\nb two,-1,1\nc three,0.5,\nd four,,0.5\n"
 
 def exchanged() -> Iterator[Case]:
     """Yield the cases of this file."""
+    own = "score --kind own:Own --file g.jsonl -o out.parquet"
+    for answer, says in YIELDED.items():
+        yield Case("exchanged", own, says=says, before=OWN.replace("ANSWER", answer))
+    yield Case("exchanged", own, says="own:Own", before="Path('own.py').write_text('raise SystemExit(0)')\n")
     for files in ARCHIVES:
         yield Case("exchanged", FETCH, says="run.zip", before=f"{ARCHIVE}{files})")
     for change, expect in STATES.items():

@@ -106,6 +106,26 @@ sys.exit(perform({command!r}))
     gone = "py:from hostile.worker import perform\nos.mkdir('a'); os.chdir('a'); os.rmdir('../a')\n"
     gone += f"sys.exit(perform({WORKING['page']!r}))"
     yield Case("outputs", gone, says="working directory does not exist")
+    said = with_output(WORKING["prompts"], "/dev/stdout")
+    drawing = '<svg><rect width="100%" height="100%" fill="white"/></svg>'
+    yield Case(
+        "outputs",
+        WORKING["figures"],
+        says="holds mine.svg",
+        before=f"Path('out').mkdir()\n{put('out/mine.svg', drawing)}",
+        makes="-",
+    )
+    closed = f"py:from hostile.worker import perform\nkept, sys.stdout = sys.stdout, None\ncode = perform({said!r})\n"
+    yield Case("outputs", closed + "sys.stdout = kept; sys.exit(code)", says="/dev/stdout is closed")
+    shards = "for n in '12': Path(f'sh/shards/{n}-of-2').mkdir(parents=True)\n"
+    beside = shards + put("sh/shards/notes.txt", "{}")
+    yield Case(
+        "outputs", "gather sh/../notes.txt --shards 2 --folder sh", says="is not in sh", before=beside, makes="-"
+    )
+    unlike = "for n in '12': pd.DataFrame({'file': [n], 'x': [1.0]}).to_parquet(f'sh/shards/{n}-of-2/out.parquet')"
+    yield Case(
+        "outputs", "gather sh/out.parquet --shards 2 --folder sh", says="has scores of 1", before=shards + unlike
+    )
     secret = "os.symlink('/etc/passwd', 'results/generations/tiny/seed0/z.jsonl')"
     yield Case("outputs", WORKING["publish"], says="z.jsonl is a link", before=secret)
     for output in ("/dev/stderr", "/dev/fd/99", "/proc/none/x"):

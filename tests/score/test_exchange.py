@@ -113,7 +113,7 @@ def test_another_value_is_refused_and_nothing_of_the_file_is_taken(store, tmp_pa
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"scorer": ""}, "'attribute' must not be empty"),
+        ({"scorer": ""}, "scorer: expected one line of text, found ''"),
         ({"version": 2021}, "version: expected text, found '2021'"),
         ({"scored_at": None}, "scored_at: expected text, found null"),
         ({"scored_at": "yesterday"}, "expected 'scored_at' as a time"),

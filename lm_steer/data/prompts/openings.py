@@ -28,6 +28,12 @@ class Openings(Prompts):
         if len(self.labels) != 2 or self.labels[0] > self.labels[1]:
             yield f".labels: expected two numbers, the lowest label first, found {self.labels}"
 
+    def problems(self, study: Any) -> Iterator[str]:
+        """Yield a dataset whose texts have several labels."""
+        yield from super().problems(study)
+        if len(names := study.datasets[self.dataset].label_names) > 1:
+            yield f".dataset: the texts of '{self.dataset}' have the labels {', '.join(names)}: choose another"
+
     def prompts(self) -> list[dict[str, Any]]:
         """Return the first words of texts that have more words, and a label in the closed range."""
         frame, (low, high) = read_texts(self.dataset), self.labels
