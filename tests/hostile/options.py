@@ -233,7 +233,7 @@ SINGLE = (
     ),
     ("generate --model tiny --study results/study.json --seed 77", "there is no seed '77'"),
     ("bench --shape pythia-70m --device tpu", "the device 'tpu' is not available"),
-    (f"{WORKING['train']} --dimensions a,b --label-column label,,tone", "column of labels for each of the dimensions a, b, found 3"),
+    (f"{WORKING['train']} --dimensions a,b --label-column label,,tone", "each of the dimensions a, b, found 3"),
     (f"{WORKING['train']} --epsilon 1e-300", "epsilon"),
     (f"{WORKING['generate'].replace('style=5', 'style=5,corpus=1')}", "written as `detox=5 corpus=1`"),
     ("none", "none"),
