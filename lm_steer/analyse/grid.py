@@ -62,14 +62,7 @@ def text_memo(loaded: LoadedModel, cache: str | Path = ":memory:") -> HiddenMemo
 
 class _WholeTexts(HiddenMemo):
     def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
-        ids = self.loaded.whole_ids(texts)
-        context = self.loaded.context
-        for text, row in zip(texts, ids, strict=True):
-            if context and len(row) > context:
-                raise LMSteerError(
-                    f"a text of {len(row)} tokens does not fit the model's context of {context}: {text[:60]!r}"
-                )
-        return ids
+        return self.loaded.whole_ids(texts, spare=0)
 
 
 def _text_nll(head: Head, steer: Steer, hidden: Tensor, targets: Tensor, values: Tensor) -> Tensor:

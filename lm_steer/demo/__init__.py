@@ -1,6 +1,4 @@
-"""A playground in the browser: one prompt, one slider per dimension, unsteered and steered text streamed side by side.
+"""A playground in the browser, which shows unsteered and steered text side by side. Nothing leaves the machine.
 
-    lm-steer demo                                # the model and the steers of the last run, on 127.0.0.1
-
-It also shows evidence in a text and the words of a steer's directions. Nothing leaves the machine.
+lm-steer demo                                # the model and the steers of the last run, on 127.0.0.1
 """

@@ -1,9 +1,6 @@
-"""What the playground does, without a page: streams, evidence, words, the reach of each slider.
+"""What the playground does, without a page: continuations side by side, evidence in a text, words, slider ranges.
 
-model, folders = last_run(Path("results"))
-with joined(folders).attach(loaded.model) as handle:
-    playground = Playground(loaded, handle, model, folders)
-    *_, (plain, steered) = playground.stream("The film was", {"sentiment": 5})
+*_, (plain, steered) = Playground(loaded, steer.attach(loaded.model)).stream("The film was", {"sentiment": 5})
 """
 
 import math

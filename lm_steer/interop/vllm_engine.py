@@ -34,8 +34,8 @@ class Vllm:
     @property
     def generation_config(self) -> GenerationConfig | None:
         """The generation config in the model's folder, if any: it says which tokens end an answer."""
-        there = (self.folder / "generation_config.json").exists()
-        return pretrained(GenerationConfig, self.folder) if there else None
+        exists = (self.folder / "generation_config.json").exists()
+        return pretrained(GenerationConfig, self.folder) if exists else None
 
     def answers(self, requests: list[dict[str, Any]], sampling: list[dict[str, Any]] | None, steers: list[str]) -> Any:
         """Return vLLM's answers (see `vllm_batch`); `steers` are folders, named s0, s1, …"""

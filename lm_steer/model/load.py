@@ -101,12 +101,12 @@ class LoadedModel:
                 )
         return ids
 
-    def whole_ids(self, texts: Sequence[str]) -> list[list[int]]:
-        """Tokenise texts that must not be cut; LMSteerError if one is far longer than the context, or UNBOUNDED tokens.
+    def whole_ids(self, texts: Sequence[str], spare: int = SPARE) -> list[list[int]]:
+        """Tokenise texts that must not be cut; LMSteerError if one is longer than the context, or UNBOUNDED tokens.
 
-        Texts up to SPARE tokens longer are left to the caller, who knows what else must fit.
+        Texts up to `spare` tokens longer are left to the caller, who knows what else must fit.
         """
-        most = (self.context or UNBOUNDED) + SPARE
+        most = (self.context or UNBOUNDED) + spare
         ids = self.token_ids(texts, most + 1)
         for text, row in zip(texts, ids, strict=True):
             if len(row) > most:

@@ -35,7 +35,6 @@ DISCOVERY = "https://commentanalyzer.googleapis.com/$discovery/rest?version=v1al
 DISCOVERY_VARIABLE = "LM_STEER_PERSPECTIVE_URL"
 DROPPED = (OSError, HTTPException, HttpLib2Error)
 KEPT = "scores so far are kept, and the next run continues from there"
-LATER = "raise the quota, or run again when it is renewed"
 ANALYZE = "v1alpha1/comments:analyze"
 CREATE_KEY = (
     "set GOOGLE_API_KEY to a key for which the Perspective API (commentanalyzer) is enabled, or, for another endpoint, "
@@ -182,7 +181,8 @@ def _patiently(call: Callable[[], Any]) -> Any:
         return Retrying(retry=again, stop=stop, wait=_pause, before_sleep=report, reraise=True)(call)
     except HttpError as error:
         if error.resp.status == 429:
-            raise LMSteerError(f"the service's quota is spent ({_reason(error)}): {LATER}; {KEPT}") from None
+            advice = "raise the quota, or run again when it is renewed"
+            raise LMSteerError(f"the service's quota is spent ({_reason(error)}): {advice}; {KEPT}") from None
         # The service answers 400 to a wrong key.
         if error.resp.status in (401, 403) or "API key" in f"{error.reason} {error.error_details}":
             raise LMSteerError(f"the service refuses the key ({_reason(error)}): {CREATE_KEY}; {KEPT}") from None

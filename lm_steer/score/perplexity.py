@@ -26,7 +26,6 @@ from lm_steer.model.load import LoadedModel
 from lm_steer.model.probe import filled_up_to, pads_right
 from lm_steer.score.store import Item, Scorer
 from lm_steer.training.loss import head_cross_entropy
-from lm_steer.util.errors import LMSteerError
 from lm_steer.util.messages import ChatPrompt
 
 # Tokens per block (on a GPU including their prompts'), and the multiple to which continuations are padded.
@@ -50,7 +49,7 @@ def causal_lm(loaded: LoadedModel, name: str) -> Scorer:
         text=exact_text,
         judge=lambda items: summed_nll(
             templated(loaded.tokenizer, items),
-            lambda texts: _ids_within_context(loaded, texts),
+            partial(loaded.whole_ids, spare=0),
             lambda pairs: _nll(loaded, head, pairs),
         ),
     )
@@ -195,15 +194,3 @@ def _block_nll(
         present = present * (torch.arange(length - 1, device=loaded.device) >= starts[:, None])
     losses = head_cross_entropy(head, states.flatten(0, 1), ids.flatten()).view(ids.shape)
     return losses.masked_fill(present == 0, 0).sum(1)
-
-
-def _ids_within_context(loaded: LoadedModel, texts: Sequence[str]) -> list[Ids]:
-    wholes = loaded.whole_ids(texts)
-    context = loaded.context
-    for text, ids in zip(texts, wholes, strict=True):
-        if context and len(ids) > context:
-            raise LMSteerError(
-                f"a text of {len(ids)} tokens does not fit the context of {context} of the model that scores its "
-                f"perplexity: {text[:60]!r}"
-            )
-    return wholes

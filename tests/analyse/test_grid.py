@@ -41,7 +41,7 @@ def test_chunks_do_not_show(loaded, monkeypatch):
         ([""], GRID, "at least two tokens, '' has 0"),
         (TEXTS, [], "the grid has no steer values"),
         (TEXTS, [{"tone": 1.0}], "the steer has no dimension 'tone': it has style, corpus"),
-        ([" ".join(tiny.SENTENCES * 3)], GRID, "does not fit the model's context of 64"),
+        ([" ".join(tiny.SENTENCES * 3)], GRID, "more than 64 tokens does not fit in the model's context of 64"),
     ],
 )
 def test_bad_input_is_named(loaded, texts, grid, message):
