@@ -30,7 +30,7 @@ from lm_steer.model.load import texts_of
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import write_json
 from lm_steer.util.formats import write_csv
-from lm_steer.util.options import A_POSITIVE_NUMBER, A_STEER_VALUE, MaxLength, check, check_as, check_kind, numbers
+from lm_steer.util.options import A_STEER_VALUE, AboveZero, MaxLength, check_as, check_kind, numbers
 from lm_steer.util.words import number
 
 # The grid is these multiples of the power of two at which the KL on a few tokens reaches the price.
@@ -125,7 +125,7 @@ def calibrate(
     """
     check_kind(Steer, steer=steer)
     loaded = loaded_of(loaded, cache)
-    check("at_kl", at_kl, [A_POSITIVE_NUMBER])
+    check_as(AboveZero, at_kl=at_kl)
     check_as(MaxLength, max_length=max_length)
     check_kind(str, dimension=dimension)
     check_kind(Mapping, held=held or {})

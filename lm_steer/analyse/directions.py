@@ -26,7 +26,7 @@ from lm_steer.model.in_memory import AnyModel, loaded_of
 from lm_steer.model.load import texts_of
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.formats import write_csv
-from lm_steer.util.options import Positive, check_as, check_kind
+from lm_steer.util.options import A_FINITE_NUMBER, Positive, check_as, check_kind, numbers
 
 CONTEXTS = 256
 
@@ -81,6 +81,8 @@ def directions(
     memo = text_memo(loaded, cache)
     memo.ensure(contexts, "contexts of the directions")
     acting = torch.cat([memo.state(text) for text in contexts]).float().cpu() @ right
+    if not len(acting):
+        raise LMSteerError("none of the texts has a token: give others, or leave them out")
     sign = torch.where(acting.mean(0) < 0, -1.0, 1.0)
     left, acting = left * sign, acting * sign
     weight = head_weight(output_head(loaded.model))
@@ -94,7 +96,7 @@ def directions(
         lowered = sorted(weights.items(), key=lambda item: item[1])[:words]
         scores = None
         if judge:
-            each = judge([word for word, _ in [*raised, *lowered]])
+            each = numbers("judge", judge([word for word, _ in [*raised, *lowered]]), A_FINITE_NUMBER)
             scores = (fmean(each[: len(raised)]), fmean(each[len(raised) :]))
         context = (acting[:, index].mean().item(), acting[:, index].std(correction=0).item())
         result.append(Direction(values[index].item(), shares[index].item(), context, raised, lowered, weights, scores))

@@ -210,7 +210,8 @@ class Handle:
             raise LMSteerError(
                 "the steer is no longer on the model's head, which may have been replaced: attach it again"
             )
-        if model := self.model() if self.model else None:
+        # A compiled model has a length only where what it wraps has one: its truth is not to be asked for.
+        if (model := self.model() if self.model else None) is not None:
             check_fit(self.steer, model)
 
     @torch.inference_mode(False)

@@ -64,8 +64,9 @@ class Steer:
             raise LMSteerError("the weights of a steer must be dense tensors of finite numbers that float32 can hold")
         if not is_finite(self.epsilon) or not torch.tensor(float(self.epsilon), dtype=torch.float32):
             raise LMSteerError(f"the epsilon of a steer must be a finite number other than 0, not {self.epsilon!r:.80}")
-        # The dataclass is frozen.
-        object.__setattr__(self, "weights", {name: self.weights[name].detach().float() for name in names})
+        # The dataclass is frozen. The copies are what was checked: the caller may go on to train the tensors given.
+        weights = {name: self.weights[name].detach().to(torch.float32, copy=True) for name in names}
+        object.__setattr__(self, "weights", weights)
         object.__setattr__(self, "epsilon", float(self.epsilon))
         if not isinstance(self.about, dict):
             raise LMSteerError(f"the provenance (about) of a steer must be a dictionary, not {self.about!r}")
@@ -96,12 +97,13 @@ class Steer:
 
         `width` is the model's hidden size, or its vocabulary size for `offset`.
         """
-        if isinstance(dimensions, str) or not (is_whole(width) and is_whole(rank) and min(width, rank) > 0):
+        named = isinstance(dimensions, tuple | list)
+        if not (named and is_whole(width) and is_whole(rank) and min(width, rank) > 0):
             raise LMSteerError(f"Steer.initial needs names, width and rank, not {dimensions!r}, {width!r}, {rank!r}")
         shape = (len(dimensions), width, rank) if kind == "multiply" else (len(dimensions), width)
         weights = {
             name: torch.randn(shape, generator=generator, dtype=torch.float32) * INITIAL_STD[kind]
-            for name in WEIGHTS_OF.get(kind, ())
+            for name in WEIGHTS_OF.get(str(kind), ())
         }
         return cls(tuple(dimensions), weights, kind, epsilon)
 
@@ -223,6 +225,8 @@ class Steer:
 
         Raises LMSteerError if JSON cannot represent the provenance, or if the folder holds anything but a steer.
         """
+        # Checked again: someone may have written into the weights.
+        replace(self)
         about = {"width": self.width, "rank": self.rank, "about": self.about}
         config = {"kind": self.kind, "dimensions": list(self.dimensions), "epsilon": self.epsilon, **about}
         write_steer(folder, config, self.weights)

@@ -64,6 +64,13 @@ def continuations(
         )
     prompts = texts_of(prompts)
     chats = [isinstance(prompt, ChatPrompt) for prompt in prompts]
+    if len({*chats}) > 1:
+        # Of one block either all may end, or none.
+        made_of = {}
+        for chat in {*chats}:
+            alike = [prompt for prompt, is_chat in zip(prompts, chats, strict=True) if is_chat == chat]
+            made_of[chat] = iter(continuations(loaded, alike, sampling, what, parts))
+        return [next(made_of[chat]) for chat in chats]
     prompts = as_given(loaded.tokenizer, prompts)
     ends = end_tokens(loaded.tokenizer, loaded.model.generation_config)
     ids = loaded.whole_ids(prompts)
@@ -82,7 +89,7 @@ def continuations(
     # Sorted by length, so that blocks need little padding.
     order = sorted(range(len(ids)), key=lambda index: -len(ids[index]))
     lengths = [int(min(padded_length(loaded, len(ids[i])), longest)) if pads else len(ids[i]) for i in order]
-    sampler = _Sampler(loaded, sampling, Counter(lengths))
+    sampler = _Sampler(loaded, sampling, Counter(lengths), ends if any(chats) else set())
     texts: list[list[str]] = [[] for _ in prompts]
     with float32_logits(loaded.model), Progress(f"generate {what}", len(prompts), "prompt") as progress:
 
@@ -140,9 +147,9 @@ def parts_folder(cache: str | Path, loaded: LoadedModel, steer: object, sampling
 class _Sampler:
     """Run blocks, halved if they do not fit in memory, reusing the decoder for blocks of the same shape."""
 
-    def __init__(self, loaded: LoadedModel, sampling: Sampling, counts: Counter[int]) -> None:
-        """`counts` maps each padded length to its number of prompts."""
-        self.loaded, self.sampling, self.counts = loaded, sampling, counts
+    def __init__(self, loaded: LoadedModel, sampling: Sampling, counts: Counter[int], ends: set[int]) -> None:
+        """`counts` maps each padded length to its number of prompts; `ends` are special tokens that may be drawn."""
+        self.loaded, self.sampling, self.counts, self.ends = loaded, sampling, counts, ends
         self.decoder: Decoder | None = None
         self.fitting: dict[int, int] = {}
 
@@ -182,7 +189,7 @@ class _Sampler:
     def _decoder(self, prompts: int, length: int) -> Decoder:
         if self.decoder is None or (self.decoder.prompts, self.decoder.length) != (prompts, length):
             self.decoder = None
-            self.decoder = Decoder(self.loaded, prompts, length, self.sampling, way_of(self.loaded))
+            self.decoder = Decoder(self.loaded, prompts, length, self.sampling, way_of(self.loaded), self.ends)
         return self.decoder
 
 

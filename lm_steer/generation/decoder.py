@@ -10,7 +10,7 @@ step. Models with other caches (sliding windows, states), or none, use their own
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, cast
 
 import torch
@@ -34,8 +34,16 @@ UNUSABLE = -1
 class Decoder:
     """Buffers for blocks of `prompts` prompts, padded on the left to `length`; smaller blocks are filled up."""
 
-    def __init__(self, loaded: LoadedModel, prompts: int, length: int, sampling: Sampling, way: str = "static") -> None:
-        """`way` is one of the ways listed in way.py."""
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        prompts: int,
+        length: int,
+        sampling: Sampling,
+        way: str = "static",
+        ends: Collection[int] = (),
+    ) -> None:
+        """`way` is one of the ways listed in way.py; of the special tokens only `ends` may be drawn."""
         self.loaded, self.prompts, self.length, self.sampling = loaded, prompts, length, sampling
         rows, total, device = prompts * sampling.samples, length + sampling.new_tokens, loaded.device
         self.tokens = torch.zeros(rows, 1, dtype=torch.long, device=device)
@@ -49,7 +57,7 @@ class Decoder:
         # The number of tokens drawn so far.
         self.count = torch.zeros(1, dtype=torch.long, device=device)
         self.usable = torch.ones(rows, 1, dtype=torch.bool, device=device)
-        self.forbidden = _forbidden(loaded)
+        self.forbidden = _forbidden(loaded, ends)
         self.way, self.cache_name = way, loaded.cache_name
         config = loaded.model.config
         self.cache: Cache | None = SharedCache(config, sampling.new_tokens) if way == "shared" else None
@@ -220,8 +228,8 @@ class Decoder:
         return self.logits.clone(), self.output[:, : steps + 1].clone()
 
 
-def _forbidden(loaded: LoadedModel) -> Tensor:
-    """Return the ids that are never drawn: special tokens such as the end of text, and padding of the vocabulary."""
+def _forbidden(loaded: LoadedModel, ends: Collection[int]) -> Tensor:
+    """Return the ids that are never drawn: special tokens other than `ends`, and padding of the vocabulary."""
     vocabulary = loaded.model.get_output_embeddings().weight.shape[0]
-    ids = {*loaded.tokenizer.all_special_ids, *range(len(loaded.tokenizer), vocabulary)}
+    ids = {*loaded.tokenizer.all_special_ids, *range(len(loaded.tokenizer), vocabulary)}.difference(ends)
     return torch.tensor(sorted(index for index in ids if index < vocabulary), dtype=torch.long, device=loaded.device)

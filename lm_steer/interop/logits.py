@@ -122,7 +122,7 @@ def logits_map(
     the head is not linear or its logits are capped, if the steer is not the model's, and if rounding to `dtype` costs
     more than `LARGEST_ERROR` of the effect.
     """
-    check("share", share, [A_SHARE])
+    check("share", [share], [A_SHARE])
     if dtype not in LARGEST_ERROR:
         raise LMSteerError(f"logits are of dtype {', '.join(str(one)[6:] for one in LARGEST_ERROR)}, not {dtype!r}")
     if isinstance(model, str | Path):

@@ -43,6 +43,8 @@ def stored_head(folder: str | Path, steer: Steer) -> Head:
         weight = head.weight.detach()
     elif weight.shape != head.weight.shape or not weight.is_floating_point():
         raise LMSteerError(f"{folder}: the weights of its output head are quantised: fold or attach the steer instead")
+    if not weight.float().isfinite().all():
+        raise LMSteerError(f"{folder}: the weights of its output head are not finite: obtain the model again")
     settings = config.get_text_config().to_dict()
     cap = next((value for key, value in settings.items() if CAP.fullmatch(key) and value), None)
     bias = getattr(head, "bias", None)

@@ -8,9 +8,12 @@ treat a chat prompt and its answer like any other prompt and continuation.
 """
 
 import re
+import resource
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from threading import RLock
 from typing import Any
 
 from jinja2.runtime import Context
@@ -22,9 +25,11 @@ from lm_steer.util.errors import LMSteerError, reason_of
 from lm_steer.util.messages import ChatPrompt, Message, messages_of
 from lm_steer.util.options import is_whole
 
-# Lines of Python that a template may run, and characters that it may add to its messages (also the largest product it
-# may compute). Typical templates need thousands.
-MOST_LINES, MOST_CHARACTERS = 5 * 10**6, 10**6
+# Lines of Python that a template may run, characters that it may add to its messages (also the largest product it may
+# compute), and bytes that it may fill. Typical templates need thousands.
+MOST_LINES, MOST_CHARACTERS, MOST_BYTES = 5 * 10**6, 10**6, 1 << 30
+# These limits are set for the whole process.
+_LOCK = RLock()
 
 
 def as_given(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str]) -> list[str]:
@@ -75,7 +80,7 @@ def _rendered(tokenizer: PreTrainedTokenizerBase, messages: list[Message], add_g
             f"the tokenizer of {_name(tokenizer)} has no chat template: use a chat model, or prompts without messages"
         )
     try:
-        with _bounded():
+        with _LOCK, _bounded_memory(), _bounded():
             text = str(
                 tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=add_generation_prompt)
             )
@@ -136,6 +141,24 @@ def _bounded() -> Iterator[None]:
     finally:
         sys.settrace(before)
         chat_template_utils.ImmutableSandboxedEnvironment = sandbox  # type: ignore[misc]
+
+
+@contextmanager
+def _bounded_memory() -> Iterator[None]:
+    """Raise MemoryError in a template that doubles a text on and on; on Linux, which tells what a process has filled.
+
+    Data alone are bounded, not the addresses that CUDA reserves, for the milliseconds that a template takes.
+    """
+    statm, (soft, hard) = Path("/proc/self/statm"), resource.getrlimit(resource.RLIMIT_DATA)
+    if statm.exists():
+        most = int(statm.read_text().split()[5]) * resource.getpagesize() + MOST_BYTES
+        resource.setrlimit(resource.RLIMIT_DATA, (most if soft == resource.RLIM_INFINITY else min(most, soft), hard))
+    try:
+        yield
+    except MemoryError:
+        raise MemoryError(f"it fills more than {MOST_BYTES >> 20:,} MB") from None
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
 def _name(tokenizer: PreTrainedTokenizerBase) -> str:

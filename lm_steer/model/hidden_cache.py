@@ -182,11 +182,13 @@ class HiddenMemo:
     def _state(self, row: tuple[bytes] | None) -> Tensor | None:
         if row is None:
             return None
-        state = bytearray(row[0][:-CHECKSUM])
-        if _checksum(state) != row[0][-CHECKSUM:]:
+        state = bytearray(row[0])
+        if _checksum(state[:-CHECKSUM]) != row[0][-CHECKSUM:]:
             say(f"{self.path} is damaged (the checksum of a state does not match): recomputing it")
             return None
-        return torch.frombuffer(state, dtype=self.weight.dtype).view(-1, self.weight.shape[1])
+        # With its checksum, for a text without tokens has no bytes, of which torch makes no tensor.
+        whole = torch.frombuffer(state, dtype=torch.uint8)[:-CHECKSUM]
+        return whole.view(self.weight.dtype).view(-1, self.weight.shape[1])
 
     def _keep(self, block: list[tuple[list[int], Tensor]]) -> None:
         """Write states in the background, dropping the oldest half first if the cache would exceed its bound."""

@@ -146,7 +146,7 @@ def texts_of(texts: Sequence[str]) -> list[str]:
     return texts
 
 
-def load_model(folder: str | Path, dtype: str = "float32", device: str | None = None) -> LoadedModel:
+def load_model(folder: str | Path, dtype: str = "float32", device: str | torch.device | None = None) -> LoadedModel:
     """Load a frozen causal language model from a folder created by `obtain`, by default on the first GPU.
 
     `dtype`, one of DTYPES, is the dtype of weights and products; cached results of different dtypes are separate.
@@ -154,7 +154,7 @@ def load_model(folder: str | Path, dtype: str = "float32", device: str | None = 
     return _load(AutoModelForCausalLM, Path(str(folder)), dtype_of(dtype, device), device)
 
 
-def dtype_of(name: str, device: str | None = None) -> torch.dtype:
+def dtype_of(name: str, device: str | torch.device | None = None) -> torch.dtype:
     """Return the dtype of a name; `auto` is bfloat16 if the GPU or processor multiplies it in hardware, else float32.
 
     Hardware capabilities decide and not timings, so that all processes of a study make the same choice. On a processor
@@ -165,7 +165,7 @@ def dtype_of(name: str, device: str | None = None) -> torch.dtype:
     if name != "auto":
         dtype: torch.dtype = getattr(torch, name)
         return dtype
-    if (device or _first_device()).startswith("cuda"):
+    if str(device or _first_device()).startswith("cuda"):
         has_bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
         capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
@@ -209,9 +209,10 @@ def pretrained(kind: Any, folder: str | Path, **options: Any) -> Any:
             ) from None
 
 
-def _load(kind: Any, folder: Path, dtype: torch.dtype, device: str | None) -> LoadedModel:
-    if not (folder / RECORD).exists():
-        raise LMSteerError(f"{folder} has no {RECORD}: run `lm-steer model` first, and give the folder it creates")
+def _load(kind: Any, folder: Path, dtype: torch.dtype, device: str | torch.device | None) -> LoadedModel:
+    if not os.path.exists(folder / RECORD):
+        place = str(folder)[:200]
+        raise LMSteerError(f"{place} has no {RECORD}: run `lm-steer model` first, and give the folder it creates")
     device = usable_device(device)
     say(f"load {folder}")
     record = read_record(folder)

@@ -90,13 +90,13 @@ def folder_of(model: str | Path, cache: str | Path, revision: str | None = None)
     """
     name = str(model)
     place = Path(name)
-    is_local = place.exists() or name in GGUF_MEMBERS
+    is_local = os.path.exists(place) or name in GGUF_MEMBERS
     check_unused(f"the model '{name}'", {"revision": revision}, [] if is_local else ["revision"])
-    if (place / RECORD).exists():
+    if os.path.exists(place / RECORD):
         return place
-    if place.is_dir():
+    if os.path.isdir(place):
         source, entry = "folder", f"{place.resolve().name}-{fingerprint(_state_of(place))}"
-    elif place.exists():
+    elif os.path.exists(place):
         raise LMSteerError(f"{name} is a file: name the folder of a model")
     elif name in GGUF_MEMBERS:
         source, entry = "package", name
@@ -104,10 +104,10 @@ def folder_of(model: str | Path, cache: str | Path, revision: str | None = None)
         source, entry = "hub", name.replace("/", "--") + (f"@{revision}" if revision else "")
     else:
         raise LMSteerError(
-            f"unknown model '{name}': give a folder, owner/name on the hub, or {', '.join(GGUF_MEMBERS)}"
+            f"unknown model {name[:200]!r}: give a folder, owner/name on the hub, or {', '.join(GGUF_MEMBERS)}"
         )
     folder = Path(cache) / "models" / entry
-    if not (folder / RECORD).exists():
+    if not os.path.exists(folder / RECORD):
         obtain(source, name, folder, revision)
     return folder
 

@@ -67,7 +67,7 @@ def evaluate(
     listed = [files] if isinstance(files, str | Path) else files
     check_kind(Iterable, files=listed, wanted=wanted)
     steered = [str(file) for file in listed]
-    wanted = [wanted] if isinstance(wanted, str) else wanted
+    wanted = list(dict.fromkeys([wanted] if isinstance(wanted, str) else wanted))
     every, base, cache = {**JUDGES, **(judges or {})}, str(against or ""), Path(cache)
     if not steered or not wanted:
         raise LMSteerError("nothing to evaluate: give at least one file and one attribute")

@@ -41,13 +41,27 @@ def adapted(loaded: LoadedModel, folder: str | Path) -> Iterator[None]:
         warnings.filterwarnings("error", ".*missing adapter keys")
         read_json(Path(folder) / "adapter_config.json", dict)
         read_tensors(Path(folder) / "adapter_model.safetensors")
+        # PEFT's own `unload` leaves what an adapter brings along whole, and the weights that its start has changed.
+        parts = [(module, *child) for module in loaded.model.modules() for child in module.named_children()]
+        weights = list(loaded.model.parameters())
+        before = _sums(weights)
         model = PeftModel.from_pretrained(loaded.model, folder).eval()
+        if model.active_peft_config.is_prompt_learning:
+            raise LMSteerError(f"{folder} puts virtual tokens before each text, and is no LoRA: train one instead")
+        if _sums(weights) != before:
+            raise LMSteerError(f"{folder} changes the weights of the model itself: convert it to a plain LoRA")
     try:
         yield
     finally:
-        model.unload()
+        for module, name, child in parts:
+            setattr(module, name, child)
         if hasattr(loaded.model, "peft_config"):
             del loaded.model.peft_config
+
+
+def _sums(weights: Iterable[torch.Tensor]) -> list[float]:
+    """Tell whether weights were changed, which PEFT does behind the back of their versions."""
+    return [weight.detach().sum(dtype=torch.float64).item() for weight in weights]
 
 
 def rank_for(loaded: LoadedModel, budget: int) -> int:

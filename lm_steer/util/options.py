@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_origin
 
 from lm_steer.util.errors import LMSteerError
 
@@ -148,7 +148,7 @@ def check(name: str, value: Any, marks: Sequence[Any]) -> None:
 def check_as(kind: Any, **arguments: Any) -> None:
     """Raise LMSteerError if an argument of a public function breaks the rule of a type of this module."""
     for name, value in arguments.items():
-        check(name, value, kind.__metadata__)
+        check(name, [value], kind.__metadata__)
 
 
 def check_kind(kind: Any, **arguments: Any) -> None:
@@ -187,4 +187,7 @@ def from_fields(kind: type[Instance], keywords: Mapping[str, Any]) -> Instance:
 def check_fields(instance: Any) -> None:
     """Check the fields of a dataclass against their types."""
     for one in fields(instance):
-        check(one.name, getattr(instance, one.name), getattr(one.type, "__metadata__", ()))
+        value = getattr(instance, one.name)
+        if listed := get_origin(getattr(one.type, "__origin__", None)) is tuple:
+            check_kind(list | tuple, **{one.name: value})
+        check(one.name, value if listed else [value], getattr(one.type, "__metadata__", ()))

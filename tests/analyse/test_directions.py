@@ -71,3 +71,11 @@ def test_bad_input_is_named(loaded):
         directions(steer, loaded, "tone")
     with pytest.raises(LMSteerError, match="a steer of kind add has no matrix"):
         directions(tiny.make_steer(loaded.model, "add"), loaded, "style")
+
+
+def test_texts_without_a_token_and_judges_without_a_number_are_refused(loaded):
+    steer = tiny.make_steer(loaded.model)
+    with pytest.raises(LMSteerError, match="none of the texts has a token"):
+        directions(steer, loaded, "style", texts=[""])
+    with pytest.raises(LMSteerError, match="judge: expected a finite number"):
+        directions(steer, loaded, "style", judge=lambda words: [float("nan")] * len(words))

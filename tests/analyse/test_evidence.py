@@ -3,10 +3,12 @@
 import itertools
 import math
 import random
+from dataclasses import replace
 
 import pytest
 import tiny
 import torch
+from transformers import ByT5Tokenizer
 
 from lm_steer import LMSteerError, Steer
 from lm_steer.analyse.evidence import Span, best_spans, evidence, reading
@@ -111,3 +113,9 @@ def test_bad_input_is_named(loaded):
         reading(steer, loaded, TEXT, "style", [1, 1])
     with pytest.raises(LMSteerError, match="count: expected a whole number from 1"):
         best_spans([1.0], count=0)
+
+
+def test_a_tokenizer_that_does_not_tell_places_is_refused(uniform):
+    slow = replace(uniform, tokenizer=ByT5Tokenizer())
+    with pytest.raises(LMSteerError, match="ByT5Tokenizer does not say where its tokens stand"):
+        evidence(tiny.make_steer(uniform.model), slow, "A film.", {"style": 1})

@@ -576,8 +576,8 @@ def test_a_model_without_a_head_is_refused(model):
 @pytest.mark.parametrize("compiled_first", [False, True])
 def test_a_compiled_model_follows_new_values(model, kind, ids, compiled_first):
     torch._dynamo.reset()
-    handle = attach(model, tiny.make_steer(model, kind))
     compiled = torch.compile(model, backend="eager")
+    handle = attach(compiled if compiled_first else model, tiny.make_steer(model, kind))
     if compiled_first:
         tiny.logits_of(compiled, ids)
     for values in ({"style": 3}, {"style": -1, "corpus": 2}, {"style": [1, 2, 3]}, {"corpus": [0, 5, 0]}, {}):

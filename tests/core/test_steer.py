@@ -405,3 +405,20 @@ def test_the_algebra_holds_on_a_model(ids):
     with handle.at({"one.style": 2, "other.style": 2, "one.corpus": -1, "other.corpus": -1}):
         composed = tiny.logits_of(model, ids)
     torch.testing.assert_close(summed, composed, atol=1e-4, rtol=1e-4)
+
+
+def test_a_steer_keeps_the_weights_that_were_checked(tmp_path):
+    given = {name: torch.ones(1, WIDTH, 2) for name in "AB"}
+    made = Steer(("style",), given)
+    given["A"].fill_(math.nan)
+    assert made.weights["A"].eq(1).all()
+    made.weights["A"].fill_(math.nan)
+    with pytest.raises(LMSteerError, match="finite numbers"):
+        made.save_pretrained(tmp_path / "steer")
+    assert not (tmp_path / "steer").exists()
+
+
+@pytest.mark.parametrize("dimensions, kind", [(5, "multiply"), (("style",), [])])
+def test_an_initial_steer_needs_names_and_a_kind(dimensions, kind):
+    with pytest.raises(LMSteerError, match=r"needs names|unknown kind"):
+        Steer.initial(dimensions, WIDTH, kind=kind)

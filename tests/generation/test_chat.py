@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import tiny
+import torch
 
 import lm_steer
 from lm_steer import LMSteerError
@@ -28,17 +29,23 @@ def chat(loaded) -> LoadedModel:
     return LoadedModel(loaded.model, tokenizer, loaded.fingerprint, loaded.name)
 
 
-def test_an_answer_is_the_continuation_of_the_templated_prompt_up_to_its_end(chat, monkeypatch):
-    prompts = [chat_prompt(chat.tokenizer, question) for question in QUESTIONS]
-    plain = continuations(chat, prompts, SAMPLING, "plain")
-    answers = continuations(chat, [ChatPrompt(question) for question in QUESTIONS], SAMPLING, "chat")
-    pairs = [pair for both in zip(plain, answers, strict=True) for pair in zip(*both, strict=True)]
-    assert all(whole.startswith(answer) for whole, answer in pairs)
-    # The random model hardly ends a turn by itself: let its most frequent token do so.
-    ends = chat.tokenizer(plain[0][0])["input_ids"][-1]
-    monkeypatch.setattr(chat.model.generation_config, "eos_token_id", [ends])
-    cut = continuations(chat, [ChatPrompt(question) for question in QUESTIONS], SAMPLING, "cut")
-    assert len(cut[0][0]) < len(plain[0][0]) and plain[0][0].startswith(cut[0][0])
+def test_an_answer_ends_before_the_first_of_the_tokens_that_end_it(chat, monkeypatch):
+    asked = [ChatPrompt(question) for question in QUESTIONS]
+    whole = continuations(chat, asked, SAMPLING, "whole")[0][0]
+    # The random model hardly ends a turn by itself: let a token of an answer do so.
+    monkeypatch.setattr(chat.model.generation_config, "eos_token_id", [chat.tokenizer(whole)["input_ids"][-1]])
+    cut = continuations(chat, asked, SAMPLING, "cut")[0][0]
+    assert len(cut) < len(whole) and whole.startswith(cut)
+
+
+def test_an_answer_may_end_with_a_special_token_and_a_continuation_beside_it_may_not(chat):
+    weight = torch.zeros(1, chat.model.config.vocab_size)
+    weight[0, chat.tokenizer.eos_token_id] = 1.0
+    asked = [QUESTIONS[0], ChatPrompt(QUESTIONS[1])]
+    with lm_steer.Steer(("end",), {"o": weight}, "offset", 1.0).attach(chat.model).at(end=1000):
+        texts, answers = continuations(chat, asked, SAMPLING, "both")
+        assert answers == [""] * SAMPLING.samples and all(texts)
+        assert continuations(chat, asked[:1], SAMPLING, "text") == [texts]
 
 
 def test_python_and_jobs_ask_alike(chat, tmp_path):

@@ -128,6 +128,10 @@ def test_what_cannot_be_a_map_of_the_logits_is_refused(tmp_path):
     llama.config.save_pretrained(tmp_path)
     with pytest.raises(LMSteerError, match="can be loaded"):
         logits_map(steer, tmp_path)
+    llama.lm_head.weight.data[3, 3] = torch.nan
+    llama.save_pretrained(tmp_path)
+    with pytest.raises(LMSteerError, match="are not finite"):
+        logits_map(tiny.make_steer(llama, "add"), tmp_path)
 
 
 def test_a_head_in_a_folder_is_not_taken_without_its_bias_or_its_cap(tmp_path):

@@ -61,6 +61,11 @@ def test_messages_have_one_system_message_and_something_to_answer():
         ("{{ 'a' * 999999999 }}", r"it computes 'a' \* 999999999"),
         ("{{ 9 ** (9 ** 9) }}", r"it computes 9 \*\* 9\)"),
         ("{{ 'a' | center(2000000) }}", "it returns 2,000,000 characters"),
+        ("{{ 'a'.center(2000000000) }}", "it fills more than 1,024 MB"),
+        (
+            "{% set ns = namespace(x='abcdefgh') %}{% for i in range(60) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}",
+            "it fills more than 1,024 MB",
+        ),
         ("{{ '\\ud800' }}", "half of a surrogate pair"),
         (
             "{% for i in range(9999) %}{% for j in range(9999) %}{% endfor %}{% endfor %}",

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from lm_steer import LMSteerError
 from lm_steer.model.load import RECORD, dtype_of, load_model
-from lm_steer.model.obtain import obtain
+from lm_steer.model.obtain import folder_of, obtain
 
 
 @pytest.fixture
@@ -149,7 +149,14 @@ def test_an_unknown_dtype_is_refused_with_those_there_are(tmp_path):
 @pytest.mark.parametrize("capable", [{}, {"avx512_bf16": True}, {"amx_bf16": True}])
 def test_auto_is_bfloat16_where_the_processor_multiplies_it(monkeypatch, capable):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capable)
-    assert dtype_of("auto", "cpu") == (torch.bfloat16 if capable else torch.float32)
+    for device in ("cpu", torch.device("cpu")):
+        assert dtype_of("auto", device) == (torch.bfloat16 if capable else torch.float32)
+
+
+def test_a_name_too_long_for_a_file_is_no_model(tmp_path):
+    for find in (load_model, lambda name: folder_of(name, tmp_path)):
+        with pytest.raises(LMSteerError, match=r"is not a model|there is no model"):
+            find("x" * 5000)
 
 
 @pytest.fixture(scope="module")

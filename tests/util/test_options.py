@@ -161,3 +161,19 @@ def test_any_block_of_a_study_is_accepted_or_refused_in_sentences(place, value):
     problem = refused(resolved, study)
     # What is accepted is a study that JSON can hold, without NaN.
     assert problem or json.dumps(resolved(study).dump(), allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    "kind, fields",
+    [
+        (Sampling, {"samples": [1, 2]}),
+        (Sampling, {"seed": ()}),
+        (Recipe, {"dimensions": ("style",), "rank": [2]}),
+        (Recipe, {"dimensions": "style"}),
+        (Recipe, {"dimensions": {"style", "corpus"}}),
+    ],
+)
+def test_a_list_is_not_a_number_and_a_text_not_a_list(kind, fields):
+    name = list(fields)[-1]
+    with pytest.raises(LMSteerError, match=f"{name}: expected a"):
+        kind(**fields)
