@@ -50,7 +50,8 @@ def import_original(path: str | Path, dimensions: tuple[str, ...]) -> Steer:
             f"{path} has {count} dimensions, but {len(dimensions)} were named ({', '.join(dimensions)}): the original "
             "trains the style first and the dummy (corpus) dimension second"
         )
-    settings = vars(arguments) if isinstance(arguments, argparse.Namespace) else {}
+    settings = vars(arguments) if isinstance(arguments, argparse.Namespace) else arguments
+    settings = settings if isinstance(settings, dict) else {}
     epsilon = settings.get("epsilon", 1e-3 if step is not None else 1.0)
     settings = {key: value for key, value in settings.items() if isinstance(value, str | int) or is_finite(value)}
     model = settings.get("model_name") or settings.get("model_name_or_path", "")

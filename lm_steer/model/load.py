@@ -31,6 +31,8 @@ from lm_steer.util.files import fingerprint, reading, sha256_of
 from lm_steer.util.formats import RECORD, read_record
 from lm_steer.util.progress import say
 
+# Files of a model's folder that transformers reads, by their names' ends.
+READ = (".json", ".safetensors", ".jinja", ".model", ".txt")
 DTYPES = ("float32", "bfloat16", "float16", "auto")
 TOKENISED_AT_ONCE = 1000
 CHARACTERS_AT_ONCE = 2_000_000
@@ -146,7 +148,7 @@ def texts_of(texts: Sequence[str]) -> list[str]:
     return texts
 
 
-def load_model(folder: str | Path, dtype: str = "float32", device: str | torch.device | None = None) -> LoadedModel:
+def load_model(folder: str | Path, dtype: str = "float32", device: str | None = None) -> LoadedModel:
     """Load a frozen causal language model from a folder created by `obtain`, by default on the first GPU.
 
     `dtype`, one of DTYPES, is the dtype of weights and products; cached results of different dtypes are separate.
@@ -154,7 +156,7 @@ def load_model(folder: str | Path, dtype: str = "float32", device: str | torch.d
     return _load(AutoModelForCausalLM, Path(str(folder)), dtype_of(dtype, device), device)
 
 
-def dtype_of(name: str, device: str | torch.device | None = None) -> torch.dtype:
+def dtype_of(name: str, device: str | None = None) -> torch.dtype:
     """Return the dtype of a name; `auto` is bfloat16 if the GPU or processor multiplies it in hardware, else float32.
 
     Hardware capabilities decide and not timings, so that all processes of a study make the same choice. On a processor
@@ -209,7 +211,7 @@ def pretrained(kind: Any, folder: str | Path, **options: Any) -> Any:
             ) from None
 
 
-def _load(kind: Any, folder: Path, dtype: torch.dtype, device: str | torch.device | None) -> LoadedModel:
+def _load(kind: Any, folder: Path, dtype: torch.dtype, device: str | None) -> LoadedModel:
     if not os.path.exists(folder / RECORD):
         place = str(folder)[:200]
         raise LMSteerError(f"{place} has no {RECORD}: run `lm-steer model` first, and give the folder it creates")
@@ -282,19 +284,22 @@ def padding_token(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, or
 
 
 def _verify(folder: Path, record: dict[str, Any]) -> None:
-    """Raise LMSteerError if a file differs from its recorded checksum.
+    """Raise LMSteerError if a file differs from its recorded checksum, or one that would be read is not on record.
 
     Reading all weights takes seconds, so files that have not changed since the record's last check are not read.
     """
     seal = (folder / RECORD).stat()
+    again = f"create the model again with `lm-steer model --source {record['source']} --id {record['id']} -o {folder}`"
+    for path in folder.iterdir():
+        if path.suffix in READ and path.name not in (RECORD, *record["files"]):
+            raise LMSteerError(f"{path} is not in {RECORD}: remove what was added to the model, or {again}")
     for name, checksum in record["files"].items():
         path = folder / name
         with reading(path, "a file"):
             changed = path.stat().st_ctime_ns > seal.st_ctime_ns and sha256_of(path) != checksum
         if changed:
             raise LMSteerError(
-                f"{path} has changed since the model was created: its sha256 differs from {RECORD}; create the model "
-                f"again with `lm-steer model --source {record['source']} --id {record['id']} -o {folder}`"
+                f"{path} has changed since the model was created: its sha256 differs from {RECORD}; {again}"
             )
     with suppress(OSError):
         os.utime(folder / RECORD, ns=(seal.st_atime_ns, seal.st_mtime_ns))

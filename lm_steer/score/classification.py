@@ -4,7 +4,6 @@ classifier.py holds the presets; any other classifier is described by its label,
 single precision, in blocks of fixed shape, so that a score does not depend on what else is scored (exactly on a CPU).
 """
 
-import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -17,6 +16,7 @@ from lm_steer.model.load import LoadedModel, load_classifier
 from lm_steer.score.store import Scorer, Scores, continuation, whole
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.formats import hub_name, read_record
+from lm_steer.util.options import is_number
 from lm_steer.util.progress import say
 
 TOKENS = {"cpu": 2048, "cuda": 32768}
@@ -55,7 +55,7 @@ def classifier(folder: str | Path, label: str, activation: str, attribute: str) 
 
 def _labels(loaded: LoadedModel) -> list[str]:
     names: Any = loaded.model.config.id2label
-    return [names[index] for index in sorted(names)]
+    return [str(names[index]) for index in sorted(names)]
 
 
 def _index_of(loaded: LoadedModel, label: str, activation: str, identifier: str) -> int:
@@ -106,4 +106,7 @@ def _block(loaded: LoadedModel, rows: list[list[int]], length: int, activation: 
 
 def longest(loaded: LoadedModel) -> int:
     """Return the longest input in tokens: the smaller of the tokenizer's limit and the model's context."""
-    return min(loaded.tokenizer.model_max_length, loaded.context or math.inf)
+    most = loaded.tokenizer.model_max_length
+    if not is_number(most) or most < 1:
+        raise LMSteerError(f"{loaded.name}: model_max_length in tokenizer_config.json is {most!r}: expected a number")
+    return min(int(most), loaded.context or int(most))

@@ -103,6 +103,11 @@ def test_an_epsilon_that_is_no_number_is_refused(tmp_path, epsilon):
         import_original(tmp_path / "original.pt", ("detox",))
 
 
+def test_arguments_may_be_a_dictionary(tmp_path):
+    torch.save([{"epsilon": 0.5}, {"add_vec": torch.ones(1, 32)}, 1], tmp_path / "original.pt")
+    assert import_original(tmp_path / "original.pt", ("detox",)).epsilon == 0.5
+
+
 @settings(deadline=None, max_examples=60)
 @given(place=st.floats(0, 1), byte=st.integers(0, 255))
 def test_a_damaged_checkpoint_is_refused_or_read(tmp_path_factory, place, byte):

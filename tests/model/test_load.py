@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from lm_steer import LMSteerError
 from lm_steer.model.load import RECORD, dtype_of, load_model
 from lm_steer.model.obtain import folder_of, obtain
+from lm_steer.util.files import sha256_of
 
 
 @pytest.fixture
@@ -23,7 +24,9 @@ def origin(tmp_path):
 
 
 def test_a_local_folder_is_loaded_frozen_with_a_padding_token(origin, tmp_path, ids):
+    (origin / "here").symlink_to(".")
     obtain("folder", str(origin), tmp_path / "model")
+    assert not (tmp_path / "model" / "here").exists()
     loaded = load_model(tmp_path / "model", device="cpu")
     assert torch.equal(tiny.logits_of(loaded.model, ids), tiny.logits_of(tiny.make_model("gpt2"), ids))
     assert not loaded.model.training and not any(p.requires_grad for p in loaded.model.parameters())
@@ -204,20 +207,30 @@ def test_a_record_of_another_form_is_named(model, record):
         load_model(model)
 
 
-def without_record(model):
-    """Let the rest of the folder be taken as it is."""
+def recorded(model):
+    """Let the folder be taken as it is now."""
     record = json.loads((model / RECORD).read_text())
-    (model / RECORD).write_text(json.dumps({**record, "files": {}}))
+    files = {path.name: sha256_of(path) for path in model.iterdir() if path.name != RECORD}
+    (model / RECORD).write_text(json.dumps({**record, "files": files}))
+
+
+@pytest.mark.parametrize("name", ["model-00001-of-00001.safetensors", "special_tokens_map.json", "chat_template.jinja"])
+def test_a_file_that_is_not_on_record_is_named(model, name):
+    (model / "README.md").write_text("My notes.")
+    load_model(model)
+    (model / name).write_text("{}")
+    with pytest.raises(LMSteerError, match=f"{name} is not in {RECORD}: remove what was added"):
+        load_model(model)
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
 @pytest.mark.parametrize("damage", [None, b"", b"noise", b"[]", b"null", b"cut"])
 def test_a_damaged_model_folder_is_named(model, name, damage):
-    without_record(model)
     whole = (model / name).read_bytes()
     (model / name).unlink()
     if damage is not None:
         (model / name).write_bytes(whole[: len(whole) // 2] if damage == b"cut" else damage)
+    recorded(model)
     with pytest.raises(LMSteerError) as caught:
         load_model(model)
     assert str(model) in str(caught.value) and "\n" not in str(caught.value)
@@ -242,12 +255,12 @@ def test_weights_from_elsewhere_are_refused(model, origin, tmp_path, file):
 
 
 def with_tokenizer(model, **changes):
-    without_record(model)
     tokenizer = tiny.make_tokenizer()
     for name, value in changes.items():
         setattr(tokenizer, name, value)
     (model / "tokenizer_config.json").unlink()
     tokenizer.save_pretrained(model)
+    recorded(model)
 
 
 def test_a_tokenizer_without_end_pads_with_another_special_token(model):
@@ -268,10 +281,10 @@ def test_a_padding_token_beyond_the_embeddings_is_not_used(model):
 
 
 def test_a_token_beyond_the_embeddings_is_named(model):
-    without_record(model)
     tokenizer = tiny.make_tokenizer()
     tokenizer.add_tokens([f"word{number}" for number in range(400)])
     tokenizer.save_pretrained(model)
+    recorded(model)
     loaded = load_model(model)
     assert loaded.token_ids(["The movie"])
     with pytest.raises(LMSteerError, match=r"gives 'a word399' the token id \d+, .* only 320 embeddings"):

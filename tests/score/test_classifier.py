@@ -208,3 +208,11 @@ def test_a_preset_that_is_pinned_to_no_commit_asks_for_one(name):
     assert all(f"'{name}' is not pinned to a commit: set one of {presets()[name].id}" in text for text in problem)
     assert not list(Classifier(preset=name, revision="0123abcd").mistakes())
     assert not list(Classifier(preset=name, source="folder", id="judge").mistakes())
+
+
+@pytest.mark.parametrize("length", ["128", 0, -3])
+def test_a_tokenizer_without_a_length_that_is_a_number_is_named(make, length):
+    loaded = load_classifier(make(), device="cpu")
+    loaded.tokenizer.model_max_length = length
+    with pytest.raises(LMSteerError, match=r"is .*: expected a number"):
+        longest(loaded)
