@@ -11,7 +11,7 @@ HEAD = """\
 # The versions of study.lock and torch.txt for conda: written from them by `make lock`, a test keeps them equal.
 #   conda env create --file envs/environment.yaml && conda activate lm-steer
 #   pip install --no-deps --no-build-isolation --editable .
-# `snakemake --sdm conda` makes it by itself, and runs environment.post-deploy.sh for the second line.
+# `snakemake --sdm conda` creates it automatically, and runs environment.post-deploy.sh for the second line.
 name: lm-steer
 channels:
   - conda-forge
