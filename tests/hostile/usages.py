@@ -276,11 +276,9 @@ attach(model, steer)
 model.half(); model.float()
 with attach(model, steer).at(style=2): assert not torch.equal(logits(), plain)
 ## a steer with no effect
-z = Steer(steer.dimensions, steer.weights, epsilon=0.0)
-assert refused(lambda: z + steer) or torch.isfinite((z + steer).matrix({'style': 1})).all()
+assert refused(lambda: Steer(steer.dimensions, steer.weights, epsilon=0.0) + steer)
 ## a sum with no effect
-z = Steer(steer.dimensions, steer.weights, epsilon=0.0)
-assert refused(lambda: steer + z) or torch.isfinite((steer + z).matrix({'style': 1})).all()
+assert refused(lambda: steer + Steer(steer.dimensions, steer.weights, epsilon=0.0))
 ## half a steer
 try: Steer(steer.dimensions, steer.weights, about={'a': object()}).save_pretrained('out')
 except LMSteerError: pass
