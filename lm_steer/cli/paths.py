@@ -54,6 +54,9 @@ def check_paths(options: Mapping[str, tuple[Any, Iterable[Any]]]) -> None:
                 _refuse(option, path, outputs.get(target))
                 outputs[target] = option
         elif mark:
+            for item in items if mark.parts[0] else ():
+                if os.path.lexists(item) and not os.path.isdir(item):
+                    raise LMSteerError(f"{option}: {item} is not a folder: name a folder")
             for path in (Path(item, part) for item in items for part in mark.parts):
                 if inputs.get(real := Path(os.path.realpath(path))) == option:
                     raise LMSteerError(f"{option} names {path} twice: name each file once")

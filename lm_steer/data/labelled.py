@@ -163,7 +163,7 @@ def require_texts(texts: Iterable[Any], origin: str) -> None:
     """Raise LMSteerError naming the row of a text that is empty or not text."""
     for number, text in enumerate(texts, start=1):
         if not isinstance(text, str) or not text.strip():
-            raise LMSteerError(f"{origin}, row {number}: the text is empty or not text")
+            raise LMSteerError(f"{origin}, row {number}: expected text that is not empty, found {text!r:.80}")
 
 
 def _numbers(column: pd.Series, origin: str, name: str, gaps: bool) -> pd.Series:

@@ -31,7 +31,8 @@ def read_lines(path: str | Path) -> list[dict[str, Any]]:
 def first_lines(rows: list[dict[str, Any]], count: int, origin: str) -> list[dict[str, Any]]:
     """Return the first `count` lines, 0 for all; LMSteerError if `origin` has too few."""
     if len(rows) < count:
-        raise LMSteerError(f"{origin}: requested {count} prompts, only {len(rows)} available: lower `count`")
+        advice = "lower `count`" if rows else "choose others"
+        raise LMSteerError(f"{origin}: requested {count} prompts, only {len(rows)} available: {advice}")
     return rows[: count or None]
 
 

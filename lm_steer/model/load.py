@@ -94,7 +94,9 @@ class LoadedModel:
         rows = getattr(self.model.get_input_embeddings(), "num_embeddings", math.inf)
         ids: list[list[int]] = []
         for start in range(0, len(texts), at_once):
-            ids += self.tokenizer(texts[start : start + at_once], **options)["input_ids"]
+            # A vocabulary without a token for what it does not know raises an Exception.
+            with reading(f"the tokenizer of {self.name}", "one that takes the texts"):
+                ids += self.tokenizer(texts[start : start + at_once], **options)["input_ids"]
         for text, row in zip(texts, ids, strict=True):
             if row and max(row) >= rows:
                 raise LMSteerError(

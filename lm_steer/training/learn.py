@@ -63,9 +63,11 @@ class Recipe:
 
     def __post_init__(self) -> None:
         options.check_fields(self)
-        if not any(name != CORPUS for name in self.dimensions):
+        if set(self.dimensions) <= {CORPUS} or len(set(self.dimensions)) < len(self.dimensions):
             names = ", ".join(self.dimensions) or "none"
-            raise LMSteerError(f"dimensions: expected one for the label and optionally '{CORPUS}', found {names}")
+            raise LMSteerError(
+                f"dimensions: expected different names, one for each label and optionally '{CORPUS}', found {names}"
+            )
         if self.training_free and (self.kind == "multiply" or CORPUS in self.dimensions or self.loss_on_padding):
             raise LMSteerError(
                 "training_free: only the kinds add and offset have a closed form: leave out the dimension "

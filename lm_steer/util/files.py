@@ -13,7 +13,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from errno import EDQUOT, EFBIG, ENOSPC
 from functools import cache
 from pathlib import Path
@@ -23,6 +23,17 @@ from typing import Any
 from lm_steer.util.errors import LMSteerError, reason_of
 from lm_steer.util.outputs import STDOUT, Kind, leftovers, temporary_of, writable
 
+POINTER = b"version https://git-lfs"
+# The first bytes of files that are not the text they should be, and what to say of them.
+NOT_TEXT = {
+    b"\xff\xfe\x00\x00": "is encoded as UTF-32: save the file as UTF-8",
+    b"\xff\xfe": "is encoded as UTF-16: save the file as UTF-8",
+    b"\xfe\xff": "is encoded as UTF-16: save the file as UTF-8",
+    b"\x1f\x8b": "is compressed by gzip: decompress it first",
+    b"PK\x03\x04": "is a zip archive: unpack it first",
+    b"PAR1": "is a parquet file: give its name the ending .parquet",
+    POINTER: "is a pointer of Git LFS: fetch the file itself with `git lfs pull`",
+}
 # The types of JSON in plain words.
 KINDS: dict[Any, str] = {dict: "a mapping", list: "a list", str: "text", int: "a whole number", int | float: "a number"}
 # Threads that write the same path take turns.
@@ -141,6 +152,11 @@ def reading(path: str | Path, what: str) -> Iterator[None]:
             reason = "it contains text that is not UTF-8"
         if "weights_only" in reason:
             reason = "it contains something other than tensors, perhaps code, and is not loaded"
+        if "magic bytes" in reason:
+            reason = "it is damaged or has another format"
+        with suppress(OSError), open(path, "rb") as file:
+            if (start := file.read(len(POINTER))) == POINTER:
+                decoded(start, path)
         raise LMSteerError(f"{path} is not {what} ({reason[:200]})") from error
 
 
@@ -176,8 +192,9 @@ def read_text(path: str | Path) -> str:
 
 def decoded(content: bytes, path: str | Path) -> str:
     """Decode the content of `path` as `read_text` does."""
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise LMSteerError(f"{path} is encoded as UTF-16: save the file as UTF-8")
+    for start, problem in NOT_TEXT.items():
+        if content.startswith(start):
+            raise LMSteerError(f"{path} {problem}")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

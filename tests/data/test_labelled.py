@@ -123,7 +123,7 @@ def test_the_words_of_a_table_stay_what_they_are(tmp_path):
 
 @pytest.mark.parametrize("text", ["", " \n", None, math.nan])
 def test_an_empty_text_is_named(text):
-    with pytest.raises(LMSteerError, match="mine, row 2: the text is empty"):
+    with pytest.raises(LMSteerError, match="mine, row 2: expected text that is not empty"):
         checked_texts(frame(["one", text]), "mine")
 
 

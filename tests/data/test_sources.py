@@ -36,7 +36,7 @@ def test_a_text_that_comes_twice_is_kept_once(tmp_path):
         ("mine.csv", b"text,label\n", "holds no texts"),
         ("mine.csv", b"", "holds no texts"),
         ("mine.csv", b"text,label\ncaf\xe9,1\n", "line 2: byte 0xe9 is not UTF-8"),
-        ("mine.csv", b"text,label\nfine,1\n,1\n", "row 2: the text is empty"),
+        ("mine.csv", b"text,label\nfine,1\n,1\n", "row 2: expected text that is not empty"),
         ("mine.csv", b"text,label\nfine,5\n", r"row 1: expected a number in \[-1, 1\] as label, found '5'"),
         ("mine.csv", b"text,score\nfine,1\n", "no column 'label'"),
         ("mine.jsonl", b'{"text": "fine", "label": 1}\n{"text": \n', r"mine\.jsonl, line 2"),

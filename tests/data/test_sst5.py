@@ -60,7 +60,7 @@ def test_a_hub_without_it_says_how_to_do_without(hub):
         ([("fine", 3), ("good", 5)], r"dev\.jsonl, line 2: expected a label 0, 1, 2, 3 or 4, found 5"),
         ([("fine", "3")], r"dev\.jsonl, line 1, label: expected a whole number"),
         ([("fine", None)], r"dev\.jsonl, line 1, label: expected a whole number"),
-        ([("fine", 3), (" ", 3)], r"dev\.jsonl, row 2: the text is empty"),
+        ([("fine", 3), (" ", 3)], r"dev\.jsonl, row 2: expected text that is not empty"),
         ([], r"dev\.jsonl holds no texts"),
     ],
 )

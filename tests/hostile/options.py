@@ -89,7 +89,8 @@ VALUES = (
 )
 SINGLE = (
     (f"{WORKING['train']} --dimensions ''", "dimension"),
-    (f"{WORKING['train']} --dimensions style,style", "dimension"),
+    (f"{WORKING['train']} --dimensions style,style", "different names"),
+    (f"{WORKING['train']} --cache texts.csv", "--cache: texts.csv is not a folder"),
     (f"{WORKING['train']} --dimensions ,corpus", "dimension"),
     (f"{WORKING['train']} --dimensions 'my style,corpus'", "dimension"),
     (f"{WORKING['train']} --dimensions 'a=b,corpus'", "dimension"),

@@ -8,6 +8,9 @@ import pytest
 import tiny
 import torch
 from safetensors.torch import load_file
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from transformers import PreTrainedTokenizerFast
 
 from lm_steer import LMSteerError
 from lm_steer.model.load import RECORD, dtype_of, load_model
@@ -326,3 +329,10 @@ def test_a_text_far_beyond_the_context_is_refused_before_it_is_tokenised(made):
         dataclasses.replace(loaded, tokenizer=counting).whole_ids(["x" * 300_000])
     assert max(counting.given) < 30_000
     assert len(loaded.whole_ids(["x" * 70])[0]) == len(loaded.tokenizer("x" * 70)["input_ids"])
+
+
+def test_a_word_that_a_vocabulary_without_an_unknown_token_lacks_is_refused(made):
+    loaded = load_model(made)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel({"the": 0})))
+    with pytest.raises(LMSteerError, match=r"the tokenizer of .* is not one that takes the texts"):
+        dataclasses.replace(loaded, tokenizer=tokenizer).token_ids(["unknown"])

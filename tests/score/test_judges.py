@@ -76,6 +76,11 @@ def test_the_sentiment_judge_learns_and_states_its_accuracy(tmp_path, held_out):
         [Item("It is a", " warm joy"), Item("It is a", " dull waste")],
     )
     assert good > 0.5 > bad
+    # An editor, or Git on Windows, may write its lines in another way.
+    vocabulary = tmp_path / "judge" / "vocabulary.txt"
+    vocabulary.write_bytes(vocabulary.read_bytes().replace(b"\n", b"\r\n"))
+    again = judged(BagOfWords(held_out="").scorer(str(tmp_path / "judge")), [Item("It is a", " warm joy")])
+    assert again == [good]
 
 
 @pytest.mark.usefixtures("reviews")

@@ -303,9 +303,13 @@ def test_a_training_killed_by_the_system_ends_with_the_same_bytes(loaded, tmp_pa
     assert saved(tmp_path / "steer", loaded, RECIPE, tmp_path / "cache") == expected
 
 
-@pytest.mark.parametrize("dimensions", [(), ("corpus",), ("style", "tone"), ("style", "tone", "corpus")])
+@pytest.mark.parametrize(
+    "dimensions", [(), ("corpus",), ("style", "style"), ("style", "tone"), ("style", "tone", "corpus")]
+)
 def test_dimensions_that_cannot_be_trained_are_refused(loaded, tmp_path, dimensions):
-    with pytest.raises(LMSteerError, match=r"one for the label|expected one label per text .*, found 1"):
+    with pytest.raises(
+        LMSteerError, match=r"different names, one for each label|expected one label per text .*, found 1"
+    ):
         learn(loaded, TEXTS, TEXTS, replace(RECIPE, dimensions=dimensions), tmp_path)
 
 

@@ -1,5 +1,6 @@
 """Readers: whatever the bytes, they give a value or one sentence that names the file."""
 
+import gzip
 import json
 import math
 from pathlib import Path
@@ -71,11 +72,28 @@ def test_a_byte_order_mark_at_the_start_of_a_file_is_no_text(tmp_path):
     assert read_jsonl(path) == [{"a": 1}, {"a": 2}]
 
 
-@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
-def test_another_encoding_is_named_with_what_to_do(tmp_path, encoding):
-    (tmp_path / "in").write_bytes("a,b\né,2\n".encode(encoding))
-    with pytest.raises(LMSteerError, match=r"UTF-16: save|line 2: byte 0xe9 is not UTF-8: save"):
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("a,b\né,2\n".encode("latin-1"), "line 2: byte 0xe9 is not UTF-8: save"),
+        ("a,b\né,2\n".encode("utf-16"), "UTF-16: save"),
+        ("a,b\né,2\n".encode("utf-32"), "UTF-32: save"),
+        (gzip.compress(b"a,b\n"), "gzip: decompress"),
+        (b"PAR1", "a parquet file: give"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+    ],
+)
+def test_a_file_that_is_no_utf_8_text_is_named_with_what_to_do(tmp_path, content, message):
+    (tmp_path / "in").write_bytes(content)
+    with pytest.raises(LMSteerError, match=message):
         read_csv(tmp_path / "in")
+
+
+@pytest.mark.parametrize("read", [read_parquet, read_tensors])
+def test_a_pointer_of_git_lfs_in_place_of_a_binary_file_is_named(tmp_path, read):
+    (tmp_path / "in").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 100\n")
+    with pytest.raises(LMSteerError, match="git lfs pull"):
+        read(tmp_path / "in")
 
 
 @pytest.mark.parametrize(

@@ -40,4 +40,6 @@ class Openings(Prompts):
         texts = frame["text"][frame["label"].between(low, high) & (frame["text"].str.split().str.len() > self.words)]
         unique = {" ".join(text.split()[: self.words]) for text in texts}
         ordered = sorted(unique, key=lambda prompt: (text_key(prompt), prompt))
-        return first_lines(prompt_rows(ordered), self.count, f"texts with a label from {low} to {high}")
+        return first_lines(
+            prompt_rows(ordered), self.count, f"texts of more than {self.words} words with a label from {low} to {high}"
+        )

@@ -48,7 +48,7 @@ class BagOfWords(Kind):
         note = read_json(folder / "judge.json", {"trained_on": str})
         weights = sha256_of(folder / "judge.safetensors")
         tensors, _ = read_tensors(folder / "judge.safetensors", "np")
-        terms = read_text(folder / "vocabulary.txt").split("\n")
+        terms = read_text(folder / "vocabulary.txt").replace("\r\n", "\n").split("\n")
         shapes, count = {name: tensor.shape for name, tensor in tensors.items()}, len(terms)
         if shapes != {"idf": (count,), "weights": (count,), "intercept": (1,)} or len(set(terms)) < count:
             raise LMSteerError(f"{folder}: its vocabulary and weights do not match: train the judge again")
