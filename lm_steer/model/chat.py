@@ -8,7 +8,6 @@ treat a chat prompt and its answer like any other prompt and continuation.
 """
 
 import re
-import resource
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -145,14 +144,19 @@ def _bounded() -> Iterator[None]:
 
 @contextmanager
 def _bounded_memory() -> Iterator[None]:
-    """Raise MemoryError in a template that doubles a text on and on; on Linux, which tells what a process has filled.
+    """Raise MemoryError in a template that doubles a text on and on; only on Linux, which reports what a process uses.
 
     Data alone are bounded, not the addresses that CUDA reserves, for the milliseconds that a template takes.
     """
-    statm, (soft, hard) = Path("/proc/self/statm"), resource.getrlimit(resource.RLIMIT_DATA)
-    if statm.exists():
-        most = int(statm.read_text().split()[5]) * resource.getpagesize() + MOST_BYTES
-        resource.setrlimit(resource.RLIMIT_DATA, (most if soft == resource.RLIM_INFINITY else min(most, soft), hard))
+    statm = Path("/proc/self/statm")
+    if not statm.exists():
+        yield
+        return
+    import resource  # Windows has none
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    most = int(statm.read_text().split()[5]) * resource.getpagesize() + MOST_BYTES
+    resource.setrlimit(resource.RLIMIT_DATA, (most if soft == resource.RLIM_INFINITY else min(most, soft), hard))
     try:
         yield
     except MemoryError:
