@@ -7,6 +7,7 @@ message, to be answered rather than continued.
 """
 
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from lm_steer.util.files import numbered_jsonl
 from lm_steer.util.messages import prompt_of
 
 PROMPT = {"prompt": {"text": str}}
+# The column of scores by which a table recognises the texts that were scored.
+DIGEST = "digest"
 GENERATED = {**PROMPT, "generations": [{"text": str}]}
 
 
@@ -73,3 +76,8 @@ def as_chat(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def prompt_rows(prompts: Sequence[str]) -> list[dict[str, Any]]:
     """Put prompts into the field's form."""
     return [{"prompt": {"text": prompt}} for prompt in prompts]
+
+
+def text_digest(prompt: str, continuation: str) -> str:
+    """Return sixteen hexadecimal digits that identify a text."""
+    return sha256(f"{prompt}\n{continuation}".encode()).hexdigest()[:16]

@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lm_steer.data.prompt_files import read_generations
+from lm_steer.data.prompt_files import DIGEST, read_generations, text_digest
 from lm_steer.data.shards import WHOLE, Shard
 from lm_steer.score.exchange import import_scores
 from lm_steer.score.registry import make
@@ -36,7 +36,7 @@ def score_files(
     scorer: Scorer | None = None,
     **options: Any,
 ) -> None:
-    """Write a parquet of (file, prompt, sample, one column per attribute, scorer, version), rows in order.
+    """Write a parquet of (file, prompt, sample, a column per attribute, scorer, version, digest of the text), in order.
 
     prompts     how many prompts of each file to score, from the first; 0 for all
     shard       which part of these prompts
@@ -52,7 +52,7 @@ def score_files(
         import_scores(store, scores)
     columns = [("file", pa.string()), ("prompt", pa.int64()), ("sample", pa.int64())]
     columns += [(attribute, pa.float64()) for attribute in scorer.attributes]
-    schema = pa.schema([*columns, ("scorer", pa.string()), ("version", pa.string())])
+    schema = pa.schema([*columns, ("scorer", pa.string()), ("version", pa.string()), (DIGEST, pa.string())])
     with replacing(output) as temporary, pq.ParquetWriter(temporary, schema) as writer:
         for group in _groups(files, sizes):
             frame = _scored(scorer, store, group, prompts, shard)
@@ -74,7 +74,7 @@ def _prompts_of(file: str, prompts: int, shard: Shard) -> list[tuple[int, str, l
 
 
 def _scored(scorer: Scorer, store: ScoreStore, files: Sequence[str], prompts: int, shard: Shard) -> pd.DataFrame:
-    """Return the scores of some files: (file, prompt, sample, one column per attribute, scorer, version)."""
+    """Return the scores of some files, with the columns of `score_files`."""
     rows = [
         (file, prompt_number, sample_number, Item(prompt, text))
         for file in files
@@ -85,7 +85,8 @@ def _scored(scorer: Scorer, store: ScoreStore, files: Sequence[str], prompts: in
     frame = pd.DataFrame([row[:3] for row in rows], columns=["file", "prompt", "sample"])
     for number, attribute in enumerate(scorer.attributes):
         frame[attribute] = [score[number] for score in scores]
-    return frame.assign(scorer=scorer.name, version=scorer.version)
+    digests = [text_digest(item.prompt, item.continuation) for *_, item in rows]
+    return frame.assign(scorer=scorer.name, version=scorer.version, **{DIGEST: digests})
 
 
 def make_scorer(kind: str, resource: str = "", dtype: str = "float32", **keys: Any) -> Scorer:

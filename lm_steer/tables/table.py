@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from lm_steer.data import layout
-from lm_steer.data.prompt_files import read_generations
+from lm_steer.data.prompt_files import DIGEST, read_generations, text_digest
 from lm_steer.tables import metrics
 from lm_steer.tables.metrics import Metric
 from lm_steer.tables.published import beside
@@ -139,7 +139,7 @@ class Reader:
         if scorer not in self._scores:
             path = layout.scores(self.results, self.model, scorer)
             frame = read_parquet(path, KEYS)
-            values = frame.drop(columns=KEYS)
+            values = frame.drop(columns=KEYS).drop(columns=DIGEST, errors="ignore")
             numbers = values.select_dtypes("number")
             if (
                 frame.empty
@@ -158,18 +158,26 @@ class Reader:
     def _scores_of(self, scorer: str, setting: str) -> list[metrics.Array]:
         """Return the scores (prompts, samples, …) of a setting by one scorer, for each seed."""
         block, arrays = self.table["scorers"][scorer], []
-        for path, samples in zip(self._paths(setting), self._samples(setting), strict=True):
+        for path, (written, samples) in zip(self._paths(setting), self._read(setting), strict=True):
             rows = self._files(scorer).get(str(path))
             if rows is None:
                 raise LMSteerError(f"{path} has no scores by {scorer}: score it first")
+            rows = rows.sort_values(["prompt", "sample"])
             # Scores of the model itself have its questions or texts in place of prompts.
             texts, each = (len(rows), 1) if block["of_model"] else (len(samples), len(samples[0]))
             prompts = min(block["prompts"] or texts, texts)
-            if len(rows) != prompts * each or rows["prompt"].nunique() != prompts:
+            pairs = ((prompt, text) for prompt, of_prompt in zip(written, samples, strict=True) for text in of_prompt)
+            # Score files of earlier versions have no digests.
+            digests = list(rows.pop(DIGEST)) if DIGEST in rows else []
+            if (
+                len(rows) != prompts * each
+                or rows["prompt"].nunique() != prompts
+                or any(digest != text_digest(*pair) for digest, pair in zip(digests, pairs, strict=False))
+            ):
                 raise LMSteerError(
                     f"{path} lacks scores by {scorer} for some texts, or has scores of other texts: score it again"
                 )
-            values = rows.sort_values(["prompt", "sample"]).drop(columns=KEYS).to_numpy(dtype=float)
+            values = rows.drop(columns=KEYS).to_numpy(dtype=float)
             arrays.append(values.reshape((prompts, each) if values.shape[1] == 1 else (prompts, each, -1)))
         return arrays
 

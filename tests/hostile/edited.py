@@ -75,7 +75,7 @@ SCORES = {
     "no files": "f = f.drop(columns='file')",
     "no rows": "f = f[:0]",
     "a row twice": "f = pd.concat([f, f])",
-    "a row less": "f = f[:-1]",
+    "a row less": "f = f.drop(index=f.index[f['file'].str.contains('styled')][-1])",
     "a sample less": "f = f[f['sample'] == 0]",
     "another file": "f['file'] = 'none.jsonl'",
     "negative sample": "f['sample'] = -1",

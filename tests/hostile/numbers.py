@@ -75,8 +75,9 @@ def numbers() -> Iterator[Case]:
             f"    c = torch.load('checkpoint.pt', weights_only=True)\n"
             f"s = c[1]\n{change}\ntorch.save(c, 'checkpoint.pt')"
         )
-        # The original's transfer script writes None for its arguments; whole numbers are weights as well.
-        loose = change.startswith(("c[0] = None", "c[0] = {}", "c[2]")) or "long()" in change
+        # The original's transfer script writes None for its arguments, EasyEdit the weights alone; whole numbers are
+        # weights as well.
+        loose = change.startswith(("c[0] = None", "c[0] = {}", "c[2]", "c = s")) or "long()" in change
         yield Case("numbers", WORKING["import"], EITHER if loose else "refused", before=before)
     for options in ("--learning-rate 1e30", "--epsilon 1e30", "--label-scale 1e30"):
         finite = "w = lm_steer.Steer.from_pretrained('out').weights\nassert all(t.isfinite().all() for t in w.values())"

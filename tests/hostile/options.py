@@ -98,7 +98,7 @@ SINGLE = (
     (f"{WORKING['train']} --dimensions 'a+b,corpus'", "dimension"),
     (f"{WORKING['train']} --dimensions 'style, corpus'", "dimension"),
     (f"{WORKING['train']} --dimensions corpus", "dimension"),
-    (f"{WORKING['train']} --dimensions a,b,c", "dimension"),
+    (f"{WORKING['train']} --dimensions a,b,c", "no column 'a'"),
     (WORKING["directions"].replace("dimension style", "dimension 'style\n'"), r"dimension 'style\\n'"),
     (f"{WORKING['train']} --kind subtract", "kind"),
     (f"{WORKING['train']} --dtype float8", "dtype"),

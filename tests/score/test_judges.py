@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from lm_steer import LMSteerError
-from lm_steer.data.prompt_files import prompt_rows
+from lm_steer.data.prompt_files import prompt_rows, text_digest
 from lm_steer.score import run
 from lm_steer.score.kinds.bag_of_words import BagOfWords, train_judge
 from lm_steer.score.kinds.profanity_check import ProfanityCheck
@@ -131,6 +131,8 @@ def test_files_are_scored_row_by_row(tmp_path):
     expected = judged(ProfanityCheck().scorer(), [Item("", t) for t in (" you idiot", " hello", " fine", "")])
     assert frame["toxicity"].tolist() == pytest.approx([*expected, expected[1], expected[0]])
     assert set(frame["scorer"]) == {"profanity-check"} and set(frame["version"]) == {ProfanityCheck().scorer().version}
+    # By which a table sees that a text is still the one that was scored.
+    assert frame["digest"][0] == frame["digest"][5] == text_digest("p", " you idiot") and frame["digest"].nunique() == 4
 
 
 def test_a_scoring_run_again_gives_the_same_bytes(tmp_path):

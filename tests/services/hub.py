@@ -59,6 +59,10 @@ class Hub(Service):
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         path = unquote(urlsplit(handler.path).path)
+        if path == "/api/agent-harnesses":
+            # What the client asks once a day of its own accord, before anything else, is no request of a test.
+            reply(handler, 404)
+            return
         self.requests.append((handler.command, path))
         body = handler.rfile.read(int(handler.headers.get("Content-Length", 0)))
         if self.statuses:

@@ -1,3 +1,4 @@
+import json
 import shutil
 from pathlib import Path
 
@@ -6,6 +7,7 @@ import pandas as pd
 import pytest
 
 from lm_steer.data import layout
+from lm_steer.data.prompt_files import text_digest
 from lm_steer.tables.table import write_table
 from lm_steer.util.errors import LMSteerError
 from lm_steer.util.files import write_jsonl
@@ -184,6 +186,20 @@ def test_a_subset_of_prompts_is_what_its_cells_are_about_and_no_other(results):
 def test_scores_that_are_missing_are_no_smaller_subset(results, setting):
     score_first_prompt_alone(results, setting)
     with pytest.raises(LMSteerError, match=rf"{setting}.jsonl lacks scores by tox for some texts"):
+        table(results)
+
+
+def test_texts_that_were_edited_after_they_were_scored_are_refused(results):
+    path = layout.generations(results, "tiny", 0, "steered")
+    texts = {str(layout.generations(results, "tiny", 0, setting)): TEXTS[setting] for setting in TEXTS}
+    for scores in (results / "scores/tiny").glob("*.parquet"):
+        frame = pd.read_parquet(scores)
+        columns = zip(frame["file"], frame["prompt"], frame["sample"], strict=True)
+        digests = [text_digest(f"prompt {prompt}", texts[file][prompt][sample]) for file, prompt, sample in columns]
+        frame.assign(digest=digests).to_parquet(scores)
+    table(results)
+    path.write_text(path.read_text(encoding="utf-8").replace(json.dumps(TEXTS["steered"][1][0]), '"Another"'))
+    with pytest.raises(LMSteerError, match=r"steered.jsonl .* has scores of other texts: score it again"):
         table(results)
 
 

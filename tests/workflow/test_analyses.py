@@ -69,7 +69,7 @@ def test_every_analysis_is_made_and_stands_on_the_page(finished, snakemake):
         ({"ablations": {"matters": {"vary": {"ranks": [2]}}}}, "ablations.matters.vary: unknown key 'ranks'"),
         (
             {"costs": {"dial": {"steer": "style", "values": {"style": 1}}}},
-            "those of analyses.sweeps.dial do: rename",
+            "those of analyses.sweeps.dial: rename",
         ),
     ],
 )
