@@ -56,7 +56,7 @@ def test_an_array_and_a_group_use_both_gpus_one_job_each_after_a_controller_was_
     controller.wait()
     assert killed in slurm.jobs(), "its jobs go on without it"
     study.finish(*array)
-    assert "An earlier run was killed here" in study.printed and "are cancelled" in study.printed
+    assert "An earlier run was killed here" in study.printed and "cancelled" in study.printed
     assert study.tables() == undisturbed()
     times = times_on_devices(study, slurm)
     assert set(times) == {"0", "1"} and sum(map(len, times.values())) == 5
