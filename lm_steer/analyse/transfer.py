@@ -73,8 +73,8 @@ def transfer(
             f"the two vocabularies share {len(pairs)} tokens, fewer than the {second.shape[1]} hidden units of the "
             "target: choose models with more similar tokenizers"
         )
-    if not (first.isfinite().all() and second.isfinite().all()):
-        raise LMSteerError("the head of a model holds numbers that are not finite: obtain the model again")
+    if not all(head.isfinite().all() and head.any() for head in (first, second)):
+        raise LMSteerError("the head of a model holds zeros alone, or numbers that are not finite: obtain it again")
     mapping = fit_by_adam(second, first, seed) if method == "as-published" else least_squares(second, first)
     about = {
         **steer.about,

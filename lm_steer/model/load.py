@@ -227,6 +227,10 @@ def _load(kind: Any, folder: Path, dtype: torch.dtype, device: str | None) -> Lo
     # transformers makes an empty one where there is none.
     if tokenizer.get_vocab().keys() <= {*tokenizer.all_special_tokens}:
         raise LMSteerError(f"{record['id']} {NO_TOKENIZER}")
+    merges: Any = getattr(getattr(tokenizer, "backend_tokenizer", None), "model", None)
+    if getattr(merges, "dropout", None):
+        # Dropped at random, as for training a model, they would give a text other tokens each time.
+        merges.dropout = None
     model = whole_model(kind, folder, dtype, record["id"])
     model.config.return_dict = True
     tokenizer.pad_token = padding_token(tokenizer, model, folder)

@@ -1,5 +1,6 @@
 """Between two models whose map is known: the target is the source in another basis of its hidden space."""
 
+import copy
 from dataclasses import replace
 
 import pytest
@@ -98,3 +99,7 @@ def test_bad_input_is_named(source, make_loaded):
     narrow = replace(steer, weights={name: weight[:, :9] for name, weight in steer.weights.items()})
     with pytest.raises(LMSteerError, match="the steer has width 9"):
         transfer(narrow, source, target)
+    empty = replace(target, model=copy.deepcopy(target.model))
+    empty.model.get_output_embeddings().weight.data.zero_()
+    with pytest.raises(LMSteerError, match="holds zeros alone"):
+        transfer(steer, source, empty)

@@ -9,7 +9,7 @@ import tiny
 import torch
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
+from tokenizers.models import BPE, WordLevel
 from transformers import PreTrainedTokenizerFast
 
 from lm_steer import LMSteerError
@@ -336,3 +336,13 @@ def test_a_word_that_a_vocabulary_without_an_unknown_token_lacks_is_refused(made
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel({"the": 0})))
     with pytest.raises(LMSteerError, match=r"the tokenizer of .* is not one that takes the texts"):
         dataclasses.replace(loaded, tokenizer=tokenizer).token_ids(["unknown"])
+
+
+def test_a_tokenizer_with_dropout_gives_a_text_the_same_tokens_each_time(tmp_path):
+    tiny.make_model("llama").save_pretrained(tmp_path / "origin")
+    words = {"a": 0, "b": 1, "ab": 2, "</s>": 3}
+    merging = Tokenizer(BPE(words, [("a", "b")], dropout=0.5))
+    PreTrainedTokenizerFast(tokenizer_object=merging, eos_token="</s>").save_pretrained(tmp_path / "origin")
+    obtain("folder", str(tmp_path / "origin"), tmp_path / "model")
+    loaded = load_model(tmp_path / "model", device="cpu")
+    assert loaded.token_ids(["ab" * 50]) == [[2] * 50]
