@@ -91,9 +91,7 @@ def evidence(
         raise LMSteerError(f"both sides have the same values, {dict(values)}: give different ones")
     (nll,) = grid_nll(loaded, steer, [text], [values, against or {}], cache)
     if not loaded.tokenizer.is_fast:
-        raise LMSteerError(
-            f"{type(loaded.tokenizer).__name__} does not say where its tokens stand: use a fast tokenizer"
-        )
+        raise LMSteerError(f"{type(loaded.tokenizer).__name__} gives no offsets of its tokens: use a fast tokenizer")
     offsets = loaded.tokenizer(text, return_offsets_mapping=True)["offset_mapping"]
     scores = [0.0, *(nll[1] - nll[0]).tolist()]
     return Evidence(text, [tuple(pair) for pair in offsets], scores, best_spans(scores, count, length))

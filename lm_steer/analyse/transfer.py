@@ -74,7 +74,7 @@ def transfer(
             "target: choose models with more similar tokenizers"
         )
     if not all(head.isfinite().all() and head.any() for head in (first, second)):
-        raise LMSteerError("the head of a model holds zeros alone, or numbers that are not finite: obtain it again")
+        raise LMSteerError("the output head of a model is all zeros or not finite: obtain the model again")
     mapping = fit_by_adam(second, first, seed) if method == "as-published" else least_squares(second, first)
     about = {
         **steer.about,

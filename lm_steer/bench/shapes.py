@@ -48,9 +48,9 @@ def config_of(shape: str, **changes: Any) -> PretrainedConfig:
 
 def random_model(shape: str, dtype: str = "float32", device: str | None = None, **changes: Any) -> LoadedModel:
     """Return a frozen model with random weights, and a tokenizer whose tokens are the words `t0`, `t1`, …"""
-    device = usable_device(device)
-    config, torch_dtype = config_of(shape, **changes), dtype_of(dtype, device)
-    with torch.device(device):
+    place = usable_device(device)
+    config, torch_dtype = config_of(shape, **changes), dtype_of(dtype, place)
+    with torch.device(place):
         model = AutoModelForCausalLM.from_config(config, dtype=torch_dtype)
     quicken(model.requires_grad_(False).eval())
     name = f"{shape}, random weights"

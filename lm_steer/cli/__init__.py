@@ -76,8 +76,8 @@ def _message(error: Exception) -> str:
     if isinstance(error, UnicodeEncodeError) and "surrogates" in error.reason:
         name = error.object[max(0, error.start - 40) : error.end + 20]
         return f"{name!r} is not valid UTF-8: rename the file, or set a locale of UTF-8"
-    if own := [frame for frame in traceback.extract_tb(error.__traceback__) if _is_own(frame.filename)]:
-        return f"{own[-1].filename}, line {own[-1].lineno}: {what}: this is code of your own, correct it"
+    if user_frames := [frame for frame in traceback.extract_tb(error.__traceback__) if _is_own(frame.filename)]:
+        return f"{user_frames[-1].filename}, line {user_frames[-1].lineno}: {what}: correct this code of yours"
     return f"{FAULT} ({what}): run again with LM_STEER_TRACEBACK=1, and report it"
 
 

@@ -79,7 +79,7 @@ def analyse_directions(
     learned = Steer.from_pretrained(steer)
     values = singular(learned, dimension)[1]
     if judge and kind_of(judge).yields == "perplexity":
-        raise LMSteerError(f"--judge: {judge} yields perplexity, which single words have none of")
+        raise LMSteerError(f"--judge: {judge} yields perplexity, which is undefined for single words: choose another")
     scorer = make_scorer(judge, resource) if judge else None
     contexts = list(read_parquet(texts, ["text"])["text"])[:CONTEXTS] if texts else None
     require_texts(contexts or (), str(texts))

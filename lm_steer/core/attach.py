@@ -210,7 +210,7 @@ class Handle:
             raise LMSteerError(
                 "the steer is no longer on the model's head, which may have been replaced: attach it again"
             )
-        # A compiled model has a length only where what it wraps has one: its truth is not to be asked for.
+        # A compiled model has no truth value: its `__len__` fails if the model it wraps has none.
         if (model := self.model() if self.model else None) is not None:
             check_fit(self.steer, model)
 

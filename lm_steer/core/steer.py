@@ -240,13 +240,13 @@ class Steer:
         config, tensors = read_steer(located(folder, revision))
         weights = {name: tensors[name] for name in WEIGHTS_OF.get(config["kind"], ()) if name in tensors}
         try:
-            found = cls(
+            steer = cls(
                 tuple(config["dimensions"]), weights, config["kind"], config["epsilon"], config.get("about", {})
             )
             for name in ("width", "rank"):
-                if config.get(name, getattr(found, name)) != getattr(found, name):
-                    raise LMSteerError(f"its {name} is {getattr(found, name)}, by its config {config[name]!r:.80}")
-            return found
+                if config.get(name, size := getattr(steer, name)) != size:
+                    raise LMSteerError(f"its {name} is {size}, but its config says {config[name]!r:.80}")
+            return steer
         except LMSteerError as error:
             raise LMSteerError(f"{folder} is not a complete steer ({error}): train or download it again") from None
 

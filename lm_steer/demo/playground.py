@@ -164,7 +164,7 @@ def joined(folders: Sequence[Path]) -> Steer:
         raise LMSteerError(f"two of the steers are called {twice}: rename the folder of one, or leave one out")
     kind = next(iter(steers.values())).kind
     if left_out := [name for name, steer in steers.items() if steer.kind != kind]:
-        say(f"left out, for they are not of the kind {kind}: {', '.join(left_out)}")
+        say(f"left out because their kind is not {kind}: {', '.join(left_out)}")
     return compose({name: steer for name, steer in steers.items() if steer.kind == kind})
 
 

@@ -65,12 +65,12 @@ def continuations(
     prompts = texts_of(prompts)
     chats = [isinstance(prompt, ChatPrompt) for prompt in prompts]
     if len({*chats}) > 1:
-        # Of one block either all may end, or none.
-        made_of = {}
-        for chat in {*chats}:
+        # A decoder either may draw the tokens that end an answer, or not.
+        by_kind = {}
+        for chat in (False, True):
             alike = [prompt for prompt, is_chat in zip(prompts, chats, strict=True) if is_chat == chat]
-            made_of[chat] = iter(continuations(loaded, alike, sampling, what, parts))
-        return [next(made_of[chat]) for chat in chats]
+            by_kind[chat] = iter(continuations(loaded, alike, sampling, what, parts))
+        return [next(by_kind[chat]) for chat in chats]
     prompts = as_given(loaded.tokenizer, prompts)
     ends = end_tokens(loaded.tokenizer, loaded.model.generation_config)
     ids = loaded.whole_ids(prompts)

@@ -144,9 +144,9 @@ def _bounded() -> Iterator[None]:
 
 @contextmanager
 def _bounded_memory() -> Iterator[None]:
-    """Raise MemoryError in a template that doubles a text on and on; only on Linux, which reports what a process uses.
+    """Bound the memory of a template, which may double a text in a loop; only on Linux, which reports what is used.
 
-    Data alone are bounded, not the addresses that CUDA reserves, for the milliseconds that a template takes.
+    RLIMIT_DATA does not count the addresses that CUDA reserves, and holds for the milliseconds that a template takes.
     """
     statm = Path("/proc/self/statm")
     if not statm.exists():

@@ -150,7 +150,7 @@ def texts_of(texts: Sequence[str]) -> list[str]:
     return texts
 
 
-def load_model(folder: str | Path, dtype: str = "float32", device: str | None = None) -> LoadedModel:
+def load_model(folder: str | Path, dtype: str = "float32", device: str | torch.device | None = None) -> LoadedModel:
     """Load a frozen causal language model from a folder created by `obtain`, by default on the first GPU.
 
     `dtype`, one of DTYPES, is the dtype of weights and products; cached results of different dtypes are separate.
@@ -158,7 +158,7 @@ def load_model(folder: str | Path, dtype: str = "float32", device: str | None = 
     return _load(AutoModelForCausalLM, Path(str(folder)), dtype_of(dtype, device), device)
 
 
-def dtype_of(name: str, device: str | None = None) -> torch.dtype:
+def dtype_of(name: str, device: str | torch.device | None = None) -> torch.dtype:
     """Return the dtype of a name; `auto` is bfloat16 if the GPU or processor multiplies it in hardware, else float32.
 
     Hardware capabilities decide and not timings, so that all processes of a study make the same choice. On a processor
@@ -213,7 +213,7 @@ def pretrained(kind: Any, folder: str | Path, **options: Any) -> Any:
             ) from None
 
 
-def _load(kind: Any, folder: Path, dtype: torch.dtype, device: str | None) -> LoadedModel:
+def _load(kind: Any, folder: Path, dtype: torch.dtype, device: str | torch.device | None) -> LoadedModel:
     if not os.path.exists(folder / RECORD):
         place = str(folder)[:200]
         raise LMSteerError(f"{place} has no {RECORD}: run `lm-steer model` first, and give the folder it creates")
@@ -229,7 +229,7 @@ def _load(kind: Any, folder: Path, dtype: torch.dtype, device: str | None) -> Lo
         raise LMSteerError(f"{record['id']} {NO_TOKENIZER}")
     merges: Any = getattr(getattr(tokenizer, "backend_tokenizer", None), "model", None)
     if getattr(merges, "dropout", None):
-        # Dropped at random, as for training a model, they would give a text other tokens each time.
+        # BPE dropout, meant for training, would tokenise the same text differently each time.
         merges.dropout = None
     model = whole_model(kind, folder, dtype, record["id"])
     model.config.return_dict = True
@@ -241,7 +241,7 @@ def _load(kind: Any, folder: Path, dtype: torch.dtype, device: str | None) -> Lo
     return LoadedModel(model, tokenizer, name, identifier)
 
 
-def usable_device(device: str | None) -> str:
+def usable_device(device: str | torch.device | None) -> str | torch.device:
     """Return a device, or the first one there is; LMSteerError where nothing can be computed on it."""
     device = device or _first_device()
     try:

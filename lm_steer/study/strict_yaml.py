@@ -72,7 +72,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
     text = read_text(path)
     try:
         config = parse_json(text, path) if Path(path).suffix == ".json" else yaml.load(text, _Strict)
-        # What an alias puts into itself has no end, and a few that hold each other make billions.
+        # An alias may contain itself, and a few nested ones can stand for billions of values.
         if _size(config, {}) > MOST_VALUES:
             raise LMSteerError(f"{path}: its aliases stand for more than {MOST_VALUES:,} values: write fewer")
     except yaml.MarkedYAMLError as error:
@@ -80,7 +80,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
         problem = " ".join(filter(None, (error.context, error.problem)))
         raise LMSteerError(f"{path}, line {mark.line + 1}: {problem}") from None
     except RecursionError:
-        raise LMSteerError(f"{path}: the brackets are nested too deeply, or an alias holds itself") from None
+        raise LMSteerError(f"{path}: the brackets are nested too deeply, or an alias contains itself") from None
     except (yaml.YAMLError, ValueError) as error:
         raise LMSteerError(f"{path}: not a valid config file ({str(error).splitlines()[0]})") from None
     if not isinstance(config, dict):

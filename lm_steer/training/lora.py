@@ -36,21 +36,24 @@ def adapted(loaded: LoadedModel, folder: str | Path) -> Iterator[None]:
     with needs("peft"):
         from peft import PeftModel
 
-    with reading(folder, "an adapter that fits the model"), warnings.catch_warnings():
-        # PEFT only warns about weights that are missing or misnamed, and leaves them out.
-        warnings.filterwarnings("error", ".*missing adapter keys")
-        read_json(Path(folder) / "adapter_config.json", dict)
-        read_tensors(Path(folder) / "adapter_model.safetensors")
-        # PEFT's own `unload` leaves what an adapter brings along whole, and the weights that its start has changed.
-        parts = [(module, *child) for module in loaded.model.modules() for child in module.named_children()]
-        weights = list(loaded.model.parameters())
-        before = _sums(weights)
-        model = PeftModel.from_pretrained(loaded.model, folder).eval()
-        if model.active_peft_config.is_prompt_learning:
-            raise LMSteerError(f"{folder} puts virtual tokens before each text, and is no LoRA: train one instead")
-        if _sums(weights) != before:
-            raise LMSteerError(f"{folder} changes the weights of the model itself: convert it to a plain LoRA")
+    # PEFT's own `unload` keeps modules that an adapter replaces whole (`modules_to_save`).
+    parts = [(module, *child) for module in loaded.model.modules() for child in module.named_children()]
+    weights = list(loaded.model.parameters())
     try:
+        with reading(folder, "an adapter that fits the model"), warnings.catch_warnings():
+            # PEFT only warns about weights that are missing or misnamed, and leaves them out.
+            warnings.filterwarnings("error", ".*missing adapter keys")
+            read_json(Path(folder) / "adapter_config.json", dict)
+            read_tensors(Path(folder) / "adapter_model.safetensors")
+            before = _sums(weights)
+            model = PeftModel.from_pretrained(loaded.model, folder).eval()
+            if model.active_peft_config.is_prompt_learning:
+                raise LMSteerError(f"{folder} puts virtual tokens before each text, and is no LoRA: train one instead")
+            if _sums(weights) != before:
+                raise LMSteerError(
+                    f"{folder} changes the weights of the model itself: convert it to a plain LoRA, and load the model "
+                    "again"
+                )
         yield
     finally:
         for module, name, child in parts:
@@ -60,7 +63,7 @@ def adapted(loaded: LoadedModel, folder: str | Path) -> Iterator[None]:
 
 
 def _sums(weights: Iterable[torch.Tensor]) -> list[float]:
-    """Tell whether weights were changed, which PEFT does behind the back of their versions."""
+    """Return a sum per weight, by which a change shows: PEFT changes weights without changing their versions."""
     return [weight.detach().sum(dtype=torch.float64).item() for weight in weights]
 
 

@@ -31,7 +31,7 @@ NOT_TEXT = {
     b"\xfe\xff": "is encoded as UTF-16: save the file as UTF-8",
     b"\x1f\x8b": "is compressed by gzip: decompress it first",
     b"PK\x03\x04": "is a zip archive: unpack it first",
-    b"PAR1": "is a parquet file: give its name the ending .parquet",
+    b"PAR1": "is a parquet file: save it in the format that its name says",
     POINTER: "is a pointer of Git LFS: fetch the file itself with `git lfs pull`",
 }
 # The types of JSON in plain words.

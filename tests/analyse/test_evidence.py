@@ -117,5 +117,5 @@ def test_bad_input_is_named(loaded):
 
 def test_a_tokenizer_that_does_not_tell_places_is_refused(uniform):
     slow = replace(uniform, tokenizer=ByT5Tokenizer())
-    with pytest.raises(LMSteerError, match="ByT5Tokenizer does not say where its tokens stand"):
+    with pytest.raises(LMSteerError, match="ByT5Tokenizer gives no offsets of its tokens"):
         evidence(tiny.make_steer(uniform.model), slow, "A film.", {"style": 1})

@@ -177,8 +177,8 @@ def test_missing_weights_are_refused(saved):
         ({"epsilon": True}, "epsilon: expected a number"),
         ({"epsilon": 10**39}, "finite number"),
         ({"about": None}, "a dictionary, not None"),
-        ({"width": 9}, "its width is 8, by its config 9"),
-        ({"rank": 5}, "its rank is 2, by its config 5"),
+        ({"width": 9}, "its width is 8, but its config says 9"),
+        ({"rank": 5}, "its rank is 2, but its config says 5"),
         ({"about": ["gpt2"]}, "a dictionary"),
     ],
 )

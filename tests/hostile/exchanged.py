@@ -42,7 +42,7 @@ YIELDED = {
     "index, (1.0, 2.0)": "a tuple of 1 numbers",
     "index, None": "scorer own yielded",
     "index + 100, (1.0,)": "index of one of",
-    "index, (1 / 0,)": r"own.py, line \d+: ZeroDivisionError.*code of your own",
+    "index, (1 / 0,)": r"own.py, line \d+: ZeroDivisionError.*code of yours",
     "5": "scorer own yielded 5",
 }
 STATE = "s = {'projector1': torch.randn(2, 32, 3), 'projector2': torch.randn(2, 32, 3)}\n"

@@ -40,7 +40,7 @@ def test_merged_keys_are_no_duplicates(tmp_path):
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"seeds: &all [*all]", "or an alias holds itself"),
+        (b"seeds: &all [*all]", "or an alias contains itself"),
         (b"a: caf\xe9", "line 1: byte 0xe9 is not UTF-8"),
         (b"a: 1\n---\nb: 2", "line 2: expected a single document"),
         (b"{" * 3000, "nested too deeply"),

@@ -36,7 +36,10 @@ def test_a_whole_module_of_an_adapter_is_taken_off_again(loaded, ids, tmp_path):
         (PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3), "puts virtual tokens before each text"),
     ],
 )
-def test_an_adapter_that_cannot_be_taken_off_is_refused(loaded, config, message, tmp_path):
+def test_an_adapter_that_cannot_be_taken_off_is_refused_and_leaves_no_layers(loaded, config, message, tmp_path):
     folder = saved(config, tmp_path / "adapter")
+    layers = [(name, type(module)) for name, module in loaded.model.named_modules()]
     with pytest.raises(LMSteerError, match=message), adapted(loaded, folder):
         pass
+    assert [(name, type(module)) for name, module in loaded.model.named_modules()] == layers
+    assert not hasattr(loaded.model, "peft_config")

@@ -79,7 +79,7 @@ def test_a_byte_order_mark_at_the_start_of_a_file_is_no_text(tmp_path):
         ("a,b\né,2\n".encode("utf-16"), "UTF-16: save"),
         ("a,b\né,2\n".encode("utf-32"), "UTF-32: save"),
         (gzip.compress(b"a,b\n"), "gzip: decompress"),
-        (b"PAR1", "a parquet file: give"),
+        (b"PAR1", "a parquet file: save it in the format"),
         (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
     ],
 )
